@@ -1,0 +1,56 @@
+"""Errors a user can meet. Each message says the rule, the value found, and what to do next.
+
+    ZoneoutError(ValueError)      every error below; the command line prints it without a traceback
+    ├── ConfigError               a field of a definition or configuration is not what it has to be
+    ├── UnknownName               a task, space, sweep, sampler ... that does not exist
+    ├── DataError                 a data file is missing, truncated or not the file we expect
+    ├── SpaceError                a search space cannot do what was asked (a grid over a range)
+    ├── HomeError                 the folder that holds the runs cannot be used
+    └── RunError                  a run is unknown, busy, or was made by another definition
+        └── CheckpointError       a checkpoint is damaged or could not be written
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ZoneoutError(ValueError):
+    """Base of every error that a user can cause and mend."""
+
+
+class ConfigError(ZoneoutError):
+    """A field of a definition or configuration breaks its rule."""
+
+
+class UnknownName(ZoneoutError):
+    """A name that is not there. The message names the closest match and lists what exists."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.kind, self.name, self.known = kind, name, sorted(known)
+        close = get_close_matches(name, self.known, n=1, cutoff=0.5)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        listing = ", ".join(self.known) or "none"
+        super().__init__(f"There is no {kind} named {name!r}.{hint} What exists: {listing}.")
+
+    def __reduce__(self) -> tuple[type["UnknownName"], tuple[str, str, list[str]]]:
+        return type(self), (self.kind, self.name, self.known)
+
+
+class DataError(ZoneoutError):
+    """A data file is missing or damaged. The message says which, and the command that mends it."""
+
+
+class SpaceError(ZoneoutError):
+    """A search space cannot do what was asked of it."""
+
+
+class HomeError(ZoneoutError):
+    """The folder that holds the runs cannot be used."""
+
+
+class RunError(ZoneoutError):
+    """A run is unknown, already driven by another process, or was made by another definition."""
+
+
+class CheckpointError(RunError):
+    """A checkpoint is damaged or could not be written; the one before it is intact."""

@@ -1,0 +1,28 @@
+"""Names are file names: a package lists its modules, and one module is imported when it is asked for.
+
+Adding a task, space or sweep is adding a file; nothing else has to learn its name.
+"""
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+from zoneout_core.errors import UnknownName
+
+
+def names(package: str) -> list[str]:
+    """Public module names inside `package` (a dotted name), sorted, without importing any of them."""
+    path = importlib.import_module(package).__path__
+    return sorted(m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_"))
+
+
+def load(package: str, name: str, kind: str) -> ModuleType:
+    """Import module `name` of `package`.
+
+    Raises `UnknownName` (with the closest match and the whole list) when there is none; `kind` is the word
+    for the thing in that message, such as "task".
+    """
+    known = names(package)
+    if name not in known:
+        raise UnknownName(kind, name, known)
+    return importlib.import_module(f"{package}.{name}")
