@@ -190,7 +190,7 @@ def locate(key: str) -> tuple[str, str]:
     """
     full = key if key in KEYS else _SHORT.get(key)
     if full is None:
-        raise UnknownName("configuration key", key, KEYS)
+        raise UnknownName("configuration key", key, _SHORT)
     section, _, name = full.rpartition(".")
     return section, name
 

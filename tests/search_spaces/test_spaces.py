@@ -1,0 +1,112 @@
+"""Every space through one suite, and the four parts that they are made of."""
+
+import json
+
+import optuna
+import pytest
+
+import search_spaces
+from search_spaces import NOTHING, Choice, Product, Range, Space, Switch, clip, zoneout_plane
+from zoneout_core.config import TrialConfig
+from zoneout_core.errors import ConfigError, SpaceError, UnknownName
+
+PARTS = [
+    Choice("z_cells", (0.0, 0.5)),
+    Range("learning_rate", 1e-4, 1e-2, log=True),
+    Product((Choice("z_cells", (0.0, 0.5)), Choice("z_states", (0.0, 0.05, 0.1)))),
+    Switch("clip", (("gradient", Choice("clip_norm", (1.0, 2.0))), ("update", NOTHING))),
+]
+
+
+def suggestions(space: Space, count: int) -> list[search_spaces.Overrides]:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    return [space.suggest(study.ask()) for _ in range(count)]
+
+
+@pytest.mark.parametrize("name", search_spaces.names())
+def test_every_space_suggests_valid_overrides_and_round_trips(name: str) -> None:
+    space = search_spaces.get(name)
+    space.check(TrialConfig())
+    for overrides in suggestions(space, 10):
+        assert set(overrides) <= set(space.keys())
+        assert TrialConfig().with_values(overrides).flat() | overrides == TrialConfig().with_values(overrides).flat()
+    again = search_spaces.from_json(json.loads(json.dumps(space.to_json())))
+    assert again == space
+
+
+@pytest.mark.parametrize("space", PARTS, ids=lambda part: type(part).__name__.lower())
+def test_parts_round_trip(space: Space) -> None:
+    assert search_spaces.from_json(json.loads(json.dumps(space.to_json()))) == space
+
+
+def test_grid_of_a_product_varies_the_last_part_fastest() -> None:
+    points = PARTS[2].grid()
+    assert len(points) == 6
+    assert points[:2] == [
+        {"regularizer.z_cells": 0.0, "regularizer.z_states": 0.0},
+        {"regularizer.z_cells": 0.0, "regularizer.z_states": 0.05},
+    ]
+
+
+def test_switch_sets_inner_keys_only_in_their_case() -> None:
+    points = PARTS[3].grid()
+    assert points == [
+        {"optim.clip": "gradient", "optim.clip_norm": 1.0},
+        {"optim.clip": "gradient", "optim.clip_norm": 2.0},
+        {"optim.clip": "update"},
+    ]
+    for overrides in suggestions(PARTS[3], 20):
+        assert ("optim.clip_norm" in overrides) == (overrides["optim.clip"] == "gradient")
+
+
+def test_a_switch_works_under_a_product_and_with_tpe() -> None:
+    space = Product((clip.space(), Range("learning_rate", 1e-3, 1e-2)))
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=2))
+    for _ in range(6):
+        trial = study.ask()
+        assert set(space.suggest(trial)) == {"optim.clip", "optim.clip_norm", "optim.learning_rate"}
+        study.tell(trial, 1.0)
+
+
+@pytest.mark.parametrize("space", [PARTS[2], PARTS[3], clip.space()], ids=["product", "switch", "clip"])
+def test_an_enqueued_grid_comes_back_point_by_point(space: Space) -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for point in space.grid():
+        study.enqueue_trial(search_spaces.params(space, point))
+    assert [space.suggest(study.ask()) for _ in space.grid()] == space.grid()
+
+
+def test_the_plane_is_the_papers_size_and_holds_its_best_pair() -> None:
+    points = zoneout_plane.space().grid()
+    assert len(points) == 36
+    assert {"regularizer.z_cells": 0.5, "regularizer.z_states": 0.05} in points
+
+
+def test_a_grid_over_a_range_is_refused() -> None:
+    with pytest.raises(SpaceError) as error:
+        Product((Choice("z_cells", (0.0,)), Range("learning_rate", 0.001, 0.01))).grid()
+    assert str(error.value) == (
+        "A grid needs finitely many values, but optim.learning_rate ranges from 0.001 to 0.01. "
+        "Choose --set sampler=tpe (or random, qmc, gp), or give the space a list of values."
+    )
+
+
+def test_a_probability_outside_its_range_is_refused_before_a_sweep() -> None:
+    with pytest.raises(ConfigError) as error:
+        Range("z_cells", 0.0, 1.5).check(TrialConfig())
+    assert str(error.value) == (
+        "regularizer.z_cells must be a probability from 0 to 1, but is 1.5. Set it with --set regularizer.z_cells=VALUE."
+    )
+
+
+def test_unknown_keys_spaces_and_doubled_keys_are_named() -> None:
+    with pytest.raises(UnknownName, match="There is no configuration key named 'z_cell'. Did you mean 'z_cells'"):
+        Choice("z_cell", (0.0,))
+    with pytest.raises(UnknownName, match="There is no space named 'zoneout_plan'. Did you mean 'zoneout_plane'"):
+        search_spaces.get("zoneout_plan")
+    with pytest.raises(ConfigError, match="distinct keys, but optim.clip_norm occurs twice"):
+        Product((Choice("clip_norm", (1.0,)), Choice("clip_norm", (2.0,))))
+    with pytest.raises(ConfigError, match="low < high, but regularizer.z_cells has low=0.5, high=0.1"):
+        Range("z_cells", 0.5, 0.1)
+    with pytest.raises(ConfigError, match="A choice needs distinct values"):
+        Choice("z_cells", (0.5, 0.5))
