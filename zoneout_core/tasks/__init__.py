@@ -1,0 +1,89 @@
+"""Tasks: what is trained on. Adding a task is adding a file here that exports `TASK`.
+
+Their metadata is importable without numpy and torch; numpy is loaded when a corpus is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from zoneout_core import datafiles, registry
+from zoneout_core.config import require
+from zoneout_core.errors import UnknownName
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Tokens = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Corpus:
+    """A text in three disjoint parts, as token ids below `len(vocabulary)`."""
+
+    name: str
+    """The task's name."""
+    variant: str
+    """Never empty: the task's default is filled in."""
+    train: Tokens
+    """uint8 ids [N], as are the two below."""
+    valid: Tokens
+    test: Tokens
+    vocabulary: tuple[str, ...]
+    """V symbols sorted by code point; V <= 256."""
+    sha256: str
+    """Of vocabulary and all three parts, whole; recorded on every run. A `fraction` keeps it."""
+
+    def fraction(self, share: float) -> Self:
+        """The same corpus with only the first `share` of the training text; valid and test stay whole.
+
+        Raises `ConfigError` unless 0 < share <= 1.
+        """
+        require(0.0 < share <= 1.0, "fraction", share, "above 0 and at most 1")
+        return replace(self, train=self.train[: int(len(self.train) * share)])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """Metadata of a task, and how to load it."""
+
+    name: str
+    """Its file's name."""
+    description: str
+    """One line."""
+    variants: tuple[str, ...]
+    """Forms of its data; the first is the default."""
+    files: tuple[datafiles.DataFile, ...] = ()
+    """What `sweep data fetch NAME` fetches; empty when the task carries its own text."""
+    load: Callable[[Path, str], Corpus]
+    """(data folder, variant) -> corpus. Use `load_corpus`, which checks files and variant before it calls this."""
+
+
+def names() -> list[str]:
+    """All tasks, sorted."""
+    return registry.names(__name__)
+
+
+def get(name: str) -> Task:
+    """The task in file `name`. Raises `UnknownName`."""
+    task = registry.load(__name__, name, "task").TASK
+    assert isinstance(task, Task)
+    return task
+
+
+def load_corpus(name: str, variant: str, data_dir: Path) -> Corpus:
+    """The corpus of task `name`; an empty `variant` means the task's default.
+
+    Raises `UnknownName` for a task or variant that does not exist, and `DataError` for a file that is
+    missing, truncated or not the one expected (sizes and SHA-256 are checked each time).
+    """
+    task = get(name)
+    variant = variant or task.variants[0]
+    if variant not in task.variants:
+        raise UnknownName(f"variant of {name}", variant, task.variants)
+    datafiles.verify(name, task.files, data_dir)
+    return task.load(data_dir, variant)
