@@ -10,7 +10,7 @@ trial; one without a `Range` in it also has a `grid()`. Spaces are plain data: `
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any, cast
@@ -166,7 +166,8 @@ class Switch(Space):
 
     def suggest(self, trial: "BaseTrial", case: str = "") -> Overrides:
         value = trial.suggest_categorical(self.key + case, [value for value, _ in self.cases])
-        return {self.key: value} | dict(self.cases)[value].suggest(trial, f"{case} [{self.key}={value}]")
+        inner: Overrides = dict(self.cases)[value].suggest(trial, f"{case} [{self.key}={value}]")
+        return {self.key: value} | inner
 
     def grid(self) -> list[Overrides]:
         return [{self.key: value} | point for value, inner in self.cases for point in inner.grid()]
@@ -245,5 +246,5 @@ def _full(key: str) -> str:
     return full
 
 
-def _merge(points: Any) -> Overrides:
+def _merge(points: Iterable[Overrides]) -> Overrides:
     return {key: value for point in points for key, value in point.items()}

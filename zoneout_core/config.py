@@ -170,7 +170,7 @@ def _keys() -> dict[str, bool]:
     keys: dict[str, bool] = {}
     for f in fields(TrialConfig):
         if f.name in TrialConfig.SECTIONS:
-            section = type(f.default)
+            section = get_type_hints(TrialConfig)[f.name]
             keys |= {f"{f.name}.{g.name}": bool(g.metadata.get("lane")) for g in fields(section)}
         else:
             keys[f.name] = bool(f.metadata.get("lane"))

@@ -1,0 +1,176 @@
+"""A sweep: everything that decides which trials run and how, as one frozen, validated, JSON-serialisable value.
+
+A definition is a function `sweep()` in a file of `sweeps.definitions`; the file's name is the sweep's name.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Self, get_args, get_type_hints
+
+import search_spaces
+from search_spaces import Choice, Product, Space
+from zoneout_core import registry, tasks
+from zoneout_core.config import KEYS, TrialConfig, coerce, locate, require
+from zoneout_core.errors import ConfigError, UnknownName
+
+Sampler = Literal["grid", "tpe", "random", "qmc", "gp"]
+Scheduler = Literal["none", "asha", "hyperband", "median"]
+
+RESUMABLE = ("trials", "seconds", "lanes", "concurrency", "retries", "storage")
+"""Fields that a resumed run may change, because no number of a trial depends on them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sweep:
+    """Task + base configuration + space + sampler + scheduler + seeds + budget."""
+
+    name: str
+    """The file of `sweeps.definitions` that it came from."""
+    description: str
+    """One line for `sweep ls`."""
+    base: TrialConfig
+    """What all trials share; the space and the seeds override it."""
+    space: Space
+    seeds: tuple[int, ...] = (0,)
+    """Every assignment is tried with every seed; more than one makes the seed a part of the space."""
+    sampler: Sampler = "grid"
+    """Who chooses: the exact grid, TPE, random, QMC or GP (all Optuna's)."""
+    sampler_seed: int = 0
+    scheduler: Scheduler = "none"
+    """Who stops early: nobody, ASHA, HyperBand or the median rule (all Optuna's pruners)."""
+    grace: int = 1
+    """Epochs before a scheduler may stop a trial."""
+    trials: int = 0
+    """Budget: how many trials; 0 = the whole grid, and required for every other sampler."""
+    seconds: float = 0.0
+    """Budget: wall time of one driver, in seconds; 0 = none."""
+    lanes: int = 8
+    """Capacity of a pack; 1 = every trial solo."""
+    concurrency: int = 0
+    """Trials at a time; 0 = as many as there are lanes."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = 0
+    """CPU threads of a lane server; part of a run's identity. 0 = one per core, written down when the run begins."""
+    checkpoint_epochs: int = 1
+    """Epochs between a lane's checkpoints."""
+    retries: int = 3
+    """How often a trial whose process or node died is put on a lane again."""
+    storage: str = ""
+    """Optuna storage URL; empty = a journal file in the run's folder."""
+    x_axis: str = "regularizer.z_cells"
+    """Key of the heatmap's horizontal axis."""
+    y_axis: str = "regularizer.z_states"
+    """Key of the heatmap's vertical axis."""
+
+    def __post_init__(self) -> None:
+        tasks.get(self.base.task)
+        self.search_space.check(self.base)
+        require(len(self.seeds) > 0 and len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "distinct")
+        require(all(seed >= 0 for seed in self.seeds), "seeds", self.seeds, "at least 0")
+        for name in ("trials", "seconds", "concurrency", "threads", "retries", "sampler_seed"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
+        for name in ("lanes", "grace", "checkpoint_epochs"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        if self.sampler == "grid":
+            self.search_space.grid()
+        else:
+            require(self.trials > 0, "trials", self.trials, f"above 0 with sampler={self.sampler}, which never ends by itself")
+
+    @property
+    def search_space(self) -> Space:
+        """The space with the seeds as its slowest part, when there are several."""
+        if len(self.seeds) == 1:
+            return self.space
+        return Product((Choice("seed", self.seeds), self.space))
+
+    @property
+    def max_trials(self) -> int:
+        """How many trials the sweep has when no time budget ends it."""
+        if self.sampler != "grid":
+            return self.trials
+        whole = len(self.search_space.grid())
+        return min(self.trials, whole) if self.trials else whole
+
+    def trial_config(self, overrides: search_spaces.Overrides) -> TrialConfig:
+        """The complete configuration of one trial."""
+        return self.base.with_values({"seed": self.seeds[0]} | overrides)
+
+    def with_values(self, values: Mapping[str, Any]) -> Self:
+        """A copy with fields of the sweep or of its base configuration replaced (`--set key=value`).
+
+        Raises `UnknownName` for a key that neither has (with the closest match), and `ConfigError` for a value of the
+        wrong type, out of its range, or of a key that the space searches.
+        """
+        own = {key: _parse(key, value) for key, value in values.items() if key in SETTABLE}
+        rest = {key: value for key, value in values.items() if key not in SETTABLE}
+        for key in rest:
+            self._refuse_searched(key)
+        return replace(self, base=self.base.with_values(rest), **own)
+
+    def _refuse_searched(self, key: str) -> None:
+        try:
+            section, name = locate(key)
+        except UnknownName as error:
+            raise UnknownName("key of a sweep", key, [*error.known, *SETTABLE]) from None
+        full = f"{section}.{name}" if section else name
+        if full == "seed":
+            raise ConfigError("Seeds are set for the whole sweep: use --set seeds=0 or --set seeds=0,1,2.")
+        if full in self.search_space.keys():
+            raise ConfigError(f"{full} is searched by the space of sweep {self.name}, so it cannot be set. Leave it out.")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; `from_json` gives an equal sweep."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        return plain | {"base": self.base.to_json(), "space": self.space.to_json(), "seeds": list(self.seeds)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Raises `ConfigError` or `UnknownName` when `data` is not a whole, valid definition."""
+        known = {f.name for f in fields(cls)}
+        for key in data:
+            if key not in known:
+                raise UnknownName("field of a sweep", key, known)
+        missing = sorted({"name", "description", "base", "space"} - set(data))
+        if missing:
+            raise ConfigError(f"A definition needs name, description, base and space, but has no {', '.join(missing)}.")
+        values = dict(data) | {"base": TrialConfig.from_json(data["base"]), "space": search_spaces.from_json(data["space"])}
+        return cls(**values | {"seeds": tuple(data.get("seeds", (0,)))})
+
+    def differences(self, other: Self) -> list[str]:
+        """What differs from `other` in fields that a resumed run may not change, as `key: old -> new`."""
+        mine, theirs = _flat(self), _flat(other)
+        return [f"{key}: {mine[key]} -> {theirs[key]}" for key in mine if key not in RESUMABLE and mine[key] != theirs[key]]
+
+
+SETTABLE: tuple[str, ...] = tuple(
+    f.name for f in fields(Sweep) if f.name not in ("name", "description", "base")
+)
+assert not set(SETTABLE) & set(KEYS), "a key names one thing"
+
+
+def names() -> list[str]:
+    """Sweeps that exist: the file names of `sweeps.definitions`."""
+    return registry.names("sweeps.definitions")
+
+
+def get(name: str) -> Sweep:
+    """The sweep `name`. Raises `UnknownName` with the closest match."""
+    sweep: Sweep = registry.load("sweeps.definitions", name, "sweep").sweep()
+    return sweep
+
+
+def _parse(key: str, value: Any) -> Any:
+    if key == "space":
+        return value if isinstance(value, Space) else search_spaces.get(str(value))
+    if key == "seeds":
+        texts = value.split(",") if isinstance(value, str) else value
+        return tuple(coerce(TrialConfig, "seed", text) for text in texts)
+    if key in ("sampler", "scheduler") and value not in get_args(get_type_hints(Sweep)[key]):
+        raise UnknownName(key, str(value), get_args(get_type_hints(Sweep)[key]))
+    return coerce(Sweep, key, value)
+
+
+def _flat(sweep: Sweep) -> dict[str, Any]:
+    plain = sweep.to_json()
+    base = {f"base.{key}": value for key, value in sweep.base.flat().items()}
+    return {key: value for key, value in plain.items() if key != "base"} | base

@@ -1,0 +1,21 @@
+"""What `make demo` runs: a 3 x 3 corner of the plane on text that every Python carries, in about two minutes."""
+
+from search_spaces import zoneout_plane
+from sweeps.definition import Sweep
+from zoneout_core.config import ModelConfig, OptimConfig, TrialConfig
+
+
+def sweep() -> Sweep:
+    """Nine trials of H=128 on Python's own language reference; needs no download."""
+    return Sweep(
+        name="demo",
+        description="3 x 3 zoneout plane on Python's language reference; no download, two minutes on two cores",
+        base=TrialConfig(
+            task="char_pydoc",
+            model=ModelConfig(hidden=128),
+            optim=OptimConfig(learning_rate=0.004),
+            epochs=4,
+        ),
+        space=zoneout_plane.space(z_cells=(0.0, 0.25, 0.5), z_states=(0.0, 0.05, 0.25)),
+        lanes=9,
+    )

@@ -1,0 +1,179 @@
+"""The home folder of all runs, and one run's folder: names, files, the lock of its one driver, the stop request."""
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sweeps.definition import Sweep
+from zoneout_core.errors import ConfigError, HomeError, RunError, UnknownName
+
+
+class Run:
+    """One run's folder: where each of its files is, and who drives it (docs/architecture.md, "A run on disk")."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name = folder.name
+        self.journal = folder / "journal.jsonl"
+        self.study = folder / "study.journal"
+        self.checkpoints = folder / "checkpoints"
+        self.report = folder / "report"
+        self.provenance = folder / "provenance.json"
+        self.tracking = folder / "tracking.json"
+        self.log = folder / "driver.log"
+        self._definition = folder / "sweep.json"
+        self._lock = folder / "lock"
+        self._stop = folder / "stop"
+
+    def checkpoint(self, trial: int) -> Path:
+        """The folder of a trial's checkpoints."""
+        return self.checkpoints / f"{trial:05d}"
+
+    def definition(self) -> Sweep:
+        """The definition that the run was begun with. Raises `RunError` when the file is not one."""
+        try:
+            return Sweep.from_json(json.loads(self._definition.read_text()))
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"Run {self.name} needs its definition in {self._definition}, but it cannot be used: {error} "
+                "Restore the file, or begin a new run with: sweep run NAME"
+            ) from error
+
+    def write(self, file: Path, data: Any) -> None:
+        """Write JSON to a file of the run, at once or not at all. Raises `HomeError` when the disk refuses."""
+        temporary = file.with_suffix(".part")
+        try:
+            with temporary.open("w") as out:
+                json.dump(data, out, indent=2)
+                out.write("\n")
+                out.flush()
+                os.fsync(out.fileno())
+            temporary.replace(file)
+        except OSError as error:
+            raise _unusable(self.folder, error) from error
+
+    def write_definition(self, sweep: Sweep) -> None:
+        """Write `sweep.json`; the run exists from here on."""
+        self.write(self._definition, sweep.to_json())
+
+    @contextmanager
+    def driving(self) -> Iterator[None]:
+        """Hold the run's lock: one driver at a time. Raises `RunError` naming the other one."""
+        with self._lock.open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(
+                    f"A run has one driver at a time, and {self.name} is driven by {self._holder()}. "
+                    f"Watch it with: sweep status {self.name}   or end it with: sweep stop {self.name}"
+                ) from None
+            holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+            lock.truncate(0)
+            lock.write(json.dumps(holder))
+            lock.flush()
+            self._stop.unlink(missing_ok=True)
+            try:
+                yield
+            finally:
+                self._stop.unlink(missing_ok=True)
+
+    def is_driven(self) -> bool:
+        """Whether a driver holds the lock now."""
+        try:
+            with self._lock.open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def request_stop(self) -> None:
+        """Ask the driver to stop as it does after Ctrl-C. Raises `RunError` when there is none."""
+        if not self.is_driven():
+            raise RunError(
+                f"Only a driven run can be stopped, and nobody drives {self.name}. Go on with it: sweep resume {self.name}"
+            )
+        self._stop.touch()
+
+    def stop_requested(self) -> bool:
+        """Whether `request_stop` was called on this driver."""
+        return self._stop.exists()
+
+    def _holder(self) -> str:
+        try:
+            holder = json.loads(self._lock.read_text())
+            return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+        except (ValueError, KeyError):
+            return "a process that is just starting"
+
+
+class Home:
+    """The folder with all runs: $ZONEOUT_HOME, `--home`, or `runs/` in the current folder."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder).expanduser().absolute()
+
+    def runs(self) -> list[Run]:
+        """All runs, oldest first."""
+        begun = sorted(self.folder.glob("*/sweep.json"), key=lambda file: (file.stat().st_mtime_ns, file.parent.name))
+        return [Run(file.parent) for file in begun]
+
+    def run(self, name: str) -> Run:
+        """The run `name`, or the newest one for `latest`. Raises `UnknownName` or `RunError`."""
+        runs = self.runs()
+        if name == "latest" and not runs:
+            raise RunError(f"There is no run in {self.folder} yet. Begin one with: sweep run demo")
+        if name == "latest":
+            return runs[-1]
+        by_name = {run.name: run for run in runs}
+        if name not in by_name:
+            raise UnknownName(f"run in {self.folder}", name, [*by_name, "latest"] if by_name else [])
+        return by_name[name]
+
+    def create(self, sweep: Sweep) -> Run:
+        """A new run of `sweep`, named after it and the time. Raises `HomeError` when the home cannot be written."""
+        stem = f"{sweep.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        for suffix in ("", *(f"-{n}" for n in range(2, 100))):
+            run = Run(self.folder / (stem + suffix))
+            try:
+                run.folder.mkdir(parents=True)
+            except FileExistsError:
+                if self.folder.is_dir():
+                    continue
+                raise _unusable(self.folder, NotADirectoryError(20, "a file is in its way")) from None
+            except OSError as error:
+                raise _unusable(self.folder, error) from error
+            run.write_definition(sweep)
+            return run
+        raise HomeError(f"{self.folder} holds a hundred runs that began in this second. Wait a second and try again.")
+
+
+def open_run(home: Home, name: str, changes: dict[str, Any] | None = None) -> tuple[Run, Sweep]:
+    """A run and its definition with `changes` applied, for resuming.
+
+    Raises `UnknownName` for an unknown run, and `ConfigError` when a change would alter the numbers of its trials.
+    """
+    run = home.run(name)
+    begun = run.definition()
+    sweep = begun.with_values(changes or {})
+    different = begun.differences(sweep)
+    if different:
+        raise ConfigError(
+            f"A resumed run keeps its definition, but this would change {'; '.join(different)}. "
+            f"Begin a new run with: sweep run {begun.name} --set ..."
+        )
+    return run, sweep
+
+
+def _unusable(folder: Path, error: OSError) -> HomeError:
+    return HomeError(
+        f"Runs are kept in {folder}, which must be writable, but: {error.strerror or error}. "
+        "Make room or choose another folder with --home DIR (or $ZONEOUT_HOME)."
+    )

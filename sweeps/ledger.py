@@ -1,0 +1,112 @@
+"""The book-keeper of a run: the one place that changes a trial's state. Both drivers report to it.
+
+The journal is written first, the study second; on opening, the study is mended from the journal. So whatever is killed
+and whenever, each trial is there once, each epoch is there once, and nothing stays running.
+"""
+
+import os
+import socket
+from typing import Any
+
+from sweeps.definition import Sweep
+from sweeps.home import Run
+from sweeps.journal import Event, Journal
+from sweeps.story import Story
+from sweeps.study import Assignment, Study
+from zoneout_core.records import OBJECTIVE, EpochRecord, TrialState
+
+
+class Ledger:
+    """Journal and study of a run that is being driven. The caller holds the run's lock."""
+
+    def __init__(self, run: Run, sweep: Sweep, mode: str) -> None:
+        """Open the books and mend them. `mode` is `ray` or `inline`.
+
+        Raises `HomeError` when the journal cannot be written and `RunError` when study and journal do not belong together.
+        """
+        self.sweep = sweep
+        self._journal = Journal(run.journal)
+        self.story = Story(self._journal.events())
+        self._study = Study(run.name, sweep, run.study)
+        self._append({"event": "driver", "pid": os.getpid(), "host": socket.gethostname(), "mode": mode})
+        self._study.mend(self.story.trials)
+
+    def ask(self) -> Assignment | None:
+        """The next trial to run, or None when all have been asked for."""
+        assignment = self._study.ask()
+        if assignment is not None and assignment.trial not in self.story.trials:
+            self._append(
+                {
+                    "event": "trial",
+                    "trial": assignment.trial,
+                    "params": assignment.params,
+                    "config": assignment.config.to_json(),
+                    "shape_key": assignment.config.shape_key(),
+                    "seed": assignment.config.seed,
+                }
+            )
+        return assignment
+
+    def take(self, event: Event) -> bool:
+        """Take in an event of a lane: `placed`, `record` or `end`. True: the trial has to stop, and is PRUNED now.
+
+        An epoch that was redone after a crash is known already and changes nothing; a trial that has ended stays so.
+        """
+        trial = self.story.trials[event["trial"]]
+        if trial.state.finished:
+            return True
+        match event["event"]:
+            case "record" if event["epoch"] in trial.records:
+                return False
+            case "record":
+                self._append(event)
+                record = trial.records[event["epoch"]]
+                if record.final is None and self._study.report(record):
+                    self.end(record.trial, TrialState.PRUNED, f"{self.sweep.scheduler} at epoch {record.epoch}")
+                    return True
+            case "end":
+                self.end(trial.trial, TrialState(event["state"]), event["reason"])
+            case _:
+                self._append(event)
+        return False
+
+    def end(self, number: int, state: TrialState, reason: str) -> None:
+        """A trial has ended in `state`; later ends of the same trial change nothing."""
+        trial = self.story.trials[number]
+        if trial.state.finished:
+            return
+        self._append({"event": "end", "trial": number, "state": str(state), "reason": reason, "epoch": trial.epoch})
+        best = trial.best
+        self._study.tell(number, state, reason, best.metrics[OBJECTIVE] if best else None)
+
+    def lost(self, number: int, reason: str) -> None:
+        """A trial's process is gone for good: it FAILED."""
+        self.end(number, TrialState.FAILED, reason)
+
+    def note(self, event: Event) -> None:
+        """Append an event that concerns no single trial: `artifact` or `warning`."""
+        self._append(event)
+
+    def running(self) -> list[int]:
+        """Trials that were asked for and have not ended."""
+        return [number for number, trial in self.story.trials.items() if not trial.state.finished]
+
+    def close(self, state: str, reason: str) -> None:
+        """The driver leaves. `interrupted` and `failed` put unfinished trials back into the queue for `sweep resume`;
+        `budget` prunes them at their last epoch, because the sweep is over.
+        """
+        for number in self.running():
+            if state == "budget":
+                self.end(number, TrialState.PRUNED, reason)
+            else:
+                self._study.requeue(number)
+        self._append({"event": "closed", "state": state, "reason": reason})
+        self._journal.close()
+
+    def _append(self, event: dict[str, Any]) -> None:
+        self.story.add(self._journal.append(event))
+
+
+def as_event(record: EpochRecord) -> Event:
+    """The journal event of a record."""
+    return {"event": "record"} | record.to_json()

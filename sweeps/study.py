@@ -1,0 +1,170 @@
+"""The search: an Optuna study on durable storage whose states are true, driven by ask, report and tell.
+
+Optuna's WAITING trials are the work queue. A grid is enqueued whole, so that it is exact, also when conditional, and its
+trial numbers are its indices; an interrupted trial is put back and asked again under its number, with its values.
+A sampler is built anew for each trial from (sampler seed, trial number): nothing of it has to be saved, and a resumed
+sweep draws what the uninterrupted one would have drawn.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState as OptunaState
+
+import search_spaces
+from sweeps.definition import Sweep
+from sweeps.story import TrialStory
+from zoneout_core.config import TrialConfig
+from zoneout_core.errors import ConfigError, RunError
+from zoneout_core.records import OBJECTIVE, EpochRecord, TrialState
+
+_STATES = {
+    TrialState.COMPLETE: OptunaState.COMPLETE,
+    TrialState.PRUNED: OptunaState.PRUNED,
+    TrialState.FAILED: OptunaState.FAIL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A trial to run."""
+
+    trial: int
+    """Optuna's number, the trial's name everywhere."""
+    params: search_spaces.Overrides
+    config: TrialConfig
+
+
+class Study:
+    """The trials of one run. One driver at a time uses it (it holds the run's lock)."""
+
+    def __init__(self, name: str, sweep: Sweep, journal: Path) -> None:
+        """Open the study `name`, or create it. Raises `ConfigError` when the storage cannot be opened."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._sweep = sweep
+        self._pruner = build_pruner(sweep)
+        storage = _open_storage(sweep.storage, journal)
+        self._study = optuna.create_study(
+            study_name=name, storage=storage, direction="minimize", pruner=self._pruner, load_if_exists=True
+        )
+        self._running: dict[int, optuna.Trial] = {}
+        self._enqueue_grid()
+
+    def ask(self) -> Assignment | None:
+        """The next trial to run: a waiting one, else a new one; None when the sweep has no more."""
+        waiting = self._study.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
+        number = waiting[0].number if waiting else len(self._study.get_trials(deepcopy=False))
+        if number >= self._sweep.max_trials:
+            return None
+        self._study.sampler = build_sampler(self._sweep, number)
+        trial = self._study.ask()
+        assert trial.number == number, "one driver asks at a time"
+        params = self._sweep.search_space.suggest(trial)
+        self._running[number] = trial
+        return Assignment(number, params, self._sweep.trial_config(params))
+
+    def report(self, record: EpochRecord) -> bool:
+        """Tell the study of an epoch of a running trial. True: the scheduler would stop the trial now."""
+        trial = self._running[record.trial]
+        trial.report(record.metrics[OBJECTIVE], record.epoch)
+        return trial.should_prune()
+
+    def tell(self, number: int, state: TrialState, reason: str, value: float | None = None) -> None:
+        """Finish a trial in its true state; `value` is the objective of a complete one."""
+        frozen = self._study.get_trials(deepcopy=False)[number]
+        if not frozen.state.is_finished():
+            self._study._storage.set_trial_user_attr(frozen._trial_id, "reason", reason)
+            self._study.tell(number, value if state is TrialState.COMPLETE else None, state=_STATES[state])
+        self._running.pop(number, None)
+
+    def requeue(self, number: int) -> None:
+        """Put a trial that was interrupted back into the queue."""
+        frozen = self._study.get_trials(deepcopy=False)[number]
+        if frozen.state == OptunaState.RUNNING:
+            self._study._storage.set_trial_state_values(frozen._trial_id, OptunaState.WAITING)
+        self._running.pop(number, None)
+
+    def mend(self, told: dict[int, TrialStory]) -> None:
+        """Bring the study up to what the journal says: it is written first, so it may be ahead after a crash.
+
+        Afterwards no trial is RUNNING. Raises `RunError` when the storage is not the one the journal grew with.
+        """
+        trials = self._study.get_trials(deepcopy=False)
+        if told and max(told) >= len(trials):
+            raise RunError(
+                f"The Optuna storage of study {self._study.study_name} must know trial {max(told)}, but has only "
+                f"{len(trials)} trials. Restore it, or begin a new run with: sweep run {self._sweep.name}"
+            )
+        for frozen in trials:
+            story = told.get(frozen.number)
+            if frozen.state.is_finished():
+                continue
+            if story is not None:
+                trial = optuna.Trial(self._study, frozen._trial_id)
+                for record in story.records.values():
+                    if record.epoch not in frozen.intermediate_values:
+                        trial.report(record.metrics[OBJECTIVE], record.epoch)
+                if story.state.finished:
+                    best = story.best
+                    self.tell(frozen.number, story.state, story.reason, best and best.metrics[OBJECTIVE])
+                    continue
+            self.requeue(frozen.number)
+
+    def states(self) -> dict[int, OptunaState]:
+        """Optuna's state of every trial by number."""
+        return {frozen.number: frozen.state for frozen in self._study.get_trials(deepcopy=False)}
+
+    def _enqueue_grid(self) -> None:
+        """Enqueue the grid's missing points; a crash in between is mended by the next opening."""
+        if self._sweep.sampler != "grid":
+            return
+        space = self._sweep.search_space
+        have = len(self._study.get_trials(deepcopy=False))
+        for point in space.grid()[have : self._sweep.max_trials]:
+            self._study.enqueue_trial(search_spaces.params(space, point))
+
+
+def build_sampler(sweep: Sweep, number: int) -> optuna.samplers.BaseSampler:
+    """The sampler that draws trial `number`; its generator is seeded from (sampler seed, number)."""
+    digest = hashlib.blake2b(f"{sweep.sampler_seed}/{number}".encode(), digest_size=4)
+    seed = int.from_bytes(digest.digest(), "little")
+    match sweep.sampler:
+        case "grid" | "random":  # a grid's trials are enqueued with their values: nothing is left to draw
+            return optuna.samplers.RandomSampler(seed=seed)
+        case "tpe":
+            return optuna.samplers.TPESampler(seed=seed)
+        case "qmc":  # one scrambled sequence for all trials: the seed must be the same, the index is in the study
+            return optuna.samplers.QMCSampler(seed=sweep.sampler_seed, scramble=True)
+        case "gp":
+            return optuna.samplers.GPSampler(seed=seed)
+
+
+def build_pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
+    """The rule that stops trials early, on the objective after each epoch."""
+    match sweep.scheduler:
+        case "none":
+            return optuna.pruners.NopPruner()
+        case "asha":
+            return optuna.pruners.SuccessiveHalvingPruner(min_resource=sweep.grace, reduction_factor=3)
+        case "hyperband":
+            return optuna.pruners.HyperbandPruner(
+                min_resource=sweep.grace, max_resource=sweep.base.epochs, reduction_factor=3
+            )
+        case "median":
+            return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=sweep.grace)
+
+
+def _open_storage(url: str, journal: Path) -> BaseStorage:
+    if not url:
+        return JournalStorage(JournalFileBackend(str(journal)))
+    try:
+        return RDBStorage(url)
+    except Exception as error:  # any driver's own error: SQLAlchemy has no common one
+        raise ConfigError(
+            f"storage must be an Optuna storage URL that can be opened, but {url!r} gives: {error}. "
+            "Leave it empty for a journal file, or use e.g. sqlite:////path/study.db"
+        ) from error
