@@ -24,10 +24,13 @@ class DataFile:
 
     @property
     def name(self) -> str:
+        """Without its folder."""
         return self.path.rsplit("/", 1)[-1]
 
 
 class FileState(StrEnum):
+    """What a data file can be, from absent to exactly right. Values are printed and part of `--json`."""
+
     OK = "ok"
     MISSING = "missing"
     UNREADABLE = "unreadable"
@@ -52,14 +55,13 @@ def default_data_dir() -> Path:
 
 
 def inspect(file: DataFile, data_dir: Path) -> Finding:
-    """Look at the file; the whole of it is hashed (about 3 ms for 6 MB)."""
+    """Compare what lies there with what should; all of it is hashed (some 7 ms for the 6 MB of PTB)."""
     location = data_dir / file.path
-    state, detail = examine(location, file)
+    state, detail = _compare(location, file)
     return Finding(file=file, location=location, state=state, detail=detail)
 
 
-def examine(location: Path, file: DataFile) -> tuple[FileState, str]:
-    """State of whatever lies at `location`, compared with `file`, and that state in words."""
+def _compare(location: Path, file: DataFile) -> tuple[FileState, str]:
     try:
         with location.open("rb") as stream:
             size = os.fstat(stream.fileno()).st_size
@@ -80,10 +82,12 @@ def verify(task: str, files: Iterable[DataFile], data_dir: Path) -> None:
     bad = [finding for file in files if (finding := inspect(file, data_dir)).state is not FileState.OK]
     if bad:
         listing = "\n".join(
-            f"  {f.location} must have {f.file.bytes:,} bytes and SHA-256 {f.file.sha256}, but is {f.detail}."
-            for f in bad
+            f"  {f.location}: {f.detail}; expected {f.file.bytes:,} bytes, SHA-256 {f.file.sha256}" for f in bad
         )
-        raise DataError(f"Task {task} lacks data:\n{listing}\nFetch it with: {fetch_command(task, data_dir)}")
+        raise DataError(
+            f"Task {task} needs its data files whole and unchanged, but found\n{listing}\n"
+            f"Fetch them with: {fetch_command(task, data_dir)}"
+        )
 
 
 def fetch_command(task: str, data_dir: Path) -> str:

@@ -38,7 +38,8 @@ def _encode(text: str, vocabulary: tuple[str, ...]) -> Tokens:
     points = np.array([ord(symbol) for symbol in vocabulary])
     table = np.zeros(points.max() + 1, np.uint8)
     table[points] = np.arange(len(points))
-    return table[np.frombuffer(text.encode("utf-32-le"), "<u4")]
+    tokens: Tokens = table[np.frombuffer(text.encode("utf-32-le"), "<u4")]
+    return tokens
 
 
 def _digest(vocabulary: tuple[str, ...], parts: list[Tokens]) -> str:

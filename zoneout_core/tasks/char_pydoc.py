@@ -15,7 +15,7 @@ from zoneout_core.tasks import Corpus, Task
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
-def load(data_dir: Path, variant: str) -> Corpus:
+def load(_data_dir: Path, variant: str) -> Corpus:
     """The first 90 % of the characters are train, the next 5 % valid, the last 5 % test."""
     from pydoc_data.topics import topics
 

@@ -1,0 +1,126 @@
+"""`sweep data`: which tasks there are, whether their files are there, and fetching them."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zoneout_core import datafiles, tasks
+from zoneout_core.datafiles import DataFile, FileState
+
+app = typer.Typer(help="The tasks' data files: which are there, and fetching those that are not.", no_args_is_help=True)
+
+DataDir = Annotated[
+    Path,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="The folder of the data files.",
+        default_factory=datafiles.default_data_dir,
+        show_default="$ZONEOUT_DATA, else data",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
+
+
+@app.command("ls")
+def ls(data_dir: DataDir, as_json: AsJson = False) -> None:
+    """List the tasks and the state of their data files."""
+    listing = [_described(tasks.get(name), data_dir) for name in tasks.names()]
+    if as_json:
+        typer.echo(json.dumps(listing, indent=2))
+    else:
+        _print_table(listing, data_dir)
+
+
+def _described(task: tasks.Task, data_dir: Path) -> dict[str, Any]:
+    return {
+        "task": task.name,
+        "description": task.description,
+        "variants": list(task.variants),
+        "files": [_found(file, data_dir) for file in task.files],
+    }
+
+
+def _found(file: DataFile, data_dir: Path) -> dict[str, Any]:
+    finding = datafiles.inspect(file, data_dir)
+    return {
+        "file": file.path,
+        "path": str(finding.location),
+        "bytes": file.bytes,
+        "sha256": file.sha256,
+        "state": finding.state,
+        "detail": finding.detail,
+    }
+
+
+def _print_table(listing: list[dict[str, Any]], data_dir: Path) -> None:
+    """One line a file; a task without files takes one, too."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("task", "variants", box=box.SIMPLE_HEAD)
+    table.add_column("size", justify="right")
+    table.add_column("state", overflow="fold")
+    table.add_column("file", overflow="fold")
+    lacking = []
+    for task in listing:
+        rows = [(f"{f['bytes']:,}", f["detail"], f["file"]) for f in task["files"]] or [("", "ok", "none needed")]
+        names = [(task["task"], ", ".join(task["variants"])), *[("", "")] * (len(rows) - 1)]
+        for name, row in zip(names, rows, strict=True):
+            table.add_row(*name, *row)
+        if any(f["state"] != FileState.OK for f in task["files"]):
+            lacking.append(task["task"])
+    console = Console(highlight=False, markup=False)
+    console.print(f"Data folder: {data_dir}", soft_wrap=True)
+    console.print(table)
+    for name in lacking:
+        console.print(f"Fetch what is not ok: {datafiles.fetch_command(name, data_dir)}", soft_wrap=True)
+
+
+@app.command("fetch")
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="TASK", help="A task of `sweep data ls`.")],
+    data_dir: DataDir,
+    source: Annotated[
+        str,
+        typer.Option("--from", metavar="URL_OR_FOLDER", help="Take them from there, not from the known addresses."),
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Fetch also what is already there and right.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch a task's data files: what is there stays, an interrupted fetch goes on where it stopped."""
+    from zoneout_core.fetch import fetch as fetch_file
+
+    task = tasks.get(name)
+    fetched = []
+    for file in task.files:
+        if force or datafiles.inspect(file, data_dir).state is not FileState.OK:
+            with _progress(file.path) as progress:
+                fetch_file(name, file, data_dir, source=source, progress=progress)
+            fetched.append(file)
+    if as_json:
+        files = [{**_found(file, data_dir), "fetched": file in fetched} for file in task.files]
+        typer.echo(json.dumps({"task": name, "files": files}, indent=2))
+        return
+    for file in task.files:
+        typer.echo(f"{'fetched' if file in fetched else 'already there'}: {data_dir / file.path}")
+    if not task.files:
+        typer.echo(f"Task {name} needs no files.")
+
+
+@contextmanager
+def _progress(description: str) -> Iterator[Any]:
+    """A progress bar on stderr, drawn only on a terminal, as a function of (bytes there, bytes expected)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        row = bar.add_task(description, total=None)
+        yield lambda done, expected: bar.update(row, completed=done, total=expected)
