@@ -1,0 +1,72 @@
+"""Which characters a lane sees at which update (spec section 2.2), from its seed and its step number alone.
+
+An epoch cuts the text into consecutive chunks of L characters, from an offset drawn anew for each epoch (or from
+0), and shuffles them. A chunk gives T = L - 1 inputs and T targets; its first character is never a target.
+"""
+
+import torch
+from torch import Tensor
+
+from zoneout_core import streams
+from zoneout_core.config import TrialConfig
+from zoneout_core.errors import ConfigError
+
+
+def chunk_count(characters: int, length: int, offset: str) -> int:
+    """Chunks in an epoch over a text of `characters`: with a random offset the last one is given up."""
+    return characters // length - (1 if offset == "random" else 0)
+
+
+class Batches:
+    """The batches of one lane: `at(step)` says where the chunks of an update start.
+
+    Raises `ConfigError` when the text (of `characters`) is shorter than one chunk.
+    """
+
+    def __init__(self, config: TrialConfig, characters: int) -> None:
+        self.config = config
+        self.chunks = chunk_count(characters, config.length, config.offset)
+        if self.chunks < 1:
+            raise ConfigError(
+                f"length must leave at least one chunk per epoch, but is {config.length} with offset={config.offset} "
+                f"on {characters} characters of training text. Set a smaller length or a larger fraction."
+            )
+        self.updates = -(-self.chunks // config.batch)
+        """Updates in an epoch; the last batch may be short."""
+        self._epoch = 0
+        self._starts = torch.empty(0, dtype=torch.int64)
+
+    def epoch(self, step: int) -> int:
+        """The epoch, from 1, of the update that follows `step` updates."""
+        return step // self.updates + 1
+
+    def at(self, step: int) -> Tensor:
+        """Where the chunks of the update that follows `step` updates start: int64 [at most B], on the CPU."""
+        epoch, index = self.epoch(step), step % self.updates
+        if epoch != self._epoch:
+            self._epoch, self._starts = epoch, self._order(epoch)
+        return self._starts[index * self.config.batch : (index + 1) * self.config.batch]
+
+    def _order(self, epoch: int) -> Tensor:
+        """Starts of all chunks of an epoch, shuffled: int64 [chunks]."""
+        seed, offset = self.config.seed, 0
+        if self.config.offset == "random":
+            draw = torch.randint(self.config.length, (), generator=streams.generator(seed, "offset", epoch))
+            offset = int(draw)
+        order = torch.randperm(self.chunks, generator=streams.generator(seed, "shuffle", epoch))
+        return order * self.config.length + offset
+
+
+def pad(starts: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+    """(starts int64 [B], weight float64 [B]): a short batch is filled up with examples of weight zero."""
+    missing = batch - len(starts)
+    weight_B = torch.ones(batch, dtype=torch.float64)
+    weight_B[len(starts) :] = 0.0
+    return torch.nn.functional.pad(starts, (0, missing)), weight_B
+
+
+def cut(text_N: Tensor, starts_KB: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """Inputs and targets, each int64 [K, T, B], of the chunks of `length` = T + 1 that begin at `starts_KB`."""
+    within_L1 = torch.arange(length, device=text_N.device).unsqueeze(1)
+    chunks_KLB = text_N[starts_KB.unsqueeze(1) + within_L1].long()
+    return chunks_KLB[:, :-1], chunks_KLB[:, 1:]
