@@ -67,6 +67,7 @@ class TrialStory:
             "shape_key": self.shape_key,
             "epoch": self.epoch,
             "params": dict(self.params),
+            "config": self.config,
             "final": self.final,
             "records": [{"epoch": r.epoch, "steps": r.steps, **r.metrics} for r in self.records.values()],
         }
@@ -92,6 +93,8 @@ class Story:
         self.warnings: list[str] = []
         self.began: float | None = None
         """Time of the first event."""
+        self.told: float | None = None
+        """Time of the last event."""
         for event in events:
             self.add(event)
 
@@ -127,14 +130,19 @@ class Story:
         return [self.trials[number].row() for number in sorted(self.trials)]
 
     def interrupt(self, reason: str) -> None:
-        """Every trial that has not finished is INTERRUPTED: its driver is gone."""
+        """The driver is gone without a word: the run and every trial that has not finished are INTERRUPTED."""
+        self._leave({"event": "closed", "time": self.told, "state": "interrupted", "reason": reason})
+
+    def _leave(self, closed: Event) -> None:
+        self.closed = closed
         for trial in self.trials.values():
             if not trial.state.finished:
-                trial.state, trial.reason = TrialState.INTERRUPTED, reason
+                trial.state, trial.reason = TrialState.INTERRUPTED, closed["reason"]
 
     def add(self, event: Event) -> None:
         """Take in the next event; kinds that this version does not know change nothing."""
         self.began = event["time"] if self.began is None else self.began
+        self.told = event["time"]
         match event["event"]:
             case "driver":
                 self.interrupt("another driver took the run")
@@ -149,8 +157,7 @@ class Story:
             case "warning":
                 self.warnings.append(event["text"])
             case "closed":
-                self.interrupt(event["reason"])
-                self.closed = event
+                self._leave(event)
 
     @staticmethod
     def _add_to_trial(trial: TrialStory, event: Event) -> None:
@@ -168,4 +175,3 @@ class Story:
                 if not trial.state.finished:  # once per trial: the first end stands
                     trial.state, trial.reason = TrialState(event["state"]), event["reason"]
                     trial.ended = event["time"]
-

@@ -1,0 +1,205 @@
+"""Delivery of a run's journal to MLflow: in the background while it is driven, or in the foreground afterwards.
+
+Training never waits for MLflow. What cannot be delivered now stays in the journal, is tried again with growing pauses,
+and can be delivered at any later time, from any process, also from several at once: `sweep deliver RUN`.
+"""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Event as Signal
+from threading import Thread
+from typing import NamedTuple, Self
+from urllib.parse import urlsplit
+
+from sweeps.home import Run
+from sweeps.journal import Event, Reader
+from sweeps.mlflow_mirror import Milestone, Mirror
+from sweeps.story import Story
+from zoneout_core.errors import RunError
+from zoneout_core.records import OBJECTIVE, TrialState
+
+_LONGEST_PAUSE = 30.0
+_log = logging.getLogger(__name__)
+
+
+class Tracking(NamedTuple):
+    """Where a run is delivered to. `tracking.json` in its folder says so."""
+
+    uri: str
+    """MLflow's tracking URI: `sqlite:///...`, `postgresql+psycopg://...` or `http(s)://...`."""
+    experiment: str
+
+    @classmethod
+    def local(cls, home: Path, experiment: str) -> Self:
+        """The SQLite store in the home folder, which needs no server."""
+        return cls(f"sqlite:///{home.absolute() / 'mlflow.db'}", experiment)
+
+    @classmethod
+    def of(cls, run: Run) -> Self:
+        """What `tracking.json` says. Raises `RunError` when the run was never tracked, or the file is damaged."""
+        try:
+            told = json.loads(run.tracking.read_text())
+            return cls(str(told["uri"]), str(told["experiment"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(
+                f"A run's {run.tracking.name} says where MLflow has it, but {run.tracking} cannot be used: {error!r}. "
+                f"Write it anew with: sweep deliver {run.name} --tracking URI"
+            ) from error
+
+    def save(self, run: Run) -> None:
+        """Write `tracking.json`. Raises `HomeError` when the disk refuses."""
+        run.write(run.tracking, self._asdict())
+
+    @property
+    def shown(self) -> str:
+        """The URI without a password."""
+        password = urlsplit(self.uri).password
+        return self.uri.replace(f":{password}@", ":***@") if password else self.uri
+
+
+class Delivery:
+    """Brings the journal of one run to MLflow, event by event or long afterwards, with the same result.
+
+    `start` it as soon as the journal exists, `drain` it after the journal was closed. `warn` hears once of every
+    stretch of time in which MLflow refuses.
+    """
+
+    def __init__(
+        self,
+        run_folder: Path,
+        tracking_uri: str,
+        experiment: str,
+        *,
+        poll_seconds: float = 1.0,
+        warn: Callable[[str], None] = _log.warning,
+    ) -> None:
+        self.run = Run(run_folder)
+        self.tracking = Tracking(tracking_uri, experiment)
+        self.problem = ""
+        """Why the last attempt failed; empty while all goes well."""
+        self._poll_seconds, self._warn = poll_seconds, warn
+        self._reader, self._story = Reader(self.run.journal), Story()
+        self._milestones: list[Milestone] = []
+        self._waiting: Counter[int | None] = Counter()  # undelivered events by trial; None = the run itself
+        self._mirror: Mirror | None = None
+        self._driver_gone = False
+        self._draining, self._wake, self._emptied, self._given_up = Signal(), Signal(), Signal(), Signal()
+        self._thread: Thread | None = None
+
+    @property
+    def undelivered(self) -> int:
+        """How many events have been read and not reached MLflow (for each of its runs that they change)."""
+        return self._waiting.total()
+
+    def start(self) -> None:
+        """Begin in a thread of its own, which never keeps the process alive. Raises `RunError` when mlflow is not
+        installed; a driver warns and goes on without."""
+        _require_mlflow(self.run.name)
+        self._thread = Thread(target=self._work, name="delivery", daemon=True)
+        self._thread.start()
+
+    def drain(self, timeout: float) -> int:
+        """Deliver what the journal holds, for at most `timeout` seconds, and end. Returns what is left: events."""
+        assert self._thread is not None, "start() comes before drain()"
+        self._draining.set()
+        self._wake.set()
+        self._emptied.wait(timeout)
+        self._given_up.set()
+        self._wake.set()
+        return 0 if self._emptied.is_set() else max(1, self.undelivered)
+
+    def deliver(self, timeout: float = 60.0) -> int:
+        """`start` and `drain`: all of a run, now. Where nobody drives it any more, nothing stays RUNNING in MLflow."""
+        self._driver_gone = not self.run.is_driven()
+        self.start()
+        return self.drain(timeout)
+
+    def _work(self) -> None:
+        pause = self._poll_seconds
+        while not self._given_up.is_set():
+            draining = self._draining.is_set()  # asked before reading: what was appended before drain() is delivered
+            try:
+                self._read()
+                self._bring()
+                if self.problem:
+                    self.problem, pause = "", self._poll_seconds
+                if draining and not self._waiting:
+                    self._emptied.set()
+                    return
+            except Exception as error:  # of MLflow, its HTTP client, its database: none may end the thread
+                pause = self._failed(error, pause)
+            self._wake.wait(min(pause, 1.0) if draining else pause)
+            self._wake.clear()
+
+    def _failed(self, error: Exception, pause: float) -> float:
+        """Say so, once, and double the pause."""
+        first_line = str(error).partition("\n")[0][:200]
+        said, self.problem = self.problem, f"{type(error).__name__}: {first_line}"
+        if not said:
+            self._warn(
+                f"MLflow at {self.tracking.shown} does not take what is delivered ({self.problem}). Training goes on and "
+                "the journal keeps everything; what is still missing at the end goes out with: "
+                f"sweep deliver {self.run.name}"
+            )
+        return min(max(2 * pause, 0.1), _LONGEST_PAUSE)
+
+    def _read(self) -> None:
+        for event in self._reader.new():
+            self._story.add(event)
+            self._note(event)
+        if self._driver_gone and self._story.state == "running":
+            for number, trial in self._story.trials.items():
+                self._waiting[number] += not trial.state.finished
+            self._waiting[None] += 1
+            self._story.interrupt("its driver died")
+
+    def _note(self, event: Event) -> None:
+        """Which of MLflow's runs this event changes."""
+        kind, number = event["event"], event.get("trial")
+        self._waiting[number] += 1
+        if kind in ("driver", "closed"):
+            for trial in self._story.trials.values():
+                self._waiting[trial.trial] += trial.state is TrialState.INTERRUPTED
+        if kind == "end":
+            self._waiting[None] += 1
+            self._milestones.append(self._milestone(event))
+
+    def _milestone(self, end: Event) -> Milestone:
+        last = self._milestones[-1] if self._milestones else Milestone(0.0, 0, None)
+        record = self._story.trials[end["trial"]].best
+        values = [] if last.best is None else [last.best]
+        if record is not None and end["state"] != TrialState.FAILED:
+            values.append(record.metrics[OBJECTIVE])
+        return Milestone(end["time"], last.finished + 1, min(values, default=None))
+
+    def _bring(self) -> None:
+        """Everything that waits. Raises at the first failure, with what failed now last in line."""
+        self._waiting = +self._waiting
+        if not self._waiting:
+            return
+        if self._mirror is None:
+            artifacts = self.run.folder.parent / "mlflow"
+            self._mirror = Mirror(self.run.name, self.tracking.uri, self.tracking.experiment, artifacts)
+        for number in list(self._waiting):
+            try:
+                if number is None:
+                    self._mirror.bring_run(self._story, self.run.folder, self._milestones)
+                else:
+                    self._mirror.bring_trial(self._story, self._story.trials[number])
+            except BaseException:
+                self._waiting[number] = self._waiting.pop(number)
+                self._mirror.forget(number)
+                raise
+            del self._waiting[number]
+
+
+def _require_mlflow(run: str) -> None:
+    if find_spec("mlflow") is None:
+        raise RunError(
+            "Delivery needs the package mlflow, which is not installed here. The journal keeps every record; "
+            f"install it (pip install mlflow) and deliver with: sweep deliver {run}"
+        )

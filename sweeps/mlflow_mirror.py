@@ -1,0 +1,272 @@
+"""One sweep run as MLflow shows it: a parent run, and a child run for each trial. Idempotent, and blocking.
+
+Runs are found by the tag `zoneout.key` (RUN or RUN/00012), never remembered over processes: the oldest run with a key
+is the run, others are deleted. Metrics carry the journal's times, and MLflow stores the same (key, step, time, value)
+once, so whatever was sent before may be sent again: after an error all of a run is.
+
+| trial | MLflow status | | run | MLflow status |
+|---|---|---|---|---|
+| running | RUNNING | | running | RUNNING |
+| complete | FINISHED | | finished, budget | FINISHED |
+| pruned, interrupted | KILLED | | interrupted | KILLED |
+| failed | FAILED | | failed | FAILED |
+
+The tag `zoneout.state` says exactly which. A resumed run or trial goes back to RUNNING.
+"""
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from sweeps.story import Story, TrialStory
+from zoneout_core.records import OBJECTIVE, TrialState
+
+KEY = "zoneout.key"
+RUN = "zoneout.run"
+TRIAL_STATUS = {
+    TrialState.RUNNING: "RUNNING",
+    TrialState.COMPLETE: "FINISHED",
+    TrialState.PRUNED: "KILLED",
+    TrialState.INTERRUPTED: "KILLED",
+    TrialState.FAILED: "FAILED",
+}
+RUN_STATUS = {
+    "running": "RUNNING",
+    "finished": "FINISHED",
+    "budget": "FINISHED",
+    "interrupted": "KILLED",
+    "failed": "FAILED",
+}
+_BATCH = 1000  # metrics, and _FEW params or tags, is what one log_batch may hold
+_FEW = 100
+_LONGEST = 5000  # characters of a param or tag; MLflow takes 6000
+
+Point = tuple[str, float, float, int]
+"""A metric's key, value, Unix time in seconds, and step."""
+
+
+class Milestone(NamedTuple):
+    """What the parent run's chart shows: a point for each trial that finished."""
+
+    time: float
+    finished: int
+    best: float | None
+    """Lowest objective of the trials that finished without failing."""
+
+
+@dataclass(slots=True)
+class _Sent:
+    """What MLflow has confirmed of one of its runs, so that only news are sent."""
+
+    run_id: str
+    params: set[str]
+    points: set[tuple[str, int]] = field(default_factory=set)
+    tags: dict[str, str] = field(default_factory=dict)
+    files: dict[str, float] = field(default_factory=dict)
+    status: str = ""
+
+
+class Mirror:
+    """Brings the parent run and single trials up to date. Every method may raise whatever MLflow raises.
+
+    Connecting creates the experiment. After an error call `forget`, and the next call starts from what is stored.
+    """
+
+    def __init__(self, name: str, tracking_uri: str, experiment: str, artifacts: Path | None) -> None:
+        """`artifacts`: where a new experiment keeps its files when no MLflow server decides it."""
+        _quiet()
+        from mlflow import MlflowClient  # here, because it takes seconds and only delivery needs it
+
+        self.name = name
+        self._client = MlflowClient(tracking_uri)
+        remote = tracking_uri.startswith(("http://", "https://"))
+        self._location = None if remote or artifacts is None else artifacts.resolve().as_uri()
+        self._experiment = self._find_experiment(experiment)
+        self._sent: dict[str, _Sent] = {}
+        self._stored: dict[str, list[Any]] = {}
+        for run in self._search(f"tags.`{RUN}` = '{name}'"):
+            self._stored.setdefault(run.data.tags.get(KEY, ""), []).append(run)
+
+    def bring_run(self, story: Story, folder: Path, milestones: Sequence[Milestone]) -> None:
+        """The parent run: definition, provenance, milestones, files and state. `folder` is the run's."""
+        sent = self._parent(story)
+        definition = _read_json(folder / "sweep.json")
+        points = [("trials_finished", float(m.finished), m.time, m.finished) for m in milestones]
+        points += [(f"best_{OBJECTIVE}", m.best, m.time, m.finished) for m in milestones if m.best is not None]
+        closed = story.closed or {}
+        self._send_points(sent, points)
+        tags = {"zoneout.state": story.state, "zoneout.reason": closed.get("reason", "")}
+        self._send_names(sent, dict(_flat(definition)), tags)
+        names = {name: folder / name for name in ("sweep.json", "provenance.json")}
+        names |= {name: folder / event["path"] for name, event in story.artifacts.items()}
+        self._send_files(sent, names)
+        self._send_status(sent, RUN_STATUS.get(story.state, "RUNNING"), closed.get("time"))
+
+    def bring_trial(self, story: Story, trial: TrialStory) -> None:
+        """The child run of one trial. A trial that still waits has none."""
+        if trial.state is TrialState.WAITING:
+            return
+        identity = {"mlflow.runName": f"{trial.trial:05d}", "mlflow.parentRunId": self._parent(story).run_id}
+        sent = self._find(self._key(trial.trial), trial.started or trial.asked, identity)
+        self._send_points(sent, _trial_points(trial))
+        self._send_names(sent, {**trial.params, "seed": trial.seed}, identity | _trial_tags(trial))
+        last = trial.ended or max(trial.times.values(), default=trial.asked)
+        self._send_status(sent, TRIAL_STATUS[trial.state], last)
+
+    def forget(self, trial: int | None) -> None:
+        """Trust nothing of what was sent for this trial (None: for the run itself)."""
+        self._sent.pop(self._key(trial), None)
+        self._stored.pop(self._key(trial), None)
+
+    def _key(self, trial: int | None) -> str:
+        return self.name if trial is None else f"{self.name}/{trial:05d}"
+
+    def _parent(self, story: Story) -> _Sent:
+        return self._find(self._key(None), story.began or 0.0, {"mlflow.runName": self.name})
+
+    def _find_experiment(self, name: str) -> str:
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
+            from mlflow.exceptions import MlflowException
+
+            try:
+                return str(self._client.create_experiment(name, artifact_location=self._location))
+            except MlflowException:  # another process may have been faster; then it is there
+                experiment = self._client.get_experiment_by_name(name)
+                if experiment is None:
+                    raise
+        if experiment.lifecycle_stage == "deleted":
+            self._client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
+
+    def _search(self, query: str) -> Iterator[Any]:
+        token = None
+        while True:
+            page = self._client.search_runs([self._experiment], query, max_results=1000, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _find(self, key: str, began: float, identity: Mapping[str, str]) -> _Sent:
+        """The one run with this key, created when there is none; of several, the oldest, the others deleted."""
+        if key in self._sent:
+            return self._sent[key]
+        query = f"tags.`{KEY}` = '{key}'"
+        runs = self._stored.pop(key, None) or list(self._search(query))
+        if not runs:
+            tags = {KEY: key, RUN: self.name, **identity}
+            self._client.create_run(self._experiment, start_time=int(began * 1000), tags=tags)
+            runs = list(self._search(query))  # another process may have created it at the same moment
+        run, *others = sorted(runs, key=lambda r: (r.info.start_time, r.info.run_id))
+        for other in others:
+            self._client.delete_run(other.info.run_id)
+        return self._sent.setdefault(key, _Sent(run.info.run_id, set(run.data.params), status=run.info.status))
+
+    def _send_points(self, sent: _Sent, points: Iterable[Point]) -> None:
+        from mlflow.entities import Metric
+
+        news = [p for p in points if (p[0], p[3]) not in sent.points]
+        for first in range(0, len(news), _BATCH):
+            batch = news[first : first + _BATCH]
+            metrics = [Metric(key, value, int(when * 1000), step) for key, value, when, step in batch]
+            self._client.log_batch(sent.run_id, metrics=metrics)
+            sent.points.update((key, step) for key, _, _, step in batch)
+
+    def _send_names(self, sent: _Sent, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """Params that are not stored yet (MLflow never changes one) and tags that changed."""
+        from mlflow.entities import Param, RunTag
+
+        new_params = [Param(k, str(v)[:_LONGEST]) for k, v in params.items() if k not in sent.params]
+        new_tags = [RunTag(k, v[:_LONGEST]) for k, v in tags.items() if sent.tags.get(k) != v]
+        for first in range(0, max(len(new_params), len(new_tags)), _FEW):
+            part = slice(first, first + _FEW)
+            self._client.log_batch(sent.run_id, params=new_params[part], tags=new_tags[part])
+        sent.params |= set(params)
+        sent.tags |= tags
+
+    def _send_files(self, sent: _Sent, files: Mapping[str, Path]) -> None:
+        for name, path in files.items():
+            if not path.is_file() or sent.files.get(name) == path.stat().st_mtime:
+                continue
+            changed = path.stat().st_mtime
+            with TemporaryDirectory() as folder:  # under the name that it is to have
+                copy = Path(folder) / name
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, copy)
+                self._client.log_artifacts(sent.run_id, folder)
+            sent.files[name] = changed
+
+    def _send_status(self, sent: _Sent, status: str, ended: float | None) -> None:
+        if status == sent.status:
+            return
+        if status == "RUNNING":
+            self._client.update_run(sent.run_id, status=status)
+        else:
+            self._client.set_terminated(sent.run_id, status, None if ended is None else int(ended * 1000))
+        sent.status = status
+
+
+def _trial_points(trial: TrialStory) -> Iterator[Point]:
+    for epoch, record in trial.records.items():
+        when = trial.times[epoch]
+        for key, value in (*record.metrics.items(), ("epoch_seconds", record.seconds)):
+            yield key, value, when, epoch
+        for key, value in (record.final or {}).items():
+            yield (key if key.startswith("best_") else f"best_{key}"), float(value), when, epoch
+
+
+def _trial_tags(trial: TrialStory) -> dict[str, str]:
+    tags = {
+        "state": str(trial.state),
+        "reason": trial.reason,
+        "seed": str(trial.seed),
+        "shape_key": trial.shape_key,
+        "trial": str(trial.trial),
+    }
+    if (placement := trial.placement) is not None:
+        tags |= {
+            "implementation": placement.implementation,
+            "implementation_reason": placement.reason,
+            "device": placement.device,
+            "host": placement.host,
+            "threads": str(placement.threads),
+            "lanes": str(placement.lanes),
+        }
+    return {f"zoneout.{name}": value for name, value in tags.items()}
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(dotted key, text) of every leaf of plain data; a list is one leaf."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, value if isinstance(value, str) else json.dumps(value)
+
+
+def _quiet() -> None:
+    """Short time limits and no retries of MLflow's own (by default it blocks for 246 s), and no chatter.
+
+    What a user has set in the environment stays.
+    """
+    for name, value in {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
+    }.items():
+        os.environ.setdefault(name, value)
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

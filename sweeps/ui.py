@@ -1,0 +1,149 @@
+"""`sweep ui`: MLflow's own web interface on the store of a run, on this machine's loopback only."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryFile
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+from urllib.request import urlopen
+
+from sweeps.delivery import Tracking
+from sweeps.home import Home, Run
+from zoneout_core.errors import RunError
+
+HOST = "127.0.0.1"
+PORT = 5000
+_START_SECONDS = 90.0
+_STOP_SECONDS = 10.0
+
+
+class Server:
+    """An `mlflow server` process on the loopback; use it as a context manager, or call `stop`.
+
+    `port` 0 picks a free one. Raises `RunError` when the port is taken or the server does not come up.
+    """
+
+    def __init__(self, store_uri: str, artifacts: Path, port: int = PORT) -> None:
+        self.port = _free_port(port)
+        self.address = f"http://{HOST}:{self.port}"
+        command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(self.port), "--workers", "1"]
+        command += ["--backend-store-uri", store_uri, "--artifacts-destination", artifacts.absolute().as_uri()]
+        # Job runners are seven more processes and 1.2 GB that sweeps have no use for.
+        environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        self._process = subprocess.Popen(  # a process group of its own, so that no worker outlives it
+            command,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def wait_until_ready(self) -> None:
+        """Return once the server answers. Raises `RunError` with its last words when it does not."""
+        until = time.monotonic() + _START_SECONDS
+        while time.monotonic() < until and self._process.poll() is None:
+            try:
+                with urlopen(f"{self.address}/health", timeout=5):
+                    return
+            except OSError:
+                time.sleep(0.1)
+        ended = self._process.poll()
+        self.stop()
+        how = "did not answer" if ended is None else f"ended with code {ended}"
+        self._output.seek(0)
+        last = (self._output.read().decode(errors="replace").strip() or "no output").splitlines()[-1]
+        raise RunError(
+            f"The MLflow server on port {self.port} must answer within {_START_SECONDS:.0f} seconds, but {how}. "
+            f"Its last words: {last}. Mend that and start it again, or see the numbers with: sweep status RUN"
+        )
+
+    def page(self, experiment: str) -> str:
+        """The address of an experiment's runs (MLflow's front page hides training runs behind a switch).
+
+        The list of experiments where there is none of that name (yet).
+        """
+        query = f"{self.address}/api/2.0/mlflow/experiments/get-by-name?experiment_name={quote(experiment)}"
+        try:
+            with urlopen(query, timeout=30) as reply:
+                number = json.load(reply)["experiment"]["experiment_id"]
+        except OSError:
+            return f"{self.address}/#/experiments"
+        return f"{self.address}/#/experiments/{number}/runs"
+
+    def wait(self) -> None:
+        """Return when the server ends by itself."""
+        self._process.wait()
+
+    def stop(self) -> None:
+        """End the server and its workers; harmless when they ended already."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self._process.pid, number)
+                self._process.wait(_STOP_SECONDS)
+            except ProcessLookupError:
+                break
+            except subprocess.TimeoutExpired:
+                continue
+
+    def __enter__(self) -> Self:
+        try:
+            self.wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def serve(place: Run | Home, port: int, say: Callable[[str], None]) -> None:
+    """Show a run (or all runs of a home's local store) until Ctrl-C or SIGTERM; `say` gets the address.
+
+    A run that was delivered to a server elsewhere has its pages there: they are told, and nothing is started.
+    Raises `RunError` when the run was never tracked, the port is taken, or the server does not come up.
+    """
+    home = place.folder if isinstance(place, Home) else place.folder.parent
+    tracking = Tracking.local(home, "") if isinstance(place, Home) else Tracking.of(place)
+    if tracking.uri.startswith(("http://", "https://")):
+        say(f"This run is in the MLflow server at {tracking.shown}, experiment {tracking.experiment}.")
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with Server(tracking.uri, home / "mlflow", port) as server:
+            page = (
+                server.experiment_page(tracking.experiment)
+                if tracking.experiment
+                else f"{server.address}/#/experiments"
+            )
+            say(f"MLflow shows it at {page} (Ctrl-C ends it)")
+            server.wait()
+    except KeyboardInterrupt:
+        say("Ended.")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _free_port(port: int) -> int:
+    """`port` if nobody listens there, or a free one for 0."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise RunError(
+                f"The page needs port {port} of {HOST}, but cannot have it: {error.strerror}. Who has it is told by: "
+                f"ss -ltnp 'sport = :{port}'. Take another one with --port N, or any free one with --port 0."
+            ) from error
+        return int(probe.getsockname()[1])

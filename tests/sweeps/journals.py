@@ -1,0 +1,90 @@
+"""Journals of made-up runs, written with the real writer: what delivery, UI and report are shown."""
+
+import json
+import math
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from sweeps.journal import Event, Journal
+from zoneout_core.config import TrialConfig
+from zoneout_core.records import Placement, TrialState
+
+BEGAN = 1_790_000_000.0
+PLACEMENT = Placement(implementation="torch", reason="CPU", device="cpu", host="here", threads=2, lanes=8)
+Z_CELLS = (0.0, 0.05, 0.25, 0.5, 0.75)
+Z_STATES = (0.0, 0.05, 0.1, 0.25, 0.5)
+
+
+def bpc(z_cells: float, z_states: float, epoch: int, seed: int = 0) -> float:
+    """A smooth plane with its lowest point near (0.5, 0.05), approached over the epochs."""
+    bowl = 0.16 * (z_cells - 0.5) ** 2 + 0.9 * (z_states - 0.06) ** 2
+    return 1.362 + bowl + 0.002 * math.sin(7 * seed) + 0.9 * math.exp(-epoch / 4)
+
+
+class RunMaker:
+    """Writes a run folder. Its clock ticks a tenth of a second an event."""
+
+    def __init__(self, folder: Path, hidden: int = 1000, epochs: int = 30) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.hidden, self.epochs = folder, hidden, epochs
+        (folder / "sweep.json").write_text(json.dumps({"name": "figure3", "lanes": 8, "base": {"task": "char_ptb"}}))
+        (folder / "provenance.json").write_text(json.dumps({"commit": "0" * 40}))
+        self.journal = Journal(folder / "journal.jsonl")
+        self._time = (BEGAN + tick / 10 for tick in count())
+
+    def tell(self, event: str, **fields: Any) -> Event:
+        return self.journal.append({"event": event, "time": next(self._time), **fields})
+
+    def driver(self) -> None:
+        self.tell("driver", pid=1, host="here", mode="inline")
+
+    def trial(self, number: int, z_cells: float = 0.5, z_states: float = 0.05, seed: int = 0) -> None:
+        params = {"regularizer.z_cells": z_cells, "regularizer.z_states": z_states}
+        config = TrialConfig().with_values({**params, "seed": seed, "hidden": self.hidden, "epochs": self.epochs})
+        shared = {"config": config.to_json(), "shape_key": config.shape_key(), "seed": seed}
+        self.tell("trial", trial=number, params=params, **shared)
+        self.placed(number)
+
+    def placed(self, number: int) -> None:
+        fields = ("implementation", "reason", "device", "host", "threads", "lanes")
+        self.tell("placed", trial=number, **{name: getattr(PLACEMENT, name) for name in fields})
+
+    def record(self, number: int, epoch: int, value: float, *, last: bool = False) -> None:
+        final = {
+            "valid_chunked_bpc": value,
+            "valid_stream_bpc": value - 0.07,
+            "test_chunked_bpc": value - 0.04,
+            "test_stream_bpc": value - 0.11,
+            "best_epoch": float(epoch),
+        }
+        metrics = {"train_bpc": value - 0.1, "valid_chunked_bpc": value, "grad_norm": 0.25}
+        shared = {"metrics": metrics, "final": final if last else None, "seconds": 1.5}
+        self.tell("record", trial=number, epoch=epoch, steps=100 * epoch, **shared)
+
+    def end(self, number: int, state: TrialState, reason: str, epoch: int) -> None:
+        self.tell("end", trial=number, state=str(state), reason=reason, epoch=epoch)
+
+    def closed(self, state: str = "finished", reason: str = "all trials ended") -> None:
+        self.tell("closed", state=state, reason=reason)
+
+    def complete(self, number: int, z_cells: float = 0.5, z_states: float = 0.05, seed: int = 0) -> None:
+        """A whole trial that completes."""
+        self.trial(number, z_cells, z_states, seed)
+        for epoch in range(1, self.epochs + 1):
+            self.record(number, epoch, bpc(z_cells, z_states, epoch, seed), last=epoch == self.epochs)
+        self.end(number, TrialState.COMPLETE, f"all {self.epochs} epochs", self.epochs)
+
+    def pruned(self, number: int, epoch: int, **params: float) -> None:
+        """A trial stopped early."""
+        self.trial(number, **params)  # type: ignore[arg-type]
+        for e in range(1, epoch + 1):
+            self.record(number, e, bpc(params.get("z_cells", 0.5), params.get("z_states", 0.05), e) + 0.1)
+        self.end(number, TrialState.PRUNED, "asha: among the worse half at its rung", epoch)
+
+    def failed(self, number: int, epoch: int) -> None:
+        """A trial that diverged after `epoch` good epochs."""
+        self.trial(number)
+        for e in range(1, epoch + 1):
+            self.record(number, e, 2.5)
+        self.end(number, TrialState.FAILED, f"diverged: the loss of epoch {epoch + 1} is not finite", epoch)
