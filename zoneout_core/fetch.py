@@ -61,9 +61,8 @@ def fetch(
                 return location
             failures.append(f"  {address} {failure}")
         if kept := _size(part):
-            failures.append(
-                f"{kept:,} of {file.bytes:,} bytes are kept in {part.name}; the same command goes on there."
-            )
+            there = f"{kept:,} of {file.bytes:,} bytes"
+            failures.append(f"  {part.name} keeps {there}; the same command goes on from there.")
         else:
             Path(part.name).unlink()
     failures.insert(0, f"{file.path} could not be fetched; {_as_it_was(file, data_dir)}.")
