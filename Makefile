@@ -25,7 +25,7 @@ lint: .venv/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint docker/Dockerfile
-	$(BIN)/yamllint --strict docker
+	$(BIN)/yamllint --strict -c docker/.yamllint docker
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 
 format: .venv/installed-dev
