@@ -141,8 +141,8 @@ class Delivery:
         said, self.problem = self.problem, f"{type(error).__name__}: {first_line}"
         if not said:
             self._warn(
-                f"MLflow at {self.tracking.shown} does not take what is delivered ({self.problem}). Training goes on and "
-                "the journal keeps everything; what is still missing at the end goes out with: "
+                f"MLflow at {self.tracking.shown} does not take what is delivered ({self.problem}). Training goes on "
+                "and the journal keeps everything; what is still missing at the end goes out with: "
                 f"sweep deliver {self.run.name}"
             )
         return min(max(2 * pause, 0.1), _LONGEST_PAUSE)

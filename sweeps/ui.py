@@ -38,13 +38,9 @@ class Server:
         command += ["--backend-store-uri", store_uri, "--artifacts-destination", artifacts.absolute().as_uri()]
         # Job runners are seven more processes and 1.2 GB that sweeps have no use for.
         environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        self._output = TemporaryFile()
         self._process = subprocess.Popen(  # a process group of its own, so that no worker outlives it
-            command,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
+            command, env=environment, stdout=self._output, stderr=subprocess.STDOUT, start_new_session=True
         )
 
     def wait_until_ready(self) -> None:
@@ -122,12 +118,7 @@ def serve(place: Run | Home, port: int, say: Callable[[str], None]) -> None:
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with Server(tracking.uri, home / "mlflow", port) as server:
-            page = (
-                server.experiment_page(tracking.experiment)
-                if tracking.experiment
-                else f"{server.address}/#/experiments"
-            )
-            say(f"MLflow shows it at {page} (Ctrl-C ends it)")
+            say(f"MLflow shows it at {server.page(tracking.experiment)} (Ctrl-C ends it)")
             server.wait()
     except KeyboardInterrupt:
         say("Ended.")
