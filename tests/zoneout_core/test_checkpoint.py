@@ -1,0 +1,221 @@
+"""Checkpoints: everything comes back, nothing half-written is ever seen, and damage is told from absence."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+
+from zoneout_core import checkpoint
+from zoneout_core.checkpoint import LaneState
+from zoneout_core.config import TrialConfig
+from zoneout_core.errors import CheckpointError
+from zoneout_core.records import EpochRecord
+
+WRITER = Path(__file__).with_name("checkpoint_writer.py")
+METRICS = {"train_bpc": 1.1, "valid_chunked_bpc": 1 / 3, "grad_norm": 0.1}
+RECORD = EpochRecord(trial=7, epoch=1, steps=12, metrics=METRICS, seconds=0.25)
+
+
+def state(step: int = 17, best: bool = True) -> LaneState:
+    source = torch.Generator().manual_seed(step)
+    weights, m, v, kept = (torch.randn(33, generator=source) for _ in range(4))
+    return LaneState(
+        trial=7,
+        config=TrialConfig().with_values({"hidden": 4, "clip_norm": "inf"}),
+        step=step,
+        weights=weights,
+        m=m,
+        v=v,
+        best=kept if best else None,
+        loss_sum=0.1 + 0.2,
+        norm_sum=1e-300,
+        seconds=1.5,
+        records=[RECORD] if best else [],
+    )
+
+
+def assert_same(one: LaneState | None, other: LaneState) -> None:
+    assert one is not None
+    for name in (f.name for f in fields(LaneState)):
+        a, b = getattr(one, name), getattr(other, name)
+        if isinstance(a, torch.Tensor):
+            assert a.dtype == b.dtype
+            assert torch.equal(a, b), name
+        else:
+            assert a == b, name
+
+
+@pytest.mark.parametrize("best", [True, False])
+def test_everything_comes_back(tmp_path: Path, best: bool) -> None:
+    checkpoint.save(tmp_path / "00007", state(best=best))
+    assert_same(checkpoint.load(tmp_path / "00007"), state(best=best))
+
+
+def test_float64_comes_back(tmp_path: Path) -> None:
+    saved = state()
+    saved.weights = saved.weights.double() / 3
+    checkpoint.save(tmp_path, saved)
+    assert_same(checkpoint.load(tmp_path), saved)
+
+
+def test_no_checkpoint_is_none(tmp_path: Path) -> None:
+    assert checkpoint.load(tmp_path) is None
+    assert checkpoint.load(tmp_path / "absent") is None
+
+
+def test_a_new_one_replaces_the_old_and_leftovers_go(tmp_path: Path) -> None:
+    (tmp_path / "lane-0000.safetensors.tmp").write_bytes(b"cut off")
+    (tmp_path / "notes.txt").write_text("not ours")
+    checkpoint.save(tmp_path, state(17))
+    checkpoint.save(tmp_path, state(18))
+    assert_same(checkpoint.load(tmp_path), state(18))
+    assert len(list(tmp_path.glob("lane*"))) == 2, "one index and the tensor file it names"
+    assert (tmp_path / "notes.txt").exists()
+
+
+def test_the_index_is_plain_json(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, state())
+    index = json.loads((tmp_path / "lane.json").read_text())
+    assert index["step"] == 17
+    assert index["config"]["optim"]["clip_norm"] == "inf"
+    assert (tmp_path / index["tensors"]).is_file()
+
+
+def tensor_file(folder: Path) -> Path:
+    (path,) = folder.glob("*.safetensors")
+    return path
+
+
+def flip_a_bit(folder: Path) -> None:
+    path = tensor_file(folder)
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+
+
+def cut_off(folder: Path) -> None:
+    path = tensor_file(folder)
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def rewrite_index(**changes: object) -> Callable[[Path], None]:
+    def rewrite(folder: Path) -> None:
+        index = json.loads((folder / "lane.json").read_text())
+        for key, value in changes.items():
+            index[key] = value
+        index = {key: value for key, value in index.items() if value is not None}
+        (folder / "lane.json").write_text(json.dumps(index))
+
+    return rewrite
+
+
+@pytest.mark.parametrize(
+    ("damage", "file", "expected", "found"),
+    [
+        (flip_a_bit, "safetensors", "expected SHA-256 ", "bytes)"),
+        (cut_off, "safetensors", "expected SHA-256 ", "bytes)"),
+        (lambda f: tensor_file(f).unlink(), "safetensors", "expected the tensors with SHA-256 ", "found no such file"),
+        (lambda f: (f / "lane.json").write_text('{"st'), "lane.json", "a JSON object", "found JSONDecodeError"),
+        (lambda f: (f / "lane.json").write_bytes(b"{\xff}"), "lane.json", "a JSON object", "found UnicodeDecodeError"),
+        (lambda f: (f / "lane.json").write_text("[1]"), "lane.json", "a JSON object", "found TypeError"),
+        (rewrite_index(format=99), "lane.json", "expected format 1", "found format 99"),
+        (rewrite_index(step=None), "lane.json", "expected the fields of format 1", "found KeyError: 'step'"),
+        (rewrite_index(records=[{"trial": 1}]), "lane.json", "expected the fields of format 1", "found TypeError"),
+        (rewrite_index(config={"batch": "many"}), "lane.json", "expected the fields of format 1", "found ConfigError"),
+    ],
+)
+def test_damage_is_named(
+    tmp_path: Path, damage: Callable[[Path], None], file: str, expected: str, found: str
+) -> None:
+    checkpoint.save(tmp_path, state())
+    damage(tmp_path)
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.load(tmp_path)
+    text = str(caught.value)
+    assert text.startswith(str(tmp_path / "lane"))
+    assert file in text.split(" is damaged: ")[0]
+    assert expected in text
+    assert found in text
+    assert text.endswith(f"Delete the folder {tmp_path} to train this trial again from its start.")
+
+
+def write(folder: Path, first: int, repeats: int, *limit: int) -> subprocess.Popen[str]:
+    arguments = [sys.executable, str(WRITER), str(folder), str(first), str(repeats), *map(str, limit)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def whole_step(folder: Path) -> int:
+    """The step of the checkpoint in `folder`; all its parts belong to the same one."""
+    loaded = checkpoint.load(folder)
+    assert loaded is not None
+    assert loaded.best is not None
+    for row in (loaded.weights, loaded.m, loaded.v, loaded.best):
+        assert torch.equal(row, torch.full_like(row, float(loaded.step)))
+    assert loaded.loss_sum == loaded.step
+    return loaded.step
+
+
+def test_killed_at_any_moment_the_last_checkpoint_is_whole(tmp_path: Path) -> None:
+    """kill -9 within 30 ms of some save: the checkpoint is the last one announced, or the one after it."""
+    pause = random.Random(11)
+    announced = 0
+    for _ in range(8):
+        with write(tmp_path, announced + 1, 1_000_000) as process:
+            assert process.stdout is not None
+            for _ in range(pause.randrange(1, 6)):
+                announced = int(process.stdout.readline())
+            time.sleep(pause.uniform(0.0, 0.03))
+            process.kill()
+            announced = int((process.stdout.read().split() or [announced])[-1])
+        assert whole_step(tmp_path) in (announced, announced + 1)
+        announced = whole_step(tmp_path)
+
+
+def test_a_write_that_hits_a_limit_leaves_the_checkpoint_before_it(tmp_path: Path) -> None:
+    """A real limit of the kernel: no file of the process may grow beyond 100,000 bytes; the tensors need 800,000."""
+    with write(tmp_path, 5, 1) as process:
+        assert process.communicate()[0] == "5\n"
+    with write(tmp_path, 6, 1, 100_000) as process:
+        text, _ = process.communicate()
+    assert process.returncode == 3
+    assert text.startswith(f"The checkpoint in {tmp_path} could not be written (File too large): it needs 800")
+    assert "the checkpoint of step 5 is intact." in text
+    assert text.endswith("Make the folder writable and run `sweep resume`.\n")
+    assert whole_step(tmp_path) == 5
+    assert len(list(tmp_path.iterdir())) == 2, "nothing is left of the attempt"
+
+
+def test_the_index_too_may_hit_the_limit(tmp_path: Path) -> None:
+    """The tensors fit and the index does not: the old pair stays, the new tensors go with the next save."""
+    checkpoint.save(tmp_path, state(1))
+    script = (
+        "import resource, sys; from pathlib import Path; from zoneout_core import checkpoint\n"
+        "folder = Path(sys.argv[1]); state = checkpoint.load(folder)\n"
+        "state.step = 2; state.weights += 1; state.records *= 50\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "try: checkpoint.save(folder, state)\n"
+        "except checkpoint.CheckpointError as error: print(error); sys.exit(3)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    assert "the checkpoint of step 1 is intact" in done.stdout
+    assert_same(checkpoint.load(tmp_path), state(1))
+    checkpoint.save(tmp_path, state(3))
+    assert len(list(tmp_path.glob("lane*"))) == 2
+
+
+def test_the_first_write_that_fails_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.save(tmp_path / "file" / "00007", state())
+    assert "could not be written (Not a directory)" in str(caught.value)
+    assert "there was no checkpoint before it" in str(caught.value)
