@@ -1,0 +1,220 @@
+"""All lanes of a pack at once in stock torch: one autograd function for the sequence, with its own backward pass.
+
+Pointwise arithmetic spans the lanes. Products, reductions and the functions sigmoid and tanh are issued per lane:
+torch computes the last few elements of a vectorised loop with another exponential than the rest, so where a lane's
+elements fall in such a loop may not depend on its neighbours (docs/architecture.md, "Lanes are independent").
+One sum, difference or product of two numbers is rounded the same everywhere, hence safe; fused ones are not used.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from zoneout_core.kernels.product import Product
+from zoneout_core.kernels.torch_buffers import buffers
+from zoneout_core.kernels.workspace import Workspace
+
+
+def lstm(
+    x: Tensor,
+    w_KDG: Tensor,
+    u_KHG: Tensor,
+    b_KG: Tensor,
+    h0_KBH: Tensor,
+    c0_KBH: Tensor,
+    mask_cells: Tensor,
+    mask_states: Tensor,
+    product: Product,
+    workspace: Workspace,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(h_KTBH, h_KBH, c_KBH) of `zoneout_core.kernels.recurrence`, which has the contract."""
+    leaves = (x, w_KDG, u_KHG, b_KG, h0_KBH, c0_KBH)
+    if torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves):
+        outputs: tuple[Tensor, Tensor, Tensor] = _Sequence.apply(*leaves, mask_cells, mask_states, product, workspace)
+        return outputs
+    with torch.no_grad():
+        return _Pass(*leaves, mask_cells, mask_states, product, workspace, keep=False).forward()
+
+
+class _Sequence(torch.autograd.Function):
+    """The whole sequence as one node of the graph."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+        run = ctx.run = _Pass(*arguments, keep=True)
+        return run.forward()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dh_KTBH: Tensor, dh_KBH: Tensor, dc_KBH: Tensor) -> tuple[Tensor | None, ...]:
+        run: _Pass = ctx.run
+        dh0_KBH, dc0_KBH = run.backward(dh_KTBH, dh_KBH, dc_KBH)
+        return (*run.gradients(need_x=ctx.needs_input_grad[0]), dh0_KBH, dc0_KBH, None, None, None, None)
+
+
+class _Pass:
+    """One forward pass over the sequence and, with `keep`, the backward pass that belongs to it."""
+
+    def __init__(
+        self,
+        x: Tensor,
+        w_KDG: Tensor,
+        u_KHG: Tensor,
+        b_KG: Tensor,
+        h0_KBH: Tensor,
+        c0_KBH: Tensor,
+        mask_cells: Tensor,
+        mask_states: Tensor,
+        product: Product,
+        ws: Workspace,
+        *,
+        keep: bool,
+    ) -> None:
+        K, T, B = x.shape[:3]
+        self.shape = (K, T, B, u_KHG.shape[1])
+        self.h0_KBH, self.c0_KBH, self.inputs = h0_KBH, c0_KBH, w_KDG.shape[1]
+        self.mask_cells = mask_cells.expand(self.shape).unbind(1)
+        self.mask_states = mask_states.expand(self.shape).unbind(1)
+        self.product, self.ws = product, ws
+        self.u = ws.aligned("u", u_KHG, product.operand_dtype).unbind(0)
+        self.b = b_KG.unbind(0)
+        self.tokens = not x.is_floating_point()
+        if self.tokens:
+            rows_KVG = ws.take("w", K, tuple(w_KDG.shape[1:]), w_KDG.dtype, w_KDG.device)
+            self.w = torch.add(w_KDG, b_KG[:, None], out=rows_KVG).unbind(0)
+            self.x_KTBD = x.long()
+        else:
+            self.w = ws.aligned("w", w_KDG, product.operand_dtype).unbind(0)
+            self.x_KTBD = ws.aligned("x", x, product.operand_dtype)
+        self.x = [step.unbind(0) for step in self.x_KTBD.unbind(1)]
+        self.at = buffers(ws, self.shape, w_KDG, keep=keep)
+        ws.uses += 1
+        self.use = ws.uses
+
+    def forward(self) -> tuple[Tensor, Tensor, Tensor]:
+        """All states of the steps 1 to T (in the workspace), and copies of the final ones."""
+        at, (K, T, _, _) = self.at, self.shape
+        (candidate, *candidate_lanes), (new, *_), (kept, *_) = at.scratch[:3]
+        at.h[0].copy_(self.h0_KBH)
+        at.c[0].copy_(self.c0_KBH)
+        for t in range(T):
+            slot = t % len(at.gates)
+            c_old, c_new = at.c[t % len(at.c)], at.c[(t + 1) % len(at.c)]
+            for k in range(K):
+                a = at.gates_lanes[slot][k]
+                self._add_input(a, t, k)
+                self.product.add_(a, at.h_lanes[t][k], self.u[k])
+                at.ifo_lanes[slot][k].sigmoid_()
+                at.g_lanes[slot][k].tanh_()
+            i, f, o, g = at.gates[slot]
+            torch.mul(f, c_old, out=candidate)
+            torch.mul(i, g, out=new)
+            candidate.add_(new)
+            for k in range(K):
+                torch.tanh(candidate_lanes[k], out=at.tanh_lanes[slot][k])
+            torch.mul(o, at.tanh[slot], out=new)
+            _blend(self.mask_states[t], at.h[t], new, kept, out=at.h[t + 1])
+            _blend(self.mask_cells[t], c_old, candidate, kept, out=c_new)
+        return at.h_KTBH[:, 1:], at.h[T].clone(), at.c[T % len(at.c)].clone()
+
+    def _add_input(self, a_BG: Tensor, t: int, k: int) -> None:
+        """Start the pre-activations of lane k at step t with the input's share and the bias."""
+        if self.tokens:
+            torch.index_select(self.w[k], 0, self.x[t][k], out=a_BG)
+        else:
+            a_BG.copy_(self.b[k])
+            self.product.add_(a_BG, self.x[t][k], self.w[k])
+
+    def backward(self, dh_KTBH: Tensor, dh_KBH: Tensor, dc_KBH: Tensor) -> tuple[Tensor, Tensor]:
+        """Turn the gates into gradients of the pre-activations; returns the gradients of h0 and c0.
+
+        Below, `dh` is the gradient of the carried state, then of the candidate state; research/kernels.md section
+        5.1 derives the equations.
+        """
+        if self.use != self.ws.uses:
+            raise RuntimeError("The workspace was used again before this backward pass. Give each forward its own.")
+        self.use = -1  # the gates are gone afterwards
+        at, (K, T, _, _) = self.at, self.shape
+        (dh, *dh_lanes), (dh_kept, *dh_kept_lanes), (dc, *_), (keep, *_), (dcandidate, *_) = at.scratch
+        outer = dh_KTBH.unbind(1)
+        u_transposed = [u.t() for u in self.u]
+        dh_kept.copy_(dh_KBH)
+        dc.copy_(dc_KBH)
+        for t in reversed(range(T)):
+            i, f, o, g = at.gates[t]
+            torch.add(outer[t], dh_kept, out=dh)
+            if t + 1 < T:
+                for k in range(K):
+                    self.product.add_(dh_lanes[k], at.gates_lanes[t + 1][k], u_transposed[k])
+            keep.copy_(self.mask_states[t])
+            torch.mul(dh, keep, out=dh_kept)
+            dh.sub_(dh_kept)
+            # candidate cell: dh * o * (1 - tanh^2) + (1 - d_c) * dc
+            torch.mul(at.tanh[t], at.tanh[t], out=dcandidate)
+            dcandidate.mul_(o)
+            torch.sub(o, dcandidate, out=dcandidate)
+            dcandidate.mul_(dh)
+            keep.copy_(self.mask_cells[t])
+            keep.mul_(dc)
+            dc.sub_(keep)
+            dcandidate.add_(dc)
+            torch.mul(dcandidate, f, out=dc)
+            dc.add_(keep)
+            # gates, in place of their values; `keep` becomes i * (1 - g^2)
+            torch.mul(at.ifo[t], at.ifo[t], out=at.slope)
+            torch.sub(at.ifo[t], at.slope, out=at.slope)
+            torch.mul(g, g, out=keep)
+            keep.mul_(i)
+            torch.sub(i, keep, out=keep)
+            torch.mul(g, dcandidate, out=i)
+            torch.mul(at.c[t], dcandidate, out=f)
+            torch.mul(at.tanh[t], dh, out=o)
+            at.ifo[t].mul_(at.slope)
+            torch.mul(keep, dcandidate, out=g)
+        for k in range(K):
+            self.product.add_(dh_kept_lanes[k], at.gates_lanes[0][k], u_transposed[k])
+        return _sum_to(dh_kept, self.h0_KBH), _sum_to(dc, self.c0_KBH)
+
+    def gradients(self, *, need_x: bool) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:
+        """Gradients of x (dense, on demand), w, u and b: one product per lane for each matrix."""
+        at, operand = self.at, self.product.operand_dtype
+        dx, dw, du, db = [], [], [], []
+        for k, dG_TBG in enumerate(at.gates_KTBG.unbind(0)):
+            dG = dG_TBG.flatten(0, 1)
+            dG_operand = dG.to(operand)
+            h = at.h_KTBH[k, :-1].flatten(0, 1).to(operand)
+            du.append(self.product.multiply(h.t(), dG_operand))
+            x = self.x_KTBD[k].flatten(0, 1)
+            if self.tokens:
+                dw.append(torch.ops.aten.embedding_dense_backward(dG, x, self.inputs, -1, False))
+                db.append(dw[k].sum(0))  # every example has exactly one token
+                continue
+            dw.append(self.product.multiply(x.t(), dG_operand))
+            db.append(dG.sum(0))
+            if need_x:
+                dx.append(self.product.multiply(dG_operand, self.w[k].t()).view_as(self.x_KTBD[k]))
+        dtype = dG.dtype
+        return _pack(dx, dtype) if dx else None, _pack(dw, dtype), _pack(du, dtype), _pack(db, dtype)
+
+
+def _blend(mask: Tensor, old: Tensor, new: Tensor, kept: Tensor, out: Tensor) -> None:
+    """out = mask * old + (1 - mask) * new, exact where the mask is 0 or 1; overwrites `new` and `kept`."""
+    kept.copy_(mask)
+    torch.mul(old, kept, out=out)
+    kept.mul_(new)
+    new.sub_(kept)
+    out.add_(new)
+
+
+def _sum_to(gradient_KBH: Tensor, like: Tensor) -> Tensor:
+    """The gradient of a state that may be shared by the batch, summed lane by lane."""
+    if gradient_KBH.shape == like.shape:
+        return gradient_KBH.clone()
+    return torch.stack([lane.sum(0, keepdim=True) for lane in gradient_KBH.unbind(0)])
+
+
+def _pack(lanes: list[Tensor], dtype: torch.dtype) -> Tensor:
+    """[K, ...] of the lanes' gradients; one lane is not copied."""
+    return (lanes[0][None] if len(lanes) == 1 else torch.stack(lanes)).to(dtype)
