@@ -35,11 +35,10 @@ def adam_step(
 
     rate = optim.learning_rate / (1.0 - optim.beta1**step)
     root_P = torch.sqrt(v_P, out=scratch_P).div_(sqrt(1.0 - optim.beta2**step)).add_(optim.eps)
-    if optim.clip == "gradient":
-        weights_P.addcdiv_(m_P, root_P, value=-rate)
-    else:
-        update_P = torch.div(m_P, root_P, out=scratch_P).mul_(rate)
-        weights_P.sub_(update_P.mul_(shrink(torch.linalg.vector_norm(update_P), optim.clip_norm)))
+    update_P = torch.div(m_P, root_P, out=scratch_P).mul_(rate)
+    if optim.clip == "update":
+        update_P.mul_(shrink(torch.linalg.vector_norm(update_P), optim.clip_norm))
+    weights_P.sub_(update_P)
     return norm
 
 
