@@ -61,7 +61,8 @@ class Ledger:
             case "record":
                 self._append(event)
                 record = trial.records[event["epoch"]]
-                if record.final is None and self._study.report(record):
+                over = self._study.report(record)
+                if over and record.final is None:
                     self.end(record.trial, TrialState.PRUNED, f"{self.sweep.scheduler} at epoch {record.epoch}")
                     return True
             case "end":

@@ -1,0 +1,60 @@
+"""What a run was made of: code, versions, data, machine. Written before anything starts, never part of a number."""
+
+import importlib.metadata
+import os
+import platform
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+DIRTY_DIFF_BYTES = 1_000_000
+"""A longer diff is cut, and says so."""
+
+
+def collect(corpus: str, variant: str, sha256: str, threads: int) -> dict[str, Any]:
+    """Plain data: commit and diff of the code, every installed version, hash of the data, machine and threads."""
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "code": _code(),
+        "data": {"task": corpus, "variant": variant, "sha256": sha256},
+        "python": platform.python_version(),
+        "packages": {d.name: d.version for d in sorted(importlib.metadata.distributions(), key=lambda d: d.name.lower())},
+        "machine": {
+            "host": socket.gethostname(),
+            "system": platform.platform(),
+            "cpu": _cpu(),
+            "cores": os.cpu_count(),
+            "threads": threads,
+        },
+    }
+
+
+def _code() -> dict[str, Any]:
+    """The commit the packages run from and what differs from it; empty for an installed wheel."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(folder), *arguments], capture_output=True, text=True, errors="replace", check=True
+            )
+        except (OSError, subprocess.CalledProcessError):
+            return None
+        return done.stdout
+
+    commit = git("rev-parse", "HEAD")
+    if commit is None:
+        return {"commit": None, "diff": None}
+    diff = git("diff", "HEAD") or ""
+    cut = "\n[cut: the diff is longer]" if len(diff) > DIRTY_DIFF_BYTES else ""
+    return {"commit": commit.strip(), "diff": diff[:DIRTY_DIFF_BYTES] + cut}
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")

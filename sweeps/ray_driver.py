@@ -1,0 +1,156 @@
+"""Drive a sweep with Ray Tune: one Tune trial per trial, thin clients, one lane server per node.
+
+The ledger is Tune's searcher (`suggest`) and its stopper (every result); nothing of Tune is ever restored from its own
+snapshots, since journal, study and checkpoints hold all there is.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sweeps.lane_server import ServerOptions
+from sweeps.ledger import Ledger
+
+# Read by Ray when it is imported: our journal replaces Tune's loggers and snapshots, our handlers its signal handling.
+os.environ |= {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+    "TUNE_MAX_PENDING_TRIALS_PG": "64",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a cluster's own nodes set `token`; a local Ray is loopback only
+
+import ray  # noqa: E402 - the settings above have to come first
+from ray import tune  # noqa: E402
+from ray.actor import ActorHandle  # noqa: E402
+from ray.tune.search import Searcher  # noqa: E402
+
+from sweeps import lane_actor  # noqa: E402
+from sweeps.trainable import LaneTrial  # noqa: E402
+
+LANE = "lane"
+"""The custom resource of which a node offers as many as it may train trials at a time."""
+OBJECT_STORE_BYTES = 100_000_000
+
+
+class LedgerSearch(Searcher):
+    """To Tune, where trials come from. It names nobody's metric: the ledger hears every result as the stopper."""
+
+    def __init__(self, ledger: Ledger, servers: dict[str, str]) -> None:
+        super().__init__()
+        self._ledger, self._servers = ledger, servers
+        self.number: dict[str, int] = {}
+        """Our number of each Tune trial id."""
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next trial's config, or FINISHED."""
+        assignment = self._ledger.ask()
+        if assignment is None:
+            return Searcher.FINISHED
+        self.number[trial_id] = assignment.trial
+        return {"trial": assignment.trial, "config": assignment.config.to_json(), "servers": self._servers}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: the lane's own `end` event says how it ended."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the study is durable."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: see `save`."""
+
+
+class LedgerStopper(tune.Stopper):
+    """To Tune, what ends a trial or all of them: every result passes here."""
+
+    def __init__(self, ledger: Ledger, stop: Callable[[], bool], release: Callable[[int], None]) -> None:
+        self._ledger, self._stop, self._release = ledger, stop, release
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        over = False
+        for event in result["events"]:
+            over = self._ledger.take(event) or over
+        if over or result["done"]:
+            self._release(result["config"]["trial"])
+        return over
+
+    def stop_all(self) -> bool:
+        return self._stop()
+
+
+class LostTrials(tune.Callback):
+    """Hears of trials whose process died more often than `retries`."""
+
+    def __init__(self, ledger: Ledger, release: Callable[[int], None]) -> None:
+        self._ledger, self._release = ledger, release
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        number = trial.config["trial"]
+        self._release(number)
+        lines = [line for line in (trial.get_error() or "").strip().splitlines() if line]
+        self._ledger.lost(number, lines[-1] if lines else "its process died")
+
+
+def drive(
+    ledger: Ledger, options: ServerOptions, concurrency: int, stop: Callable[[], bool], *,
+    run_name: str, scratch: Path, address: str, retries: int,
+) -> None:
+    """Run trials until there are no more or `stop()` is true, asked at every turn of Tune's loop.
+
+    `address` is "local" for a Ray of its own on this machine, or that of a cluster whose nodes offer `lane`s. `scratch`
+    is a folder all nodes see; Tune's own files go there and are deleted.
+    """
+    with connected(address, options):
+        nodes = {n["NodeID"]: n["Resources"][LANE] for n in ray.nodes() if n["Alive"] and n["Resources"].get(LANE)}
+        names = {node: f"{run_name}-{node}" for node in nodes}
+        gpus = 1.0 if options.device != "cpu" and ray.cluster_resources().get("GPU") else 0.0
+        servers = lane_actor.start(names, options, gpus)
+
+        def release(number: int) -> None:
+            for server in servers.values():
+                server.release.remote(number)
+
+        share = max(1.0, min(nodes.values()) / options.lanes)  # so that no node gets more clients than it has lanes
+        tuner = tune.Tuner(
+            tune.with_resources(LaneTrial, tune.PlacementGroupFactory([{LANE: share}])),
+            tune_config=tune.TuneConfig(
+                search_alg=LedgerSearch(ledger, names),
+                num_samples=-1,
+                max_concurrent_trials=concurrency * len(nodes),
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(scratch),
+                verbose=0,
+                stop=LedgerStopper(ledger, stop, release),
+                callbacks=[LostTrials(ledger, release)],
+                failure_config=tune.FailureConfig(max_failures=retries),
+            ),
+        )
+        try:
+            tuner.fit()
+        finally:
+            shutil.rmtree(scratch / "tune", ignore_errors=True)
+            for server in servers.values():
+                ray.kill(server)
+
+
+@contextmanager
+def connected(address: str, options: ServerOptions) -> Iterator[None]:
+    """A connection to Ray for the length of a sweep; with "local", a Ray of its own that ends with it."""
+    local: dict[str, Any] = {
+        "num_cpus": 1,
+        "resources": {LANE: options.lanes},
+        "include_dashboard": False,
+        "object_store_memory": OBJECT_STORE_BYTES,
+    }
+    ray.init(address=address, log_to_driver=False, logging_level="ERROR", **(local if address == "local" else {}))
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,165 @@
+"""Drive a run from its beginning, or from where it stopped, to its report. The one place that knows all parts."""
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sweeps import inline_driver, provenance
+from sweeps.definition import Sweep
+from sweeps.delivery import Delivery, Tracking
+from sweeps.home import Home, Run
+from sweeps.interrupts import Interrupts
+from sweeps.lane_server import ServerOptions
+from sweeps.ledger import Ledger
+from sweeps.story import Story
+from zoneout_core.errors import RunError, ZoneoutError
+from zoneout_core.tasks import Corpus, load_corpus
+
+NO_TRACKING = "none"
+"""The tracking URI that means: do not deliver now."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class How:
+    """How a run is driven; nothing here changes a number."""
+
+    data: Path
+    """The folder of the data files, on every node."""
+    inline: bool = False
+    """In this one process, without Ray."""
+    address: str = "local"
+    """A Ray of its own, or the address of a cluster (`auto`, `host:port`)."""
+    tracking: str = ""
+    """MLflow's tracking URI; empty = what the run has, else the home's own store; `none` = deliver later."""
+    drain_seconds: float = 60.0
+    """How long the end waits for MLflow."""
+    idle: bool = False
+    """Trials do no work."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How it went."""
+
+    run: str
+    state: str
+    """`finished`, `interrupted` or `budget`."""
+    reason: str
+    story: Story
+    report: list[Path]
+    undelivered: int
+
+
+Watch = Callable[[Story, Sweep], AbstractContextManager[Any]]
+"""What shows the progress of a story while the context is open."""
+
+
+def begin(home: Home, sweep: Sweep) -> Run:
+    """A new run of `sweep`, its definition written down, thread count included. Raises `HomeError`."""
+    return home.create(replace(sweep, threads=sweep.threads or os.cpu_count() or 1))
+
+
+def drive(run: Run, sweep: Sweep, how: How, say: Callable[[str], None], watch: Watch | None = None) -> Outcome:
+    """Run all trials that are left, report, and deliver to MLflow.
+
+    Raises `RunError` when another driver has the run or its data changed, `DataError` for data that is missing or
+    damaged, `HomeError` when the disk refuses the journal; all that was recorded before stays.
+    """
+    with run.driving():
+        corpus = load_corpus(sweep.base.task, sweep.base.variant, how.data)
+        _write_provenance(run, sweep, corpus)
+        run.write_definition(sweep)
+        delivery = _start_delivery(run, sweep, how, say)
+        ledger = Ledger(run, sweep, "inline" if how.inline else "ray")
+        state, reason, report = "failed", "the driver raised an error", []
+        try:
+            with Interrupts(run, sweep.seconds, say) as interrupts, (watch or _unwatched)(ledger.story, sweep):
+                _drive(run, sweep, how, ledger, interrupts)
+            state, reason = _outcome(interrupts)
+            report = _report(run, sweep, ledger)
+        except ZoneoutError as error:
+            reason = str(error)
+            raise
+        finally:
+            ledger.close(state, reason)
+            undelivered = delivery.drain(how.drain_seconds) if delivery else 0
+        return Outcome(
+            run=run.name, state=state, reason=reason, story=ledger.story, report=report, undelivered=undelivered
+        )
+
+
+def _drive(run: Run, sweep: Sweep, how: How, ledger: Ledger, stop: Callable[[], bool]) -> None:
+    options = ServerOptions(
+        lanes=min(sweep.lanes, sweep.max_trials),
+        device=sweep.device,
+        threads=sweep.threads,
+        data=how.data.absolute(),
+        checkpoints=run.checkpoints,
+        checkpoint_epochs=sweep.checkpoint_epochs,
+        idle=how.idle,
+    )
+    concurrency = min(sweep.concurrency or options.lanes, options.lanes)
+    if how.inline:
+        inline_driver.drive(ledger, options, concurrency, stop)
+        return
+    from sweeps import ray_driver  # seconds to import, and not there on a machine that has only torch
+
+    ray_driver.drive(
+        ledger, options, concurrency, stop,
+        run_name=run.name, scratch=run.folder, address=how.address, retries=sweep.retries,
+    )
+
+
+def _outcome(interrupts: Interrupts) -> tuple[str, str]:
+    if interrupts.budget_spent:
+        return "budget", interrupts.reason
+    return ("interrupted", interrupts.reason) if interrupts.reason else ("finished", "all trials ended")
+
+
+def _write_provenance(run: Run, sweep: Sweep, corpus: Corpus) -> None:
+    """Begin or continue `provenance.json`, an entry for each driver. Raises `RunError` when the data is another."""
+    told: list[dict[str, Any]] = json.loads(run.provenance.read_text()) if run.provenance.exists() else []
+    if told and told[0]["data"]["sha256"] != corpus.sha256:
+        raise RunError(
+            f"A resumed run needs the data it began with, but {sweep.base.task} had SHA-256 {told[0]['data']['sha256']} "
+            f"then and has {corpus.sha256} now. Restore the data, or begin a new run with: sweep run {sweep.name}"
+        )
+    now = provenance.collect(corpus.name, corpus.variant, corpus.sha256, sweep.threads)
+    run.write(run.provenance, [*told, now])
+
+
+def _start_delivery(run: Run, sweep: Sweep, how: How, say: Callable[[str], None]) -> Delivery | None:
+    if how.tracking == NO_TRACKING:
+        return None
+    if how.tracking:
+        tracking = Tracking(how.tracking, sweep.name)
+    elif run.tracking.exists():
+        tracking = Tracking.of(run)
+    else:
+        tracking = Tracking.local(run.folder.parent, sweep.name)
+    tracking.save(run)
+    delivery = Delivery(run.folder, tracking.uri, tracking.experiment, warn=say)
+    try:
+        delivery.start()
+    except RunError as error:  # mlflow is not installed: the journal has everything
+        say(str(error))
+        return None
+    return delivery
+
+
+def _report(run: Run, sweep: Sweep, ledger: Ledger) -> list[Path]:
+    """Draw the heatmap and have it delivered; nothing while there is nothing to draw."""
+    from sweeps.report import write_report
+
+    files = write_report(run, sweep, ledger.story)
+    for file in files:
+        ledger.note({"event": "artifact", "name": file.name, "path": str(file.relative_to(run.folder))})
+    return files
+
+
+def _unwatched(story: Story, sweep: Sweep) -> AbstractContextManager[Any]:
+    return nullcontext()

@@ -1,0 +1,78 @@
+"""What a lane server trains with: packs of `zoneout_core`, their data, device, threads and checkpoints. Imports torch."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from zoneout_core import checkpoint
+from zoneout_core.config import TrialConfig
+from zoneout_core.errors import ConfigError
+from zoneout_core.pack import Pack
+from zoneout_core.records import EpochRecord, LaneEnd, Placement
+from zoneout_core.tasks import Corpus, load_corpus
+
+
+class PackTrainer:
+    """The lanes of one shape: a pack, and a folder per trial for its checkpoints."""
+
+    def __init__(self, config: TrialConfig, corpus: Corpus, capacity: int, device: str, checkpoints: Path) -> None:
+        self._pack = Pack(config, corpus, capacity=capacity, device=device)
+        self._checkpoints = checkpoints
+        self.placement = Placement(
+            implementation=self._pack.choice.implementation,
+            reason=self._pack.choice.reason,
+            device=device if device == "cpu" else torch.cuda.get_device_name(device),
+            host=socket.gethostname(),
+            threads=torch.get_num_threads(),
+            lanes=capacity,
+        )
+
+    def admit(self, trial: int, config: TrialConfig) -> list[EpochRecord | LaneEnd]:
+        """Take a trial in where its checkpoint left it; the records it had told before come back."""
+        state = checkpoint.load(self._folder(trial))
+        self._pack.admit(trial, config, state)
+        return [*state.records] if state else []
+
+    def step(self) -> list[EpochRecord | LaneEnd]:
+        """One update of every lane."""
+        return self._pack.step()
+
+    def save(self, trial: int) -> None:
+        """Write the trial's checkpoint. Raises `CheckpointError`."""
+        checkpoint.save(self._folder(trial), self._pack.state(trial))
+
+    def evict(self, trial: int) -> None:
+        """Let a trial go."""
+        self._pack.evict(trial)
+
+    def _folder(self, trial: int) -> Path:
+        return self._checkpoints / f"{trial:05d}"
+
+
+def pack_builder(
+    data: Path, checkpoints: Path, device: str, threads: int
+) -> Callable[[TrialConfig, int], PackTrainer]:
+    """What `LaneServer` builds its packs with. Sets the thread count of this process, which decides bits on a CPU.
+
+    Raises `ConfigError` when `device` is `cuda` and there is none.
+    """
+    torch.set_num_threads(threads)
+    chosen = choose_device(device)
+    corpora: dict[tuple[str, str], Corpus] = {}
+
+    def build(config: TrialConfig, capacity: int) -> PackTrainer:
+        key = (config.task, config.variant)
+        if key not in corpora:
+            corpora[key] = load_corpus(*key, data)
+        return PackTrainer(config, corpora[key], capacity, chosen, checkpoints)
+
+    return build
+
+
+def choose_device(device: str) -> str:
+    """`auto` is a CUDA device when there is one. Raises `ConfigError` for a `cuda` that is not there."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device must be there, but is 'cuda' and torch finds no CUDA device. Use --set device=auto or cpu.")
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
