@@ -10,7 +10,7 @@ import pytest
 
 from zoneout_core import tasks
 from zoneout_core.errors import ConfigError, DataError, UnknownName
-from zoneout_core.tasks import Corpus, char_ptb, char_pydoc
+from zoneout_core.tasks import Corpus, _text, char_ptb, char_pydoc
 
 EVERY = [(name, variant) for name in tasks.names() for variant in tasks.get(name).variants]
 CARRIED = [pair for pair in EVERY if not tasks.get(pair[0]).files]
@@ -140,6 +140,12 @@ def test_ptb_keeps_the_trailing_blank_only_in_446k(data_dir: Path) -> None:
     assert text(tasks.load_corpus("char_ptb", "446k", data_dir), "test").startswith(
         "no it was n't black monday \nbut while"
     )
+
+
+def test_the_digest_tells_any_change_of_symbols_order_or_cut() -> None:
+    texts = [("ab", "ab", "ab"), ("ac", "ac", "ac"), ("ba", "ab", "ab"), ("ab", "ab", "ba"), ("aba", "b", "ab")]
+    digests = {_text.corpus("any", "any", *parts).sha256 for parts in texts}
+    assert len(digests) == len(texts)
 
 
 def test_pydoc_is_all_of_the_prose_cut_at_90_and_95_percent(tmp_path: Path) -> None:
