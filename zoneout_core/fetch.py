@@ -57,8 +57,7 @@ def fetch(
         for address in addresses:
             failure = _from_address(address, part, file, progress, pause)
             if not failure:
-                Path(part.name).replace(location)
-                return location
+                return _in_place(Path(part.name), location)
             failures.append(f"  {address} {failure}")
         if kept := _size(part):
             there = f"{kept:,} of {file.bytes:,} bytes"
@@ -68,6 +67,16 @@ def fetch(
     failures.insert(0, f"{file.path} could not be fetched; {_as_it_was(file, data_dir)}.")
     failures.append(f"Name another address: {fetch_command(task, data_dir)} --from URL_OR_FOLDER")
     raise DataError("\n".join(failures))
+
+
+def _in_place(part: Path, location: Path) -> Path:
+    try:
+        return part.replace(location)
+    except OSError as error:
+        raise DataError(
+            f"{part} is whole but must be renamed to {location.name}, which failed ({error.strerror}). "
+            "Move away what is there, and run the same command again."
+        ) from error
 
 
 def _as_it_was(file: DataFile, data_dir: Path) -> str:

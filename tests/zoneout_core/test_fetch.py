@@ -255,6 +255,18 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     )
 
 
+def test_a_folder_in_the_place_of_the_file_is_told(server: FileServer, tmp_path: Path) -> None:
+    location = tmp_path / "some" / "text.txt"
+    location.mkdir(parents=True)
+    assert failing(file_at(server.address), tmp_path) == (
+        f"{location}.part is whole but must be renamed to text.txt, which failed (Is a directory). "
+        "Move away what is there, and run the same command again."
+    )
+    location.rmdir()
+    assert fetch("letters", file_at(server.address), tmp_path).read_bytes() == CONTENT
+    assert server.asked == [None]
+
+
 def test_two_fetches_of_one_file_do_not_mix(server: FileServer, tmp_path: Path) -> None:
     part = put(part_of(tmp_path), b"")
     with part.open("ab") as other:
