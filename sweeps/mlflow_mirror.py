@@ -43,8 +43,7 @@ RUN_STATUS = {
     "interrupted": "KILLED",
     "failed": "FAILED",
 }
-_BATCH = 1000  # metrics, and _FEW params or tags, is what one log_batch may hold
-_FEW = 100
+_METRICS, _PARAMS = 800, 100  # in one log_batch, which takes 1000 things of which 100 params
 _LONGEST = 5000  # characters of a param or tag; MLflow takes 6000
 
 Point = tuple[str, float, float, int]
@@ -100,9 +99,8 @@ class Mirror:
         points = [("trials_finished", float(m.finished), m.time, m.finished) for m in milestones]
         points += [(f"best_{OBJECTIVE}", m.best, m.time, m.finished) for m in milestones if m.best is not None]
         closed = story.closed or {}
-        self._send_points(sent, points)
         tags = {"zoneout.state": story.state, "zoneout.reason": closed.get("reason", "")}
-        self._send_names(sent, dict(_flat(definition)), tags)
+        self._send(sent, points, dict(_flat(definition)), tags)
         names = {name: folder / name for name in ("sweep.json", "provenance.json")}
         names |= {name: folder / event["path"] for name, event in story.artifacts.items()}
         self._send_files(sent, names)
@@ -114,8 +112,8 @@ class Mirror:
             return
         identity = {"mlflow.runName": f"{trial.trial:05d}", "mlflow.parentRunId": self._parent(story).run_id}
         sent = self._find(self._key(trial.trial), trial.started or trial.asked, identity)
-        self._send_points(sent, _trial_points(trial))
-        self._send_names(sent, {**trial.params, "seed": trial.seed}, identity | _trial_tags(trial))
+        params = {**trial.params, "seed": trial.seed}
+        self._send(sent, _trial_points(trial), params, identity | _trial_tags(trial))
         last = trial.ended or max(trial.times.values(), default=trial.asked)
         self._send_status(sent, TRIAL_STATUS[trial.state], last)
 
@@ -169,25 +167,20 @@ class Mirror:
             self._client.delete_run(other.info.run_id)
         return self._sent.setdefault(key, _Sent(run.info.run_id, set(run.data.params), status=run.info.status))
 
-    def _send_points(self, sent: _Sent, points: Iterable[Point]) -> None:
-        from mlflow.entities import Metric
+    def _send(self, sent: _Sent, points: Iterable[Point], params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """Points not sent before, params not stored before (MLflow never changes one), and tags that changed."""
+        from mlflow.entities import Metric, Param, RunTag
 
-        news = [p for p in points if (p[0], p[3]) not in sent.points]
-        for first in range(0, len(news), _BATCH):
-            batch = news[first : first + _BATCH]
-            metrics = [Metric(key, value, int(when * 1000), step) for key, value, when, step in batch]
-            self._client.log_batch(sent.run_id, metrics=metrics)
-            sent.points.update((key, step) for key, _, _, step in batch)
-
-    def _send_names(self, sent: _Sent, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """Params that are not stored yet (MLflow never changes one) and tags that changed."""
-        from mlflow.entities import Param, RunTag
-
+        new_points = [p for p in points if (p[0], p[3]) not in sent.points]
+        metrics = [Metric(key, value, int(when * 1000), step) for key, value, when, step in new_points]
         new_params = [Param(k, str(v)[:_LONGEST]) for k, v in params.items() if k not in sent.params]
         new_tags = [RunTag(k, v[:_LONGEST]) for k, v in tags.items() if sent.tags.get(k) != v]
-        for first in range(0, max(len(new_params), len(new_tags)), _FEW):
-            part = slice(first, first + _FEW)
-            self._client.log_batch(sent.run_id, params=new_params[part], tags=new_tags[part])
+        while metrics or new_params or new_tags:
+            last = len(metrics) <= _METRICS and len(new_params) <= _PARAMS
+            now = new_tags if last else []  # the state last: whoever reads `complete` finds everything
+            self._client.log_batch(sent.run_id, metrics[:_METRICS], new_params[:_PARAMS], now)
+            metrics, new_params, new_tags = metrics[_METRICS:], new_params[_PARAMS:], [] if last else new_tags
+        sent.points.update((key, step) for key, _, _, step in new_points)
         sent.params |= set(params)
         sent.tags |= tags
 
@@ -229,6 +222,7 @@ def _trial_tags(trial: TrialStory) -> dict[str, str]:
         "seed": str(trial.seed),
         "shape_key": trial.shape_key,
         "trial": str(trial.trial),
+        "epoch": str(trial.epoch),
     }
     if (placement := trial.placement) is not None:
         tags |= {

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
@@ -28,7 +27,7 @@ _STOP_SECONDS = 10.0
 class Server:
     """An `mlflow server` process on the loopback; use it as a context manager, or call `stop`.
 
-    `port` 0 picks a free one. Raises `RunError` when the port is taken or the server does not come up.
+    `port` 0 picks a free one. What it prints goes to `mlflow-server.log` beside `artifacts`. Raises `RunError` when the port is taken or the server does not come up.
     """
 
     def __init__(self, store_uri: str, artifacts: Path, port: int = PORT) -> None:
@@ -38,13 +37,14 @@ class Server:
         command += ["--backend-store-uri", store_uri, "--artifacts-destination", artifacts.absolute().as_uri()]
         # Job runners are seven more processes and 1.2 GB that sweeps have no use for.
         environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        self._output = TemporaryFile()
-        self._process = subprocess.Popen(  # a process group of its own, so that no worker outlives it
-            command, env=environment, stdout=self._output, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        self._log = artifacts.parent / "mlflow-server.log"
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(  # a process group of its own, so that no worker outlives it
+                command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
 
     def wait_until_ready(self) -> None:
-        """Return once the server answers. Raises `RunError` with its last words when it does not."""
+        """Return once the server answers. Raises `RunError` naming its log when it does not."""
         until = time.monotonic() + _START_SECONDS
         while time.monotonic() < until and self._process.poll() is None:
             try:
@@ -55,11 +55,9 @@ class Server:
         ended = self._process.poll()
         self.stop()
         how = "did not answer" if ended is None else f"ended with code {ended}"
-        self._output.seek(0)
-        last = (self._output.read().decode(errors="replace").strip() or "no output").splitlines()[-1]
         raise RunError(
             f"The MLflow server on port {self.port} must answer within {_START_SECONDS:.0f} seconds, but {how}. "
-            f"Its last words: {last}. Mend that and start it again, or see the numbers with: sweep status RUN"
+            f"What it said is in {self._log}; without it, see the numbers with: sweep status RUN"
         )
 
     def page(self, experiment: str) -> str:
