@@ -14,7 +14,6 @@ import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 from torch import Tensor
@@ -168,8 +167,8 @@ def _unwritable(folder: Path, needed: int, error: OSError) -> str:
     kept = f"the checkpoint of step {before.step} is intact" if before else "there was no checkpoint before it"
     step = "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Make the folder writable"
     return (
-        f"The checkpoint in {folder} could not be written ({error.strerror}): it needs {needed} bytes, {free} are free; "
-        f"{kept}. {step} and run `sweep resume`."
+        f"The checkpoint in {folder} could not be written ({error.strerror}): it needs {needed} bytes, {free} are "
+        f"free; {kept}. {step} and run `sweep resume`."
     )
 
 

@@ -1,4 +1,4 @@
-"""The two evaluation protocols of character tasks (spec section 2.5), in bits per character; masks at their expectation.
+"""The two evaluation protocols of character tasks (spec section 2.5), in bits per character, masks as expected.
 
 `chunked`: chunks of L characters from the text's start, each from (h_0, c_0), L - 1 predictions a chunk.
 `stream`: one pass over the whole text with the state carried, N - 1 predictions.

@@ -45,7 +45,7 @@ def whole(rows: int, columns: int, generator: Generator) -> Tensor:
     """
     tall = torch.randn(max(rows, columns), min(rows, columns), generator=generator, dtype=torch.float64)
     q, r = torch.linalg.qr(tall)
-    q = q * r.diagonal().sign()
+    q *= r.diagonal().sign()
     return q if rows >= columns else q.T
 
 

@@ -120,7 +120,7 @@ class Model:
         weight_KB: Tensor,
         masks: Masks,
     ) -> list[Tensor]:
-        """Each lane's loss, 0-d: the mean NLL in nats over the targets of its examples, weighted; fills `gradient_KP`."""
+        """Each lane's loss, 0-d, the weighted mean NLL in nats of its targets; its gradient fills `gradient_KP`."""
         parameters = self.layout.views(rows_KP)
         for leaf in parameters.values():
             leaf.requires_grad_()

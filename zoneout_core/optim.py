@@ -44,4 +44,5 @@ def adam_step(
 
 def shrink(norm: Tensor, largest: float) -> Tensor:
     """The factor that brings a vector of this norm to at most `largest`: 1 where it is short enough."""
-    return (largest / norm).clamp(max=1.0)
+    factor: Tensor = largest / norm
+    return factor.clamp(max=1.0)

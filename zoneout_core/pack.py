@@ -169,12 +169,10 @@ class Pack:
         losses = self.model.loss_and_gradient(
             self._weights_KP[: len(lanes)], gradient_KP, inputs_KTB, targets_KTB, weight_KB, self._draw_masks()
         )
+        rows = zip(self._weights_KP, gradient_KP, self._m_KP, self._v_KP, strict=False)  # as far as there are lanes
         norms = [
-            adam_step(
-                self._weights_KP[k], gradient_KP[k], self._m_KP[k], self._v_KP[k], lane.config.optim, lane.step + 1,
-                self._scratch_P,
-            )
-            for k, lane in enumerate(lanes)
+            adam_step(*row, lane.config.optim, lane.step + 1, self._scratch_P)
+            for lane, row in zip(lanes, rows, strict=False)
         ]
         values: list[float] = torch.stack(losses + norms).tolist()  # the only wait for the device in an update
         return values[: len(lanes)], values[len(lanes) :]
@@ -182,15 +180,15 @@ class Pack:
     def _draw_masks(self) -> Masks:
         """The masks of the coming update, from each lane's seed and step: bool [K, T, B, H], True = preserve."""
         for k, lane in enumerate(self._lanes):
-            seed, regularizer = lane.config.seed, lane.config.regularizer
-            for purpose, mask_KTBH, z in (
-                ("masks_cells", self._mask_cells_KTBH, regularizer.z_cells),
-                ("masks_states", self._mask_states_KTBH, regularizer.z_states),
-            ):
-                generator = streams.generator(seed, purpose, lane.step, self.device)
-                masks.draw_(mask_KTBH[k], z, generator, self._words)
+            regularizer = lane.config.regularizer
+            self._draw(self._mask_cells_KTBH[k], regularizer.z_cells, lane, "masks_cells")
+            self._draw(self._mask_states_KTBH[k], regularizer.z_states, lane, "masks_states")
         K = len(self._lanes)
         return self._mask_cells_KTBH[:K], self._mask_states_KTBH[:K]
+
+    def _draw(self, mask_TBH: Tensor, z: float, lane: Lane, purpose: streams.Purpose) -> None:
+        generator = streams.generator(lane.config.seed, purpose, lane.step, self.device)
+        masks.draw_(mask_TBH, z, generator, self._words)
 
     def _expected_masks(self, lanes: list[Lane]) -> Masks:
         """The probabilities that stand for the masks in an evaluation, [K, 1, 1, 1] (spec section 9.1)."""

@@ -132,9 +132,7 @@ def rewrite_index(**changes: object) -> Callable[[Path], None]:
         (rewrite_index(config={"batch": "many"}), "lane.json", "expected the fields of format 1", "found ConfigError"),
     ],
 )
-def test_damage_is_named(
-    tmp_path: Path, damage: Callable[[Path], None], file: str, expected: str, found: str
-) -> None:
+def test_damage_is_named(tmp_path: Path, damage: Callable[[Path], None], file: str, expected: str, found: str) -> None:
     checkpoint.save(tmp_path, state())
     damage(tmp_path)
     with pytest.raises(CheckpointError) as caught:

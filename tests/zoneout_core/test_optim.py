@@ -24,7 +24,7 @@ class Row:
         return float(adam_step(self.weights, gradient, self.m, self.v, optim, self.steps, self.scratch))
 
 
-@pytest.fixture()
+@pytest.fixture
 def oracle(oracles: dict[str, Any]) -> dict[str, Any]:
     case: dict[str, Any] = oracles["adam_clip_order"]
     return case
