@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.definition import Sweep
+from sweeps.story import Story
 from zoneout_core.errors import ConfigError, HomeError, RunError, UnknownName
 
 
@@ -105,6 +106,13 @@ class Run:
     def stop_requested(self) -> bool:
         """Whether `request_stop` was called on this driver."""
         return self._stop.exists()
+
+    def story(self) -> Story:
+        """What its journal says. A run that nobody drives any more is interrupted, whatever its driver could still say."""
+        story = Story.of(self.journal)
+        if story.state == "running" and not self.is_driven():
+            story.interrupt("its driver died")
+        return story
 
     def _holder(self) -> str:
         try:

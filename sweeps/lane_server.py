@@ -186,7 +186,7 @@ class LaneServer:
         ended = {item.trial for item in told if isinstance(item, LaneEnd)}
         for item in told:
             if isinstance(item, EpochRecord):
-                if item.trial in ended or item.epoch % self._checkpoint_epochs == 0:
+                if item.trial not in ended and item.epoch % self._checkpoint_epochs == 0:
                     self._save(item.trial, shape)
                 self._tell(item.trial, {"event": "record"} | item.to_json())
             else:

@@ -45,7 +45,8 @@ class PackTrainer:
 
     def evict(self, trial: int) -> None:
         """Let a trial go."""
-        self._pack.evict(trial)
+        if trial in self._pack.trials:
+            self._pack.evict(trial)
 
     def _folder(self, trial: int) -> Path:
         return self._checkpoints / f"{trial:05d}"
