@@ -9,7 +9,6 @@ from analysis.plane import PAPER_BEST, PAPER_BPC, Cell, Plane
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 COLOURS = "YlGnBu_r"
 """ColorBrewer's yellow-green-blue: ordered by lightness, so it reads the same without red-green vision and in grey."""
@@ -39,6 +38,7 @@ def draw(plane: Plane, caption: Caption) -> "Figure":
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap, PowerNorm
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     rows, columns = plane.mean.shape
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
@@ -134,13 +134,6 @@ def _mark(axes: "Axes", plane: Plane) -> None:
         handles.append(Rectangle((0, 0), 1, 1, fill=False, edgecolor=_BEST, linewidth=2.4, label=text))
     if plane.paper is not None:
         row, column = plane.paper
-        star: dict[str, Any] = {
-            "marker": "*",
-            "markersize": 13,
-            "markerfacecolor": "#ffd43b",
-            "markeredgecolor": _INK,
-            "linestyle": "",
-        }
         axes.plot(column + 0.36, row + 0.31, zorder=5, **_STAR)
         text = f"paper's best: {PAPER_BPC:g} at ({PAPER_BEST[0]:g}, {PAPER_BEST[1]:g}); Penn Treebank, H = 1000"
         handles.append(Line2D([], [], label=text, **_STAR))
