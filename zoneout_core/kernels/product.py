@@ -4,8 +4,9 @@ A lane's products are always issued with the lane's own shape and with operands 
 library underneath makes the same choices, and sums in the same order, whatever the pack looks like.
 
 MKL's sgemm avoids AVX-512 on processors that Intel did not make; oneDNN, which `torch.nn.LSTM` uses, does not and is
-about twice as fast there. Stock torch reaches oneDNN's float32 product through one private operator only, so the
-rule is: on the CPU, float32 takes that operator where this build of torch has it, everything else takes `torch.mm`.
+about twice as fast there. Stock torch reaches oneDNN's float32 product, and weights laid out in advance for either
+precision, through two private operators only. The rule is therefore: on the CPU, float32 and bfloat16 take those
+operators where this build of torch has them; everything else takes `torch.mm`.
 """
 
 from collections.abc import Callable
@@ -14,52 +15,59 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-AddProduct = Callable[[Tensor, Tensor, Tensor], None]
-
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """How `a_MN @ b_NP` is computed; `b` may be a transposed view."""
+    """How matrices are multiplied. Sums within a product are float32 (float64 for float64)."""
 
     name: str
+    """`mm` or `onednn`."""
     reason: str
-    operand_dtype: torch.dtype
-    """Of what is multiplied; sums within a product are float32 (float64 for float64)."""
+    operand: torch.dtype
+    """What the factors are rounded to."""
     multiply: Callable[[Tensor, Tensor], Tensor]
-    """(a, b) -> a new tensor of `operand_dtype`."""
-    add_: AddProduct
-    """(out, a, b): out += a @ b, out in the dtype of the master weights."""
+    """(a_MN, b_NP), both of dtype `operand`, transposed views welcome -> a @ b, also of that dtype."""
+    prepare: Callable[[Tensor, int], Tensor]
+    """(b_NP, M) -> b laid out for many products with M rows each."""
+    multiply_prepared: Callable[[Tensor, Tensor], Tensor]
+    """(a_MN of dtype `operand`, prepared b) -> a @ b, of that dtype."""
+
+    def add_(self, out_MP: Tensor, a_MN: Tensor, prepared: Tensor) -> None:
+        """out += a @ b; `out` and `a` have the dtype of the master weights."""
+        out_MP.add_(self.multiply_prepared(a_MN.to(self.operand), prepared))
 
 
 def pick(precision: str, device: torch.device) -> Product:
     """The product for `precision` on `device`; the same answer for the same build of torch and kind of processor."""
-    if precision == "bfloat16":
-        return Product("mm", "bfloat16 operands, float32 sums", torch.bfloat16, torch.mm, _add_mm_mixed)
-    if precision == "float64":
-        return Product("mm", "float64", torch.float64, torch.mm, _add_mm)
-    if device.type != "cpu":
-        return Product("mm", f"float32 on {device.type}", torch.float32, torch.mm, _add_mm)
-    if not _has_onednn():
-        return Product("mm", "float32, this torch has no oneDNN product", torch.float32, torch.mm, _add_mm)
-    return Product("onednn", "float32 through oneDNN, as nn.LSTM", torch.float32, _onednn, _add_onednn)
+    operand = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}[precision]
+    if device.type != "cpu" or precision == "float64":
+        return _mm(f"{precision} on {device.type}", operand)
+    if not has_onednn():
+        return _mm(f"{precision}, because this torch has no oneDNN product", operand)
+    reason = f"{precision} through oneDNN, as nn.LSTM"
+    return Product("onednn", reason, operand, _onednn_strided, _onednn_prepare, _onednn)
 
 
-def _has_onednn() -> bool:
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+def has_onednn() -> bool:
+    """Whether this build of torch has the two private operators."""
+    return torch.backends.mkldnn.is_available() and all(
+        hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight")
+    )
 
 
-def _onednn(a: Tensor, b: Tensor) -> Tensor:
-    result: Tensor = torch.ops.mkldnn._linear_pointwise(a, b.t(), None, "none", [], "")
+def _mm(reason: str, operand: torch.dtype) -> Product:
+    return Product("mm", reason, operand, torch.mm, lambda b, _: b, torch.mm)
+
+
+def _onednn(a: Tensor, weight_PN: Tensor) -> Tensor:
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(a, weight_PN, None, "none", [], "")
     return result
 
 
-def _add_onednn(out: Tensor, a: Tensor, b: Tensor) -> None:
-    out.add_(_onednn(a, b))
+def _onednn_strided(a: Tensor, b: Tensor) -> Tensor:
+    return _onednn(a, b.t())
 
 
-def _add_mm(out: Tensor, a: Tensor, b: Tensor) -> None:
-    out.addmm_(a, b)
-
-
-def _add_mm_mixed(out: Tensor, a: Tensor, b: Tensor) -> None:
-    out.add_(torch.mm(a.to(b.dtype), b))
+def _onednn_prepare(b: Tensor, rows: int) -> Tensor:
+    prepared: Tensor = torch.ops.mkldnn._reorder_linear_weight(b.t(), rows)
+    return prepared

@@ -33,12 +33,10 @@ class Buffers:
     tanh: Steps
     """tanh of the candidate cell."""
     gates_lanes: Lanes
-    ifo_lanes: Lanes
-    g_lanes: Lanes
     h_lanes: Lanes
     tanh_lanes: Lanes
-    scratch: Lanes
-    """`scratch[n]`: (all lanes [K, B, H], lane 0, lane 1, ...) for the values of one step."""
+    scratch: list[Tensor]
+    """Five [K, B, H] for the values of one step."""
     slope: Tensor
     """[K, B, 3H]: derivative of the three sigmoids."""
 
@@ -63,7 +61,6 @@ def _build(ws: Workspace, shape: tuple[int, int, int, int], like: Tensor, *, kee
     tanh = take("tanh", T if keep else 1, B, H)
     c = take("c", T + 1 if keep else 2, B, H)
     h = take("h", T + 1, B, H)
-    scratch = [take(f"scratch{n}", B, H) for n in range(5)]
     return Buffers(
         gates_KTBG=gates,
         h_KTBH=h,
@@ -73,11 +70,9 @@ def _build(ws: Workspace, shape: tuple[int, int, int, int], like: Tensor, *, kee
         c=list(c.unbind(1)),
         tanh=list(tanh.unbind(1)),
         gates_lanes=_lanes(gates),
-        ifo_lanes=_lanes(gates[..., : 3 * H]),
-        g_lanes=_lanes(gates[..., 3 * H :]),
         h_lanes=_lanes(h),
         tanh_lanes=_lanes(tanh),
-        scratch=[[all_lanes, *all_lanes.unbind(0)] for all_lanes in scratch],
+        scratch=[take(f"scratch{n}", B, H) for n in range(5)],
         slope=take("slope", B, 3 * H),
     )
 
