@@ -129,6 +129,7 @@ class Model:
             (nll_TB * weight_B).sum() / (weight_B.sum() * len(nll_TB))
             for nll_TB, weight_B in zip(nlls, weight_KB, strict=True)
         ]
+        gradient_KP.zero_()  # the gaps too: a lane that diverged leaves NaN there
         gradients = torch.autograd.grad(losses, tuple(parameters.values()))
         for view, gradient in zip(self.layout.views(gradient_KP).values(), gradients, strict=True):
             view.copy_(gradient)

@@ -59,8 +59,17 @@ class Pack:
     """Up to `capacity` lanes on one device, all with the shape of `config`."""
 
     def __init__(self, config: TrialConfig, corpus: Corpus, *, capacity: int, device: str = "cpu") -> None:
-        """`corpus` is the task's whole one; the pack takes `config.fraction` of its training text."""
+        """`corpus` is the task's whole one; the pack takes `config.fraction` of its training text.
+
+        Raises `ConfigError` when a text is too short to evaluate on.
+        """
         assert capacity >= 1, "a pack holds at least one lane"
+        scored = min(len(corpus.valid), len(corpus.test))
+        if scored < config.length:
+            raise ConfigError(
+                f"length must be at most the length of the valid and test texts, but is {config.length} "
+                f"and the shorter one has {scored} characters. Set it with --set length=VALUE."
+            )
         self.config = config
         self.capacity = capacity
         self.device = torch.device(device)

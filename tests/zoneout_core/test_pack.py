@@ -1,0 +1,350 @@
+"""A pack gives every trial the numbers it has alone, bit for bit, whatever happens beside it."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from math import isfinite, log
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from zoneout_core import checkpoint, masks, streams
+from zoneout_core.batches import Batches
+from zoneout_core.checkpoint import LaneState
+from zoneout_core.config import TrialConfig
+from zoneout_core.errors import ConfigError
+from zoneout_core.kernels import reference
+from zoneout_core.model import Layout
+from zoneout_core.pack import Pack
+from zoneout_core.records import EPOCH_METRICS, FINAL_METRICS, OBJECTIVE, EpochRecord, LaneEnd, TrialState
+from zoneout_core.tasks import Corpus
+
+Event = EpochRecord | LaneEnd
+UPDATES = 14
+"""In an epoch of `tiny_config` on `tiny_corpus`."""
+
+
+@pytest.fixture
+def make_pack(tiny_corpus: Corpus, tiny_config: TrialConfig) -> Callable[..., Pack]:
+    def make(capacity: int = 5, **values: Any) -> Pack:
+        return Pack(tiny_config.with_values(values), tiny_corpus, capacity=capacity)
+
+    return make
+
+
+def variations(config: TrialConfig) -> list[TrialConfig]:
+    """Five trials that differ in all that lanes may differ in."""
+    return [
+        config.with_values(values)
+        for values in (
+            {},
+            {"seed": 6, "z_cells": 0.0, "z_states": 0.0},
+            {"learning_rate": 0.03, "clip": "update", "clip_norm": 0.1, "offset": "zero"},
+            {"seed": 7, "epochs": 2, "z_states": 1.0, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3},
+            {"seed": 8, "patience": 1, "z_cells": 0.25, "clip_norm": 0.01},
+        )
+    ]
+
+
+def advance(pack: Pack, steps: int) -> list[Event]:
+    return [event for _ in range(steps) for event in pack.step()]
+
+
+def finish(pack: Pack) -> list[Event]:
+    events: list[Event] = []
+    while pack.trials:
+        events += pack.step()
+    return events
+
+
+def of_trial(trial: int, events: Iterable[Event]) -> list[dict[str, Any]]:
+    """All that its events say, but for wall time."""
+    plain = [{f.name: getattr(event, f.name) for f in fields(event)} for event in events if event.trial == trial]
+    return [{key: value for key, value in event.items() if key not in ("seconds", "trial")} for event in plain]
+
+
+def alone(make_pack: Callable[..., Pack], config: TrialConfig) -> list[dict[str, Any]]:
+    pack = make_pack(1)
+    pack.admit(0, config)
+    return of_trial(0, finish(pack))
+
+
+def assert_same_state(one: LaneState, other: LaneState) -> None:
+    """Bitwise, but for wall time."""
+    for name in ("weights", "m", "v", "best"):
+        a, b = getattr(one, name), getattr(other, name)
+        assert (a is None) == (b is None)
+        if a is not None:
+            assert torch.equal(a, b), f"{name} differs in {int((a != b).sum())} numbers"
+    assert (one.step, one.loss_sum, one.norm_sum, one.config) == (
+        other.step,
+        other.loss_sum,
+        other.norm_sum,
+        other.config,
+    )
+    assert [(r.epoch, r.metrics) for r in one.records] == [(r.epoch, r.metrics) for r in other.records]
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3, 5])
+def test_every_lane_of_a_pack_is_what_it_is_alone(
+    make_pack: Callable[..., Pack], tiny_config: TrialConfig, lanes: int
+) -> None:
+    configs = variations(tiny_config)[:lanes]
+    pack = make_pack()
+    for trial, config in enumerate(configs):
+        pack.admit(trial, config)
+    events = finish(pack)
+    for trial, config in enumerate(configs):
+        assert of_trial(trial, events) == alone(make_pack, config)
+
+
+@pytest.mark.parametrize(("hidden", "batch", "precision"), [(32, 8, "float32"), (5, 3, "float64"), (24, 5, "bfloat16")])
+def test_other_shapes_are_invariant_too(
+    tiny_corpus: Corpus, tiny_config: TrialConfig, hidden: int, batch: int, precision: str
+) -> None:
+    shape = {"hidden": hidden, "batch": batch, "precision": precision}
+    configs = [config.with_values(shape) for config in variations(tiny_config)]
+    together = Pack(configs[0], tiny_corpus, capacity=5)
+    for trial, config in enumerate(configs):
+        together.admit(trial, config)
+    advance(together, 9)
+    for trial, config in enumerate(configs):
+        solo = Pack(config, tiny_corpus, capacity=1)
+        solo.admit(trial, config)
+        advance(solo, 9)
+        assert_same_state(together.state(trial), solo.state(trial))
+
+
+def test_lanes_may_come_and_go_at_any_update(make_pack: Callable[..., Pack], tiny_config: TrialConfig) -> None:
+    """Trials enter at updates 0, 3, 20 and 33; the first two leave at 10 and 25, and others move into their slots."""
+    configs = variations(tiny_config)
+    pack = make_pack()
+    pack.admit(10, configs[1])
+    pack.admit(11, configs[2])
+    events = advance(pack, 3)
+    pack.admit(0, configs[0])
+    events += advance(pack, 7)
+    pack.evict(10)
+    assert pack.trials == [0, 11]
+    events += advance(pack, 10)
+    pack.admit(3, configs[3])
+    events += advance(pack, 5)
+    pack.evict(11)
+    assert pack.trials == [0, 3] or pack.trials == [3, 0]
+    events += advance(pack, 8)
+    pack.admit(4, configs[4])
+    events += finish(pack)
+    for trial in (0, 3, 4):
+        assert of_trial(trial, events) == alone(make_pack, configs[trial])
+
+
+def test_a_diverging_neighbour_is_evicted_and_touches_nobody(
+    make_pack: Callable[..., Pack], tiny_config: TrialConfig
+) -> None:
+    pack = make_pack()
+    pack.admit(9, tiny_config.with_values({"learning_rate": 1e37, "seed": 9}))
+    pack.admit(0, tiny_config)
+    events = finish(pack)
+    assert of_trial(0, events) == alone(make_pack, tiny_config)
+    assert [e for e in events if e.trial == 9] == [
+        LaneEnd(trial=9, state=TrialState.FAILED, reason="diverged: training loss is nan at epoch 1, update 2")
+    ]
+
+
+def test_the_last_finite_record_of_a_diverged_lane_stands(
+    make_pack: Callable[..., Pack], tiny_config: TrialConfig
+) -> None:
+    """A lane that breaks in its second epoch: one record, then the failure, which says where."""
+    pack = make_pack()
+    pack.admit(1, tiny_config)
+    events = advance(pack, UPDATES + 4)
+    state = pack.state(1)
+    state.weights[3] = float("nan")
+    pack.evict(1)
+    pack.admit(1, tiny_config, state)
+    pack.admit(2, tiny_config)
+    events += finish(pack)
+    assert [type(e) for e in events if e.trial == 1] == [EpochRecord, LaneEnd]
+    reasons = [e.reason for e in events if e.trial == 1 and isinstance(e, LaneEnd)]
+    assert reasons == ["diverged: training loss is nan at epoch 2, update 5"]
+    assert of_trial(2, events) == alone(make_pack, tiny_config)
+
+
+@pytest.mark.parametrize("steps", [0, 1, UPDATES - 1, UPDATES, UPDATES + 5, 3 * UPDATES - 1])
+def test_saved_at_any_update_and_loaded_elsewhere_is_never_interrupted(
+    make_pack: Callable[..., Pack], tiny_config: TrialConfig, tmp_path: Path, steps: int
+) -> None:
+    """Through files, into another slot of another pack that is in the middle of its own trials."""
+    first = make_pack()
+    first.admit(5, variations(tiny_config)[1])
+    first.admit(0, tiny_config)
+    events = advance(first, steps)
+    checkpoint.save(tmp_path, first.state(0))
+
+    state = checkpoint.load(tmp_path)
+    assert state is not None
+    assert_same_state(state, first.state(0))
+    second = make_pack()
+    for trial, config in enumerate(variations(tiny_config)[2:], start=20):
+        second.admit(trial, config)
+    advance(second, 6)
+    second.admit(0, state.config, state)
+    assert second.trials.index(0) == 3
+    events += finish(second)
+    assert of_trial(0, events) == alone(make_pack, tiny_config)
+
+
+def test_records_say_what_happened(make_pack: Callable[..., Pack], tiny_config: TrialConfig) -> None:
+    pack = make_pack()
+    pack.admit(4, tiny_config)
+    events = finish(pack)
+    records = [e for e in events if isinstance(e, EpochRecord)]
+    assert [(r.trial, r.epoch, r.steps) for r in records] == [(4, e, e * UPDATES) for e in (1, 2, 3)]
+    for record in records:
+        assert tuple(record.metrics) == EPOCH_METRICS
+        assert all(isfinite(value) for value in record.metrics.values())
+        assert record.seconds > 0
+    assert [r.final is None for r in records] == [True, True, False]
+    best = min(records, key=lambda r: r.metrics[OBJECTIVE])
+    final = records[-1].final
+    assert final is not None
+    assert tuple(final) == (*FINAL_METRICS, "best_epoch")
+    assert final["best_epoch"] == best.epoch
+    assert final[OBJECTIVE] == best.metrics[OBJECTIVE]
+    assert events[-1] == LaneEnd(trial=4, state=TrialState.COMPLETE, reason="all 3 epochs")
+
+
+def test_training_metrics_are_the_means_of_the_epochs_updates(
+    make_pack: Callable[..., Pack], tiny_config: TrialConfig
+) -> None:
+    pack = make_pack()
+    pack.admit(0, tiny_config)
+    advance(pack, UPDATES - 1)
+    before = pack.state(0)
+    (record,) = advance(pack, 1)
+    assert isinstance(record, EpochRecord)
+    last_loss = record.metrics["train_bpc"] * log(2) * UPDATES - before.loss_sum
+    assert 0.5 < last_loss < 2.5, "one more loss in nats, near that of guessing (2.08)"
+    assert record.metrics["grad_norm"] * UPDATES > before.norm_sum
+    assert pack.state(0).loss_sum == pack.state(0).norm_sum == 0.0
+
+
+def test_patience_ends_a_trial_and_the_best_parameters_are_evaluated(
+    make_pack: Callable[..., Pack], tiny_config: TrialConfig
+) -> None:
+    """A learning rate that makes it worse after the first epochs: the final numbers are not the last epoch's."""
+    config = tiny_config.with_values({"learning_rate": 1.0, "epochs": 60, "patience": 2})
+    pack = make_pack()
+    pack.admit(1, config)
+    events = finish(pack)
+    assert events[-1] == LaneEnd(trial=1, state=TrialState.COMPLETE, reason="no better validation value for 2 epochs")
+    records = [e for e in events if isinstance(e, EpochRecord)]
+    final = records[-1].final
+    assert final is not None
+    assert final["best_epoch"] == records[-1].epoch - 2
+    assert final[OBJECTIVE] == min(r.metrics[OBJECTIVE] for r in records) < records[-1].metrics[OBJECTIVE]
+
+
+def test_another_shape_is_refused(make_pack: Callable[..., Pack], tiny_config: TrialConfig) -> None:
+    pack = make_pack()
+    other = tiny_config.with_values({"hidden": 8})
+    with pytest.raises(ConfigError) as caught:
+        pack.admit(3, other)
+    assert str(caught.value) == (
+        f"Lanes of a pack must share their shape key, but trial 3 has {other.shape_key()} "
+        f"and the pack {tiny_config.shape_key()}. Put it into a pack of its own shape."
+    )
+    assert pack.trials == []
+    assert pack.step() == []
+
+
+def test_a_text_shorter_than_a_chunk_is_refused(tiny_corpus: Corpus, tiny_config: TrialConfig) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Pack(tiny_config.with_values({"length": 600}), tiny_corpus, capacity=1)
+    assert str(caught.value) == (
+        "length must be at most the length of the valid and test texts, but is 600 and the shorter one has 553 "
+        "characters. Set it with --set length=VALUE."
+    )
+
+
+def test_a_fraction_trains_on_the_start_of_the_text(tiny_corpus: Corpus, tiny_config: TrialConfig) -> None:
+    config = tiny_config.with_values({"fraction": 0.5, "epochs": 1})
+    pack = Pack(config, tiny_corpus, capacity=1)
+    pack.admit(0, config)
+    (record, _) = finish(pack)
+    assert isinstance(record, EpochRecord)
+    assert record.steps == Batches(config, 575).updates == 7
+
+
+def test_it_learns(make_pack: Callable[..., Pack], tiny_corpus: Corpus, tiny_config: TrialConfig) -> None:
+    """The text has 0.72 bits per character; guessing by the last symbol alone is all there is to learn."""
+    config = tiny_config.with_values({"hidden": 16, "learning_rate": 0.02, "epochs": 12, "z_cells": 0.1})
+    pack = Pack(config, tiny_corpus, capacity=1)
+    pack.admit(0, config)
+    record = finish(pack)[-2]
+    assert isinstance(record, EpochRecord)
+    assert record.final is not None
+    for name in FINAL_METRICS:
+        assert 0.65 < record.final[name] < 0.85, name
+
+
+@pytest.mark.parametrize("init_state", ["trainable", "zero"])
+def test_updates_agree_with_the_reference_cell_autograd_and_pytorchs_adam(
+    tiny_corpus: Corpus, tiny_config: TrialConfig, init_state: str
+) -> None:
+    """Five updates in float64, the one with the short batch among them, masks, clip and trainable states included."""
+    values = {"precision": "float64", "init_state": init_state, "clip_norm": 0.05, "learning_rate": 0.01}
+    config = tiny_config.with_values(values)
+    pack = Pack(config, tiny_corpus, capacity=2)
+    pack.admit(0, config)
+    advance(pack, UPDATES - 3)
+    start = pack.state(0)
+
+    layout = Layout(config, 8)
+    leaves = {n: torch.nn.Parameter(v[0].clone()) for n, v in layout.views(start.weights[None]).items()}
+    adam = torch.optim.Adam(leaves.values(), lr=0.01)
+    for name, leaf in leaves.items():
+        adam.state[leaf] = {"step": torch.tensor(float(start.step))} | {
+            key: layout.views(row[None])[name][0].clone()
+            for key, row in (("exp_avg", start.m), ("exp_avg_sq", start.v))
+        }
+    batches = Batches(config, len(tiny_corpus.train))
+    sizes = []
+    for step in range(start.step, start.step + 5):
+        starts = batches.at(step)
+        sizes.append(len(starts))
+        chunks_LB = torch.stack([torch.tensor(tiny_corpus.train[s : s + 21]).long() for s in starts.tolist()], dim=1)
+        loss = plain_loss(leaves, chunks_LB, config, step)
+        adam.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.get_total_norm([leaf.grad for leaf in leaves.values() if leaf.grad is not None])
+        assert float(norm) > 0.05, "the clip binds"
+        for leaf in leaves.values():
+            assert leaf.grad is not None
+            leaf.grad *= 0.05 / norm
+        adam.step()
+    assert 1 in sizes
+
+    advance(pack, 5)
+    end = pack.state(0)
+    for name, view in layout.views(end.weights[None]).items():
+        torch.testing.assert_close(view[0], leaves[name].detach(), rtol=1e-10, atol=1e-12)
+
+
+def plain_loss(
+    leaves: dict[str, torch.nn.Parameter], chunks_LB: torch.Tensor, config: TrialConfig, step: int
+) -> torch.Tensor:
+    """Spec section 2.3 as it reads, for one lane, by the reference cell; masks from the trial's own streams."""
+    hidden, shape = config.model.hidden, (config.length - 1, config.batch, config.model.hidden)
+    drawn = []
+    for purpose, z in (("masks_cells", 0.5), ("masks_states", 0.05)):
+        mask = torch.empty(shape, dtype=torch.bool)
+        masks.draw_(mask, z, streams.generator(config.seed, purpose, step))
+        drawn.append(mask[:, : chunks_LB.shape[1]])
+    x_TBD = torch.nn.functional.one_hot(chunks_LB[:-1], 8).double()
+    zeros_H = torch.zeros(hidden, dtype=torch.float64)
+    state = [leaves.get(name, zeros_H).expand(chunks_LB.shape[1], hidden) for name in ("h0_H", "c0_H")]
+    h_TBH, _ = reference.lstm(x_TBD, leaves["w_VG"], leaves["u_HG"], leaves["b_G"], *state, *drawn)
+    logits_NV = (h_TBH @ leaves["out_w_HV"] + leaves["out_b_V"]).flatten(0, 1)
+    return torch.nn.functional.cross_entropy(logits_NV, chunks_LB[1:].flatten())
