@@ -27,7 +27,8 @@ _STOP_SECONDS = 10.0
 class Server:
     """An `mlflow server` process on the loopback; use it as a context manager, or call `stop`.
 
-    `port` 0 picks a free one. What it prints goes to `mlflow-server.log` beside `artifacts`. Raises `RunError` when the port is taken or the server does not come up.
+    `port` 0 picks a free one. What it prints goes to `mlflow-server.log` beside `artifacts`. Raises `RunError` when
+    the port is taken or the server does not come up.
     """
 
     def __init__(self, store_uri: str, artifacts: Path, port: int = PORT) -> None:
@@ -42,6 +43,11 @@ class Server:
             self._process = subprocess.Popen(  # a process group of its own, so that no worker outlives it
                 command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
+
+    @property
+    def pid(self) -> int:
+        """Of the server, which leads a process group of its own."""
+        return self._process.pid
 
     def wait_until_ready(self) -> None:
         """Return once the server answers. Raises `RunError` naming its log when it does not."""

@@ -1,0 +1,107 @@
+"""Real MLflow stores to deliver to, and what they hold in a form that can be compared."""
+
+import functools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from mlflow import MlflowClient
+from mlflow.entities import ViewType
+
+from sweeps.ui import Server
+
+EXPERIMENT = "figure3"
+
+
+class Stored(NamedTuple):
+    """One MLflow run, without what differs from store to store (ids and addresses)."""
+
+    status: str
+    params: dict[str, str]
+    tags: dict[str, str]
+    history: dict[str, list[tuple[int, int, float]]]
+    """(step, milliseconds, value) by metric."""
+    files: list[str]
+
+
+def stored(uri: str, *, files: bool = True) -> dict[str, Stored]:
+    """Every run of the experiment by its key; a key that two runs share fails."""
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], run_view_type=ViewType.ACTIVE_ONLY)
+    keys = {run.info.run_id: run.data.tags["zoneout.key"] for run in runs}
+    assert len(set(keys.values())) == len(keys), f"one run per key: {sorted(keys.values())}"
+    return {keys[run.info.run_id]: _stored(client, run, keys, files) for run in runs}
+
+
+def _stored(client: MlflowClient, run: Any, keys: dict[str, str], files: bool) -> Stored:
+    tags = dict(run.data.tags)
+    if "mlflow.parentRunId" in tags:
+        tags["mlflow.parentRunId"] = keys[tags["mlflow.parentRunId"]]
+    history = {
+        key: [(point.step, point.timestamp, point.value) for point in client.get_metric_history(run.info.run_id, key)]
+        for key in sorted(run.data.metrics)
+    }
+    paths = sorted(info.path for info in client.list_artifacts(run.info.run_id)) if files else []
+    return Stored(run.info.status, run.data.params, tags, history, paths)
+
+
+@functools.cache
+def _empty_store(folder: Path) -> Path:
+    """A SQLite store with MLflow's tables and nothing in them: making one takes seconds, copying none."""
+    file = folder / "empty.db"
+    MlflowClient(f"sqlite:///{file}").search_experiments()
+    return file
+
+
+def sqlite_store(home: Path, templates: Path) -> str:
+    """The URI of an empty store in `home`."""
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(_empty_store(templates), home / "mlflow.db")
+    return f"sqlite:///{home / 'mlflow.db'}"
+
+
+def kill(server: Server) -> None:
+    """kill -9, as a machine that lost its power."""
+    os.killpg(server.pid, signal.SIGKILL)
+    server.stop()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """A Postgres of our own on the loopback; gives SQLAlchemy's URI of an empty database."""
+    found = [str(path) for path in Path("/usr/lib/postgresql").glob("*/bin")]
+    environment = os.environ | {"PATH": os.pathsep.join([*found, os.environ["PATH"]])}
+    # Not in pytest's folders, which nobody else may enter: Postgres refuses to be root.
+    with TemporaryDirectory(prefix="postgres-") as name:
+        folder, port, as_user = Path(name), free_port(), list[str]()
+        if os.geteuid() == 0:
+            as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+            shutil.chown(folder, "postgres", "postgres")
+
+        def call(*command: str) -> None:
+            subprocess.run([*as_user, *command], env=environment, check=True, stdout=subprocess.DEVNULL, cwd=folder)
+
+        data, server = str(folder / "data"), ["-h", "127.0.0.1", "-p", str(port), "-U", "mlflow"]
+        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        call("initdb", "-D", data, "-U", "mlflow", "-A", "trust", "--no-sync")
+        call("pg_ctl", "-D", data, "-o", options, "-l", str(folder / "log"), "-w", "start")
+        try:
+            call("psql", *server, "-d", "postgres", "-c", "CREATE DATABASE mlflow")
+            yield f"postgresql+psycopg://mlflow@127.0.0.1:{port}/mlflow"
+        finally:
+            call("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
