@@ -57,6 +57,13 @@ def _need_programs(marker: str, programs: tuple[str, ...], apt: str) -> Need:
     return Need(marker, ", ".join(missing), f"apt-get install --no-install-recommends {apt}")
 
 
+def _need_root(need: Need) -> Need:
+    """`need`, or the right to make namespaces."""
+    if need.missing or os.geteuid() == 0:
+        return need
+    return Need(need.marker, "root, for namespaces of their own", "become root, or run them in a container")
+
+
 def _need_path(marker: str, path: Path, remedy: str) -> Need:
     return Need(marker, "" if path.exists() else str(path), remedy)
 
@@ -65,10 +72,12 @@ def needs() -> list[Need]:
     """Every marked need, looked up now."""
     return [
         _need_programs("needs_chromium", ("chromium", "chromedriver"), "chromium chromium-driver"),
-        _need_programs(
-            "needs_sshd",
-            ("sshd", "ssh", "ssh-keygen", "rsync", "nc"),
-            "openssh-server openssh-client rsync netcat-openbsd",
+        _need_root(
+            _need_programs(
+                "needs_sshd",
+                ("sshd", "ssh", "ssh-keygen", "rsync", "ip", "unshare", "nsenter"),
+                "openssh-server openssh-client rsync iproute2 util-linux",
+            )
         ),
         _need_programs("needs_postgres", ("initdb", "pg_ctl", "psql"), "postgresql"),
         _need_path("needs_ptb", DATA / "ptb" / "ptb.train.txt", "set ZONEOUT_DATA to the folder that holds ptb/"),

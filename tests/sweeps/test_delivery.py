@@ -1,10 +1,12 @@
 import fcntl
+import multiprocessing
 import random
 import signal
 import socket
 import subprocess
 import sys
 import time
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest

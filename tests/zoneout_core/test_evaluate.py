@@ -99,7 +99,9 @@ def test_stream_does_not_depend_on_its_chunks(model: Model, rows: Tensor, text: 
         assert value(steps) == pytest.approx(whole, rel=1e-13)
 
 
-@pytest.mark.parametrize(("length", "segments", "warmup"), [(257, 4, 30), (257, 3, 10), (250, 7, 0), (12, 5, 1), (2, 1, 9)])
+@pytest.mark.parametrize(
+    ("length", "segments", "warmup"), [(257, 4, 30), (257, 3, 10), (250, 7, 0), (12, 5, 1), (2, 1, 9)]
+)
 def test_each_prediction_of_a_stream_counts_once_after_its_warm_up(
     model: Model, rows: Tensor, text: Tensor, length: int, segments: int, warmup: int
 ) -> None:
