@@ -46,5 +46,5 @@ clean:
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[cluster,postgres,dashboard,gp,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[cluster,postgres,server,dashboard,gp,dev]'
 	touch $@
