@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from sweeps.lane_server import ServerOptions
 from sweeps.ledger import Ledger
@@ -37,7 +37,17 @@ LANE = "lane"
 OBJECT_STORE_BYTES = 100_000_000
 
 
-class LedgerSearch(Searcher):
+class _Here:
+    """Lives in this driver only. Tune pickles what it is given, to restore it one day; that day never comes here."""
+
+    def __reduce__(self) -> tuple[type[object], tuple[()]]:
+        return object, ()
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
+
+
+class LedgerSearch(_Here, Searcher):
     """To Tune, where trials come from. It names nobody's metric: the ledger hears every result as the stopper."""
 
     def __init__(self, ledger: Ledger, servers: dict[str, str]) -> None:
@@ -64,7 +74,7 @@ class LedgerSearch(Searcher):
         """Nothing: see `save`."""
 
 
-class LedgerStopper(tune.Stopper):
+class LedgerStopper(_Here, tune.Stopper):
     """To Tune, what ends a trial or all of them: every result passes here."""
 
     def __init__(self, ledger: Ledger, stop: Callable[[], bool], release: Callable[[int], None]) -> None:
@@ -82,7 +92,7 @@ class LedgerStopper(tune.Stopper):
         return self._stop()
 
 
-class LostTrials(tune.Callback):
+class LostTrials(_Here, tune.Callback):
     """Hears of trials whose process died more often than `retries`."""
 
     def __init__(self, ledger: Ledger, release: Callable[[int], None]) -> None:
