@@ -23,21 +23,6 @@ from zoneout_core.errors import RunError
 from zoneout_core.records import TrialState
 
 
-@pytest.fixture(scope="session")
-def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("templates")
-
-
-@pytest.fixture
-def uri(tmp_path: Path, templates: Path) -> str:
-    return sqlite_store(tmp_path / "home", templates)
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> RunMaker:
-    return RunMaker(tmp_path / "home" / "run1", epochs=5)
-
-
 def one_of_each(run: RunMaker) -> None:
     """A closed run with a trial in every state."""
     run.driver()
@@ -55,7 +40,7 @@ def deliver(run: RunMaker, uri: str, timeout: float = 60.0) -> None:
 
 
 def statuses(runs: dict[str, Stored]) -> dict[str, tuple[str, str]]:
-    return {key: (one.status, one.tags["zoneout.state"]) for key, one in runs.items()}
+    return {key: (one.status, one.tags.get("zoneout.state", "")) for key, one in runs.items()}
 
 
 def eventually(uri: str, wanted: dict[str, tuple[str, str]], seconds: float = 30.0) -> None:

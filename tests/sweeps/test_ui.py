@@ -1,0 +1,103 @@
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import psutil
+import pytest
+
+from sweeps.delivery import Delivery, Tracking
+from sweeps.home import Home, Run
+from sweeps.ui import Server, serve
+from tests.sweeps.journals import RunMaker
+from tests.sweeps.stores import EXPERIMENT, free_port
+from zoneout_core.errors import RunError
+
+
+@pytest.fixture
+def delivered(run: RunMaker, uri: str) -> RunMaker:
+    run.driver()
+    run.complete(0)
+    run.closed()
+    tracking = Tracking(uri, EXPERIMENT)
+    tracking.save(Run(run.folder))
+    assert Delivery(run.folder, *tracking).deliver() == 0
+    return run
+
+
+SERVE = """
+import sys
+from pathlib import Path
+from sweeps.home import Home, Run
+from sweeps.ui import serve
+kind, folder = sys.argv[1:]
+serve(Run(Path(folder)) if kind == "run" else Home(folder), 0, lambda text: print(text, flush=True))
+"""
+
+
+@pytest.fixture
+def serving(delivered: RunMaker, repo_root: Path) -> "Iterator[subprocess.Popen[str]]":
+    command = [sys.executable, "-c", SERVE, "run", str(delivered.folder)]
+    with subprocess.Popen(command, cwd=repo_root, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_tells_the_page_of_the_runs_and_ends_without_a_stray_process(
+    serving: "subprocess.Popen[str]", number: signal.Signals
+) -> None:
+    assert serving.stdout is not None
+    told = serving.stdout.readline()
+    address = told.split()[4]
+    assert told == f"MLflow shows it at {address} (Ctrl-C ends it)\n"
+    server, page = address.split("/#")
+    assert page == "/experiments/1/runs"
+    with urlopen(f"{server}/api/2.0/mlflow/experiments/get?experiment_id=1") as reply:
+        assert json.load(reply)["experiment"]["name"] == EXPERIMENT
+    children = psutil.Process(serving.pid).children(recursive=True)
+    assert children
+    serving.send_signal(number)
+    assert serving.stdout.read() == "Ended.\n"
+    assert serving.wait(20) == 0
+    assert psutil.wait_procs(children, timeout=5)[1] == []
+
+
+def test_a_port_that_is_taken_is_named_with_the_way_out(delivered: RunMaker) -> None:
+    with socket.create_server(("127.0.0.1", port := free_port())), pytest.raises(RunError) as error:
+        serve(Run(delivered.folder), port, print)
+    assert str(error.value) == (
+        f"The page needs port {port} of 127.0.0.1, but cannot have it: Address already in use. Who has it is told by: "
+        f"ss -ltnp 'sport = :{port}'. Take another one with --port N, or any free one with --port 0."
+    )
+
+
+def test_a_run_on_a_server_elsewhere_is_told_and_nothing_started(run: RunMaker) -> None:
+    Tracking("https://me:secret@mlflow.example.org", "demo").save(Run(run.folder))
+    said: list[str] = []
+    serve(Run(run.folder), 0, said.append)
+    assert said == ["This run is in the MLflow server at https://me:***@mlflow.example.org, experiment demo."]
+
+
+def test_a_server_that_cannot_start_names_its_log(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("this is no database, and more than a header of one" * 9)
+    port = free_port()
+    with pytest.raises(RunError) as error, Server(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "mlflow", port):
+        pass
+    log = tmp_path / "mlflow-server.log"
+    assert str(error.value).startswith(
+        f"The MLflow server on port {port} must answer within 90 seconds, but ended with"
+    )
+    assert str(error.value).endswith(f"What it said is in {log}; without it, see the numbers with: sweep status RUN")
+    assert "file is not a database" in log.read_text()
+
+
+def test_a_home_with_nothing_delivered_shows_the_list_of_experiments(tmp_path: Path, uri: str) -> None:
+    home = Home(tmp_path / "home")
+    with Server(uri, home.folder / "mlflow", 0) as server:
+        assert server.page("") == f"{server.address}/#/experiments"
+        assert server.page("not there") == f"{server.address}/#/experiments"
