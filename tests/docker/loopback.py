@@ -98,8 +98,10 @@ def two_hosts(folder: Path) -> Iterator[Hosts]:
     try:
         yield Hosts(folder, _listening(outer, folder / "sshd.log"))
     finally:
+        inside = psutil.Process(outer.pid).children()
         outer.kill()
         outer.wait()
+        psutil.wait_procs(inside, timeout=30)  # a namespace's first process is gone only when all the others are
 
 
 def _listening(outer: "subprocess.Popen[bytes]", log: Path) -> int:
