@@ -18,7 +18,8 @@ def draw_(mask: Tensor, z: float, generator: torch.Generator, words: Tensor | No
     generator: on the mask's device, at the start of its stream (`zoneout_core.streams`).
     words: scratch from `words_for(mask.numel(), device)`, to spare an allocation; its content is overwritten.
     """
-    assert mask.dtype == torch.bool and 0.0 <= z <= 1.0, (mask.dtype, z)
+    assert mask.dtype == torch.bool, mask.dtype
+    assert 0.0 <= z <= 1.0, z
     preserved = round(z * LEVELS)
     if preserved in (0, LEVELS):
         return mask.fill_(preserved == LEVELS)

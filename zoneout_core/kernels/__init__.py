@@ -41,9 +41,7 @@ class Weights(NamedTuple):
     b_KG: Tensor
 
 
-def choose(
-    cell: str, precision: str, device: torch.device | str, implementation: str = "torch"
-) -> Choice:
+def choose(cell: str, precision: str, device: torch.device | str, implementation: str = "torch") -> Choice:
     """Decide how the recurrence of `cell` runs in `precision` on `device`.
 
     Asking for the `reference` is for checks; it multiplies in the weights' own dtype.

@@ -9,6 +9,7 @@ tanh(x) is computed as 2 sigmoid(2x) - 1, within 2e-7 of the truth in float32: t
 times as fast as its tanh on processors that Intel did not make, and one call serves all four gates.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -35,8 +36,8 @@ def lstm(
     """(h_KTBH, h_KBH, c_KBH) of `zoneout_core.kernels.recurrence`, which has the contract."""
     leaves = (x, w_KDG, u_KHG, b_KG, h0_KBH, c0_KBH)
     if torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves):
-        outputs: tuple[Tensor, Tensor, Tensor] = _Sequence.apply(*leaves, mask_cells, mask_states, product, workspace)
-        return outputs
+        run: Callable[..., tuple[Tensor, Tensor, Tensor]] = _Sequence.apply
+        return run(*leaves, mask_cells, mask_states, product, workspace)
     with torch.no_grad():
         return _Pass(*leaves, mask_cells, mask_states, product, workspace, keep=False).forward()
 
@@ -130,17 +131,24 @@ class _Pass:
             torch.mul(o, tanh, out=new)
             _blend(self.mask_states[t], at.h[t], new, kept, out=at.h[t + 1])
             _blend(self.mask_cells[t], c_old, candidate, kept, out=c_new)
-        return at.h_KTBH[:, 1:], at.h[T].clone(), at.c[T % len(at.c)].clone()
+        # .data: autograd is not to watch the workspace, which later passes overwrite; `uses` watches it instead.
+        return at.h_KTBH[:, 1:].data, at.h[T].clone(), at.c[T % len(at.c)].clone()
 
     def backward(self, dh_KTBH: Tensor, dh_KBH: Tensor, dc_KBH: Tensor) -> tuple[Tensor, Tensor]:
         """Turn the gates into gradients of the pre-activations; returns the gradients of h0 and c0.
 
-        Below, `dh` is the gradient of the carried state, then of the candidate state; research/kernels.md section
-        5.1 derives the equations.
+        With dh, dc the gradients of the carried h_t, c_t, and dG of the pre-activations:
+
+            dh~ = (1 - d_h) dh        dc~ = dh~ o (1 - tanh^2) + (1 - d_c) dc
+            dG  = (dc~ g i (1 - i),  dc~ c_{t-1} f (1 - f),  dh~ tanh o (1 - o),  dc~ i (1 - g^2))
+            dh_{t-1} = its own loss + d_h dh + dG U^T        dc_{t-1} = d_c dc + dc~ f
         """
         if self.use != self.ws.uses:
-            raise RuntimeError("The workspace was used again before this backward pass. Give each forward its own.")
-        self.use = -1  # the gates are gone afterwards
+            raise RuntimeError(
+                "Backward must run once, before its workspace is used again, but the workspace was used since. "
+                "Give each forward pass that is still to be differentiated a Workspace of its own."
+            )
+        self.use = -1  # the gates are gone after this
         at, (K, T, B, _) = self.at, self.shape
         dh, dh_kept, dc, keep, dcandidate = at.scratch
         dh_lanes, dh_kept_lanes = dh.unbind(0), dh_kept.unbind(0)

@@ -24,9 +24,7 @@ class Workspace:
         """Views that a kernel keeps between steps, by shape; emptied when a buffer moves."""
         self._flat: dict[str, Tensor] = {}
 
-    def take(
-        self, name: str, lanes: int, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
-    ) -> Tensor:
+    def take(self, name: str, lanes: int, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
         """A [lanes, *shape] buffer with undefined content whose lanes start at 64-byte boundaries."""
         per_lane = prod(shape)
         unit = ALIGNMENT // dtype.itemsize
@@ -43,6 +41,11 @@ class Workspace:
         if x.dtype == dtype and x[0].is_contiguous() and not any(step % ALIGNMENT for step in steps):
             return x
         return self.take(name, x.shape[0], tuple(x.shape[1:]), dtype, x.device).copy_(x)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(flat.nbytes for flat in self._flat.values())
 
     def fill_(self, value: float) -> None:
         """Overwrite everything, so that a test can show that nothing is read before it is written."""

@@ -1,0 +1,35 @@
+import itertools
+
+import pytest
+import torch
+
+from zoneout_core.streams import PURPOSES, generator, stream_seed
+
+
+def test_seeds_never_change() -> None:
+    """Numbers of published trials hang on these."""
+    assert stream_seed(0, "init", 0) == 900553517829159482
+    assert stream_seed(5, "masks_cells", 123) == 4775123789518314015
+
+
+def test_seeds_differ_by_every_part() -> None:
+    seeds = [stream_seed(*parts) for parts in itertools.product(range(20), PURPOSES, range(50))]
+    assert len(set(seeds)) == len(seeds)
+    assert len({seed % 2**32 for seed in seeds}) == len(seeds)  # what the CPU's generator takes of them
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_neighbouring_parts_do_not_run_together() -> None:
+    assert stream_seed(1, "init", 11) != stream_seed(11, "init", 1)
+    assert stream_seed(1, "shuffle", 23) != stream_seed(12, "shuffle", 3)
+
+
+def test_a_generator_starts_at_its_stream() -> None:
+    first, again = (torch.rand(5, generator=generator(7, "shuffle", 3)) for _ in range(2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, torch.rand(5, generator=generator(7, "shuffle", 4)))
+
+
+def test_a_purpose_must_be_known() -> None:
+    with pytest.raises(AssertionError, match="lunch"):
+        stream_seed(0, "lunch", 0)  # type: ignore[arg-type]  # the point of the test
