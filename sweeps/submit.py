@@ -4,6 +4,7 @@ Ray uploads this one file; the package itself came by `ray up`. Hosts join up to
 and a sweep uses those that are there when it begins, so they are waited for.
 """
 
+import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ def wait_for(hosts: set[str], seconds: float) -> set[str]:
     """Wait until `hosts` offer lanes; returns those that still do not after `seconds`."""
     import ray
 
-    ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+    ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
     end = time.monotonic() + seconds
     try:
         while True:
@@ -60,6 +61,6 @@ if __name__ == "__main__":
         absent = wait_for(expected_hosts(BOOTSTRAP.expanduser()), WAIT_SECONDS)
         if absent:
             hint = "Their log is on the head: /tmp/ray/session_latest/logs/monitor.out"
-            print(f"Going on without {', '.join(sorted(absent))}, which did not join. {hint}", file=sys.stderr)
+            sys.stderr.write(f"Going on without {', '.join(sorted(absent))}, which did not join. {hint}\n")
     sys.argv[1:] = arguments(sys.argv[1:])
     main()
