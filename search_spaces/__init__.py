@@ -69,7 +69,9 @@ class Choice(Space):
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", _full(self.key))
         if not self.values or len(set(self.values)) != len(self.values):
-            raise ConfigError(f"A choice needs distinct values, but {self.key} has {self.values!r}. List each value once.")
+            raise ConfigError(
+                f"A choice needs distinct values, but {self.key} has {self.values!r}. List each value once."
+            )
 
     def suggest(self, trial: "BaseTrial", case: str = "") -> Overrides:
         return {self.key: trial.suggest_categorical(self.key + case, self.values)}
@@ -100,7 +102,9 @@ class Range(Space):
         object.__setattr__(self, "key", _full(self.key))
         if not self.low < self.high or (self.log and self.low <= 0):
             rule = "0 < low < high" if self.log else "low < high"
-            raise ConfigError(f"A range needs {rule}, but {self.key} has low={self.low}, high={self.high}. Mend the bounds.")
+            raise ConfigError(
+                f"A range needs {rule}, but {self.key} has low={self.low}, high={self.high}. Mend the bounds."
+            )
 
     def suggest(self, trial: "BaseTrial", case: str = "") -> Overrides:
         return {self.key: trial.suggest_float(self.key + case, self.low, self.high, log=self.log)}
@@ -220,7 +224,9 @@ def from_json(data: Mapping[str, Any]) -> Space:
             return Product(tuple(from_json(part) for part in parts))
         case {"kind": "switch", "key": key, "cases": cases}:
             return Switch(key, tuple((value, from_json(inner)) for value, inner in cases))
-    raise ConfigError(f"A space is a choice, range, product or switch, but this is {dict(data)!r}. Was it edited by hand?")
+    raise ConfigError(
+        f"A space is a choice, range, product or switch, but this is {dict(data)!r}. Was it edited by hand?"
+    )
 
 
 def numbers(key: str, values: tuple[float, ...] | None, low: float, high: float, *, log: bool = False) -> Space:

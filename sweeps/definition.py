@@ -63,10 +63,10 @@ class Sweep:
     """Key of the heatmap's vertical axis."""
 
     def __post_init__(self) -> None:
-        tasks.get(self.base.task)
-        self.search_space.check(self.base)
         require(len(self.seeds) > 0 and len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "distinct")
         require(all(seed >= 0 for seed in self.seeds), "seeds", self.seeds, "at least 0")
+        tasks.get(self.base.task)
+        self.search_space.check(self.base)
         for name in ("trials", "seconds", "concurrency", "threads", "retries", "sampler_seed"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         for name in ("lanes", "grace", "checkpoint_epochs"):
@@ -74,7 +74,12 @@ class Sweep:
         if self.sampler == "grid":
             self.search_space.grid()
         else:
-            require(self.trials > 0, "trials", self.trials, f"above 0 with sampler={self.sampler}, which never ends by itself")
+            require(
+                self.trials > 0,
+                "trials",
+                self.trials,
+                f"above 0 with sampler={self.sampler}, which never ends by itself",
+            )
 
     @property
     def search_space(self) -> Space:
@@ -116,7 +121,9 @@ class Sweep:
         if full == "seed":
             raise ConfigError("Seeds are set for the whole sweep: use --set seeds=0 or --set seeds=0,1,2.")
         if full in self.search_space.keys():
-            raise ConfigError(f"{full} is searched by the space of sweep {self.name}, so it cannot be set. Leave it out.")
+            raise ConfigError(
+                f"{full} is searched by the space of sweep {self.name}, so it cannot be set. Leave it out."
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; `from_json` gives an equal sweep."""
@@ -133,18 +140,21 @@ class Sweep:
         missing = sorted({"name", "description", "base", "space"} - set(data))
         if missing:
             raise ConfigError(f"A definition needs name, description, base and space, but has no {', '.join(missing)}.")
-        values = dict(data) | {"base": TrialConfig.from_json(data["base"]), "space": search_spaces.from_json(data["space"])}
+        values = dict(data) | {
+            "base": TrialConfig.from_json(data["base"]),
+            "space": search_spaces.from_json(data["space"]),
+        }
         return cls(**values | {"seeds": tuple(data.get("seeds", (0,)))})
 
     def differences(self, other: Self) -> list[str]:
         """What differs from `other` in fields that a resumed run may not change, as `key: old -> new`."""
         mine, theirs = _flat(self), _flat(other)
-        return [f"{key}: {mine[key]} -> {theirs[key]}" for key in mine if key not in RESUMABLE and mine[key] != theirs[key]]
+        return [
+            f"{key}: {mine[key]} -> {theirs[key]}" for key in mine if key not in RESUMABLE and mine[key] != theirs[key]
+        ]
 
 
-SETTABLE: tuple[str, ...] = tuple(
-    f.name for f in fields(Sweep) if f.name not in ("name", "description", "base")
-)
+SETTABLE: tuple[str, ...] = tuple(f.name for f in fields(Sweep) if f.name not in ("name", "description", "base"))
 assert not set(SETTABLE) & set(KEYS), "a key names one thing"
 
 

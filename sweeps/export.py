@@ -38,7 +38,9 @@ def render(table: list[Row], format: Format) -> str:
 
 def _trial(trial: TrialStory, times: bool) -> Row:
     last, best, final = trial.records.get(trial.epoch), trial.best, trial.final or {}
-    row = {"trial": trial.trial} | trial.params | {"seed": trial.seed, "state": str(trial.state), "reason": trial.reason}
+    row = (
+        {"trial": trial.trial} | trial.params | {"seed": trial.seed, "state": str(trial.state), "reason": trial.reason}
+    )
     row |= {"epochs": trial.epoch, "steps": last.steps if last else 0}
     row |= {f"last_{name}": last.metrics[name] if last else None for name in EPOCH_METRICS}
     row |= {"best_epoch": best.epoch if best else None}

@@ -11,7 +11,11 @@ class IdleTrainer:
 
     def __init__(self, config: TrialConfig, capacity: int) -> None:
         self.placement = Placement(
-            implementation="idle", reason="measures the overhead", device="none", host=socket.gethostname(), threads=1,
+            implementation="idle",
+            reason="measures the overhead",
+            device="none",
+            host=socket.gethostname(),
+            threads=1,
             lanes=capacity,
         )
         self._trials: list[int] = []

@@ -129,12 +129,15 @@ class Mirror:
         return self._find(self._key(None), story.began or 0.0, {"mlflow.runName": self.name})
 
     def _find_experiment(self, name: str) -> str:
+        """The experiment's id; created where there is none, restored where someone deleted it."""
+        from mlflow.exceptions import MlflowException
+
         experiment = self._client.get_experiment_by_name(name)
         if experiment is None:
-            from mlflow.exceptions import MlflowException
-
+            # Without the kind the pages greet with traces and judges of language models.
+            tags = {"mlflow.experimentKind": "custom_model_development"}
             try:
-                return str(self._client.create_experiment(name, artifact_location=self._location))
+                return str(self._client.create_experiment(name, self._location, tags))
             except MlflowException:  # another process may have been faster; then it is there
                 experiment = self._client.get_experiment_by_name(name)
                 if experiment is None:

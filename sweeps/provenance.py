@@ -20,7 +20,9 @@ def collect(corpus: str, variant: str, sha256: str, threads: int) -> dict[str, A
         "code": _code(),
         "data": {"task": corpus, "variant": variant, "sha256": sha256},
         "python": platform.python_version(),
-        "packages": {d.name: d.version for d in sorted(importlib.metadata.distributions(), key=lambda d: d.name.lower())},
+        "packages": {
+            d.name: d.version for d in sorted(importlib.metadata.distributions(), key=lambda d: d.name.lower())
+        },
         "machine": {
             "host": socket.gethostname(),
             "system": platform.platform(),

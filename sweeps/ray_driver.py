@@ -24,13 +24,12 @@ os.environ |= {
 }
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a cluster's own nodes set `token`; a local Ray is loopback only
 
-import ray  # noqa: E402 - the settings above have to come first
-from ray import tune  # noqa: E402
-from ray.actor import ActorHandle  # noqa: E402
-from ray.tune.search import Searcher  # noqa: E402
+import ray
+from ray import tune
+from ray.tune.search import Searcher
 
-from sweeps import lane_actor  # noqa: E402
-from sweeps.trainable import LaneTrial  # noqa: E402
+from sweeps import lane_actor
+from sweeps.trainable import LaneTrial
 
 LANE = "lane"
 """The custom resource of which a node offers as many as it may train trials at a time."""
@@ -106,8 +105,15 @@ class LostTrials(_Here, tune.Callback):
 
 
 def drive(
-    ledger: Ledger, options: ServerOptions, concurrency: int, stop: Callable[[], bool], *,
-    run_name: str, scratch: Path, address: str, retries: int,
+    ledger: Ledger,
+    options: ServerOptions,
+    concurrency: int,
+    stop: Callable[[], bool],
+    *,
+    run_name: str,
+    scratch: Path,
+    address: str,
+    retries: int,
 ) -> None:
     """Run trials until there are no more or `stop()` is true, asked at every turn of Tune's loop.
 

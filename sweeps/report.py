@@ -44,6 +44,4 @@ def rewrite_report(run: Run, from_mlflow: bool = False) -> list[Path]:
 
 
 def _caption(run: Run, sweep: Sweep) -> Caption:
-    return Caption(
-        sweep=run.name, task=sweep.base.task, hidden=sweep.base.model.hidden, epochs=sweep.base.epochs
-    )
+    return Caption(sweep=run.name, task=sweep.base.task, hidden=sweep.base.model.hidden, epochs=sweep.base.epochs)

@@ -109,8 +109,14 @@ def _drive(run: Run, sweep: Sweep, how: How, ledger: Ledger, stop: Callable[[], 
     from sweeps import ray_driver  # seconds to import, and not there on a machine that has only torch
 
     ray_driver.drive(
-        ledger, options, concurrency, stop,
-        run_name=run.name, scratch=run.folder, address=how.address, retries=sweep.retries,
+        ledger,
+        options,
+        concurrency,
+        stop,
+        run_name=run.name,
+        scratch=run.folder,
+        address=how.address,
+        retries=sweep.retries,
     )
 
 

@@ -7,15 +7,18 @@ sweep draws what the uninterrupted one would have drawn.
 """
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
+from optuna.distributions import FloatDistribution
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState as OptunaState
 
 import search_spaces
+from search_spaces import Product, Range, Space
 from sweeps.definition import Sweep
 from sweeps.story import TrialStory
 from zoneout_core.config import TrialConfig
@@ -137,10 +140,45 @@ def build_sampler(sweep: Sweep, number: int) -> optuna.samplers.BaseSampler:
             return optuna.samplers.RandomSampler(seed=seed)
         case "tpe":
             return optuna.samplers.TPESampler(seed=seed)
-        case "qmc":  # one scrambled sequence for all trials: the seed must be the same, the index is in the study
-            return optuna.samplers.QMCSampler(seed=sweep.sampler_seed, scramble=True)
+        case "qmc":
+            return _build_qmc(sweep, seed)
         case "gp":
             return optuna.samplers.GPSampler(seed=seed)
+
+
+class _Qmc(optuna.samplers.QMCSampler):
+    """Optuna's, told which numbers there are: it would otherwise draw blindly until a first trial is complete."""
+
+    numbers: dict[str, FloatDistribution]
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: optuna.trial.FrozenTrial
+    ) -> dict[str, optuna.distributions.BaseDistribution]:
+        return dict(self.numbers)
+
+
+def _build_qmc(sweep: Sweep, seed: int) -> optuna.samplers.BaseSampler:
+    """One scrambled sequence for all trials, whose index is in the study; choices are drawn per trial, with `seed`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # since 2021; its interface is stable
+        sampler = _Qmc(
+            scramble=True,
+            seed=sweep.sampler_seed,
+            independent_sampler=optuna.samplers.RandomSampler(seed=seed),
+            warn_independent_sampling=False,
+        )
+    sampler.numbers = _numbers(sweep.search_space)
+    return sampler
+
+
+def _numbers(space: Space) -> dict[str, FloatDistribution]:
+    """The ranges of a space that are there in every trial."""
+    match space:
+        case Range(key, low, high, log):
+            return {key: FloatDistribution(low, high, log=log)}
+        case Product(parts):
+            return {key: told for part in parts for key, told in _numbers(part).items()}
+    return {}
 
 
 def build_pruner(sweep: Sweep) -> optuna.pruners.BasePruner:

@@ -29,7 +29,9 @@ class LaneTrial(tune.Trainable):
         """Become another trial."""
         self._trial: int = new_config["trial"]
         self._config: dict[str, Any] = new_config["config"]
-        self._server = ray.get_actor(new_config["servers"][ray.get_runtime_context().get_node_id()], namespace=NAMESPACE)
+        self._server = ray.get_actor(
+            new_config["servers"][ray.get_runtime_context().get_node_id()], namespace=NAMESPACE
+        )
         self._submitted = False
         return True
 

@@ -52,9 +52,7 @@ class PackTrainer:
         return self._checkpoints / f"{trial:05d}"
 
 
-def pack_builder(
-    data: Path, checkpoints: Path, device: str, threads: int
-) -> Callable[[TrialConfig, int], PackTrainer]:
+def pack_builder(data: Path, checkpoints: Path, device: str, threads: int) -> Callable[[TrialConfig, int], PackTrainer]:
     """What `LaneServer` builds its packs with. Sets the thread count of this process, which decides bits on a CPU.
 
     Raises `ConfigError` when `device` is `cuda` and there is none.
@@ -75,5 +73,7 @@ def pack_builder(
 def choose_device(device: str) -> str:
     """`auto` is a CUDA device when there is one. Raises `ConfigError` for a `cuda` that is not there."""
     if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device must be there, but is 'cuda' and torch finds no CUDA device. Use --set device=auto or cpu.")
+        raise ConfigError(
+            "device must be there, but is 'cuda' and torch finds no CUDA device. Use --set device=auto or cpu."
+        )
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"

@@ -16,7 +16,9 @@ def ls(
 ) -> None:
     """List the sweeps that can be run, or the runs of a home."""
     if runs:
-        _show([_run(run) for run in Home(home).runs()], as_json, f"No run in {home} yet. Begin one with: sweep run demo")
+        _show(
+            [_run(run) for run in Home(home).runs()], as_json, f"No run in {home} yet. Begin one with: sweep run demo"
+        )
     else:
         _show([_sweep(definition.get(name)) for name in definition.names()], as_json, "")
 

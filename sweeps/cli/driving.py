@@ -94,9 +94,7 @@ def deliver(
         raise typer.Exit(1)
 
 
-def _drive(
-    run: Run, sweep: Sweep, data: Path, inline: bool, address: str, tracking: str, as_json: bool
-) -> None:
+def _drive(run: Run, sweep: Sweep, data: Path, inline: bool, address: str, tracking: str, as_json: bool) -> None:
     from sweeps import runner
     from sweeps.cli import progress
 
@@ -132,7 +130,9 @@ def _tell(run: Run, outcome: "Outcome") -> None:
     best = outcome.story.best
     if best and best.best:
         values = ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in best.params.items())
-        typer.echo(f"Best: trial {best.trial} ({values}): {best.best.metrics['valid_chunked_bpc']:.4f} bits per character")
+        typer.echo(
+            f"Best: trial {best.trial} ({values}): {best.best.metrics['valid_chunked_bpc']:.4f} bits per character"
+        )
     for file in outcome.report:
         if file.suffix == ".png":
             typer.echo(f"Heatmap: {file}")

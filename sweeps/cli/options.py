@@ -22,7 +22,9 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a field of the definition (again for each one)."),
 ]
-Lanes = Annotated[int | None, typer.Option("--lanes", metavar="N", help="At most N lanes in a pack; 1 = every trial solo.")]
+Lanes = Annotated[
+    int | None, typer.Option("--lanes", metavar="N", help="At most N lanes in a pack; 1 = every trial solo.")
+]
 
 DEFAULT_HOME = Path("runs")
 DEFAULT_DATA = Path("data")

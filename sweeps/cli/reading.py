@@ -10,7 +10,9 @@ from sweeps.home import Home
 from sweeps.story import Story
 
 
-def status(name: options.RunName, home: options.HomeDir = options.DEFAULT_HOME, as_json: options.AsJson = False) -> None:
+def status(
+    name: options.RunName, home: options.HomeDir = options.DEFAULT_HOME, as_json: options.AsJson = False
+) -> None:
     """Say how a run stands: its driver, its trials, the best so far."""
     run = Home(home).run(name)
     story = run.story()

@@ -1,0 +1,139 @@
+"""Definitions: every sweep through one suite; overrides, their errors, and what a resumed run may change."""
+
+import json
+
+import pytest
+
+from sweeps import definition
+from sweeps.definition import Sweep
+from zoneout_core.errors import ConfigError, SpaceError, UnknownName
+
+
+@pytest.mark.parametrize("name", definition.names())
+def test_every_definition_is_named_after_its_file_and_round_trips(name: str) -> None:
+    sweep = definition.get(name)
+    assert sweep.name == name
+    assert len(sweep.description) > 20
+    assert Sweep.from_json(json.loads(json.dumps(sweep.to_json()))) == sweep
+    assert sweep.max_trials > 0
+
+
+def test_figure3_is_the_papers_plane_at_the_papers_size() -> None:
+    sweep = definition.get("figure3")
+    assert sweep.max_trials == 36
+    assert (sweep.base.model.hidden, sweep.base.epochs, sweep.base.batch, sweep.base.length) == (1000, 30, 32, 100)
+    assert (sweep.base.optim.learning_rate, sweep.base.optim.clip_norm, sweep.seeds) == (0.002, 1.0, (0,))
+    assert definition.get("figure3_small").base.model.hidden == 128
+
+
+def test_seeds_become_the_slowest_part_of_the_space() -> None:
+    sweep = definition.get("demo").with_values({"seeds": "3,5"})
+    points = sweep.search_space.grid()
+    assert sweep.max_trials == len(points) == 18
+    assert [point["seed"] for point in points[:10]] == [3] * 9 + [5]
+    assert sweep.trial_config(points[-1]).seed == 5
+    assert definition.get("demo").with_values({"seeds": "7"}).trial_config({}).seed == 7
+
+
+def test_values_are_set_on_the_sweep_or_on_its_base() -> None:
+    sweep = definition.get("demo").with_values(
+        {"hidden": "64", "optim.clip_norm": "inf", "lanes": "3", "seconds": "9.5"}
+    )
+    assert (sweep.base.model.hidden, sweep.base.optim.clip_norm, sweep.lanes, sweep.seconds) == (
+        64,
+        float("inf"),
+        3,
+        9.5,
+    )
+    assert Sweep.from_json(json.loads(json.dumps(sweep.to_json()))) == sweep
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "text"),
+    [
+        (
+            {"hiden": "3"},
+            UnknownName,
+            "There is no key of a sweep named 'hiden'. Did you mean 'hidden'? What exists: batch, ",
+        ),
+        (
+            {"sampler": "tpee"},
+            UnknownName,
+            "There is no sampler named 'tpee'. Did you mean 'tpe'? What exists: gp, grid, qmc, random, tpe.",
+        ),
+        (
+            {"scheduler": "ash"},
+            UnknownName,
+            "There is no scheduler named 'ash'. Did you mean 'asha'? What exists: asha, hyperband, median, none.",
+        ),
+        ({"lanes": "many"}, ConfigError, "lanes must be a whole number, but is 'many'. Set it with --set lanes=VALUE."),
+        ({"lanes": "0"}, ConfigError, "lanes must be at least 1, but is 0. Set it with --set lanes=VALUE."),
+        (
+            {"epochs": "2.5"},
+            ConfigError,
+            "epochs must be a whole number, but is '2.5'. Set it with --set epochs=VALUE.",
+        ),
+        (
+            {"z_cells": "0.5"},
+            ConfigError,
+            "regularizer.z_cells is searched by the space of sweep demo, so it cannot be set. Leave it out.",
+        ),
+        ({"seed": "1"}, ConfigError, "Seeds are set for the whole sweep: use --set seeds=0 or --set seeds=0,1,2."),
+        ({"seeds": "1,1"}, ConfigError, "seeds must be distinct, but is (1, 1). Set it with --set seeds=VALUE."),
+        (
+            {"sampler": "tpe"},
+            ConfigError,
+            "trials must be above 0 with sampler=tpe, which never ends by itself, but is 0. Set it with --set trials=VALUE.",
+        ),
+        (
+            {"space": "learning_rate"},
+            SpaceError,
+            "A grid needs finitely many values, but optim.learning_rate ranges from 0.0001 to 0.01. "
+            "Choose --set sampler=tpe (or random, qmc, gp), or give the space a list of values.",
+        ),
+        ({"space": "plane"}, UnknownName, "There is no space named 'plane'. Did you mean 'zoneout_plane'?"),
+        ({"task": "char_ptp"}, UnknownName, "There is no task named 'char_ptp'. Did you mean 'char_ptb'?"),
+        ({"device": "gpu"}, UnknownName, "There is no value of device named 'gpu'."),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
+)
+def test_a_wrong_value_is_refused_with_the_rule_and_the_next_step(
+    values: dict[str, str], kind: type[Exception], text: str
+) -> None:
+    with pytest.raises(kind) as error:
+        definition.get("demo").with_values(values)
+    assert str(error.value).startswith(text)
+
+
+def test_a_probability_outside_its_range_is_refused() -> None:
+    with pytest.raises(ConfigError) as error:
+        definition.get("demo").with_values(
+            {"space": "learning_rate", "sampler": "tpe", "trials": "3", "z_states": "1.5"}
+        )
+    assert (
+        str(error.value)
+        == "regularizer.z_states is searched by the space of sweep demo, so it cannot be set. Leave it out."
+    )
+    only_rates = definition.get("demo").with_values({"space": "learning_rate", "sampler": "tpe", "trials": "3"})
+    with pytest.raises(ConfigError) as error:
+        only_rates.with_values({"z_states": "1.5"})
+    assert str(error.value) == (
+        "regularizer.z_states must be a probability from 0 to 1, but is 1.5. Set it with --set regularizer.z_states=VALUE."
+    )
+
+
+def test_a_definition_with_unknown_or_missing_fields_is_refused() -> None:
+    plain = definition.get("demo").to_json()
+    with pytest.raises(UnknownName, match="There is no field of a sweep named 'laness'. Did you mean 'lanes'"):
+        Sweep.from_json(plain | {"laness": 3})
+    with pytest.raises(ConfigError, match="has no space"):
+        Sweep.from_json({key: value for key, value in plain.items() if key != "space"})
+
+
+def test_only_fields_that_no_number_depends_on_may_differ_after_a_resume() -> None:
+    sweep = definition.get("demo")
+    assert sweep.differences(sweep.with_values({"lanes": "2", "seconds": "5", "concurrency": "1"})) == []
+    assert sweep.differences(sweep.with_values({"epochs": "9", "sampler_seed": "1"})) == [
+        "sampler_seed: 0 -> 1",
+        "base.epochs: 4 -> 9",
+    ]

@@ -1,0 +1,191 @@
+"""The study: exact grids, samplers that need nothing saved, true states, and mending after a crash."""
+
+import math
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState as OptunaState
+
+from sweeps.definition import Sweep
+from sweeps.story import Story
+from sweeps.study import Study
+from tests.sweeps.driven import tiny
+from zoneout_core.errors import ConfigError, RunError
+from zoneout_core.records import EPOCH_METRICS, EpochRecord, TrialState
+
+LEARNING_RATE = {"space": "learning_rate", "trials": 6}
+
+
+def record(trial: int, epoch: int, value: float) -> EpochRecord:
+    return EpochRecord(trial=trial, epoch=epoch, steps=epoch, metrics=dict.fromkeys(EPOCH_METRICS, value))
+
+
+def run_all(study: Study) -> list[dict[str, object]]:
+    """Ask for every trial and complete it with a value of its own."""
+    params = []
+    while (assignment := study.ask()) is not None:
+        params.append(assignment.params)
+        study.tell(assignment.trial, TrialState.COMPLETE, "done", float(assignment.trial))
+    return params
+
+
+def test_a_grid_is_exact_and_its_numbers_are_its_indices(tmp_path: Path) -> None:
+    sweep = tiny()
+    study = Study("s", sweep, tmp_path / "study.journal")
+    assert run_all(study) == sweep.search_space.grid()
+
+
+def test_reopening_a_grid_enqueues_only_what_is_missing(tmp_path: Path) -> None:
+    sweep = tiny()
+    Study("s", tiny(trials=4), tmp_path / "study.journal")
+    assert run_all(Study("s", sweep, tmp_path / "study.journal")) == sweep.search_space.grid()
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "gp"])
+def test_a_sampler_draws_the_same_after_being_reopened_before_every_trial(tmp_path: Path, sampler: str) -> None:
+    sweep = tiny(**LEARNING_RATE, sampler=sampler)
+    expected = run_all(Study("s", sweep, tmp_path / "whole.journal"))
+    assert len(expected) == 6
+    assert len({tuple(params.values()) for params in expected}) == 6
+    told = []
+    for _ in expected:
+        study = Study("s", sweep, tmp_path / "pieces.journal")
+        assignment = study.ask()
+        assert assignment is not None
+        told.append(assignment.params)
+        study.tell(assignment.trial, TrialState.COMPLETE, "done", float(assignment.trial))
+    assert told == expected
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "gp"])
+def test_trials_that_are_asked_together_differ(tmp_path: Path, sampler: str) -> None:
+    study = Study("s", tiny(**LEARNING_RATE, sampler=sampler), tmp_path / "study.journal")
+    asked = [study.ask() for _ in range(6)]
+    assert len({tuple(a.params.values()) for a in asked if a}) == 6
+
+
+def test_qmc_covers_a_range_more_evenly_than_chance_from_the_first_trial(tmp_path: Path) -> None:
+    sweep = tiny(space="learning_rate", trials=16, sampler="qmc")
+    study = Study("s", sweep, tmp_path / "study.journal")
+    asked = [study.ask() for _ in range(16)]
+    sixteenths = {int((math.log10(a.params["optim.learning_rate"]) + 4) / 2 * 16) for a in asked if a}
+    assert len(sixteenths) == 16
+
+
+def test_a_different_sampler_seed_draws_differently(tmp_path: Path) -> None:
+    first, second = (tiny(**LEARNING_RATE, sampler="random", sampler_seed=seed) for seed in (0, 1))
+    assert run_all(Study("s", first, tmp_path / "1")) != run_all(Study("s", second, tmp_path / "2"))
+
+
+@pytest.mark.parametrize(
+    ("state", "optuna_state"),
+    [
+        (TrialState.COMPLETE, OptunaState.COMPLETE),
+        (TrialState.PRUNED, OptunaState.PRUNED),
+        (TrialState.FAILED, OptunaState.FAIL),
+    ],
+)
+def test_states_are_true(tmp_path: Path, state: TrialState, optuna_state: OptunaState) -> None:
+    study = Study("s", tiny(), tmp_path / "study.journal")
+    assignment = study.ask()
+    assert assignment is not None
+    study.report(record(0, 1, 3.0))
+    study.tell(0, state, "why", 2.5)
+    (frozen,) = stored(tmp_path / "study.journal", optuna_state)
+    assert frozen.intermediate_values == {1: 3.0}
+    assert frozen.user_attrs["reason"] == "why"
+    assert frozen.value == {OptunaState.COMPLETE: 2.5, OptunaState.PRUNED: 3.0, OptunaState.FAIL: None}[optuna_state]
+    study.tell(0, TrialState.COMPLETE, "again", 1.0)  # the first end stands
+    assert stored(tmp_path / "study.journal", optuna_state)[0].user_attrs["reason"] == "why"
+
+
+def test_an_interrupted_trial_is_asked_again_under_its_number(tmp_path: Path) -> None:
+    sweep = tiny(**LEARNING_RATE, sampler="random")
+    study = Study("s", sweep, tmp_path / "study.journal")
+    first, second = study.ask(), study.ask()
+    assert first is not None
+    assert second is not None
+    study.requeue(first.trial)
+    assert study.ask() == first
+    again = Study("s", sweep, tmp_path / "study.journal")
+    again.mend({})
+    assert set(again.states().values()) == {OptunaState.WAITING}
+    assert [again.ask(), again.ask()] == [first, second]
+
+
+def test_mending_takes_over_what_only_the_journal_knows(tmp_path: Path) -> None:
+    study = Study("s", tiny(), tmp_path / "study.journal")
+    story = Story()
+    for _ in range(3):
+        assignment = study.ask()
+        assert assignment is not None
+        story.add(
+            {
+                "event": "trial", "time": 0.0, "trial": assignment.trial, "params": assignment.params, "seed": 0,
+                "config": assignment.config.to_json(), "shape_key": "k",
+            }
+        )  # fmt: skip
+    for number in (0, 1):
+        story.add({"event": "record", "time": 1.0} | record(number, 1, 2.0 + number).to_json())
+    story.add({"event": "end", "time": 2.0, "trial": 0, "state": "complete", "reason": "all 1 epochs", "epoch": 1})
+    study.mend(story.trials)
+    trials = optuna.load_study(study_name="s", storage=storage(tmp_path / "study.journal")).trials
+    assert [t.state for t in trials[:3]] == [OptunaState.COMPLETE, OptunaState.WAITING, OptunaState.WAITING]
+    assert trials[0].value == 2.0
+    assert trials[1].intermediate_values == {1: 3.0}
+
+
+def test_a_storage_that_lost_trials_is_refused(tmp_path: Path) -> None:
+    story = Story(
+        [{"event": "trial", "time": 0.0, "trial": 40, "params": {}, "seed": 0, "config": {}, "shape_key": "k"}]
+    )
+    with pytest.raises(RunError) as error:
+        Study("run1", tiny(), tmp_path / "study.journal").mend(story.trials)
+    assert str(error.value) == (
+        "The Optuna storage of study run1 must know trial 40, but has only 9 trials. "
+        "Restore it, or begin a new run with: sweep run demo"
+    )
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "hyperband", "median"])
+def test_schedulers_stop_the_worse_trials(tmp_path: Path, scheduler: str) -> None:
+    sweep = tiny(scheduler=scheduler, epochs=9)
+    study = Study("s", sweep, tmp_path / "study.journal")
+    stopped = []
+    while (assignment := study.ask()) is not None:
+        for epoch in range(1, 10):
+            if study.report(record(assignment.trial, epoch, float(assignment.trial))):
+                stopped.append(assignment.trial)
+                study.tell(assignment.trial, TrialState.PRUNED, scheduler)
+                break
+        else:
+            study.tell(assignment.trial, TrialState.COMPLETE, "done", float(assignment.trial))
+    assert stopped
+    assert 0 not in stopped
+
+
+def test_any_optuna_storage_will_do_and_a_wrong_one_is_named(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/study.db"
+    sweep = tiny(storage=url, trials=3)
+    assert len(run_all(Study("s", sweep, tmp_path / "unused"))) == 3
+    assert {t.state for t in optuna.load_study(study_name="s", storage=url).trials} == {OptunaState.COMPLETE}
+    assert not (tmp_path / "unused").exists()
+    with pytest.raises(ConfigError, match="storage must be an Optuna storage URL that can be opened, but 'nonsense'"):
+        Study("s", tiny(storage="nonsense"), tmp_path / "unused")
+
+
+def storage(path: Path) -> optuna.storages.BaseStorage:
+    from optuna.storages.journal import JournalFileBackend
+
+    return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+
+
+def stored(path: Path, state: OptunaState) -> list[optuna.trial.FrozenTrial]:
+    return [t for t in optuna.load_study(study_name="s", storage=storage(path)).trials if t.state == state]
+
+
+def test_trials_beyond_the_budget_are_not_asked(tmp_path: Path) -> None:
+    sweep: Sweep = tiny(trials=2)
+    assert len(run_all(Study("s", sweep, tmp_path / "study.journal"))) == 2
+    assert len(run_all(Study("s", tiny(trials=5), tmp_path / "study.journal"))) == 3
