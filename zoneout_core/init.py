@@ -45,8 +45,8 @@ def whole(rows: int, columns: int, generator: Generator) -> Tensor:
     """
     tall = torch.randn(max(rows, columns), min(rows, columns), generator=generator, dtype=torch.float64)
     q, r = torch.linalg.qr(tall)
-    q *= r.diagonal().sign()
-    return q if rows >= columns else q.T
+    orthonormal: Tensor = q * r.diagonal().sign()
+    return orthonormal if rows >= columns else orthonormal.T
 
 
 def blocks(rows: int, columns: int, generator: Generator) -> Tensor:

@@ -27,7 +27,7 @@ def adam_step(
     both to a norm of at most `clip_norm`. `scratch_P` is overwritten. A norm that is not finite spoils this lane's
     rows: the caller has to look at it. Nothing here waits for the device.
     """
-    norm = torch.linalg.vector_norm(gradient_P)
+    norm: Tensor = torch.linalg.vector_norm(gradient_P)
     if optim.clip == "gradient":
         gradient_P.mul_(shrink(norm, optim.clip_norm))
     m_P.lerp_(gradient_P, 1.0 - optim.beta1)

@@ -75,7 +75,7 @@ class Pack:
         self.device = torch.device(device)
         self.choice = choose(config.model.cell, config.precision, self.device)
         """Which kernel runs, and why."""
-        self.model = Model(config, len(corpus.vocabulary), self.choice)
+        self.model = Model(config, len(corpus.vocabulary), self.choice, self.device)
         texts = (corpus.fraction(config.fraction).train, corpus.valid, corpus.test)
         self._train_N, self._valid_N, self._test_N = (torch.tensor(text, device=self.device) for text in texts)
         shape = (capacity, self.model.layout.size)

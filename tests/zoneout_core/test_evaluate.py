@@ -23,7 +23,7 @@ def config() -> TrialConfig:
 
 @pytest.fixture
 def model(config: TrialConfig) -> Model:
-    return Model(config, VOCABULARY, choose("lstm", config.precision, "cpu"))
+    return Model(config, VOCABULARY, choose("lstm", config.precision, "cpu"), torch.device("cpu"))
 
 
 @pytest.fixture
