@@ -70,7 +70,7 @@ class Choice(Space):
         object.__setattr__(self, "key", _full(self.key))
         if not self.values or len(set(self.values)) != len(self.values):
             raise ConfigError(
-                f"A choice needs distinct values, but {self.key} has {self.values!r}. List each value once."
+                f"A choice needs distinct values, but {self.key} has {self.values!r}. Name each value once."
             )
 
     def suggest(self, trial: "BaseTrial", case: str = "") -> Overrides:

@@ -99,7 +99,8 @@ class Run:
         """Ask the driver to stop as it does after Ctrl-C. Raises `RunError` when there is none."""
         if not self.is_driven():
             raise RunError(
-                f"Only a driven run can be stopped, and nobody drives {self.name}. Go on with it: sweep resume {self.name}"
+                f"Only a driven run can be stopped, and nobody drives {self.name}. "
+                f"Go on with it: sweep resume {self.name}"
             )
         self._stop.touch()
 
@@ -108,7 +109,7 @@ class Run:
         return self._stop.exists()
 
     def story(self) -> Story:
-        """What its journal says. A run that nobody drives any more is interrupted, whatever its driver could still say."""
+        """What its journal says; without a driver nothing is running, whatever the last one could still say."""
         story = Story.of(self.journal)
         if story.state == "running" and not self.is_driven():
             story.interrupt("its driver died")

@@ -16,7 +16,7 @@ EXIT_CODE = 130
 
 
 class Interrupts:
-    """Ask it whether to stop: `if interrupts(): ...`. A context manager that listens to SIGINT and SIGTERM meanwhile."""
+    """Ask it whether to stop: `if interrupts(): ...`. As a context manager it listens to SIGINT and SIGTERM."""
 
     def __init__(self, run: Run, seconds: float, say: Callable[[str], None]) -> None:
         """`seconds` is the time budget from now on; 0 = none."""

@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import ray
-from ray.actor import ActorHandle
 from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -59,14 +58,14 @@ class LaneActor:
                 time.sleep(IDLE_SECONDS)
 
 
-def start(names: dict[str, str], options: ServerOptions, gpus: float) -> dict[str, ActorHandle]:
+def start(names: dict[str, str], options: ServerOptions, gpus: float) -> dict[str, Any]:
     """One lane server on each node of `names` ({node id: actor name}). Created by the driver, they end with it.
 
     Waits until they are up; raises a server's own error (a device that is not there, say) when it cannot begin.
     """
+    actor: Any = ray.remote(LaneActor)
     handles = {
-        node: ray.remote(LaneActor)
-        .options(
+        node: actor.options(
             name=name,
             namespace=NAMESPACE,
             num_cpus=0,
@@ -74,8 +73,7 @@ def start(names: dict[str, str], options: ServerOptions, gpus: float) -> dict[st
             max_restarts=-1,
             max_concurrency=2 * options.lanes + 8,  # every client may wait in `next` while another call comes in
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
-        )
-        .remote(options)
+        ).remote(options)
         for node, name in names.items()
     }
     try:

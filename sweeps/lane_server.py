@@ -38,7 +38,7 @@ class ServerOptions:
 
 
 class Trainer(Protocol):
-    """What trains the lanes of one shape: `sweeps.training.PackTrainer`, or one that does no work, to measure the rest."""
+    """What trains the lanes of one shape: `sweeps.training.PackTrainer`, or `sweeps.idle.IdleTrainer`."""
 
     placement: Placement
 

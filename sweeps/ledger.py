@@ -22,7 +22,7 @@ class Ledger:
     def __init__(self, run: Run, sweep: Sweep, mode: str) -> None:
         """Open the books and mend them. `mode` is `ray` or `inline`.
 
-        Raises `HomeError` when the journal cannot be written and `RunError` when study and journal do not belong together.
+        Raises `HomeError` when the journal cannot be written and `RunError` when study and journal do not fit.
         """
         self.sweep = sweep
         self._journal = Journal(run.journal)

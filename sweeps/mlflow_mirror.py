@@ -134,10 +134,8 @@ class Mirror:
 
         experiment = self._client.get_experiment_by_name(name)
         if experiment is None:
-            # Without the kind the pages greet with traces and judges of language models.
-            tags = {"mlflow.experimentKind": "custom_model_development"}
             try:
-                return str(self._client.create_experiment(name, self._location, tags))
+                return str(self._client.create_experiment(name, self._location))
             except MlflowException:  # another process may have been faster; then it is there
                 experiment = self._client.get_experiment_by_name(name)
                 if experiment is None:

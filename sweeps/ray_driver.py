@@ -4,6 +4,7 @@ The ledger is Tune's searcher (`suggest`) and its stopper (every result); nothin
 snapshots, since journal, study and checkpoints hold all there is.
 """
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -55,7 +56,7 @@ class LedgerSearch(_Here, Searcher):
         self.number: dict[str, int] = {}
         """Our number of each Tune trial id."""
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         """The next trial's config, or FINISHED."""
         assignment = self._ledger.ask()
         if assignment is None:
@@ -165,7 +166,7 @@ def connected(address: str, options: ServerOptions) -> Iterator[None]:
         "include_dashboard": False,
         "object_store_memory": OBJECT_STORE_BYTES,
     }
-    ray.init(address=address, log_to_driver=False, logging_level="ERROR", **(local if address == "local" else {}))
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **(local if address == "local" else {}))
     try:
         yield
     finally:

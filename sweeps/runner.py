@@ -131,8 +131,9 @@ def _write_provenance(run: Run, sweep: Sweep, corpus: Corpus) -> None:
     told: list[dict[str, Any]] = json.loads(run.provenance.read_text()) if run.provenance.exists() else []
     if told and told[0]["data"]["sha256"] != corpus.sha256:
         raise RunError(
-            f"A resumed run needs the data it began with, but {sweep.base.task} had SHA-256 {told[0]['data']['sha256']} "
-            f"then and has {corpus.sha256} now. Restore the data, or begin a new run with: sweep run {sweep.name}"
+            f"A resumed run needs the data it began with, but {sweep.base.task} had SHA-256 "
+            f"{told[0]['data']['sha256']} then and has {corpus.sha256} now. "
+            f"Restore the data, or begin a new run with: sweep run {sweep.name}"
         )
     now = provenance.collect(corpus.name, corpus.variant, corpus.sha256, sweep.threads)
     run.write(run.provenance, [*told, now])

@@ -1,7 +1,7 @@
 """The search: an Optuna study on durable storage whose states are true, driven by ask, report and tell.
 
-Optuna's WAITING trials are the work queue. A grid is enqueued whole, so that it is exact, also when conditional, and its
-trial numbers are its indices; an interrupted trial is put back and asked again under its number, with its values.
+Optuna's WAITING trials are the work queue. A grid is enqueued whole, so that it is exact, also when conditional, and
+its trial numbers are its indices; an interrupted trial is put back and asked again under its number, with its values.
 A sampler is built anew for each trial from (sampler seed, trial number): nothing of it has to be saved, and a resumed
 sweep draws what the uninterrupted one would have drawn.
 """
@@ -113,7 +113,8 @@ class Study:
                         trial.report(record.metrics[OBJECTIVE], record.epoch)
                 if story.state.finished:
                     best = story.best
-                    self.tell(frozen.number, story.state, story.reason, best and best.metrics[OBJECTIVE])
+                    value = best.metrics[OBJECTIVE] if best else None
+                    self.tell(frozen.number, story.state, story.reason, value)
                     continue
             self.requeue(frozen.number)
 

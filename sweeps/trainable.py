@@ -7,6 +7,7 @@ import ray
 from ray import tune
 from ray.exceptions import RayActorError
 
+from sweeps.journal import Event
 from sweeps.lane_actor import NAMESPACE
 
 POLL_SECONDS = 20.0
@@ -29,9 +30,8 @@ class LaneTrial(tune.Trainable):
         """Become another trial."""
         self._trial: int = new_config["trial"]
         self._config: dict[str, Any] = new_config["config"]
-        self._server = ray.get_actor(
-            new_config["servers"][ray.get_runtime_context().get_node_id()], namespace=NAMESPACE
-        )
+        name = new_config["servers"][ray.get_runtime_context().get_node_id()]
+        self._server: Any = ray.get_actor(name, namespace=NAMESPACE)
         self._submitted = False
         return True
 
@@ -43,7 +43,7 @@ class LaneTrial(tune.Trainable):
                 if not self._submitted:
                     ray.get(self._server.submit.remote(self._trial, self._config))
                     self._submitted = True
-                events = ray.get(self._server.next.remote(self._trial, POLL_SECONDS))
+                events: list[Event] = ray.get(self._server.next.remote(self._trial, POLL_SECONDS))
                 patience = time.monotonic() + RESTART_SECONDS
             except RayActorError:  # a restarted server knows nothing: it goes on from the checkpoint
                 if time.monotonic() > patience:

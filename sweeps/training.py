@@ -1,4 +1,4 @@
-"""What a lane server trains with: packs of `zoneout_core`, their data, device, threads and checkpoints. Imports torch."""
+"""What a lane server trains with: packs of `zoneout_core`, their data, device, threads, checkpoints. Imports torch."""
 
 import socket
 from collections.abc import Callable

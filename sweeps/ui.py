@@ -20,6 +20,7 @@ from zoneout_core.errors import RunError
 
 HOST = "127.0.0.1"
 PORT = 5000
+_WORKFLOW = "workflowType=machine_learning"
 _START_SECONDS = 90.0
 _STOP_SECONDS = 10.0
 
@@ -67,17 +68,17 @@ class Server:
         )
 
     def page(self, experiment: str) -> str:
-        """The address of an experiment's runs (MLflow's front page hides training runs behind a switch).
+        """The address of an experiment's runs, or of the list of experiments where there is none of that name (yet).
 
-        The list of experiments where there is none of that name (yet).
+        Without the workflow in it MLflow shows traces of language models first, and hides training runs.
         """
         query = f"{self.address}/api/2.0/mlflow/experiments/get-by-name?experiment_name={quote(experiment)}"
         try:
             with urlopen(query, timeout=30) as reply:
                 number = json.load(reply)["experiment"]["experiment_id"]
         except OSError:
-            return f"{self.address}/#/experiments"
-        return f"{self.address}/#/experiments/{number}/runs"
+            return f"{self.address}/#/experiments?{_WORKFLOW}"
+        return f"{self.address}/#/experiments/{number}/runs?{_WORKFLOW}"
 
     def wait(self) -> None:
         """Return when the server ends by itself."""
