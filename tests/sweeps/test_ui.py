@@ -56,7 +56,7 @@ def test_it_tells_the_page_of_the_runs_and_ends_without_a_stray_process(
     address = told.split()[4]
     assert told == f"MLflow shows it at {address} (Ctrl-C ends it)\n"
     server, page = address.split("/#")
-    assert page == "/experiments/1/runs"
+    assert page == "/experiments/1/runs?workflowType=machine_learning"
     with urlopen(f"{server}/api/2.0/mlflow/experiments/get?experiment_id=1") as reply:
         assert json.load(reply)["experiment"]["name"] == EXPERIMENT
     children = psutil.Process(serving.pid).children(recursive=True)
@@ -99,5 +99,5 @@ def test_a_server_that_cannot_start_names_its_log(tmp_path: Path) -> None:
 def test_a_home_with_nothing_delivered_shows_the_list_of_experiments(tmp_path: Path, uri: str) -> None:
     home = Home(tmp_path / "home")
     with Server(uri, home.folder / "mlflow", 0) as server:
-        assert server.page("") == f"{server.address}/#/experiments"
-        assert server.page("not there") == f"{server.address}/#/experiments"
+        assert server.page("") == f"{server.address}/#/experiments?workflowType=machine_learning"
+        assert server.page("not there") == f"{server.address}/#/experiments?workflowType=machine_learning"

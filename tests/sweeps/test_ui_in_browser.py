@@ -1,0 +1,69 @@
+"""What a person sees: MLflow's pages of a delivered run, in Debian's Chromium."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from analysis import load, report
+from analysis.heatmap import Caption
+from sweeps.delivery import Delivery, Tracking
+from sweeps.home import Run
+from sweeps.story import Story
+from sweeps.ui import Server
+from tests.sweeps.journals import Z_CELLS, Z_STATES, RunMaker
+from tests.sweeps.stores import EXPERIMENT
+
+pytestmark = pytest.mark.needs_chromium
+
+ARGUMENTS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+PATIENCE = 30_000  # ms: the first page loads megabytes of JavaScript
+
+
+@pytest.fixture
+def figure(run: RunMaker, uri: str) -> RunMaker:
+    """A delivered plane of 25 trials and its heatmap."""
+    run.driver()
+    cells = ((z_cells, z_states) for z_cells in Z_CELLS for z_states in Z_STATES)
+    for number, (z_cells, z_states) in enumerate(cells):
+        run.complete(number, z_cells, z_states)
+    frame = load.from_rows(Story.of(run.folder / "journal.jsonl").rows())
+    report.write(frame, run.folder / "report", Caption("figure3", "char_ptb", 1000, 5))
+    run.tell("artifact", path="report/heatmap.png", name="heatmap.png")
+    run.closed()
+    Tracking(uri, EXPERIMENT).save(Run(run.folder))
+    assert Delivery(run.folder, uri, EXPERIMENT).deliver() == 0
+    return run
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS.split())
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.set_default_timeout(PATIENCE)
+        yield page
+        browser.close()
+
+
+def test_the_sweep_its_trials_and_its_heatmap_are_there(figure: RunMaker, uri: str, page: Page, tmp_path: Path) -> None:
+    name = figure.folder.name
+    with Server(uri, figure.folder.parent / "mlflow", 0) as server:
+        page.goto(server.page(EXPERIMENT))
+        expect(page.get_by_text("26 matching runs")).to_be_visible(timeout=PATIENCE)
+        page.locator(".ag-row", has_text=name).locator("button").first.click()  # unfolds the sweep's trials
+        expect(page.get_by_role("link", name="00024")).to_be_visible(timeout=PATIENCE)
+        page.get_by_role("link", name=name).click()
+        expect(page.get_by_text("Finished", exact=True)).to_be_visible(timeout=PATIENCE)
+        page.get_by_role("tab", name="Artifacts").click()
+        page.get_by_text("heatmap.png").first.click()
+        picture = page.get_by_role("img", name="heatmap.png")
+        expect(picture).to_be_visible(timeout=PATIENCE)
+        assert picture.evaluate("image => image.naturalWidth") > 1000
+        shot = tmp_path / "ui.png"
+        page.screenshot(path=shot)
+    assert 20_000 < shot.stat().st_size < 300_000
