@@ -41,8 +41,9 @@ def draw(plane: Plane, caption: Caption) -> "Figure":
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     rows, columns = plane.mean.shape
+    size = max(6.6, 3.3 + 0.95 * columns), max(4.0, 2.6 + 0.72 * rows)  # inches
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
-    figure = Figure(figsize=(3.3 + 0.95 * columns, 2.6 + 0.72 * rows), dpi=160, facecolor=_PAPER, layout=layout)
+    figure = Figure(figsize=size, dpi=160, facecolor=_PAPER, layout=layout)
     axes = figure.add_subplot()
     colours = ListedColormap(colormaps[COLOURS](np.linspace(0.1, 1.0, 256)))  # from blue, not from black
     low, high = _limits(plane.mean)
@@ -68,7 +69,7 @@ def _limits(mean: "np.ndarray[Any, np.dtype[np.float64]]") -> tuple[float, float
         return 0.0, 1.0
     low, middle, upper = np.quantile(values, (0.0, 0.5, 0.75))
     high = min(values.max(), upper + 4 * max(upper - low, middle - low))
-    return float(low), float(max(high, low + 1e-6))
+    return float(low), float(max(high, low + 0.01))
 
 
 def _write(axes: "Axes", plane: Plane, cell: Cell, colour: tuple[float, ...]) -> None:
@@ -105,7 +106,7 @@ def _label(axes: "Axes", plane: Plane, caption: Caption) -> None:
         for counts, word in ((plane.pruned, "pruned"), (plane.failed, "failed"))
         if counts.sum()
     ]
-    count = ", ".join([f"{plane.complete.sum()} complete trials", *lost])
+    count = ", ".join([f"{plane.complete.sum()} complete {'trial' if plane.complete.sum() == 1 else 'trials'}", *lost])
     epochs = "1 epoch" if caption.epochs == 1 else f"{caption.epochs} epochs"
     axes.set_title(caption.sweep, loc="left", fontsize=17, fontweight="bold", color=_INK, pad=30)
     subtitle = f"{caption.task}  ·  LSTM, H = {caption.hidden}  ·  {epochs}  ·  {count}"

@@ -1,5 +1,6 @@
 """A plane of two hyperparameters: what the trials say of each cell. Pure computation: a table in, numbers out."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,15 +56,16 @@ def plane(frame: "pd.DataFrame", x_key: str = X, y_key: str = Y, metric: str = O
     x, y = _axis(frame, x_key), _axis(frame, y_key)
     columns, rows = {value: j for j, value in enumerate(x)}, {value: i for i, value in enumerate(y)}
     shape = (len(y), len(x))
-    total = np.zeros(shape)
     counts = {state: np.zeros(shape, np.int64) for state in TrialState}
+    values: dict[Cell, list[float]] = {}
     for x_value, y_value, state, value in zip(frame[x_key], frame[y_key], frame["state"], frame[metric], strict=True):
         cell = rows[float(y_value)], columns[float(x_value)]
         counts[TrialState(state)][cell] += 1
         if state == TrialState.COMPLETE:
-            total[cell] += value
-    complete = counts[TrialState.COMPLETE]
-    mean = np.where(complete > 0, total / np.maximum(complete, 1), np.nan)
+            values.setdefault(cell, []).append(float(value))
+    mean = np.full(shape, np.nan)
+    for cell, told in values.items():
+        mean[cell] = math.fsum(told) / len(told)  # exact sums: the order in which trials ended changes no bit
     return Plane(
         x_key=x_key,
         y_key=y_key,
@@ -71,7 +73,7 @@ def plane(frame: "pd.DataFrame", x_key: str = X, y_key: str = Y, metric: str = O
         x=x,
         y=y,
         mean=mean,
-        complete=complete,
+        complete=counts[TrialState.COMPLETE],
         pruned=counts[TrialState.PRUNED],
         failed=counts[TrialState.FAILED],
         best=_lowest(mean),
@@ -80,17 +82,16 @@ def plane(frame: "pd.DataFrame", x_key: str = X, y_key: str = Y, metric: str = O
 
 
 def _axis(frame: "pd.DataFrame", key: str) -> tuple[float, ...]:
+    """The distinct values of a key, ascending."""
+    another = "Choose another with --set x_axis=KEY or --set y_axis=KEY."
     if key not in frame.columns:
-        raise SpaceError(
-            f"An axis of the heatmap must be a searched key, but {key!r} is none of {sorted(frame.columns)}."
-        )
+        searched = sorted(name for name in frame.columns if "." in name)
+        raise SpaceError(f"An axis of the heatmap must be a searched key, but {key!r} is none of {searched}. {another}")
     try:
         values = tuple(sorted({float(value) for value in frame[key]}))
     except (TypeError, ValueError):
-        raise SpaceError(
-            f"An axis of the heatmap must be a number, but {key!r} has {sorted(map(str, set(frame[key])))}. "
-            "Choose another with --set x_axis=KEY or y_axis=KEY."
-        ) from None
+        words = sorted({str(value) for value in frame[key]})
+        raise SpaceError(f"An axis of the heatmap must be a number, but {key!r} has {words}. {another}") from None
     if len(values) > MOST or any(np.isnan(values)):
         raise SpaceError(
             f"An axis of the heatmap must be a grid of at most {MOST} values, but {key!r} has {len(values)}. "
