@@ -80,6 +80,7 @@ class LaneServer:
         self._waiting: dict[int, TrialConfig] = {}
         self._outbox: dict[int, deque[Event]] = {}
         self._seen: dict[int, float] = {}
+        self._unsent: list[tuple[int, Event]] = []
         self._news = Condition()
 
     # ---- called by clients
@@ -120,6 +121,7 @@ class LaneServer:
         busy = [shape for shape in dict.fromkeys(self._shape_of.values()) if self._has_credit(shape)]
         for shape in busy:
             self._step(shape)
+        self._publish()
         return bool(busy)
 
     @property
@@ -206,10 +208,16 @@ class LaneServer:
     def _tell(self, trial: int, event: Event) -> None:
         event = {"event": event["event"], "time": time.time()} | event
         self._told.setdefault(trial, []).append(event)
+        self._unsent.append((trial, event))
+
+    def _publish(self) -> None:
+        """Send what was told since the last time, all at once: a client's every answer is a report to Tune."""
         with self._news:
-            if trial in self._outbox:
-                self._outbox[trial].append(event)
-                self._news.notify_all()
+            for trial, event in self._unsent:
+                if trial in self._outbox:
+                    self._outbox[trial].append(event)
+            self._unsent.clear()
+            self._news.notify_all()
 
     def _has_credit(self, shape: str) -> bool:
         trials = [trial for trial, its in self._shape_of.items() if its == shape]
