@@ -37,8 +37,8 @@ class Buffers:
     tanh_lanes: Lanes
     scratch: list[Tensor]
     """Five [K, B, H] for the values of one step."""
-    slope: Tensor
-    """[K, B, 3H]: derivative of the three sigmoids."""
+    dgates: Tensor
+    """[K, B, 3H]: gradients of i, f, o for one step."""
 
 
 def buffers(ws: Workspace, shape: tuple[int, int, int, int], like: Tensor, *, keep: bool) -> Buffers:
@@ -73,7 +73,7 @@ def _build(ws: Workspace, shape: tuple[int, int, int, int], like: Tensor, *, kee
         h_lanes=_lanes(h),
         tanh_lanes=_lanes(tanh),
         scratch=[take(f"scratch{n}", B, H) for n in range(5)],
-        slope=take("slope", B, 3 * H),
+        dgates=take("dgates", B, 3 * H),
     )
 
 

@@ -101,6 +101,7 @@ class _Pass:
         """All states of the steps 1 to T (in the workspace), and copies of the final ones."""
         at, (K, T, B, _) = self.at, self.shape
         candidate, new, kept = at.scratch[:3]
+        minus_one = candidate.new_tensor(-1.0)
         u = [self.product.prepare(u_HG, B) for u_HG in self.u]
         w = [] if self.tokens else [self.product.prepare(w_DG, B) for w_DG in self.w]
         at.h[0].copy_(self.h0_KBH)
@@ -120,14 +121,14 @@ class _Pass:
             g.mul_(2)
             for a in at.gates_lanes[slot]:
                 a.sigmoid_()
-            g.mul_(2).sub_(1)
+            torch.add(minus_one, g, alpha=2, out=g)
             torch.mul(f, c_old, out=candidate)
             torch.mul(i, g, out=new)
             candidate.add_(new)
             tanh = torch.mul(candidate, 2, out=at.tanh[slot])
             for tanh_k in at.tanh_lanes[slot]:
                 tanh_k.sigmoid_()
-            tanh.mul_(2).sub_(1)
+            torch.add(minus_one, tanh, alpha=2, out=tanh)
             torch.mul(o, tanh, out=new)
             _blend(self.mask_states[t], at.h[t], new, kept, out=at.h[t + 1])
             _blend(self.mask_cells[t], c_old, candidate, kept, out=c_new)
@@ -150,8 +151,9 @@ class _Pass:
             )
         self.use = -1  # the gates are gone after this
         at, (K, T, B, _) = self.at, self.shape
-        dh, dh_kept, dc, keep, dcandidate = at.scratch
+        dh, dh_kept, dc, dc_kept, dcandidate = at.scratch
         dh_lanes, dh_kept_lanes = dh.unbind(0), dh_kept.unbind(0)
+        di, df, do = at.dgates.chunk(3, dim=-1)
         outer = dh_KTBH.unbind(1)
         u_transposed = [self.product.prepare(u_HG.t(), B) for u_HG in self.u]
         dh_kept.copy_(dh_KBH)
@@ -162,31 +164,25 @@ class _Pass:
             if t + 1 < T:
                 for k in range(K):
                     self.product.add_(dh_lanes[k], at.gates_lanes[t + 1][k], u_transposed[k])
-            keep.copy_(self.mask_states[t])
-            torch.mul(dh, keep, out=dh_kept)
+            torch.mul(dh, self.mask_states[t], out=dh_kept)
             dh.sub_(dh_kept)
-            # candidate cell: dh * o * (1 - tanh^2) + (1 - d_c) * dc
-            torch.mul(at.tanh[t], at.tanh[t], out=dcandidate)
-            dcandidate.mul_(o)
-            torch.sub(o, dcandidate, out=dcandidate)
-            dcandidate.mul_(dh)
-            keep.copy_(self.mask_cells[t])
-            keep.mul_(dc)
-            dc.sub_(keep)
-            dcandidate.add_(dc)
+            torch.mul(dc, self.mask_cells[t], out=dc_kept)
+            dc.sub_(dc_kept)
+
+            torch.mul(o, dh, out=dcandidate)
+            torch.mul(at.tanh[t], dcandidate, out=di)
+            di.mul_(at.tanh[t])
+            dcandidate.sub_(di).add_(dc)
             torch.mul(dcandidate, f, out=dc)
-            dc.add_(keep)
-            # gates, in place of their values; `keep` becomes i * (1 - g^2)
-            torch.mul(at.ifo[t], at.ifo[t], out=at.slope)
-            torch.sub(at.ifo[t], at.slope, out=at.slope)
-            torch.mul(g, g, out=keep)
-            keep.mul_(i)
-            torch.sub(i, keep, out=keep)
-            torch.mul(g, dcandidate, out=i)
-            torch.mul(at.c[t], dcandidate, out=f)
-            torch.mul(at.tanh[t], dh, out=o)
-            at.ifo[t].mul_(at.slope)
-            torch.mul(keep, dcandidate, out=g)
+            dc.add_(dc_kept)
+
+            dg = torch.mul(i, dcandidate, out=dc_kept)
+            torch.mul(g, dcandidate, out=di)
+            torch.mul(at.c[t], dcandidate, out=df)
+            torch.mul(at.tanh[t], dh, out=do)
+            torch.ops.aten.sigmoid_backward.grad_input(at.dgates, at.ifo[t], grad_input=at.ifo[t])
+            g.mul_(g).mul_(dg)
+            torch.sub(dg, g, out=g)
         for k in range(K):
             self.product.add_(dh_kept_lanes[k], at.gates_lanes[0][k], u_transposed[k])
         return _sum_to(dh_kept, self.h0_KBH), _sum_to(dc, self.c0_KBH)
@@ -220,11 +216,12 @@ def _numbers(mask: Tensor) -> Tensor:
 
 def _blend(mask: Tensor, old: Tensor, new: Tensor, kept: Tensor, out: Tensor) -> None:
     """out = mask * old + (1 - mask) * new, exact where the mask is 0 or 1; overwrites `new` and `kept`."""
-    kept.copy_(mask)
-    torch.mul(old, kept, out=out)
-    kept.mul_(new)
-    new.sub_(kept)
-    out.add_(new)
+    if mask.dtype == torch.uint8:  # lerp returns one end or the other exactly: safe, though fused
+        torch.lerp(new, old, kept.copy_(mask), out=out)
+        return
+    torch.mul(old, mask, out=out)
+    torch.mul(new, mask, out=kept)
+    out.add_(new.sub_(kept))
 
 
 def _sum_to(gradient_KBH: Tensor, like: Tensor) -> Tensor:
