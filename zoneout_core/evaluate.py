@@ -3,8 +3,8 @@
 `chunked`: chunks of L characters from the text's start, each from (h_0, c_0), L - 1 predictions a chunk.
 `stream`: one pass over the whole text with the state carried, N - 1 predictions.
 
-Both work on several lanes at once and give each lane the same bits as alone: batch sizes follow from the lane's own
-shape and the text, never from the number of lanes. Sums are float64.
+Both work on several lanes at once and give each lane the same bits as alone: batch sizes
+follow from the text, never from the number of lanes. Sums are float64.
 """
 
 from collections.abc import Mapping
@@ -18,12 +18,12 @@ from zoneout_core.model import Masks, Model
 
 WARMUP = 1000
 """Characters that a parallel segment of a stream reads before its first prediction counts."""
-SEGMENTS = 64
+SEGMENTS = 128
 """Parallel segments of a long stream; more are faster and read more characters twice."""
 STEPS = 100
 """Time steps of a stream that are evaluated between two looks at its state. No number depends on it."""
-STATES = 2**24
-"""Hidden states of a lane (time x batch x units) that a batch of chunks may hold at once."""
+CHUNKS = 128
+"""Chunks of a text that are evaluated together."""
 
 
 @torch.no_grad()
@@ -34,9 +34,8 @@ def chunked(model: Model, parameters: Mapping[str, Tensor], masks: Masks, text_N
     """
     length = model.config.length
     starts = torch.arange(0, len(text_N) - length + 1, length, device=text_N.device)
-    rows = max(1, STATES // (length * model.config.model.hidden))
     sums = [0.0] * len(parameters["b_G"])
-    for starts_B in starts.split(min(rows, 512)):
+    for starts_B in starts.split(CHUNKS):
         inputs_KTB, targets_KTB = cut(text_N, starts_B.expand(len(sums), -1), length)
         nlls, _ = model.nll(parameters, inputs_KTB, targets_KTB, model.initial_state(parameters), masks)
         sums = [total + nll_TB.double().sum().item() for total, nll_TB in zip(sums, nlls, strict=True)]
