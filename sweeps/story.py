@@ -55,7 +55,7 @@ class TrialStory:
     @property
     def best(self) -> EpochRecord | None:
         """The record with the lowest objective, the earliest of equals."""
-        return min(self.records.values(), key=lambda r: (r.metrics[OBJECTIVE], r.epoch), default=None)
+        return min(list(self.records.values()), key=lambda r: (r.metrics[OBJECTIVE], r.epoch), default=None)
 
     def row(self) -> dict[str, Any]:
         """One plain, JSON-ready row: what `sweep export` writes and `analysis.load.from_rows` reads."""
@@ -78,7 +78,8 @@ class Story:
 
     A trial that has not finished is INTERRUPTED once its driver said `closed` or another driver took the run, and
     RUNNING again when it is placed again. A driver killed outright says nothing: whoever sees its lock free calls
-    `interrupt`.
+    `interrupt`. `counts`, `best` and `TrialStory.best` go over copies: another
+    thread may add events meanwhile.
     """
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
@@ -116,12 +117,12 @@ class Story:
     @property
     def counts(self) -> Counter[TrialState]:
         """How many trials stand in each state."""
-        return Counter(t.state for t in self.trials.values())
+        return Counter(t.state for t in list(self.trials.values()))
 
     @property
     def best(self) -> TrialStory | None:
         """The trial with the lowest objective so far among those that did not fail, the first of equals."""
-        sound = (t for t in self.trials.values() if t.state is not TrialState.FAILED)
+        sound = (t for t in list(self.trials.values()) if t.state is not TrialState.FAILED)
         told = [(best.metrics[OBJECTIVE], trial.trial) for trial in sound if (best := trial.best) is not None]
         return self.trials[min(told)[1]] if told else None
 

@@ -1,43 +1,83 @@
 """The command line `sweep`. Nothing heavy is imported before a command needs it, so that `--help` answers at once."""
 
-import json
 import os
 import sys
 
 import typer
+from typer.exceptions import TyperException
 
-from sweeps.cli import catalogue, data, driving, reading
+from sweeps.cli import catalogue, data, driving, options, reading
 from zoneout_core.errors import ZoneoutError
+
+USER_ERROR = 2
+"""Exit code of every error that a message can mend."""
+FAULT = 1
+"""Exit code of every other error, and of a command that could not do all it should."""
 
 app = typer.Typer(
     name="sweep",
     help="Train many zoneout RNN trials at once, and never lose or blur a result.",
-    epilog="Runs are kept in --home DIR, $ZONEOUT_HOME or runs/. Add --traceback to any command to see where an error arose.",
+    epilog="Begin with: sweep run demo. Add --traceback to any command to see where an error arose.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-for command in (catalogue.ls, catalogue.show, driving.run, driving.resume, reading.status, driving.stop,
-                reading.report, reading.export, driving.deliver, reading.ui):  # fmt: skip
-    app.command()(command)
-app.add_typer(data.app, name="data")
-
-USER_ERROR = 2
-"""Exit code of every error that a message can mend; what 1 means is left to Python."""
+for command, examples in (
+    (catalogue.ls, ()),
+    (catalogue.show, ("sweep show figure3 --set epochs=2",)),
+    (driving.run, (
+        "sweep run demo",
+        "sweep run figure3 --data data --set seeds=0,1,2",
+        "sweep run demo --set hidden=64 --set scheduler=asha --inline",
+    )),
+    (driving.resume, ("sweep resume latest", "sweep resume latest --set trials=100")),
+    (reading.status, ("sweep status latest",)),
+    (driving.stop, ("sweep stop latest",)),
+    (reading.report, ()),
+    (reading.export, ("sweep export latest > trials.csv", "sweep export latest --curves --format json")),
+    (driving.deliver, ("sweep deliver latest --tracking http://127.0.0.1:5000",)),
+    (reading.ui, ("sweep ui", "sweep ui demo-20261121-231500 --port 0")),
+):  # fmt: skip
+    app.command(epilog="\b\nExamples:\n" + "\n".join(f"  {one}" for one in examples) if examples else None)(command)
+app.add_typer(data.app, name="data", help="List the tasks' data files, and fetch them.")
 
 
 def main() -> None:
-    """Run the command line. An error a user can mend is one line on stderr (an object with `--json`), and exit code 2."""
-    arguments = sys.argv[1:]
-    traceback = "--traceback" in arguments or bool(os.environ.get("ZONEOUT_TRACEBACK"))
+    """Run the command line: exit code 0, 2 for an error that its message can mend, 1 for any other, 130 after Ctrl-C.
+
+    An error is told on stderr without a traceback, unless `--traceback` or $ZONEOUT_TRACEBACK asks for one. With
+    `--json` it is also the one JSON document on stdout: `{"error": KIND, "message": TEXT}`.
+    """
+    arguments = [argument for argument in sys.argv[1:] if argument != "--traceback"]
+    traceback = len(arguments) < len(sys.argv) - 1 or bool(os.environ.get("ZONEOUT_TRACEBACK"))
     try:
-        app([argument for argument in arguments if argument != "--traceback"])
-    except ZoneoutError as error:
+        code = app(arguments, standalone_mode=False)
+    except TyperException as error:  # a command line that cannot be read, a file that cannot be opened
+        _tell_json(error, error.format_message(), arguments)
+        _tell_usage(error)
+        code = error.exit_code
+    except Exception as error:
         if traceback:
             raise
-        if "--json" in arguments:
-            typer.echo(json.dumps({"error": type(error).__name__, "message": str(error)}))
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(USER_ERROR)
+        mendable = isinstance(error, ZoneoutError)
+        text = str(error) if mendable else f"{type(error).__name__}: {error} (--traceback tells where it arose)"
+        _tell_json(error, text, arguments)
+        typer.echo(f"error: {text}", err=True)
+        code = USER_ERROR if mendable else FAULT
+    sys.exit(code)
+
+
+def _tell_json(error: Exception, text: str, arguments: list[str]) -> None:
+    if "--json" in arguments:
+        options.show_json({"error": type(error).__name__, "message": text})
+
+
+def _tell_usage(error: TyperException) -> None:
+    """The usage of the command and what is wrong with it, in Typer's words."""
+    show = getattr(error, "show", None)
+    if show is not None:
+        show()
+    else:
+        typer.echo(f"error: {error.format_message()}", err=True)

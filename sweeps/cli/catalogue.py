@@ -1,12 +1,16 @@
 """`sweep ls` and `sweep show`: what can be run, and what was."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
+from search_spaces import Choice, Product, Range, Space, Switch
 from sweeps import definition
-from sweeps.cli import options
+from sweeps.cli import options, text
+from sweeps.definition import Sweep
 from sweeps.home import Home, Run
+from zoneout_core.errors import ZoneoutError
 
 
 def ls(
@@ -16,11 +20,11 @@ def ls(
 ) -> None:
     """List the sweeps that can be run, or the runs of a home."""
     if runs:
-        _show(
-            [_run(run) for run in Home(home).runs()], as_json, f"No run in {home} yet. Begin one with: sweep run demo"
-        )
+        found = [_run(run) for run in Home(home).runs()]
+        options.show_json(found) if as_json else _show_runs(found, Home(home))
     else:
-        _show([_sweep(definition.get(name)) for name in definition.names()], as_json, "")
+        sweeps = [definition.get(name) for name in definition.names()]
+        options.show_json([_sweep(sweep) for sweep in sweeps]) if as_json else _show_sweeps(sweeps)
 
 
 def show(
@@ -31,20 +35,43 @@ def show(
 ) -> None:
     """Print the complete definition of a sweep, with what is set."""
     sweep = definition.get(name).with_values(options.parse(settings, lanes))
-    plain = sweep.to_json()
     if as_json:
-        options.show_json(plain)
+        options.show_json(sweep.to_json())
         return
-    from rich.console import Console
-    from rich.pretty import Pretty
+    from rich.padding import Padding
 
-    console = Console()
-    console.print(f"[bold]{sweep.name}[/bold]: {sweep.description}", highlight=False)
-    console.print(f"{sweep.max_trials} trials over {', '.join(sweep.search_space.keys())}", highlight=False)
-    console.print(Pretty(plain, expand_all=True))
+    console = text.console()
+    console.print(f"{sweep.name}: {sweep.description}")
+    plain = sweep.to_json()
+    own = {key: text.listed(plain[key]) for key in definition.SETTABLE if key != "space"}
+    searched = list(sweep.search_space.keys())
+    base = {key: text.listed(value) for key, value in sweep.base.flat().items() if key not in [*searched, "seed"]}
+    for title, table in (
+        (f"Searched, {sweep.max_trials} trials:", dict(_described(sweep.search_space))),
+        ("Of the sweep:", own),
+        ("Of every trial:", base),
+    ):
+        console.print(f"\n{title}")
+        console.print(Padding(text.pairs(table), (0, 0, 0, 2)))
 
 
-def _sweep(sweep: definition.Sweep) -> dict[str, Any]:
+def _described(space: Space, case: str = "") -> Iterator[tuple[str, str]]:
+    """What each key of a space may be, in words."""
+    match space:
+        case Choice():
+            yield space.key + case, text.listed(space.values)
+        case Range():
+            yield space.key + case, f"{space.low} to {space.high}" + (", by its logarithm" if space.log else "")
+        case Product():
+            for part in space.parts:
+                yield from _described(part, case)
+        case Switch():
+            yield space.key + case, text.listed([value for value, _ in space.cases])
+            for value, inner in space.cases:
+                yield from _described(inner, f"{case} [{text.short(space.key)}={value}]")
+
+
+def _sweep(sweep: Sweep) -> dict[str, Any]:
     return {
         "sweep": sweep.name,
         "task": sweep.base.task,
@@ -55,37 +82,33 @@ def _sweep(sweep: definition.Sweep) -> dict[str, Any]:
     }
 
 
+def _show_sweeps(sweeps: list[Sweep]) -> None:
+    text.console().print(text.pairs({sweep.name: sweep.description for sweep in sweeps}))
+    typer.echo("\nSee all of one with: sweep show NAME   Begin it with: sweep run NAME")
+
+
 def _run(run: Run) -> dict[str, Any]:
-    story = run.story()
-    best = story.best
-    return {
-        "run": run.name,
-        "state": story.state,
-        "trials": len(story.trials),
-        "of": run.definition().max_trials,
-        **{str(state): count for state, count in story.counts.items()},
-        "best": best.best.metrics["valid_chunked_bpc"] if best and best.best else None,
-    }
+    """A run in a few words; one that cannot be read does not hide the others."""
+    from sweeps.cli import summary
+
+    try:
+        told = summary.of_run(run, run.definition(), run.story())
+    except ZoneoutError as error:
+        return {"run": run.name, "state": "unreadable", "reason": str(error), "of": None, "counts": {}, "best": None}
+    return {key: told[key] for key in ("run", "state", "reason", "of", "counts", "best")}
 
 
-def _show(table: list[dict[str, Any]], as_json: bool, empty: str) -> None:
-    if as_json:
-        options.show_json(table)
-        return
+def _show_runs(runs: list[dict[str, Any]], home: Home) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
-    if not table:
-        console.print(empty)
+    if not runs:
+        typer.echo(f"No run in {home.folder} yet. Begin one with: sweep run demo")
         return
-    columns = list(dict.fromkeys(key for row in table for key in row))
-    shown = Table(*columns, box=box.SIMPLE_HEAD)
-    for row in table:
-        shown.add_row(*(_text(row.get(key, "")) for key in columns))
-    console.print(shown)
-
-
-def _text(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else "" if value is None else str(value)
+    table = Table("run", "state", "trials", "best", box=box.SIMPLE_HEAD, pad_edge=False)
+    for run in runs:
+        counts = ", ".join(f"{count} {state}" for state, count in run["counts"].items())
+        asked, best = sum(run["counts"].values()), run["best"]
+        trials = f"{asked} of {run['of']}" + (f": {counts}" if counts else "") if run["of"] else run["reason"]
+        table.add_row(run["run"], run["state"], trials, f"{best['best']:.4f}" if best else "")
+    text.console().print(table)

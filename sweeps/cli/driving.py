@@ -1,26 +1,39 @@
 """`sweep run`, `resume`, `stop` and `deliver`: what changes a run."""
 
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sweeps import definition
-from sweeps.cli import options
+from sweeps.cli import options, text
 from sweeps.definition import Sweep
 from sweeps.home import Home, Run, open_run
+from zoneout_core.errors import ConfigError, ZoneoutError
+from zoneout_core.records import TrialState
 
 if TYPE_CHECKING:
     from sweeps.runner import Outcome
 
+INTERRUPTED = 130
+"""Exit code of a driver that was stopped, as after Ctrl-C."""
+FAILED = 1
+"""Exit code of a sweep whose trials all failed, and of a delivery that left something behind."""
+
 Inline = Annotated[bool, typer.Option("--inline", help="In this one process, without Ray: same trials, same numbers.")]
 Address = Annotated[
-    str, typer.Option("--address", metavar="ADDRESS", help="A Ray cluster (`auto`, host:port) in place of a local Ray.")
+    str, typer.Option("--address", metavar="ADDRESS", help="A Ray cluster (`auto`, host:port), not a Ray of its own.")
 ]
 TrackingUri = Annotated[
     str,
     typer.Option("--tracking", metavar="URI", envvar="MLFLOW_TRACKING_URI", show_default="HOME/mlflow.db",
-                 help="MLflow's tracking URI; `none` delivers later (sweep deliver)."),
+                 help="MLflow's tracking URI; `none` = deliver later."),
+]  # fmt: skip
+DeliveryUri = Annotated[
+    str,
+    typer.Option("--tracking", metavar="URI", envvar="MLFLOW_TRACKING_URI", show_default="where the run belongs",
+                 help="MLflow's tracking URI."),
 ]  # fmt: skip
 
 
@@ -35,7 +48,7 @@ def run(
     tracking: TrackingUri = "",
     as_json: options.AsJson = False,
 ) -> None:
-    """Run a sweep, from its first trial to its heatmap. Ctrl-C stops cleanly; `sweep resume` goes on."""
+    """Run a sweep, from its first trial to its heatmap. Ctrl-C saves and stops; `sweep resume` goes on."""
     sweep = definition.get(name).with_values(options.parse(settings, lanes))
     from sweeps import runner  # Optuna and its friends take a moment
 
@@ -60,25 +73,28 @@ def resume(
 
 
 def stop(name: options.RunName, home: options.HomeDir = options.DEFAULT_HOME, as_json: options.AsJson = False) -> None:
-    """Ask the driver of a run to stop cleanly, as Ctrl-C does."""
+    """Ask the driver of a run to save and stop, as Ctrl-C does."""
     found = Home(home).run(name)
     found.request_stop()
     if as_json:
         options.show_json({"run": found.name, "stop": "requested"})
     else:
-        typer.echo(f"Asked the driver of {found.name} to stop. Go on later with: sweep resume {found.name}")
+        typer.echo(f"Asked the driver of {found.name} to stop. Go on later with: {text.resume_command(found)}")
 
 
 def deliver(
     name: options.RunName,
     home: options.HomeDir = options.DEFAULT_HOME,
-    tracking: TrackingUri = "",
+    tracking: DeliveryUri = "",
     timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="Give up after so long.")] = 300.0,
     as_json: options.AsJson = False,
 ) -> None:
-    """Bring a run's journal to MLflow; what is there already stays as it is."""
+    """Bring a run's journal to MLflow. What is there already stays as it is."""
     from sweeps.delivery import Delivery, Tracking
+    from sweeps.runner import NO_TRACKING
 
+    if tracking == NO_TRACKING:
+        raise ConfigError("sweep deliver needs somewhere to deliver to, but --tracking is 'none'. Leave it out.")
     found = Home(home).run(name)
     if tracking or not found.tracking.exists():
         experiment = found.definition().name
@@ -91,64 +107,62 @@ def deliver(
     else:
         typer.echo(f"{found.name}: {'everything is' if not left else f'{left} events are not'} in {told.shown}")
     if left:
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 def _drive(run: Run, sweep: Sweep, data: Path, inline: bool, address: str, tracking: str, as_json: bool) -> None:
     from sweeps import runner
-    from sweeps.cli import progress
+    from sweeps.cli import progress, summary
 
-    typer.echo(f"Run {run.name} in {run.folder.parent}", err=True)
+    _say(f"Run {run.name} in {run.folder.parent}")
     how = runner.How(data=data, inline=inline, address=address, tracking=tracking)
-    outcome = runner.drive(run, sweep, how, _say, progress.silent if as_json else progress.live)
+    try:
+        outcome = runner.drive(run, sweep, how, _say, progress.silent if as_json else progress.live)
+    except ZoneoutError:
+        raise
+    except Exception:
+        _keep_traceback(run)
+        raise
     if as_json:
-        options.show_json(_summary(run, outcome))
+        report = {"report": [str(file) for file in outcome.report], "undelivered": outcome.undelivered}
+        options.show_json(summary.of_run(run, sweep, outcome.story) | report)
     else:
         _tell(run, outcome)
     if outcome.state == "interrupted":
-        raise typer.Exit(130)
+        raise typer.Exit(INTERRUPTED)
+    if set(outcome.story.counts) == {TrialState.FAILED}:
+        raise typer.Exit(FAILED)
 
 
-def _summary(run: Run, outcome: "Outcome") -> dict[str, object]:
-    best = outcome.story.best
-    return {
-        "run": outcome.run,
-        "folder": str(run.folder),
-        "state": outcome.state,
-        "reason": outcome.reason,
-        "trials": {str(state): count for state, count in outcome.story.counts.items()},
-        "best": {"trial": best.trial, "params": best.params} | dict(best.best.metrics) if best and best.best else None,
-        "report": [str(file) for file in outcome.report],
-        "undelivered": outcome.undelivered,
-    }
+def _keep_traceback(run: Run) -> None:
+    """Into the run's log, because an error that nobody foresaw can be hard to meet again."""
+    with run.log.open("a") as log:
+        traceback.print_exc(file=log)
+    _say(f"The traceback is in {run.log}")
 
 
 def _tell(run: Run, outcome: "Outcome") -> None:
     """What a person wants to know now, and the commands that come next."""
+    from sweeps.cli.picture import best_of
+
     counts = ", ".join(f"{count} {state}" for state, count in outcome.story.counts.items())
     typer.echo(f"{run.name}: {outcome.state} ({outcome.reason}): {counts or 'no trial'}")
-    best = outcome.story.best
-    if best and best.best:
-        values = ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in best.params.items())
-        typer.echo(
-            f"Best: trial {best.trial} ({values}): {best.best.metrics['valid_chunked_bpc']:.4f} bits per character"
-        )
+    if outcome.story.best:
+        typer.echo(f"Best: {best_of(outcome.story.best)}")
     for file in outcome.report:
         if file.suffix == ".png":
             typer.echo(f"Heatmap: {file}")
     if outcome.undelivered:
-        typer.echo(f"Not yet in MLflow: {outcome.undelivered} events. Deliver them: sweep deliver {run.name}")
+        typer.echo(
+            f"Not yet in MLflow: {outcome.undelivered} events. Deliver them: sweep deliver {run.name}{text.at(run)}"
+        )
     if outcome.state == "interrupted":
-        typer.echo(f"Go on with: sweep resume {run.name}{_at(run)}")
+        typer.echo(f"Go on with: {text.resume_command(run)}")
+    elif run.tracking.exists():
+        typer.echo(f"Look at it in MLflow: sweep ui {run.name}{text.at(run)}")
     else:
-        typer.echo(f"Look at it in MLflow: sweep ui {run.name}{_at(run)}")
+        typer.echo(f"Bring it to MLflow: sweep deliver {run.name}{text.at(run)}")
 
 
-def _at(run: Run) -> str:
-    """The `--home` that finds the run again, unless it is the default one."""
-    home = run.folder.parent
-    return "" if home == options.DEFAULT_HOME.absolute() else f" --home {home}"
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)
+def _say(message: str) -> None:
+    typer.echo(message, err=True)

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how they print."""
+"""Options that several commands share, and how they print JSON."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from sweeps.home import Home
 from zoneout_core.errors import ConfigError
 
 HomeDir = Annotated[
@@ -17,10 +16,10 @@ DataDir = Annotated[
 ]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run of `sweep ls --runs`, or `latest`.")]
 SweepName = Annotated[str, typer.Argument(metavar="NAME", help="A sweep of `sweep ls`.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a field of the definition (again for each one)."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a field of `sweep show NAME`; may be repeated."),
 ]
 Lanes = Annotated[
     int | None, typer.Option("--lanes", metavar="N", help="At most N lanes in a pack; 1 = every trial solo.")
@@ -30,17 +29,12 @@ DEFAULT_HOME = Path("runs")
 DEFAULT_DATA = Path("data")
 
 
-def home(folder: Path) -> Home:
-    """The home in `folder`."""
-    return Home(folder)
-
-
 def parse(settings: list[str] | None, lanes: int | None = None) -> dict[str, Any]:
     """`KEY=VALUE` texts as a mapping. Raises `ConfigError` for one without `=`."""
     values: dict[str, Any] = {}
     for text in settings or []:
         key, equals, value = text.partition("=")
-        if not equals or not key:
+        if not equals or not key.strip():
             raise ConfigError(f"--set takes KEY=VALUE, but got {text!r}. For example: --set epochs=2")
         values[key.strip()] = value.strip()
     return values | ({"lanes": lanes} if lanes is not None else {})
@@ -48,4 +42,4 @@ def parse(settings: list[str] | None, lanes: int | None = None) -> dict[str, Any
 
 def show_json(value: Any) -> None:
     """Print `value` as JSON on stdout."""
-    typer.echo(json.dumps(value, indent=2))
+    typer.echo(json.dumps(value, indent=2, allow_nan=False))

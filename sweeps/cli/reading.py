@@ -1,31 +1,49 @@
 """`sweep status`, `export`, `report` and `ui`: what only looks at a run."""
 
+import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from sweeps.cli import options
-from sweeps.home import Home
+from sweeps.cli import options, text
+from sweeps.home import Home, Run
 from sweeps.story import Story
+from zoneout_core.errors import HomeError
 
 
 def status(
     name: options.RunName, home: options.HomeDir = options.DEFAULT_HOME, as_json: options.AsJson = False
 ) -> None:
     """Say how a run stands: its driver, its trials, the best so far."""
-    run = Home(home).run(name)
-    story = run.story()
-    rows = [_trial(story, number) for number in sorted(story.trials)]
-    if as_json:
-        counts = {str(state): count for state, count in story.counts.items()}
-        of = run.definition().max_trials
-        options.show_json({"run": run.name, "state": story.state, "of": of, "counts": counts, "trials": rows,
-                           "warnings": story.warnings})  # fmt: skip
-        return
-    from sweeps.cli import progress
+    from sweeps.cli import summary
+    from sweeps.cli.picture import picture
 
-    progress.show(story, run.definition(), run.name)
+    run = Home(home).run(name)
+    story, sweep = run.story(), run.definition()
+    if as_json:
+        trials = [summary.of_trial(story.trials[number]) for number in sorted(story.trials)]
+        options.show_json(summary.of_run(run, sweep, story) | {"trials": trials, "warnings": story.warnings})
+        return
+    console = text.console()
+    for line in _heading(run, story):
+        console.print(line, soft_wrap=True)
+    console.print(picture(story, sweep, time.time()))
+    for warning in story.warnings:
+        console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
+    if story.state in ("new", "interrupted", "failed"):
+        console.print(f"Go on with: {text.resume_command(run)}", soft_wrap=True)
+
+
+def _heading(run: Run, story: Story) -> list[str]:
+    reason = f" ({story.closed['reason']})" if story.closed else ""
+    lines = [f"{run.name}: {story.state}{reason}", f"folder: {run.folder}"]
+    if story.driver:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(story.driver["time"]))
+        lines.append(
+            f"driver: {story.driver['mode']}, process {story.driver['pid']} on {story.driver['host']}, {since}"
+        )
+    return lines
 
 
 def export(
@@ -43,11 +61,16 @@ def export(
     from sweeps import export as exporting
 
     table = exporting.rows(Home(home).run(name).story(), curves=curves, times=not no_times)
-    text = exporting.render(table, "json" if as_json else format)
-    if out:
-        out.write_text(text)
-    else:
-        typer.echo(text, nl=False)
+    rendered = exporting.render(table, "json" if as_json else format)
+    if out is None:
+        typer.echo(rendered, nl=False)
+        return
+    try:
+        out.write_text(rendered)
+    except OSError as error:
+        raise HomeError(
+            f"--out needs a file that can be written, but {out}: {error.strerror}. Name another."
+        ) from error
 
 
 def report(
@@ -69,34 +92,22 @@ def report(
 
 
 def ui(
-    name: Annotated[str, typer.Argument(metavar="[RUN]", help="A run, or `latest`.")] = "latest",
+    name: Annotated[str, typer.Argument(metavar="RUN", help="A run of `sweep ls --runs`.")] = "latest",
     home: options.HomeDir = options.DEFAULT_HOME,
     port: Annotated[int, typer.Option("--port", metavar="N", help="0 picks a free one.")] = 5000,
     as_json: options.AsJson = False,
 ) -> None:
-    """Serve the MLflow UI of a run on the loopback, and print its address. Ctrl-C ends it."""
+    """Show a run in MLflow's pages, served on the loopback, until Ctrl-C."""
     from sweeps.ui import serve
 
     run = Home(home).run(name)
+    said: list[str] = []
 
-    def say(text: str) -> None:
-        if as_json:
-            options.show_json({"run": run.name, "message": text})
+    def say(message: str) -> None:
+        if as_json and not said:  # one document: the address
+            options.show_json({"run": run.name, "message": message})
         else:
-            typer.echo(text)
+            typer.echo(message, err=as_json)
+        said.append(message)
 
     serve(run, port, say)
-
-
-def _trial(story: Story, number: int) -> dict[str, Any]:
-    trial = story.trials[number]
-    best = trial.best
-    return {
-        "trial": number,
-        "params": trial.params,
-        "seed": trial.seed,
-        "state": str(trial.state),
-        "reason": trial.reason,
-        "epoch": trial.epoch,
-        "best": best.metrics["valid_chunked_bpc"] if best else None,
-    }

@@ -1,0 +1,136 @@
+"""How a run looks at one moment: how far it is, its best trial, and a table of its trials."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from sweeps.cli import text
+from sweeps.definition import Sweep
+from sweeps.story import Story, TrialStory
+from zoneout_core.records import OBJECTIVE, TrialState
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+_COLOURS = {
+    TrialState.RUNNING: "cyan",
+    TrialState.COMPLETE: "green",
+    TrialState.PRUNED: "yellow",
+    TrialState.FAILED: "red",
+    TrialState.INTERRUPTED: "magenta",
+    TrialState.WAITING: "dim",
+}
+_BAR_WIDTH = 60
+
+
+def picture(story: Story, sweep: Sweep, now: float, rows: int | None = None) -> "RenderableType":
+    """The run at Unix time `now`: a bar for the whole, and a table of at most `rows` trials (all, unless given).
+
+    What is left out of the table is told: it keeps running trials first, then the best, then those that ended last.
+    """
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.text import Text
+
+    trials = list(story.trials.values())
+    best = story.best
+    shown = _chosen(trials, best, rows)
+    lines: list[RenderableType] = [
+        Text(pace(story, sweep, now)),
+        ProgressBar(_whole(sweep), _done(trials, sweep), width=_BAR_WIDTH),
+        Text(counts(story, sweep)),
+    ]
+    if best:
+        lines.append(Text(f"best: {best_of(best)}"))
+    lines.append(_table(shown, best, sweep, now, story))
+    if len(shown) < len(trials):
+        lines.append(Text(f"  and {len(trials) - len(shown)} more trials", "dim"))
+    return Group(*lines)
+
+
+def pace(story: Story, sweep: Sweep, now: float) -> str:
+    """`18 of 27 epochs, 3 min 20 s, about 1 min 40 s left`; the time is that of the last driver."""
+    trials = list(story.trials.values())
+    done, whole = _done(trials, sweep), _whole(sweep)
+    spent = elapsed(story, now)
+    said = [f"{done} of {whole} epochs", *([text.duration(spent)] if spent is not None else [])]
+    if spent is not None and story.driver is not None and story.closed is None:
+        began = story.driver["time"]
+        told = sum(time >= began for trial in trials for time in list(trial.times.values()))
+        said += [f"about {text.duration(spent / told * (whole - done))} left"] if told else []
+    return ", ".join(said)
+
+
+def counts(story: Story, sweep: Sweep) -> str:
+    """`9 of 36 trials: 4 running, 5 complete`"""
+    states = ", ".join(f"{count} {state}" for state, count in _ordered(story))
+    return f"{len(story.trials)} of {sweep.max_trials} trials" + (f": {states}" if states else "")
+
+
+def best_of(trial: TrialStory) -> str:
+    """`trial 3 (z_cells=0.25, z_states=0): 1.3620 bits per character at epoch 3`"""
+    record = trial.best
+    assert record is not None, "the best trial has a record"
+    metric = f"{record.metrics[OBJECTIVE]:.4f} bits per character at epoch {record.epoch}"
+    return f"trial {trial.trial} ({text.assignment(trial.params)}): {metric}"
+
+
+def elapsed(story: Story, now: float) -> float | None:
+    """Seconds that the last driver has driven, up to `now` or until it left; None before any."""
+    if story.driver is None:
+        return None
+    return float((story.closed["time"] if story.closed else now) - story.driver["time"])
+
+
+def _ordered(story: Story) -> list[tuple[TrialState, int]]:
+    there = story.counts
+    return [(state, there[state]) for state in TrialState if there[state]]
+
+
+def _done(trials: Iterable[TrialStory], sweep: Sweep) -> int:
+    """Epochs that need no training any more: those of a trial that ended early are saved."""
+    return sum(sweep.base.epochs if trial.state.finished else trial.epoch for trial in trials)
+
+
+def _whole(sweep: Sweep) -> int:
+    return sweep.max_trials * sweep.base.epochs
+
+
+def _chosen(trials: list[TrialStory], best: TrialStory | None, rows: int | None) -> list[TrialStory]:
+    if rows is None or len(trials) <= rows:
+        return sorted(trials, key=lambda trial: trial.trial)
+    ranked = sorted(trials, key=lambda t: (t.state.finished, t is not best, -(t.ended or 0.0), t.trial))
+    return sorted(ranked[:rows], key=lambda trial: trial.trial)
+
+
+def _table(trials: list[TrialStory], best: TrialStory | None, sweep: Sweep, now: float, story: Story) -> "Table":
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    keys = list(sweep.search_space.keys())
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("trial", *map(text.short, keys), "epoch", "train", "valid", "time"):
+        table.add_column(column, justify="right")
+    table.add_column("state", no_wrap=True)
+    for trial in trials:
+        last = trial.records.get(trial.epoch)
+        values = [text.value(trial.params[key]) if key in trial.params else "" for key in keys]
+        numbers = [f"{last.metrics[name]:.4f}" if last else "" for name in ("train_bpc", OBJECTIVE)]
+        state = Text(str(trial.state), _COLOURS[trial.state])
+        if trial is best:
+            state.append(" (best)", "bold green")
+        elif trial.state is TrialState.FAILED:
+            state.append(f": {trial.reason}")
+        time = _time(trial, story, now)
+        table.add_row(str(trial.trial), *values, f"{trial.epoch}/{sweep.base.epochs}", *numbers, time, state)
+    return table
+
+
+def _time(trial: TrialStory, story: Story, now: float) -> str:
+    """How long a running trial has run under this driver, or how long an ended one was there for."""
+    if trial.started is None or story.driver is None:
+        return ""
+    if trial.state is TrialState.RUNNING:
+        return text.duration(now - max(trial.started, story.driver["time"]))
+    return text.duration(trial.ended - trial.started) if trial.ended is not None else ""

@@ -1,0 +1,72 @@
+"""How the commands word what they show: durations, values, the terminal, and the commands that come next."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sweeps.cli import options
+from sweeps.home import Run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """A terminal that prints texts as they are: no markup, no guessing of colours."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def duration(seconds: float) -> str:
+    """`seconds` in the two largest units that say something: `7 s`, `3 min 20 s`, `2 h 05 min`, `3 d 04 h`."""
+    whole = max(0, round(seconds))
+    for large, small, size, part in (("d", "h", 86400, 3600), ("h", "min", 3600, 60), ("min", "s", 60, 1)):
+        if whole >= size:
+            return f"{whole // size} {large} {whole % size // part:02d} {small}"
+    return f"{whole} s"
+
+
+def value(given: Any) -> str:
+    """A hyperparameter, short enough for a table; `sweep export` has every digit."""
+    return f"{given:.6g}" if isinstance(given, float) else str(given)
+
+
+def short(key: str) -> str:
+    """A dotted key without its section; field names are unique over the sections."""
+    return key.rpartition(".")[2]
+
+
+def assignment(params: Mapping[str, Any]) -> str:
+    """`z_cells=0.5, z_states=0.05`"""
+    return ", ".join(f"{short(key)}={value(given)}" for key, given in params.items())
+
+
+def resume_command(run: Run) -> str:
+    """What goes on with `run`."""
+    return f"sweep resume {run.name}{at(run)}"
+
+
+def at(run: Run) -> str:
+    """The `--home` that finds the run again, unless it is the default one."""
+    home = run.folder.parent
+    return "" if home == options.DEFAULT_HOME.absolute() else f" --home {home}"
+
+
+def listed(given: Any) -> str:
+    """A field of a definition as `--set` takes it: `0,1,2`; an empty text shows as `''`."""
+    if isinstance(given, list | tuple):
+        return ", ".join(str(one) for one in given)
+    return str(given) if given != "" else "''"
+
+
+def pairs(table: Mapping[str, str]) -> "Table":
+    """Two columns without a frame; only the second one is ever broken over lines."""
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    for key, said in table.items():
+        grid.add_row(key, said)
+    return grid
