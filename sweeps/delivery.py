@@ -6,7 +6,7 @@ and can be delivered at any later time, from any process, also from several at o
 
 import json
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -83,6 +83,7 @@ class Delivery:
         """Why the last attempt failed; empty while all goes well."""
         self._poll_seconds, self._warn = poll_seconds, warn
         self._reader, self._story = Reader(self.run.journal), Story()
+        self._unread: deque[Event] = deque()
         self._milestones: list[Milestone] = []
         self._waiting: Counter[int | None] = Counter()  # undelivered events by trial; None = the run itself
         self._mirror: Mirror | None = None
@@ -93,11 +94,13 @@ class Delivery:
     @property
     def undelivered(self) -> int:
         """How many events have been read and not reached MLflow (for each of its runs that they change)."""
-        return self._waiting.total()
+        return len(self._unread) + sum(list(self._waiting.values()))  # a copy: the thread may be adding to it
 
     def start(self) -> None:
-        """Begin in a thread of its own, which never keeps the process alive. Raises `RunError` when mlflow is not
-        installed; a driver warns and goes on without."""
+        """Begin in a thread of its own, which never keeps the process alive.
+
+        Raises `RunError` when mlflow is not installed; a driver says so and goes on without.
+        """
         _require_mlflow(self.run.name)
         self._thread = Thread(target=self._work, name="delivery", daemon=True)
         self._thread.start()
@@ -148,9 +151,11 @@ class Delivery:
         return min(max(2 * pause, 0.1), _LONGEST_PAUSE)
 
     def _read(self) -> None:
-        for event in self._reader.new():
-            self._story.add(event)
-            self._note(event)
+        self._unread.extend(self._reader.new())
+        while self._unread:
+            self._story.add(self._unread[0])
+            self._note(self._unread[0])
+            self._unread.popleft()
         if self._driver_gone and self._story.state == "running":
             for number, trial in self._story.trials.items():
                 self._waiting[number] += not trial.state.finished
