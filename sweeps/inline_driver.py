@@ -21,6 +21,6 @@ def drive(ledger: Ledger, options: ServerOptions, concurrency: int, stop: Callab
             return
         server.advance()
         for trial in server.trials:
-            for event in server.next(trial):
+            for event in server.next(trial) or ():
                 if ledger.take(event) or event["event"] == "end":
                     server.release(trial)

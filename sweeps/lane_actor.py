@@ -40,7 +40,7 @@ class LaneActor:
         """See `LaneServer.release`."""
         self._get().release(trial)
 
-    def next(self, trial: int, timeout_seconds: float) -> list[Event]:
+    def next(self, trial: int, timeout_seconds: float) -> list[Event] | None:
         """See `LaneServer.next`."""
         return self._get().next(trial, timeout_seconds)
 

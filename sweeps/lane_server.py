@@ -94,8 +94,13 @@ class LaneServer:
         """Give the trial's lane back; unknown trials are none of our business."""
         self._inbox.append(("release", trial, None))
 
-    def next(self, trial: int, timeout_seconds: float = 0.0) -> list[Event]:
-        """The trial's events since the last call, waiting up to `timeout_seconds` for one."""
+    def next(self, trial: int, timeout_seconds: float = 0.0) -> list[Event] | None:
+        """The trial's events since the last call, waiting up to `timeout_seconds` for one.
+
+        None: it is not here, because it was released, its lease expired, or this server is a restarted one.
+        """
+        if trial not in self._seen:
+            return None
         self._touch(trial)
         with self._news:
             self._news.wait_for(lambda: bool(self._outbox.get(trial)), timeout_seconds)
@@ -182,7 +187,7 @@ class LaneServer:
             for trial in [trial for trial, its in self._shape_of.items() if its == shape]:
                 self._fail(trial, error)
                 self._shape_of.pop(trial)
-            del self._trainers[shape]
+            self._trainers.pop(shape, None)
 
     def _take(self, told: list[EpochRecord | LaneEnd], shape: str) -> None:
         ended = {item.trial for item in told if isinstance(item, LaneEnd)}

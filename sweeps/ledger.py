@@ -26,10 +26,12 @@ class Ledger:
         """
         self.sweep = sweep
         self._journal = Journal(run.journal)
-        self.story = Story(self._journal.events())
+        told = list(self._journal.events())
+        self.story = Story(told)
         self._study = Study(run.name, sweep, run.study)
         self._append({"event": "driver", "pid": os.getpid(), "host": socket.gethostname(), "mode": mode})
         self._study.mend(self.story.trials)
+        self._decide(told)
 
     def ask(self) -> Assignment | None:
         """The next trial to run, or None when all have been asked for."""
@@ -60,11 +62,7 @@ class Ledger:
                 return False
             case "record":
                 self._append(event)
-                record = trial.records[event["epoch"]]
-                over = self._study.report(record)
-                if over and record.final is None:
-                    self.end(record.trial, TrialState.PRUNED, f"{self.sweep.scheduler} at epoch {record.epoch}")
-                    return True
+                return self._stops(trial.records[event["epoch"]])
             case "end":
                 self.end(trial.trial, TrialState(event["state"]), event["reason"])
             case _:
@@ -103,6 +101,20 @@ class Ledger:
                 self._study.requeue(number)
         self._append({"event": "closed", "state": state, "reason": reason})
         self._journal.close()
+
+    def _stops(self, record: EpochRecord) -> bool:
+        """Ask the scheduler about a record. True: its trial is PRUNED now; one that is complete stays so."""
+        over = self._study.report(record) and record.final is None
+        if over:
+            self.end(record.trial, TrialState.PRUNED, f"{self.sweep.scheduler} at epoch {record.epoch}")
+        return over
+
+    def _decide(self, told: list[Event]) -> None:
+        """What the last driver was about to: it may have been killed between a record and what the scheduler said."""
+        last = next((event for event in reversed(told) if event["event"] != "driver"), None)
+        if last is not None and last["event"] == "record":
+            trial = self.story.trials[last["trial"]]
+            self._stops(trial.records[last["epoch"]])
 
     def _append(self, event: dict[str, Any]) -> None:
         self.story.add(self._journal.append(event))

@@ -6,23 +6,26 @@ A sampler is built anew for each trial from (sampler seed, trial number): nothin
 sweep draws what the uninterrupted one would have drawn.
 """
 
+import copy
 import hashlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import optuna
 from optuna.distributions import FloatDistribution
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 import search_spaces
 from search_spaces import Product, Range, Space
 from sweeps.definition import Sweep
+from sweeps.storage import open_storage, without
 from sweeps.story import TrialStory
 from zoneout_core.config import TrialConfig
-from zoneout_core.errors import ConfigError, RunError
+from zoneout_core.errors import RunError
 from zoneout_core.records import OBJECTIVE, EpochRecord, TrialState
 
 _STATES = {
@@ -50,15 +53,20 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._sweep = sweep
         self._pruner = build_pruner(sweep)
-        storage = _open_storage(sweep.storage, journal)
+        storage = open_storage(sweep.storage, journal)
         self._study = optuna.create_study(
             study_name=name, storage=storage, direction="minimize", pruner=self._pruner, load_if_exists=True
         )
         self._running: dict[int, optuna.Trial] = {}
+        self._again: list[FrozenTrial] = []  # finished here, but the run's journal lost how
         self._enqueue_grid()
 
     def ask(self) -> Assignment | None:
         """The next trial to run: a waiting one, else a new one; None when the sweep has no more."""
+        if self._again:
+            frozen = self._again.pop(0)
+            params = self._sweep.search_space.suggest(optuna.trial.FixedTrial(frozen.params))
+            return Assignment(frozen.number, params, self._sweep.trial_config(params))
         waiting = self._study.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
         number = waiting[0].number if waiting else len(self._study.get_trials(deepcopy=False))
         if number >= self._sweep.max_trials:
@@ -71,14 +79,25 @@ class Study:
         return Assignment(number, params, self._sweep.trial_config(params))
 
     def report(self, record: EpochRecord) -> bool:
-        """Tell the study of an epoch of a running trial. True: the scheduler would stop the trial now."""
+        """Tell the study of an epoch of a running trial. True: the scheduler would stop the trial now.
+
+        An epoch that the study knows, because the driver was killed before it had noted it, is decided as it was.
+        """
+        frozen = self._frozen(record.trial)
+        if frozen.state.is_finished():
+            return frozen.state == OptunaState.PRUNED and record.epoch >= (frozen.last_step or 0)
+        if record.epoch in frozen.intermediate_values:
+            others = optuna.Study(self._study.study_name, without(self._study._storage, record.trial))
+            return self._pruner.prune(others, _as_of(frozen, record.epoch))
         trial = self._running[record.trial]
         trial.report(record.metrics[OBJECTIVE], record.epoch)
         return trial.should_prune()
 
     def tell(self, number: int, state: TrialState, reason: str, value: float | None = None) -> None:
         """Finish a trial in its true state; `value` is the objective of a complete one."""
-        frozen = self._study.get_trials(deepcopy=False)[number]
+        frozen = self._frozen(number)
+        if frozen.state == OptunaState.WAITING:  # Optuna wants it begun before it ends
+            self._study._storage.set_trial_state_values(frozen._trial_id, OptunaState.RUNNING)
         if not frozen.state.is_finished():
             self._study._storage.set_trial_user_attr(frozen._trial_id, "reason", reason)
             self._study.tell(number, value if state is TrialState.COMPLETE else None, state=_STATES[state])
@@ -86,7 +105,7 @@ class Study:
 
     def requeue(self, number: int) -> None:
         """Put a trial that was interrupted back into the queue."""
-        frozen = self._study.get_trials(deepcopy=False)[number]
+        frozen = self._frozen(number)
         if frozen.state == OptunaState.RUNNING:
             self._study._storage.set_trial_state_values(frozen._trial_id, OptunaState.WAITING)
         self._running.pop(number, None)
@@ -94,7 +113,8 @@ class Study:
     def mend(self, told: dict[int, TrialStory]) -> None:
         """Bring the study up to what the journal says: it is written first, so it may be ahead after a crash.
 
-        Afterwards no trial is RUNNING. Raises `RunError` when the storage is not the one the journal grew with.
+        After a power cut the study may be ahead instead: a trial that only it knows the end of is run again, from its
+        checkpoint. Afterwards no trial is RUNNING. Raises `RunError` when the storage is not the journal's.
         """
         trials = self._study.get_trials(deepcopy=False)
         if told and max(told) >= len(trials):
@@ -105,6 +125,8 @@ class Study:
         for frozen in trials:
             story = told.get(frozen.number)
             if frozen.state.is_finished():
+                if story is None or not story.state.finished:
+                    self._again.append(frozen)
                 continue
             if story is not None:
                 trial = optuna.Trial(self._study, frozen._trial_id)
@@ -122,6 +144,9 @@ class Study:
         """Optuna's state of every trial by number."""
         return {frozen.number: frozen.state for frozen in self._study.get_trials(deepcopy=False)}
 
+    def _frozen(self, number: int) -> FrozenTrial:
+        return self._study.get_trials(deepcopy=False)[number]
+
     def _enqueue_grid(self) -> None:
         """Enqueue the grid's missing points; a crash in between is mended by the next opening."""
         if self._sweep.sampler != "grid":
@@ -130,6 +155,22 @@ class Study:
         have = len(self._study.get_trials(deepcopy=False))
         for point in space.grid()[have : self._sweep.max_trials]:
             self._study.enqueue_trial(search_spaces.params(space, point))
+
+
+def _as_of(trial: FrozenTrial, epoch: int) -> FrozenTrial:
+    """The trial as it was when `epoch` had just been reported: later epochs are gone, and the rungs it reached since.
+
+    Optuna keeps a rung under the value with which it was reached.
+    """
+    view = copy.copy(trial)
+    view.intermediate_values = {e: value for e, value in trial.intermediate_values.items() if e <= epoch}
+    before = {value for e, value in view.intermediate_values.items() if e < epoch}
+    view.system_attrs = {
+        key: value
+        for key, value in trial.system_attrs.items()
+        if not key.startswith("completed_rung_") or value in before
+    }
+    return view
 
 
 def build_sampler(sweep: Sweep, number: int) -> optuna.samplers.BaseSampler:
@@ -182,6 +223,16 @@ def _numbers(space: Space) -> dict[str, FloatDistribution]:
     return {}
 
 
+class _HyperBand(optuna.pruners.HyperbandPruner):
+    """Optuna's, whose brackets follow from the sweep and not from the run's name: equal sweeps decide equally."""
+
+    sweep: Sweep
+
+    def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:
+        named = SimpleNamespace(study_name=f"{self.sweep.name}/{self.sweep.sampler_seed}")
+        return super()._get_bracket_id(cast("optuna.Study", named), trial)
+
+
 def build_pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
     """The rule that stops trials early, on the objective after each epoch."""
     match sweep.scheduler:
@@ -190,20 +241,8 @@ def build_pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
         case "asha":
             return optuna.pruners.SuccessiveHalvingPruner(min_resource=sweep.grace, reduction_factor=3)
         case "hyperband":
-            return optuna.pruners.HyperbandPruner(
-                min_resource=sweep.grace, max_resource=sweep.base.epochs, reduction_factor=3
-            )
+            pruner = _HyperBand(min_resource=sweep.grace, max_resource=sweep.base.epochs, reduction_factor=3)
+            pruner.sweep = sweep
+            return pruner
         case "median":
             return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=sweep.grace)
-
-
-def _open_storage(url: str, journal: Path) -> BaseStorage:
-    if not url:
-        return JournalStorage(JournalFileBackend(str(journal)))
-    try:
-        return RDBStorage(url)
-    except Exception as error:  # any driver's own error: SQLAlchemy has no common one
-        raise ConfigError(
-            f"storage must be an Optuna storage URL that can be opened, but {url!r} gives: {error}. "
-            "Leave it empty for a journal file, or use e.g. sqlite:////path/study.db"
-        ) from error

@@ -43,7 +43,7 @@ class LaneTrial(tune.Trainable):
                 if not self._submitted:
                     ray.get(self._server.submit.remote(self._trial, self._config))
                     self._submitted = True
-                events: list[Event] = ray.get(self._server.next.remote(self._trial, POLL_SECONDS))
+                events: list[Event] | None = ray.get(self._server.next.remote(self._trial, POLL_SECONDS))
                 patience = time.monotonic() + RESTART_SECONDS
             except RayActorError:  # a restarted server knows nothing: it goes on from the checkpoint
                 if time.monotonic() > patience:
@@ -51,7 +51,9 @@ class LaneTrial(tune.Trainable):
                 self._submitted = False
                 time.sleep(0.2)
                 continue
-            if events:
+            if events is None:  # ours was given away, or the server restarted between two calls
+                self._submitted = False
+            elif events:
                 return {"events": events, "done": events[-1]["event"] == "end"}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

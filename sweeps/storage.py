@@ -1,0 +1,77 @@
+"""Optuna storages as a run needs them: a journal file that survives crashes and full disks, or any storage URL."""
+
+import os
+from pathlib import Path
+from typing import Any, cast
+
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial
+
+from zoneout_core.errors import ConfigError, HomeError
+
+
+def open_storage(url: str, journal: Path) -> BaseStorage:
+    """The storage at `url`, or where that is empty the file `journal`, of which the caller is the one writer.
+
+    Raises `ConfigError` when the URL cannot be opened and `HomeError` when the file cannot be written.
+    """
+    if not url:
+        return JournalStorage(_StudyFile(journal))
+    try:
+        return RDBStorage(url)
+    except Exception as error:  # any driver's own error: SQLAlchemy has no common one
+        raise ConfigError(
+            f"storage must be an Optuna storage URL that can be opened, but {url!r} gives: {error}. "
+            "Leave it empty for a journal file, or use e.g. sqlite:////path/study.db"
+        ) from error
+
+
+class _StudyFile(JournalFileBackend):
+    """Optuna's journal file, on which a run's one driver writes.
+
+    Opening removes what a killed driver left there: its lock, on which Optuna would wait for 30 seconds, and a torn
+    last line, to which Optuna would append.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            Path(f"{path}.lock").unlink(missing_ok=True)
+            if path.exists():
+                os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+            super().__init__(str(path))
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append to the file. Raises `HomeError` when the disk refuses."""
+        try:
+            super().append_logs(logs)
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: OSError) -> HomeError:
+        return HomeError(
+            f"The study {self._path} must take every event, but cannot be written: {error.strerror or error}. "
+            f"Mend that, then go on with: sweep resume {self._path.absolute().parent.name}"
+        )
+
+
+class _Others:
+    """A storage without one of its trials."""
+
+    def __init__(self, storage: BaseStorage, number: int) -> None:
+        self._storage, self._number = storage, number
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def get_all_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
+        """All trials but the one."""
+        return [trial for trial in self._storage.get_all_trials(*args, **kwargs) if trial.number != self._number]
+
+
+def without(storage: BaseStorage, number: int) -> BaseStorage:
+    """A view of `storage` in which trial `number` does not compete with itself."""
+    return cast("BaseStorage", _Others(storage, number))
