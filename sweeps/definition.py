@@ -116,7 +116,8 @@ class Sweep:
         try:
             section, name = locate(key)
         except UnknownName as error:
-            raise UnknownName("key of a sweep", key, [*error.known, *SETTABLE]) from None
+            known = KEYS if "." in key else error.known  # full names for one who writes full names
+            raise UnknownName("key of a sweep", key, [*known, *SETTABLE]) from None
         full = f"{section}.{name}" if section else name
         if full == "seed":
             raise ConfigError("Seeds are set for the whole sweep: use --set seeds=0 or --set seeds=0,1,2.")

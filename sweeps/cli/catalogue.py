@@ -83,8 +83,13 @@ def _sweep(sweep: Sweep) -> dict[str, Any]:
 
 
 def _show_sweeps(sweeps: list[Sweep]) -> None:
-    text.console().print(text.pairs({sweep.name: sweep.description for sweep in sweeps}))
+    text.console().print(text.pairs({sweep.name: f"{sweep.description}\n{_size(sweep)}" for sweep in sweeps}))
     typer.echo("\nSee all of one with: sweep show NAME   Begin it with: sweep run NAME")
+
+
+def _size(sweep: Sweep) -> str:
+    stops = "" if sweep.scheduler == "none" else f", stopped early by {sweep.scheduler}"
+    return f"{sweep.max_trials} trials of {sweep.base.task}, chosen by {sweep.sampler}{stops}"
 
 
 def _run(run: Run) -> dict[str, Any]:
@@ -105,7 +110,9 @@ def _show_runs(runs: list[dict[str, Any]], home: Home) -> None:
     if not runs:
         typer.echo(f"No run in {home.folder} yet. Begin one with: sweep run demo")
         return
-    table = Table("run", "state", "trials", "best", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in ("run", "state", "trials", "best"):
+        table.add_column(column, no_wrap=column != "trials", justify="right" if column == "best" else "left")
     for run in runs:
         counts = ", ".join(f"{count} {state}" for state, count in run["counts"].items())
         asked, best = sum(run["counts"].values()), run["best"]

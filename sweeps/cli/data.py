@@ -93,7 +93,7 @@ def fetch(
     force: Annotated[bool, typer.Option("--force", help="Fetch also what is already there and right.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch a task's data files: what is there stays, an interrupted fetch goes on where it stopped."""
+    """Fetch a task's data files. What is there stays; an interrupted fetch goes on where it stopped."""
     from zoneout_core.fetch import fetch as fetch_file
 
     task = tasks.get(name)

@@ -1,5 +1,7 @@
 """`sweep run`, `resume`, `stop` and `deliver`: what changes a run."""
 
+import sys
+import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +22,8 @@ INTERRUPTED = 130
 """Exit code of a driver that was stopped, as after Ctrl-C."""
 FAILED = 1
 """Exit code of a sweep whose trials all failed, and of a delivery that left something behind."""
+LAST_ROWS = 20
+"""Trials shown when a driver leaves."""
 
 Inline = Annotated[bool, typer.Option("--inline", help="In this one process, without Ray: same trials, same numbers.")]
 Address = Annotated[
@@ -127,7 +131,7 @@ def _drive(run: Run, sweep: Sweep, data: Path, inline: bool, address: str, track
         report = {"report": [str(file) for file in outcome.report], "undelivered": outcome.undelivered}
         options.show_json(summary.of_run(run, sweep, outcome.story) | report)
     else:
-        _tell(run, outcome)
+        _tell(run, sweep, outcome)
     if outcome.state == "interrupted":
         raise typer.Exit(INTERRUPTED)
     if set(outcome.story.counts) == {TrialState.FAILED}:
@@ -141,10 +145,13 @@ def _keep_traceback(run: Run) -> None:
     _say(f"The traceback is in {run.log}")
 
 
-def _tell(run: Run, outcome: "Outcome") -> None:
+def _tell(run: Run, sweep: Sweep, outcome: "Outcome") -> None:
     """What a person wants to know now, and the commands that come next."""
-    from sweeps.cli.picture import best_of
+    from sweeps.cli.picture import best_of, table
 
+    terminal = text.console(stderr=True)
+    if terminal.is_terminal:
+        terminal.print(table(outcome.story, sweep, time.time(), LAST_ROWS))
     counts = ", ".join(f"{count} {state}" for state, count in outcome.story.counts.items())
     typer.echo(f"{run.name}: {outcome.state} ({outcome.reason}): {counts or 'no trial'}")
     if outcome.story.best:
@@ -165,4 +172,6 @@ def _tell(run: Run, outcome: "Outcome") -> None:
 
 
 def _say(message: str) -> None:
-    typer.echo(message, err=True)
+    """On stderr as Python sees it now: the live view stands in for it, and keeps its lines apart from these."""
+    sys.stderr.write(f"{message}\n")
+    sys.stderr.flush()

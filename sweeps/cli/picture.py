@@ -21,31 +21,37 @@ _COLOURS = {
     TrialState.WAITING: "dim",
 }
 _BAR_WIDTH = 60
+_STATE_WIDTH = len("complete (best)")
 
 
 def picture(story: Story, sweep: Sweep, now: float, rows: int | None = None) -> "RenderableType":
-    """The run at Unix time `now`: a bar for the whole, and a table of at most `rows` trials (all, unless given).
-
-    What is left out of the table is told: it keeps running trials first, then the best, then those that ended last.
-    """
+    """The run at Unix time `now`: a bar for the whole, its best trial, and `table` with at most `rows` trials."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
+    from rich.table import Table
     from rich.text import Text
 
-    trials = list(story.trials.values())
+    bar = Table.grid()  # a bar alone ends no line
+    bar.add_row(ProgressBar(_whole(sweep), _done(list(story.trials.values()), sweep), width=_BAR_WIDTH))
     best = story.best
-    shown = _chosen(trials, best, rows)
-    lines: list[RenderableType] = [
-        Text(pace(story, sweep, now)),
-        ProgressBar(_whole(sweep), _done(trials, sweep), width=_BAR_WIDTH),
-        Text(counts(story, sweep)),
-    ]
-    if best:
-        lines.append(Text(f"best: {best_of(best)}"))
-    lines.append(_table(shown, best, sweep, now, story))
-    if len(shown) < len(trials):
-        lines.append(Text(f"  and {len(trials) - len(shown)} more trials", "dim"))
+    lines: list[RenderableType] = [Text(pace(story, sweep, now)), bar, Text(counts(story, sweep))]
+    lines += [Text(f"best: {best_of(best)}")] if best else []
+    lines += [table(story, sweep, now, rows)] if story.trials else []
     return Group(*lines)
+
+
+def table(story: Story, sweep: Sweep, now: float, rows: int | None = None) -> "RenderableType":
+    """A row per trial, for at most `rows` of them (all, unless given): running ones first, then the best, then those
+    that ended last. What is left out is told.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    trials, best = list(story.trials.values()), story.best
+    shown = _chosen(trials, best, rows)
+    left_out = len(trials) - len(shown)
+    whole = _table(shown, best, sweep, now, story)
+    return Group(whole, Text(f" and {left_out} more", "dim")) if left_out else whole
 
 
 def pace(story: Story, sweep: Sweep, now: float) -> str:
@@ -54,10 +60,13 @@ def pace(story: Story, sweep: Sweep, now: float) -> str:
     done, whole = _done(trials, sweep), _whole(sweep)
     spent = elapsed(story, now)
     said = [f"{done} of {whole} epochs", *([text.duration(spent)] if spent is not None else [])]
-    if spent is not None and story.driver is not None and story.closed is None:
+    if spent is not None and story.driver is not None and story.closed is None and done < whole:
         began = story.driver["time"]
         told = sum(time >= began for trial in trials for time in list(trial.times.values()))
-        said += [f"about {text.duration(spent / told * (whole - done))} left"] if told else []
+        if told:
+            said.append(f"about {text.duration(spent / told * (whole - done))} left")
+        elif not any(trial.state is TrialState.RUNNING for trial in trials):
+            said.append("starting")
     return ", ".join(said)
 
 
@@ -68,11 +77,10 @@ def counts(story: Story, sweep: Sweep) -> str:
 
 
 def best_of(trial: TrialStory) -> str:
-    """`trial 3 (z_cells=0.25, z_states=0): 1.3620 bits per character at epoch 3`"""
+    """`trial 3, epoch 2: 1.3620 bpc (z_cells=0.25, z_states=0)`"""
     record = trial.best
     assert record is not None, "the best trial has a record"
-    metric = f"{record.metrics[OBJECTIVE]:.4f} bits per character at epoch {record.epoch}"
-    return f"trial {trial.trial} ({text.assignment(trial.params)}): {metric}"
+    return f"trial {trial.trial}, epoch {record.epoch}: {record.metrics[OBJECTIVE]:.4f} bpc ({text.assignment(trial.params)})"
 
 
 def elapsed(story: Story, now: float) -> float | None:
@@ -109,10 +117,10 @@ def _table(trials: list[TrialStory], best: TrialStory | None, sweep: Sweep, now:
     from rich.text import Text
 
     keys = list(sweep.search_space.keys())
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("trial", *map(text.short, keys), "epoch", "train", "valid", "time"):
-        table.add_column(column, justify="right")
-    table.add_column("state", no_wrap=True)
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("state", overflow="fold", min_width=_STATE_WIDTH)
     for trial in trials:
         last = trial.records.get(trial.epoch)
         values = [text.value(trial.params[key]) if key in trial.params else "" for key in keys]
@@ -132,5 +140,5 @@ def _time(trial: TrialStory, story: Story, now: float) -> str:
     if trial.started is None or story.driver is None:
         return ""
     if trial.state is TrialState.RUNNING:
-        return text.duration(now - max(trial.started, story.driver["time"]))
-    return text.duration(trial.ended - trial.started) if trial.ended is not None else ""
+        return text.clock(now - max(trial.started, story.driver["time"]))
+    return text.clock(trial.ended - trial.started) if trial.ended is not None else ""

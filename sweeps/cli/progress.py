@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 REFRESH_SECONDS = 0.25
-_AROUND_THE_TABLE = 9
+_AROUND_THE_TABLE = 12
 """Lines of the picture that are no trial's row, and of what is printed below it."""
 _FEWEST_ROWS = 3
 
@@ -45,7 +45,6 @@ def _drawn(story: Story, sweep: Sweep, console: "Console") -> Iterator[None]:
     with Live(get_renderable=now, console=console, refresh_per_second=1 / REFRESH_SECONDS, transient=True):
         console.show_cursor()  # whatever ends this process, the terminal stays as it was
         yield
-    console.print(now())
 
 
 @contextmanager

@@ -97,7 +97,7 @@ def ui(
     port: Annotated[int, typer.Option("--port", metavar="N", help="0 picks a free one.")] = 5000,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show a run in MLflow's pages, served on the loopback, until Ctrl-C."""
+    """Show a run in MLflow's pages, on the loopback only. Ctrl-C ends it."""
     from sweeps.ui import serve
 
     run = Home(home).run(name)

@@ -27,6 +27,13 @@ def duration(seconds: float) -> str:
     return f"{whole} s"
 
 
+def clock(seconds: float) -> str:
+    """`seconds` for a narrow column: `0:07`, `3:20`, `2:05:00`."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
 def value(given: Any) -> str:
     """A hyperparameter, short enough for a table; `sweep export` has every digit."""
     return f"{given:.6g}" if isinstance(given, float) else str(given)
