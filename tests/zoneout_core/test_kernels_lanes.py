@@ -1,5 +1,7 @@
 """The lane-native recurrence: equal to the reference, and no bit of a lane depends on the lanes beside it."""
 
+from dataclasses import fields
+
 import pytest
 import torch
 
@@ -201,3 +203,37 @@ def test_backward_after_another_use_of_the_workspace_is_refused() -> None:
     with pytest.raises(RuntimeError) as caught:
         second.sum().backward()
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_nothing_depends_on_the_cpu(precision: str) -> None:
+    """On a device without numbers, every operation must be one that any device has, and none may wait for a value."""
+    lanes = random_lanes(dtype=torch.float32)
+    elsewhere = Lanes(*(getattr(lanes, f.name).to("meta") for f in fields(lanes)))
+    result = run(elsewhere, choose("lstm", precision, "meta"))
+    expected = run(lanes, torch_choice(precision))
+    assert {name: value.shape for name, value in result.items()} == {n: v.shape for n, v in expected.items()}
+    assert {value.device.type for value in result.values()} == {"meta"}
+
+
+def test_lanes_of_a_workspace_start_at_64_bytes_and_stay_where_they_are() -> None:
+    workspace = Workspace()
+
+    def take(lanes: int) -> torch.Tensor:
+        return workspace.take("a", lanes, (3, 37), torch.float32, torch.device("cpu"))
+
+    many = take(5)
+    assert [lane.data_ptr() % 64 for lane in many] == [0] * 5
+    assert [lane.data_ptr() for lane in take(2)] == [lane.data_ptr() for lane in many[:2]]
+    assert all(lane.is_contiguous() for lane in many)
+
+
+def test_a_workspace_copies_only_what_is_not_aligned() -> None:
+    workspace, buffer = Workspace(), torch.arange(200.0)
+    aligned = buffer[:160].view(5, 32)
+    shifted = buffer[1:161].view(5, 32)
+    assert workspace.aligned("a", aligned, torch.float32) is aligned
+    for x in (shifted, buffer[:185].view(5, 37), aligned.view(5, 4, 8).mT):
+        copied = workspace.aligned("a", x, torch.float32)
+        assert torch.equal(copied, x)
+        assert all(lane.data_ptr() % 64 == 0 and lane.is_contiguous() for lane in copied)
