@@ -31,10 +31,10 @@ class Stored(NamedTuple):
     files: list[str]
 
 
-def stored(uri: str, *, files: bool = True) -> dict[str, Stored]:
+def stored(uri: str, name: str = EXPERIMENT, *, files: bool = True) -> dict[str, Stored]:
     """Every run of the experiment by its key; a key that two runs share fails."""
     client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name(EXPERIMENT)
+    experiment = client.get_experiment_by_name(name)
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], run_view_type=ViewType.ACTIVE_ONLY)
     keys = {run.info.run_id: run.data.tags["zoneout.key"] for run in runs}

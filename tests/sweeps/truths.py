@@ -1,0 +1,79 @@
+"""What must be true of a run, whatever happened to it: in its journal, in Optuna and in MLflow."""
+
+from collections import Counter
+from pathlib import Path
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from sweeps import journal
+from sweeps.home import Run
+from sweeps.mlflow_mirror import RUN_STATUS, TRIAL_STATUS
+from tests.sweeps.stores import stored
+from zoneout_core.records import OBJECTIVE, TrialState
+
+OPTUNA = {
+    TrialState.COMPLETE: OptunaState.COMPLETE,
+    TrialState.PRUNED: OptunaState.PRUNED,
+    TrialState.FAILED: OptunaState.FAIL,
+    TrialState.INTERRUPTED: OptunaState.WAITING,
+}
+
+
+def studied(run: Run) -> list[FrozenTrial]:
+    """Optuna's trials of a run."""
+    return optuna.load_study(study_name=run.name, storage=JournalStorage(JournalFileBackend(str(run.study)))).trials
+
+
+def states(run: Run) -> list[TrialState]:
+    """The state of every trial that was asked for, by number."""
+    story = run.story()
+    return [story.trials[number].state for number in sorted(story.trials)]
+
+
+def check_books(run: Run) -> None:
+    """Each trial, each epoch and each end is in the journal once; Optuna tells the same, and of nothing as RUNNING."""
+    events = list(journal.read(run.journal))
+    told = Counter((event["event"], event["trial"], event.get("epoch")) for event in events if event["event"] in
+                   ("trial", "record"))  # fmt: skip
+    told.update(("end", event["trial"], None) for event in events if event["event"] == "end")
+    assert [what for what, times in told.items() if times > 1] == []
+    story, trials = run.story(), studied(run)
+    for frozen in trials:
+        trial = story.trials.get(frozen.number)
+        if trial is None:
+            assert frozen.state == OptunaState.WAITING
+            continue
+        assert frozen.state == OPTUNA[trial.state], (trial.trial, trial.state, frozen.state)
+        assert frozen.intermediate_values == {e: r.metrics[OBJECTIVE] for e, r in trial.records.items()}
+        if trial.state.finished:
+            assert frozen.user_attrs["reason"] == trial.reason
+        if trial.state is TrialState.COMPLETE:
+            assert trial.best is not None
+            assert frozen.value == trial.best.metrics[OBJECTIVE]
+
+
+def check_mlflow(run: Run, experiment: str) -> None:
+    """One parent and one child for each trial, in their true states, each epoch once."""
+    story = run.story()
+    runs = stored(f"sqlite:///{run.folder.parent / 'mlflow.db'}", experiment, files=False)
+    parent = runs.pop(run.name)
+    assert parent.status == RUN_STATUS[story.state]
+    assert parent.tags["zoneout.state"] == story.state
+    assert sorted(runs) == [f"{run.name}/{number:05d}" for number in sorted(story.trials)]
+    for number, trial in story.trials.items():
+        child = runs[f"{run.name}/{number:05d}"]
+        assert child.status == TRIAL_STATUS[trial.state]
+        assert child.tags["zoneout.state"] == str(trial.state)
+        assert child.tags["zoneout.reason"] == trial.reason
+        steps = [step for step, _, _ in child.history.get(OBJECTIVE, ())]
+        assert steps == list(trial.records)
+
+
+def cut_lines(file: Path, count: int) -> None:
+    """The file as a power cut may leave it: without its last lines."""
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[: len(lines) - count]))
