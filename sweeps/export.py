@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sweeps.story import Story, TrialStory
-from zoneout_core.records import EPOCH_METRICS, FINAL_METRICS
+from zoneout_core.records import EPOCH_METRICS, FINAL_METRICS, OBJECTIVE
 
 Format = Literal["csv", "json"]
 Row = dict[str, Any]
@@ -25,9 +25,14 @@ def rows(story: Story, *, curves: bool = False, times: bool = True) -> list[Row]
 
 
 def render(table: list[Row], format: Format) -> str:
-    """The table as text. A column that only some rows have is empty (CSV) or missing (JSON) in the others."""
+    """The table as text; no rows give no text (CSV) or `[]` (JSON).
+
+    A column that only some rows have is empty (CSV) or missing (JSON) in the others.
+    """
     if format == "json":
         return json.dumps(table, indent=2) + "\n"
+    if not table:
+        return ""
     columns = list(dict.fromkeys(column for row in table for column in row))
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
@@ -46,7 +51,7 @@ def _trial(trial: TrialStory, times: bool) -> Row:
     row |= {"best_epoch": best.epoch if best else None}
     row |= {f"best_{name}": final.get(name) for name in FINAL_METRICS}
     if best and not final:  # pruned, failed or running: the validation number is known all the same
-        row |= {"best_valid_chunked_bpc": best.metrics["valid_chunked_bpc"]}
+        row[f"best_{OBJECTIVE}"] = best.metrics[OBJECTIVE]
     if times:
         row |= {"asked": _utc(trial.asked), "started": _utc(trial.started), "ended": _utc(trial.ended)}
         row |= {"seconds": sum(record.seconds for record in trial.records.values())}

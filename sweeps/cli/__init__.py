@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 
 import typer
 from typer.exceptions import TyperException
@@ -44,16 +45,18 @@ for command, examples in (
 app.add_typer(data.app, name="data", help="List the tasks' data files, and fetch them.")
 
 
-def main() -> None:
-    """Run the command line: exit code 0, 2 for an error that its message can mend, 1 for any other, 130 after Ctrl-C.
+def main(given: Sequence[str] | None = None) -> None:
+    """Run the command line `given`, or that of this process.
 
-    An error is told on stderr without a traceback, unless `--traceback` or $ZONEOUT_TRACEBACK asks for one. With
-    `--json` it is also the one JSON document on stdout: `{"error": KIND, "message": TEXT}`.
+    Exits with 0, with 2 for an error that its message can mend, with 1 for any other, with 130 after Ctrl-C. An error is
+    told on stderr without a traceback, unless `--traceback` or $ZONEOUT_TRACEBACK asks for one. With `--json` it is
+    also the one JSON document on stdout: `{"error": KIND, "message": TEXT}`.
     """
-    arguments = [argument for argument in sys.argv[1:] if argument != "--traceback"]
-    traceback = len(arguments) < len(sys.argv) - 1 or bool(os.environ.get("ZONEOUT_TRACEBACK"))
+    given = sys.argv[1:] if given is None else given
+    arguments = [argument for argument in given if argument != "--traceback"]
+    traceback = "--traceback" in given or bool(os.environ.get("ZONEOUT_TRACEBACK"))
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name="sweep", standalone_mode=False)
     except TyperException as error:  # a command line that cannot be read, a file that cannot be opened
         _tell_json(error, error.format_message(), arguments)
         _tell_usage(error)

@@ -147,13 +147,12 @@ def _keep_traceback(run: Run) -> None:
 
 def _tell(run: Run, sweep: Sweep, outcome: "Outcome") -> None:
     """What a person wants to know now, and the commands that come next."""
-    from sweeps.cli.picture import best_of, table
+    from sweeps.cli.picture import best_of, counts, table
 
     terminal = text.console(stderr=True)
     if terminal.is_terminal:
         terminal.print(table(outcome.story, sweep, time.time(), LAST_ROWS))
-    counts = ", ".join(f"{count} {state}" for state, count in outcome.story.counts.items())
-    typer.echo(f"{run.name}: {outcome.state} ({outcome.reason}): {counts or 'no trial'}")
+    typer.echo(f"{run.name}: {outcome.state} ({outcome.reason}): {counts(outcome.story, sweep)}")
     if outcome.story.best:
         typer.echo(f"Best: {best_of(outcome.story.best)}")
     for file in outcome.report:

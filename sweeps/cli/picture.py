@@ -80,7 +80,8 @@ def best_of(trial: TrialStory) -> str:
     """`trial 3, epoch 2: 1.3620 bpc (z_cells=0.25, z_states=0)`"""
     record = trial.best
     assert record is not None, "the best trial has a record"
-    return f"trial {trial.trial}, epoch {record.epoch}: {record.metrics[OBJECTIVE]:.4f} bpc ({text.assignment(trial.params)})"
+    metric = f"{record.metrics[OBJECTIVE]:.4f} bpc"
+    return f"trial {trial.trial}, epoch {record.epoch}: {metric} ({text.assignment(trial.params)})"
 
 
 def elapsed(story: Story, now: float) -> float | None:
