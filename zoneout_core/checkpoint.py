@@ -25,6 +25,11 @@ from zoneout_core.records import EpochRecord
 FORMAT = 1
 INDEX = "lane.json"
 TENSORS = ("weights", "m", "v", "best")
+REMEDIES = {
+    errno.ENOSPC: "Free some space",
+    errno.EDQUOT: "Free some space or raise the quota",
+    errno.EFBIG: "Raise the limit on the size of files (ulimit -f)",
+}
 
 
 @dataclass(kw_only=True, slots=True)
@@ -91,12 +96,12 @@ def load(folder: Path) -> LaneState | None:
     Raises `CheckpointError` naming the file, what was expected and what was found, when it is damaged.
     """
     path = folder / INDEX
-    if not path.exists():
-        return None
     try:
         index = json.loads(path.read_bytes())
         found = index["format"]
-    except (ValueError, TypeError, KeyError) as error:
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise _damaged(path, "a JSON object with a format number", f"{type(error).__name__}: {error}") from error
     if found != FORMAT:
         raise _damaged(path, f"format {FORMAT}", f"format {found!r}")
@@ -122,8 +127,8 @@ def _tensor_file(digest: str) -> str:
 def _read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:
     try:
         payload = path.read_bytes()
-    except FileNotFoundError as error:
-        raise _damaged(path, f"the tensors with SHA-256 {sha256}", "no such file") from error
+    except OSError as error:
+        raise _damaged(path, f"the tensors with SHA-256 {sha256}", f"{error.strerror}") from error
     digest = hashlib.sha256(payload).hexdigest()
     if digest != sha256:
         raise _damaged(path, f"SHA-256 {sha256}", f"{digest} ({len(payload)} bytes)")
@@ -165,10 +170,10 @@ def _unwritable(folder: Path, needed: int, error: OSError) -> str:
     except CheckpointError:
         before = None
     kept = f"the checkpoint of step {before.step} is intact" if before else "there was no checkpoint before it"
-    step = "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Make the folder writable"
+    remedy = REMEDIES.get(error.errno or 0, "Make the folder writable")
     return (
         f"The checkpoint in {folder} could not be written ({error.strerror}): it needs {needed} bytes, {free} are "
-        f"free; {kept}. {step} and run `sweep resume`."
+        f"free; {kept}. {remedy} and run `sweep resume`."
     )
 
 

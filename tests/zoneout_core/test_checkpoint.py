@@ -106,6 +106,11 @@ def cut_off(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-9])
 
 
+def make_index_a_folder(folder: Path) -> None:
+    (folder / "lane.json").unlink()
+    (folder / "lane.json").mkdir()
+
+
 def rewrite_index(**changes: object) -> Callable[[Path], None]:
     def rewrite(folder: Path) -> None:
         index = json.loads((folder / "lane.json").read_text())
@@ -122,10 +127,11 @@ def rewrite_index(**changes: object) -> Callable[[Path], None]:
     [
         (flip_a_bit, "safetensors", "expected SHA-256 ", "bytes)"),
         (cut_off, "safetensors", "expected SHA-256 ", "bytes)"),
-        (lambda f: tensor_file(f).unlink(), "safetensors", "expected the tensors with SHA-256 ", "found no such file"),
+        (lambda f: tensor_file(f).unlink(), "safetensors", "expected the tensors with SHA-256 ", "found No such file"),
         (lambda f: (f / "lane.json").write_text('{"st'), "lane.json", "a JSON object", "found JSONDecodeError"),
         (lambda f: (f / "lane.json").write_bytes(b"{\xff}"), "lane.json", "a JSON object", "found UnicodeDecodeError"),
         (lambda f: (f / "lane.json").write_text("[1]"), "lane.json", "a JSON object", "found TypeError"),
+        (make_index_a_folder, "lane.json", "a JSON object", "found IsADirectoryError"),
         (rewrite_index(format=99), "lane.json", "expected format 1", "found format 99"),
         (rewrite_index(step=None), "lane.json", "expected the fields of format 1", "found KeyError: 'step'"),
         (rewrite_index(records=[{"trial": 1}]), "lane.json", "expected the fields of format 1", "found TypeError"),
@@ -187,7 +193,7 @@ def test_a_write_that_hits_a_limit_leaves_the_checkpoint_before_it(tmp_path: Pat
     assert process.returncode == 3
     assert text.startswith(f"The checkpoint in {tmp_path} could not be written (File too large): it needs 800")
     assert "the checkpoint of step 5 is intact." in text
-    assert text.endswith("Make the folder writable and run `sweep resume`.\n")
+    assert text.endswith("Raise the limit on the size of files (ulimit -f) and run `sweep resume`.\n")
     assert whole_step(tmp_path) == 5
     assert len(list(tmp_path.iterdir())) == 2, "nothing is left of the attempt"
 
@@ -217,3 +223,4 @@ def test_the_first_write_that_fails_says_so(tmp_path: Path) -> None:
         checkpoint.save(tmp_path / "file" / "00007", state())
     assert "could not be written (Not a directory)" in str(caught.value)
     assert "there was no checkpoint before it" in str(caught.value)
+    assert str(caught.value).endswith("Make the folder writable and run `sweep resume`.")

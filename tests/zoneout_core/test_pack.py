@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from zoneout_core import checkpoint, masks, streams
+from zoneout_core import checkpoint, evaluate, masks, streams
 from zoneout_core.batches import Batches
 from zoneout_core.checkpoint import LaneState
 from zoneout_core.config import TrialConfig
@@ -195,6 +195,49 @@ def test_saved_at_any_update_and_loaded_elsewhere_is_never_interrupted(
     assert of_trial(0, events) == alone(make_pack, tiny_config)
 
 
+def worsening(config: TrialConfig) -> TrialConfig:
+    """A learning rate and seed with which the first epoch stays the best of four."""
+    return config.with_values({"learning_rate": 1.0, "seed": 7, "epochs": 4})
+
+
+def test_the_best_parameters_move_and_are_saved_with_their_lane(
+    make_pack: Callable[..., Pack], tiny_config: TrialConfig, tmp_path: Path
+) -> None:
+    """The best epoch lies before the move and the save, so that only the parameters kept from then can tell."""
+    expected = alone(make_pack, worsening(tiny_config))
+    pack = make_pack()
+    pack.admit(1, tiny_config)
+    pack.admit(0, worsening(tiny_config))
+    events = advance(pack, UPDATES + 1)
+    pack.evict(1)
+    checkpoint.save(tmp_path, pack.state(0))
+    assert of_trial(0, [*events, *finish(pack)]) == expected
+
+    state = checkpoint.load(tmp_path)
+    pack.admit(2, variations(tiny_config)[1])
+    pack.admit(0, worsening(tiny_config), state)
+    assert of_trial(0, [*events, *finish(pack)]) == expected
+
+
+def test_the_final_numbers_are_those_of_the_best_parameters(
+    make_pack: Callable[..., Pack], tiny_corpus: Corpus, tiny_config: TrialConfig
+) -> None:
+    """Evaluated here by hand, from the state right after the best epoch: each protocol on its own text."""
+    config = worsening(tiny_config)
+    final = alone(make_pack, config)[-2]["final"]
+    pack = make_pack(1)
+    pack.admit(0, config)
+    advance(pack, UPDATES)
+    parameters = pack.model.layout.views(pack.state(0).weights.unsqueeze(0))
+    expectation = (torch.full((1, 1, 1, 1), 0.5), torch.full((1, 1, 1, 1), 0.05))
+    expected: dict[str, float] = {}
+    for split, text in (("valid", tiny_corpus.valid), ("test", tiny_corpus.test)):
+        for name, protocol in (("chunked", evaluate.chunked), ("stream", evaluate.stream)):
+            (expected[f"{split}_{name}_bpc"],) = protocol(pack.model, parameters, expectation, torch.tensor(text))
+    assert final == expected | {"best_epoch": 1}
+    assert len(set(expected.values())) == 4
+
+
 def test_records_say_what_happened(make_pack: Callable[..., Pack], tiny_config: TrialConfig) -> None:
     pack = make_pack()
     pack.admit(4, tiny_config)
@@ -230,20 +273,15 @@ def test_training_metrics_are_the_means_of_the_epochs_updates(
     assert pack.state(0).loss_sum == pack.state(0).norm_sum == 0.0
 
 
-def test_patience_ends_a_trial_and_the_best_parameters_are_evaluated(
-    make_pack: Callable[..., Pack], tiny_config: TrialConfig
-) -> None:
-    """A learning rate that makes it worse after the first epochs: the final numbers are not the last epoch's."""
-    config = tiny_config.with_values({"learning_rate": 1.0, "epochs": 60, "patience": 2})
+def test_patience_ends_a_trial(make_pack: Callable[..., Pack], tiny_config: TrialConfig) -> None:
     pack = make_pack()
-    pack.admit(1, config)
-    events = finish(pack)
-    assert events[-1] == LaneEnd(trial=1, state=TrialState.COMPLETE, reason="no better validation value for 2 epochs")
-    records = [e for e in events if isinstance(e, EpochRecord)]
-    final = records[-1].final
-    assert final is not None
-    assert final["best_epoch"] == records[-1].epoch - 2
-    assert final[OBJECTIVE] == min(r.metrics[OBJECTIVE] for r in records) < records[-1].metrics[OBJECTIVE]
+    pack.admit(1, worsening(tiny_config).with_values({"patience": 2}))
+    *_, record, end = finish(pack)
+    assert end == LaneEnd(trial=1, state=TrialState.COMPLETE, reason="no better validation value for 2 epochs")
+    assert isinstance(record, EpochRecord)
+    assert record.epoch == 3
+    assert record.final is not None
+    assert record.final[OBJECTIVE] < record.metrics[OBJECTIVE]
 
 
 def test_another_shape_is_refused(make_pack: Callable[..., Pack], tiny_config: TrialConfig) -> None:
