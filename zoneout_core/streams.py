@@ -32,8 +32,6 @@ def stream_seed(trial_seed: int, purpose: Purpose, step: int) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
-def generator(
-    trial_seed: int, purpose: Purpose, step: int, device: torch.device | str = "cpu"
-) -> torch.Generator:
+def generator(trial_seed: int, purpose: Purpose, step: int, device: torch.device | str = "cpu") -> torch.Generator:
     """A generator on `device`, at the start of the stream. CPU and CUDA draw different numbers from it."""
     return torch.Generator(device).manual_seed(stream_seed(trial_seed, purpose, step))
