@@ -1,0 +1,101 @@
+"""Sweeps in one process, whole: numbers that do not depend on lanes, and true states in journal, Optuna and MLflow."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from search_spaces import learning_rate
+from sweeps.definition import Sweep
+from tests.sweeps.driven import begin, curves, drive_inline, tiny
+from tests.sweeps.truths import check_books, check_mlflow, states
+from zoneout_core.records import TrialState
+
+COMPLETE, PRUNED, FAILED = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED
+
+
+def finish(home: Path, sweep: Sweep, **how: str) -> str:
+    """The export of a whole run."""
+    run = begin(home, sweep)
+    assert drive_inline(run, sweep, **how).state == "finished"
+    check_books(run)
+    return curves(run)
+
+
+def rates(*values: float) -> Sweep:
+    """A grid of learning rates."""
+    return replace(tiny(epochs=3, lanes=3), space=learning_rate.space(values))
+
+
+def test_numbers_do_not_depend_on_how_many_lanes_there_are(tmp_path: Path) -> None:
+    one, three, nine = (finish(tmp_path, tiny(lanes=lanes)) for lanes in (1, 3, 9))
+    assert one == three == nine
+    assert one.count(",complete,all 2 epochs,") == 9
+
+
+def test_fewer_trials_at_a_time_than_lanes_give_the_same_numbers(tmp_path: Path) -> None:
+    sweep = tiny(trials=4)
+    assert finish(tmp_path, replace(sweep, concurrency=2, lanes=3)) == finish(tmp_path, sweep)
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "median", "hyperband"])
+def test_a_stopped_trial_is_pruned_at_its_step_everywhere(tmp_path: Path, uri: str, scheduler: str) -> None:
+    sweep = replace(
+        tiny(epochs=4, lanes=1, scheduler=scheduler), space=learning_rate.space((1e-2, 8e-3, 6e-3, 4e-3, 2e-3, 1e-3))
+    )
+    run = begin(tmp_path / "home", sweep)
+    outcome = drive_inline(run, sweep, tracking=uri)
+    assert (outcome.state, outcome.undelivered) == ("finished", 0)
+    told = states(run)
+    assert told[0] is COMPLETE, "the highest rate is the best in so few updates"
+    assert PRUNED in told
+    check_books(run)
+    check_mlflow(run, sweep.name)
+    pruned = next(trial for trial in run.story().trials.values() if trial.state is PRUNED)
+    assert pruned.reason == f"{scheduler} at epoch {pruned.epoch}"
+    assert pruned.epoch < 4
+    assert pruned.final is None
+
+
+def test_a_diverged_trial_failed_with_its_reason_and_its_neighbours_keep_every_bit(tmp_path: Path, uri: str) -> None:
+    sweep = rates(2e-3, 1e30, 4e-3)
+    run = begin(tmp_path / "home", sweep)
+    assert drive_inline(run, sweep, tracking=uri).undelivered == 0
+    assert states(run) == [COMPLETE, FAILED, COMPLETE]
+    trial = run.story().trials[1]
+    assert trial.reason == "diverged: gradient norm is nan at epoch 1, update 2"
+    assert trial.records == {}
+    check_books(run)
+    check_mlflow(run, sweep.name)
+    without = rates(2e-3, 1e-3, 4e-3)
+    assert [line for line in curves(run).splitlines() if not line.startswith("1,")] == [
+        line for line in finish(tmp_path, without).splitlines() if not line.startswith("1,")
+    ]
+
+
+def test_an_exception_in_a_lane_fails_that_trial_with_its_message(tmp_path: Path, uri: str) -> None:
+    sweep = tiny(trials=3)
+    run = begin(tmp_path / "home", sweep)
+    run.checkpoint(1).mkdir(parents=True)
+    (run.checkpoint(1) / "lane.json").write_text('{"format": 99}')
+    assert drive_inline(run, sweep, tracking=uri).undelivered == 0
+    assert states(run) == [COMPLETE, FAILED, COMPLETE]
+    assert run.story().trials[1].reason == (
+        f"CheckpointError: {run.checkpoint(1)}/lane.json is damaged: expected format 1, found format 99. "
+        f"Delete the folder {run.checkpoint(1)} to train this trial again from its start."
+    )
+    check_books(run)
+    check_mlflow(run, sweep.name)
+
+
+def test_a_spent_time_budget_ends_the_sweep_where_it_stands(tmp_path: Path, uri: str) -> None:
+    sweep = tiny(trials=3, lanes=2, epochs=1000, patience=1000, seconds=2)
+    run = begin(tmp_path / "home", sweep)
+    outcome = drive_inline(run, sweep, tracking=uri)
+    assert (outcome.state, outcome.reason, outcome.undelivered) == ("budget", "the time budget is spent", 0)
+    assert states(run) == [PRUNED, PRUNED]
+    for trial in run.story().trials.values():
+        assert trial.reason == "the time budget is spent"
+        assert 0 < trial.epoch < 1000
+    check_books(run)
+    check_mlflow(run, sweep.name)
