@@ -46,7 +46,7 @@ class Trainer(Protocol):
         """Take a trial in, from its checkpoint if it has one; what it had told before comes back."""
 
     def step(self) -> list[EpochRecord | LaneEnd]:
-        """One update of every lane. A lane whose `LaneEnd` is told stays until it is evicted."""
+        """One update of every lane. A trial that completed with it can still be saved until the next one."""
 
     def save(self, trial: int) -> None:
         """Write the trial's checkpoint. Raises `CheckpointError`; the one before is intact then."""
@@ -178,7 +178,7 @@ class LaneServer:
             self._fail(trial, error)
             return
         self._shape_of[trial] = shape
-        self._take(told, shape)
+        self._take(told, shape, save=False)
 
     def _step(self, shape: str) -> None:
         try:
@@ -189,11 +189,10 @@ class LaneServer:
                 self._shape_of.pop(trial)
             self._trainers.pop(shape, None)
 
-    def _take(self, told: list[EpochRecord | LaneEnd], shape: str) -> None:
-        ended = {item.trial for item in told if isinstance(item, LaneEnd)}
+    def _take(self, told: list[EpochRecord | LaneEnd], shape: str, *, save: bool = True) -> None:
         for item in told:
             if isinstance(item, EpochRecord):
-                if item.trial not in ended and item.epoch % self._checkpoint_epochs == 0:
+                if save and (item.final or item.epoch % self._checkpoint_epochs == 0):
                     self._save(item.trial, shape)
                 self._tell(item.trial, {"event": "record"} | item.to_json())
             else:

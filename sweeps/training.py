@@ -8,9 +8,9 @@ import torch
 
 from zoneout_core import checkpoint
 from zoneout_core.config import TrialConfig
-from zoneout_core.errors import ConfigError
-from zoneout_core.pack import Pack
-from zoneout_core.records import EpochRecord, LaneEnd, Placement
+from zoneout_core.errors import CheckpointError, ConfigError
+from zoneout_core.pack import Pack, completed
+from zoneout_core.records import EpochRecord, LaneEnd, Placement, TrialState
 from zoneout_core.tasks import Corpus, load_corpus
 
 
@@ -30,10 +30,25 @@ class PackTrainer:
         )
 
     def admit(self, trial: int, config: TrialConfig) -> list[EpochRecord | LaneEnd]:
-        """Take a trial in where its checkpoint left it; the records it had told before come back."""
+        """Take a trial in where its checkpoint left it; what it had told before comes back, its end included.
+
+        Raises `CheckpointError` when the checkpoint is damaged or another configuration's.
+        """
         state = checkpoint.load(self._folder(trial))
+        if state is None:
+            self._pack.admit(trial, config)
+            return []
+        if state.config != config:
+            raise CheckpointError(
+                f"Trial {trial} must go on from a checkpoint of its own configuration, but {self._folder(trial)} holds "
+                f"another's. Remove that folder, and the trial begins anew."
+            )
+        if state.records and state.records[-1].final is not None:
+            reason = completed(config, state.records)
+            assert reason is not None, "only the last record has final metrics"
+            return [*state.records, LaneEnd(trial=trial, state=TrialState.COMPLETE, reason=reason)]
         self._pack.admit(trial, config, state)
-        return [*state.records] if state else []
+        return [*state.records]
 
     def step(self) -> list[EpochRecord | LaneEnd]:
         """One update of every lane."""
@@ -44,7 +59,7 @@ class PackTrainer:
         checkpoint.save(self._folder(trial), self._pack.state(trial))
 
     def evict(self, trial: int) -> None:
-        """Let a trial go."""
+        """Let a trial go, unless it has left already, as one that ended has."""
         if trial in self._pack.trials:
             self._pack.evict(trial)
 

@@ -4,8 +4,8 @@ Lanes come and go at any update and may stand at different epochs. Lane 0..K-1 a
 leaves is filled by the last one. What a lane computes depends on its configuration and step alone, bit for bit.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import isfinite, log
 from time import perf_counter
 
@@ -18,6 +18,7 @@ from zoneout_core.checkpoint import LaneState
 from zoneout_core.config import TrialConfig
 from zoneout_core.errors import ConfigError
 from zoneout_core.kernels import choose
+from zoneout_core.lane import Lane
 from zoneout_core.model import Masks, Model
 from zoneout_core.optim import adam_step
 from zoneout_core.records import EPOCH_METRICS, FINAL_METRICS, OBJECTIVE, EpochRecord, LaneEnd, TrialState
@@ -25,34 +26,6 @@ from zoneout_core.tasks import Corpus
 
 Event = EpochRecord | LaneEnd
 Protocol = Callable[[Model, Mapping[str, Tensor], Masks, Tensor], list[float]]
-
-
-@dataclass(kw_only=True, slots=True)
-class Lane:
-    """What a pack knows of a lane besides its rows; the fields of a `LaneState` mean the same."""
-
-    trial: int
-    config: TrialConfig
-    batches: Batches
-    step: int = 0
-    loss_sum: float = 0.0
-    norm_sum: float = 0.0
-    seconds: float = 0.0
-    records: list[EpochRecord] = field(default_factory=list)
-
-    @property
-    def best(self) -> EpochRecord:
-        """The record with the lowest validation value, the first of equals."""
-        return min(self.records, key=lambda record: record.metrics[OBJECTIVE])
-
-    def finished(self) -> str | None:
-        """Why the lane is complete after its last record, or None."""
-        epoch, patience = self.records[-1].epoch, self.config.patience
-        if epoch >= self.config.epochs:
-            return f"all {self.config.epochs} epochs"
-        if epoch - self.best.epoch >= patience:
-            return f"no better validation value for {patience} epochs"
-        return None
 
 
 class Pack:
@@ -88,6 +61,7 @@ class Pack:
         )
         self._words = masks.words_for(self._mask_cells_KTBH[0].numel(), self.device)
         self._lanes: list[Lane] = []
+        self._completed: dict[int, LaneState] = {}  # with the last step
 
     @property
     def trials(self) -> list[int]:
@@ -127,7 +101,12 @@ class Pack:
                 rows_KP[index] = rows_KP[len(self._lanes)]
 
     def state(self, trial: int) -> LaneState:
-        """A copy of all that the trial's lane is, at any update; `admit` goes on from it, bit for bit."""
+        """A copy of all that the trial's lane is, at any update; `admit` goes on from it, bit for bit.
+
+        A trial that completed with the last `step` still has one: its weights, its best ones, all its records.
+        """
+        if trial in self._completed:
+            return self._completed[trial]
         index = self.trials.index(trial)
         lane = self._lanes[index]
         return LaneState(
@@ -146,6 +125,7 @@ class Pack:
 
     def step(self) -> list[Event]:
         """One update of every lane; what ended with it. Lanes that completed or failed have left the pack."""
+        self._completed.clear()
         if not self._lanes:
             return []
         started = perf_counter()
@@ -236,7 +216,7 @@ class Pack:
             if lane.best is record:
                 index = self._lanes.index(lane)
                 self._best_KP[index] = self._weights_KP[index]
-            if reason := lane.finished():
+            if reason := completed(lane.config, lane.records):
                 done[lane.trial] = reason
             else:
                 events.append(record)
@@ -255,7 +235,9 @@ class Pack:
         events: list[Event] = []
         for lane, *values in zip(lanes, *columns, strict=True):
             final = dict(zip(FINAL_METRICS, values, strict=True)) | {"best_epoch": lane.best.epoch}
-            events.append(replace(lane.records[-1], final=final))
+            lane.records[-1] = replace(lane.records[-1], final=final)
+            self._completed[lane.trial] = self.state(lane.trial)
+            events.append(lane.records[-1])
             events.append(LaneEnd(trial=lane.trial, state=TrialState.COMPLETE, reason=reasons[lane.trial]))
             self.evict(lane.trial)
         return events
