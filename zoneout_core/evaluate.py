@@ -60,7 +60,6 @@ def stream(
     """
     predictions = len(text_N) - 1
     segments = segments or max(1, min(SEGMENTS, predictions // (2 * warmup)))
-    warmup = warmup if segments > 1 else 0
     scored = -(-(predictions - warmup) // segments)
     # Segment s reads the `warmup + scored` characters from s * scored on. The first has nothing before it, scores
     # all of them, and so lines up with the others; the last may reach beyond the text.

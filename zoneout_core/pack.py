@@ -4,7 +4,7 @@ Lanes come and go at any update and may stand at different epochs. Lane 0..K-1 a
 leaves is filled by the last one. What a lane computes depends on its configuration and step alone, bit for bit.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import isfinite, log
 from time import perf_counter
@@ -18,7 +18,7 @@ from zoneout_core.checkpoint import LaneState
 from zoneout_core.config import TrialConfig
 from zoneout_core.errors import ConfigError
 from zoneout_core.kernels import choose
-from zoneout_core.lane import Lane
+from zoneout_core.lane import Lane, completed
 from zoneout_core.model import Masks, Model
 from zoneout_core.optim import adam_step
 from zoneout_core.records import EPOCH_METRICS, FINAL_METRICS, OBJECTIVE, EpochRecord, LaneEnd, TrialState
