@@ -9,6 +9,7 @@ import torch
 from zoneout_core import checkpoint
 from zoneout_core.config import TrialConfig
 from zoneout_core.errors import CheckpointError, ConfigError
+from zoneout_core.lane import completed
 from zoneout_core.pack import Pack
 from zoneout_core.records import EpochRecord, LaneEnd, Placement, TrialState
 from zoneout_core.tasks import Corpus, load_corpus
