@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import typer
@@ -48,22 +49,21 @@ app.add_typer(data.app, name="data", help="List the tasks' data files, and fetch
 def main(given: Sequence[str] | None = None) -> None:
     """Run the command line `given`, or that of this process.
 
-    Exits with 0, with 2 for an error that its message can mend, with 1 for any other, with 130 after Ctrl-C. An error is
-    told on stderr without a traceback, unless `--traceback` or $ZONEOUT_TRACEBACK asks for one. With `--json` it is
-    also the one JSON document on stdout: `{"error": KIND, "message": TEXT}`.
+    Exits with 0, with 2 for an error that its message can mend, with 1 for any other, with 130 after Ctrl-C. An error
+    is told on stderr without a traceback, unless `--traceback` or $ZONEOUT_TRACEBACK asks for one. With `--json` it
+    is also the one JSON document on stdout: `{"error": KIND, "message": TEXT}`.
     """
     given = sys.argv[1:] if given is None else given
     arguments = [argument for argument in given if argument != "--traceback"]
-    traceback = "--traceback" in given or bool(os.environ.get("ZONEOUT_TRACEBACK"))
     try:
         code = app(arguments, prog_name="sweep", standalone_mode=False)
-    except TyperException as error:  # a command line that cannot be read, a file that cannot be opened
+    except TyperException as error:  # a command line that cannot be read
         _tell_json(error, error.format_message(), arguments)
         _tell_usage(error)
         code = error.exit_code
     except Exception as error:
-        if traceback:
-            raise
+        if "--traceback" in given or os.environ.get("ZONEOUT_TRACEBACK"):
+            traceback.print_exception(error)
         mendable = isinstance(error, ZoneoutError)
         text = str(error) if mendable else f"{type(error).__name__}: {error} (--traceback tells where it arose)"
         _tell_json(error, text, arguments)

@@ -1,9 +1,12 @@
-"""Fixtures of the tests that need an MLflow store."""
+"""Fixtures of the tests that need an MLflow store, or a run that is over."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from sweeps.home import Run
+from tests.sweeps.driven import begin, drive_inline, tiny
 from tests.sweeps.journals import RunMaker
 from tests.sweeps.stores import sqlite_store
 
@@ -24,3 +27,18 @@ def uri(tmp_path: Path, templates: Path) -> str:
 def run(tmp_path: Path) -> RunMaker:
     """A run of short trials, in `tmp_path/home`, with nothing in its journal."""
     return RunMaker(tmp_path / "home" / "run1", epochs=5)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Nine real trials, driven to their end, and nothing of them in MLflow; to be looked at only."""
+    definition = tiny()
+    run = begin(tmp_path_factory.mktemp("finished"), definition)
+    drive_inline(run, definition)
+    return run
+
+
+@pytest.fixture
+def copied(finished: Run, tmp_path: Path) -> Run:
+    """The finished run in a home of its own, to be changed."""
+    return Run(Path(shutil.copytree(finished.folder, tmp_path / "home" / finished.name)))

@@ -1,0 +1,133 @@
+"""What the command line says when something is wrong: the rule, the value found and what to do, in one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sweeps import inline_driver
+from sweeps.home import Home, Run
+from tests.sweeps.commands import home_of, sweep
+from tests.sweeps.driven import call, settings, tiny
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("show dem", "There is no sweep named 'dem'. Did you mean 'demo'? What exists: demo, figure3, figure3_small."),
+        (
+            "run demo --set sampler=tp",
+            "There is no sampler named 'tp'. Did you mean 'tpe'? What exists: gp, grid, qmc, random, tpe.",
+        ),
+        (
+            "run demo --set scheduler=ash",
+            "There is no scheduler named 'ash'. Did you mean 'asha'? What exists: asha, hyperband, median, none.",
+        ),
+        (
+            "run demo --set clip=updat",
+            "There is no value of clip named 'updat'. Did you mean 'update'? What exists: gradient, update.",
+        ),
+        (
+            "run demo --set task=char_pdb",
+            "There is no task named 'char_pdb'. Did you mean 'char_ptb'? What exists: char_ptb, char_pydoc.",
+        ),
+        ("run demo --set epochs=two", "epochs must be a whole number, but is 'two'. Set it with --set epochs=VALUE."),
+        ("run demo --set epochs=0", "epochs must be at least 1, but is 0. Set it with --set epochs=VALUE."),
+        ("run demo --set epochs", "--set takes KEY=VALUE, but got 'epochs'. For example: --set epochs=2"),
+        ("run demo --lanes 0", "lanes must be at least 1, but is 0. Set it with --set lanes=VALUE."),
+        (
+            "run demo --set z_cells=0.5",
+            "regularizer.z_cells is searched by the space of sweep demo, so it cannot be set. Leave it out.",
+        ),
+        ("deliver latest --tracking none", "sweep deliver needs somewhere to deliver to, but --tracking is 'none'. Leave it out."),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_in_one_line_with_what_exists(arguments: str, message: str) -> None:
+    assert sweep(*arguments.split()) == (2, "", f"error: {message}\n")
+
+
+@pytest.mark.parametrize(
+    ("key", "close", "listed"),
+    [("hiden", "hidden", "grace, hidden, init"), ("regularizer.z_cell", "regularizer.z_cells", "model.hidden")],
+)
+def test_an_unknown_key_names_the_closest_in_the_same_spelling(key: str, close: str, listed: str) -> None:
+    done = sweep("show", "demo", "--set", f"{key}=1")
+    assert done.code == 2
+    assert done.err.startswith(
+        f"error: There is no key of a sweep named {key!r}. Did you mean {close!r}? What exists: "
+    )
+    assert listed in done.err
+
+
+def test_an_unknown_run_names_the_closest(tmp_path: Path) -> None:
+    run = Home(tmp_path).create(tiny())
+    for name in ("status", "resume", "stop", "report", "export", "deliver", "ui"):
+        done = sweep(name, "demo-2026", "--home", tmp_path)
+        assert done == (
+            2, "",
+            f"error: There is no run in {tmp_path} named 'demo-2026'. Did you mean {run.name!r}? "
+            f"What exists: {run.name}, latest.\n",
+        )  # fmt: skip
+
+
+def test_latest_of_an_empty_home_says_how_to_begin(tmp_path: Path) -> None:
+    message = f"error: There is no run in {tmp_path} yet. Begin one with: sweep run demo\n"
+    assert sweep("status", "latest", "--home", tmp_path) == (2, "", message)
+
+
+def test_only_a_driven_run_can_be_stopped(finished: Run) -> None:
+    done = sweep("stop", "latest", *home_of(finished))
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(
+        f"error: Only a driven run can be stopped, and nobody drives {finished.name}. "
+        f"Go on with it: sweep resume {finished.name}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        ("show dem", "UnknownName", "There is no sweep named 'dem'. Did you mean 'demo'? What exists: demo, figure3, figure3_small."),
+        ("run demo --set epochs=0", "ConfigError", "epochs must be at least 1, but is 0. Set it with --set epochs=VALUE."),
+        ("statu", "UsageError", "No such command 'statu'. Did you mean 'status'?"),
+        ("run", "MissingParameter", "Missing argument 'NAME'."),
+        ("ls --rums", "NoSuchOption", "No such option: --rums"),
+    ],
+)  # fmt: skip
+def test_with_json_an_error_is_one_document_on_stdout(arguments: str, kind: str, message: str) -> None:
+    done = sweep(*arguments.split(), "--json")
+    assert done.code == 2
+    told = json.loads(done.out)
+    assert told["error"] == kind
+    assert told["message"].startswith(message)
+    assert told["message"] in done.err
+
+
+def test_a_traceback_comes_only_when_asked_for() -> None:
+    message = "There is no sweep named 'dem'. Did you mean 'demo'? What exists: demo, figure3, figure3_small."
+    for done in (call("show", "dem", "--traceback"), call("show", "dem", ZONEOUT_TRACEBACK="1")):
+        assert done.returncode == 2
+        assert done.stderr.startswith("Traceback (most recent call last):")
+        assert done.stderr.endswith(f"\nzoneout_core.errors.UnknownName: {message}\nerror: {message}\n")
+    assert call("show", "dem").stderr == f"error: {message}\n"
+
+
+def test_what_nobody_foresaw_is_one_line_and_its_traceback_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*given: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(inline_driver, "drive", breaks)
+    arguments = ["run", "demo", *settings(), "--inline", "--tracking", "none", "--home", tmp_path]
+    done = sweep(*arguments, "--json")
+    run = Home(tmp_path).run("latest")
+    text = "ZeroDivisionError: division by zero (--traceback tells where it arose)"
+    assert done == (
+        1,
+        json.dumps({"error": "ZeroDivisionError", "message": text}, indent=2) + "\n",
+        f"Run {run.name} in {tmp_path}\nThe traceback is in {run.log}\nerror: {text}\n",
+    )
+    assert run.log.read_text().endswith("ZeroDivisionError: division by zero\n")
+    assert run.story().state == "failed"
+    assert "in breaks" in sweep(*arguments, "--traceback").err
