@@ -33,7 +33,8 @@ format: .venv/installed-dev
 	$(BIN)/ruff format $(SOURCES)
 
 bench: .venv/installed-dev
-	$(BIN)/python -m pytest tests/benchmarks -p no:cacheprovider --no-cov --timeout=0 -s $(PYTEST_ARGS)
+	$(BIN)/python tests/benchmarks/training_step.py
+	$(BIN)/python tests/benchmarks/overhead.py
 
 clean:
 	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage
