@@ -62,5 +62,4 @@ if __name__ == "__main__":
         if absent:
             hint = "Their log is on the head: /tmp/ray/session_latest/logs/monitor.out"
             sys.stderr.write(f"Going on without {', '.join(sorted(absent))}, which did not join. {hint}\n")
-    sys.argv[1:] = arguments(sys.argv[1:])
-    main()
+    main(arguments(sys.argv[1:]))
