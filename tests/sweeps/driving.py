@@ -1,0 +1,113 @@
+"""Drivers as processes of their own: begun with the real command line, watched through the journal, and killed."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from sweeps.home import Home, Run
+from sweeps.story import Story
+from tests.sweeps.driven import SWEEP, TINY
+
+PATIENCE = 90.0
+
+
+class Driver:
+    """`sweep ARGUMENTS --home HOME` in a process group of its own, as a terminal starts it."""
+
+    def __init__(self, home: Path, *arguments: str) -> None:
+        self.home = home
+        self.output = home.parent / f"output-{time.monotonic_ns()}"
+        with self.output.open("w") as output:
+            self.process = subprocess.Popen(
+                [str(SWEEP), *arguments, "--home", str(home)],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"COLUMNS": "300"},
+                start_new_session=True,
+            )
+
+    @property
+    def run(self) -> Run:
+        """The newest run of the home."""
+        return Home(self.home).run("latest")
+
+    def until(self, done: Callable[[Story], bool]) -> None:
+        """Wait until the run's story is so, while the driver drives."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, f"ended early:\n{self.output.read_text()}"
+            if self.home.is_dir() and (runs := Home(self.home).runs()) and done(Story.of(runs[-1].journal)):
+                return
+            time.sleep(0.01)
+        raise AssertionError(f"waited too long:\n{self.output.read_text()}")
+
+    def until_records(self, count: int) -> None:
+        """Wait for so many epochs of all trials together, those of earlier drivers included."""
+        self.until(lambda story: sum(trial.epoch for trial in story.trials.values()) >= count)
+
+    def wait(self, code: int = 0) -> str:
+        """Wait for the end; what it printed."""
+        try:
+            ended = self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+        output = self.output.read_text()
+        assert ended == code, output
+        assert "Traceback" not in output
+        return output
+
+    def processes(self) -> list[psutil.Process]:
+        """The driver and all its descendants."""
+        driver = psutil.Process(self.process.pid)
+        return [driver, *driver.children(recursive=True)]
+
+    def kill(self) -> None:
+        """kill -9 of everything, as a machine that loses its power."""
+        victims = self.processes()
+        for victim in victims:
+            victim.suspend()  # so that nobody sees another one die
+        for victim in victims:
+            victim.kill()
+        psutil.wait_procs(victims[1:], timeout=10)
+        self.process.wait()
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Nothing of it moves meanwhile."""
+        processes = self.processes()
+        for process in processes:
+            process.suspend()
+        yield
+        for process in processes:
+            process.resume()
+
+    def interrupt(self, group: bool = False) -> None:
+        """Ctrl-C: a terminal sends it to the whole group, `kill` to the process."""
+        if group:
+            os.killpg(self.process.pid, signal.SIGINT)
+        else:
+            self.process.send_signal(signal.SIGINT)
+
+
+def sweep_run(home: Path, *arguments: str, **settings: object) -> Driver:
+    """`sweep run demo` with the tiny sweep's settings and these."""
+    values = TINY | {key: str(value) for key, value in settings.items()}
+    return Driver(
+        home,
+        "run",
+        "demo",
+        *(part for key, value in values.items() for part in ("--set", f"{key}={value}")),
+        *arguments,
+    )
+
+
+def sweep_resume(home: Path, *arguments: str) -> Driver:
+    """`sweep resume latest`."""
+    return Driver(home, "resume", "latest", *arguments)

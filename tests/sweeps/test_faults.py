@@ -1,0 +1,107 @@
+"""Killed, full, cut off: whatever happens to a driver, the resumed sweep ends as the one that nothing happened to."""
+
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sweeps.home import Run
+from tests.sweeps.driven import begin, curves, drive_inline, tiny
+from tests.sweeps.driving import sweep_resume, sweep_run
+from tests.sweeps.truths import check_books, check_mlflow, cut_lines
+
+EPOCHS, LANES = 6, 3
+WHOLE = 9 * EPOCHS
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The export of the sweep that nothing happens to."""
+    sweep = tiny(epochs=EPOCHS, lanes=9)
+    run = begin(tmp_path_factory.mktemp("undisturbed"), sweep)
+    drive_inline(run, sweep)
+    return curves(run)
+
+
+def test_killed_again_and_again_and_resumed_it_ends_as_if_it_never_was(tmp_path: Path, uri: str, expected: str) -> None:
+    home = tmp_path / "home"
+    rng = random.Random(7)
+    driver = sweep_run(home, "--inline", epochs=EPOCHS, lanes=LANES)
+    for records in (1, 13, 30, 47):
+        driver.until_records(records + rng.randrange(4))
+        driver.kill()
+        driver = sweep_resume(home, "--inline")
+    assert "finished" in driver.wait()
+    assert curves(driver.run) == expected
+    check_books(driver.run)
+    check_mlflow(driver.run, "demo")
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that was killed in its middle, to be copied."""
+    home = tmp_path_factory.mktemp("killed") / "home"
+    driver = sweep_run(home, "--inline", "--tracking", "none", epochs=EPOCHS, lanes=LANES)
+    driver.until_records(WHOLE // 4)
+    with driver.stopped():
+        shutil.copytree(driver.run.checkpoints, driver.run.folder / "backup")
+    driver.until_records(WHOLE // 2)
+    driver.kill()
+    return driver.run
+
+
+def resumed(interrupted: Run, home: Path) -> Run:
+    """A copy, to be damaged and driven to its end in this process."""
+    return Run(Path(shutil.copytree(interrupted.folder, home / interrupted.name, symlinks=True)))
+
+
+def finish(run: Run) -> str:
+    assert drive_inline(run, run.definition()).state == "finished"
+    check_books(run)
+    return curves(run)
+
+
+def test_without_any_checkpoint_everything_is_trained_again_and_told_once(
+    interrupted: Run, tmp_path: Path, expected: str
+) -> None:
+    run = resumed(interrupted, tmp_path)
+    shutil.rmtree(run.checkpoints)
+    assert finish(run) == expected
+
+
+def test_a_checkpoint_ahead_of_the_journal_tells_what_the_journal_lost(
+    interrupted: Run, tmp_path: Path, expected: str
+) -> None:
+    run = resumed(interrupted, tmp_path)
+    cut_lines(run.journal, 7)
+    assert finish(run) == expected
+
+
+def test_a_journal_that_lost_ends_that_study_and_checkpoints_know_of(
+    interrupted: Run, tmp_path: Path, expected: str
+) -> None:
+    run = resumed(interrupted, tmp_path)
+    lines = run.journal.read_bytes().splitlines(keepends=True)
+    ends = [number for number, line in enumerate(lines) if b'"event":"end"' in line]
+    assert ends, "a trial has ended"
+    run.journal.write_bytes(b"".join(lines[: ends[0] - 1]))  # nor its last record
+    assert finish(run) == expected
+
+
+def test_older_checkpoints_from_a_backup_are_as_good(interrupted: Run, tmp_path: Path, expected: str) -> None:
+    run = resumed(interrupted, tmp_path)
+    shutil.rmtree(run.checkpoints)
+    (run.folder / "backup").rename(run.checkpoints)
+    assert finish(run) == expected
+
+
+def test_checkpoints_ahead_of_everything_else_tell_what_was_lost(
+    interrupted: Run, tmp_path: Path, expected: str
+) -> None:
+    later = resumed(interrupted, tmp_path / "later")
+    assert finish(later) == expected
+    run = resumed(interrupted, tmp_path)
+    shutil.rmtree(run.checkpoints)
+    shutil.copytree(later.checkpoints, run.checkpoints)
+    assert finish(run) == expected
