@@ -141,7 +141,8 @@ class TrialConfig:
         """What lanes of one pack have to share, as readable text plus a short hash of all of it."""
         shared = {key: self.value(key) for key in KEYS if key not in LANE_KEYS}
         digest = hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:8]
-        return f"{self.task}-{self.model.cell}{self.model.hidden}-b{self.batch}-l{self.length}-{self.precision}-{digest}"
+        sizes = f"{self.model.cell}{self.model.hidden}-b{self.batch}-l{self.length}"
+        return f"{self.task}-{sizes}-{self.precision}-{digest}"
 
     def to_json(self) -> dict[str, Any]:
         """Nested plain data; `from_json` gives the same configuration back."""
@@ -212,6 +213,4 @@ def coerce(owner: type, name: str, value: Any) -> Any:
         return hint(value)
     except (ValueError, TypeError, KeyError, OverflowError):
         must = {"int": "a whole number", "float": "a number", "bool": "true or false"}.get(hint.__name__, hint.__name__)
-        raise ConfigError(
-            f"{name} must be {must}, but is {value!r}. Set it with --set {name}=VALUE."
-        ) from None
+        raise ConfigError(f"{name} must be {must}, but is {value!r}. Set it with --set {name}=VALUE.") from None

@@ -1,13 +1,13 @@
 """Errors a user can meet. Each message says the rule, the value found, and what to do next.
 
-    ZoneoutError(ValueError)      every error below; the command line prints it without a traceback
-    ├── ConfigError               a field of a definition or configuration is not what it has to be
-    ├── UnknownName               a task, space, sweep, sampler ... that does not exist
-    ├── DataError                 a data file is missing, truncated or not the file we expect
-    ├── SpaceError                a search space cannot do what was asked (a grid over a range)
-    ├── HomeError                 the folder that holds the runs cannot be used
-    └── RunError                  a run is unknown, busy, or was made by another definition
-        └── CheckpointError       a checkpoint is damaged or could not be written
+ZoneoutError(ValueError)      every error below; the command line prints it without a traceback
+├── ConfigError               a field of a definition or configuration is not what it has to be
+├── UnknownName               a task, space, sweep, sampler ... that does not exist
+├── DataError                 a data file is missing, truncated or not the file we expect
+├── SpaceError                a search space cannot do what was asked (a grid over a range)
+├── HomeError                 the folder that holds the runs cannot be used
+└── RunError                  a run is unknown, busy, or was made by another definition
+    └── CheckpointError       a checkpoint is damaged or could not be written
 """
 
 from collections.abc import Iterable

@@ -11,7 +11,8 @@ from typing import Any, Self
 OBJECTIVE = "valid_chunked_bpc"
 """What samplers minimise, schedulers compare, and `best` means."""
 EPOCH_METRICS = ("train_bpc", "valid_chunked_bpc", "grad_norm")
-"""In every record. `train_bpc` is the mean over the epoch's updates, masks on; `grad_norm` the mean L2 norm before clipping."""
+"""In every record. `train_bpc` is the mean over the epoch's updates with masks on, `grad_norm` the mean L2 norm before
+clipping."""
 FINAL_METRICS = ("valid_chunked_bpc", "valid_stream_bpc", "test_chunked_bpc", "test_stream_bpc")
 """The four evaluation numbers of the best parameters (lowest `valid_chunked_bpc`); once, when a trial completes."""
 

@@ -1,0 +1,121 @@
+"""Configurations, the registry of names, and the errors a user meets."""
+
+import json
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+from zoneout_core import registry
+from zoneout_core.config import KEYS, LANE_KEYS, TrialConfig, coerce, locate
+from zoneout_core.errors import ConfigError, UnknownName
+from zoneout_core.records import EpochRecord, TrialState
+
+
+def test_defaults_are_the_papers() -> None:
+    config = TrialConfig()
+    assert (config.task, config.batch, config.length, config.patience) == ("char_ptb", 32, 100, 25)
+    assert (config.model.hidden, config.model.init, config.model.init_state, config.model.forget_bias) == (
+        1000,
+        "blocks",
+        "trainable",
+        1.0,
+    )
+    assert (config.optim.learning_rate, config.optim.clip, config.optim.clip_norm) == (0.002, "gradient", 1.0)
+    assert (config.regularizer.z_cells, config.regularizer.z_states) == (0.0, 0.0)
+
+
+def test_json_round_trips_and_is_plain() -> None:
+    config = TrialConfig().with_values({"clip_norm": "inf", "z_cells": 0.5, "task": "char_pydoc"})
+    text = json.dumps(config.to_json(), allow_nan=False)
+    assert TrialConfig.from_json(json.loads(text)) == config
+    assert config.optim.clip_norm == float("inf")
+
+
+def test_keys_may_be_full_or_short_and_values_may_be_texts() -> None:
+    assert TrialConfig().with_values({"hidden": "64"}) == TrialConfig().with_values({"model.hidden": 64})
+    assert TrialConfig().with_values({"optim.learning_rate": "1e-3"}).value("learning_rate") == 0.001
+    assert TrialConfig().flat()["model.hidden"] == 1000
+    assert locate("z_cells") == ("regularizer", "z_cells")
+    assert locate("batch") == ("", "batch")
+
+
+def test_lanes_share_all_but_what_is_marked() -> None:
+    base = TrialConfig()
+    for key in KEYS:
+        other = {"task": "char_pydoc", "variant": "442k", "model.init": "whole", "model.init_state": "zero"}
+        other |= {
+            "optim.clip": "update",
+            "offset": "zero",
+            "precision": "bfloat16",
+            "fraction": 0.5,
+            "model.cell": "lstm",
+        }
+        value = other.get(key, 0.3 if isinstance(base.value(key), float) else 7)
+        changed = base.with_values({key: value})
+        if changed != base:
+            assert (changed.shape_key() == base.shape_key()) == (key in LANE_KEYS), key
+    assert base.shape_key().startswith("char_ptb-lstm1000-b32-l100-float32-")
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"z_cells": 1.5}, "regularizer.z_cells must be a probability from 0 to 1, but is 1.5."),
+        ({"z_states": "-0.1"}, "regularizer.z_states must be a probability from 0 to 1, but is -0.1."),
+        ({"z_cells": "nan"}, "regularizer.z_cells must be a probability from 0 to 1, but is nan."),
+        ({"hidden": 0}, "model.hidden must be at least 1, but is 0."),
+        ({"length": 1}, "length must be at least 2 (one input and one target), but is 1."),
+        ({"learning_rate": 0}, "optim.learning_rate must be above 0, but is 0.0."),
+        ({"beta2": 1}, "optim.beta2 must be at least 0 and below 1, but is 1.0."),
+        ({"fraction": 1.1}, "fraction must be above 0 and at most 1, but is 1.1."),
+        ({"hidden": "12.5"}, "hidden must be a whole number, but is '12.5'."),
+        ({"hidden": "many"}, "hidden must be a whole number, but is 'many'."),
+        ({"epochs": True}, "epochs must be a whole number, but is True."),
+        ({"learning_rate": "fast"}, "learning_rate must be a number, but is 'fast'."),
+    ],
+)
+def test_an_error_states_rule_value_and_next_step(values: dict[str, object], text: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        TrialConfig().with_values(values)
+    key = text.split()[0]
+    assert str(error.value) == f"{text} Set it with --set {key}=VALUE."
+
+
+def test_an_unknown_name_tells_the_closest_and_all() -> None:
+    with pytest.raises(UnknownName, match="There is no configuration key named 'hiden'. Did you mean 'hidden'?"):
+        locate("hiden")
+    with pytest.raises(UnknownName) as error:
+        coerce(type(TrialConfig().optim), "clip", "gradients")
+    assert str(error.value) == (
+        "There is no value of clip named 'gradients'. Did you mean 'gradient'? What exists: gradient, update."
+    )
+    assert str(UnknownName("run", "x", [])) == "There is no run named 'x'. What exists: none."
+
+
+def test_an_unknown_name_survives_a_process_border() -> None:
+    error = UnknownName("sweep", "dmo", ["demo"])
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again)) == (UnknownName, str(error))
+
+
+def test_names_are_files_and_one_is_imported_when_asked_for() -> None:
+    assert registry.names("sweeps.definitions") == ["demo", "figure3", "figure3_small"]
+    assert registry.load("sweeps.definitions", "demo", "sweep").__name__ == "sweeps.definitions.demo"
+    with pytest.raises(UnknownName, match="There is no sweep named 'Demo'. Did you mean 'demo'"):
+        registry.load("sweeps.definitions", "Demo", "sweep")
+
+
+def test_the_torch_free_part_of_the_core_loads_no_torch() -> None:
+    code = (
+        "import sys; from zoneout_core import config, errors, records, registry, tasks; tasks.get('char_ptb'); "
+        "print(sorted({'torch', 'numpy'} & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_records_round_trip_and_only_ended_states_are_finished() -> None:
+    record = EpochRecord(trial=1, epoch=2, steps=3, metrics={"train_bpc": 0.1 + 0.2}, final={"best_epoch": 2.0})
+    assert EpochRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
+    assert [state for state in TrialState if state.finished] == ["complete", "pruned", "failed"]
