@@ -8,7 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from loopback import HEAD, WORKER, Hosts, two_hosts
+
+from tests.docker.loopback import HEAD, WORKER, Hosts, two_hosts
 
 pytestmark = [pytest.mark.needs_sshd, pytest.mark.timeout(420)]
 

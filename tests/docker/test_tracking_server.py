@@ -3,66 +3,23 @@
 import base64
 import os
 import secrets
-import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
 import pytest
 import yaml
+from sqlalchemy import make_url
+
+from tests.sweeps.stores import free_port, postgres
 
 pytestmark = [pytest.mark.needs_postgres, pytest.mark.timeout(300)]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def postgres_program(name: str) -> str:
-    """Debian keeps the server's programs out of PATH."""
-    found = shutil.which(name) or max(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{name}")))
-    return str(found)
-
-
-def as_postgres(*command: str | Path, cwd: Path) -> None:
-    """Postgres refuses to be root."""
-    drop = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
-    subprocess.run([*drop, *command], cwd=cwd, check=True, stdout=subprocess.DEVNULL, timeout=60)
-
-
-@contextmanager
-def postgres(folder: Path, password: str) -> Iterator[int]:
-    """A Postgres of its own on the loopback, with user and database `mlflow`; yields its port."""
-    folder.mkdir(mode=0o700)
-    (folder / "password").write_text(password)
-    if os.geteuid() == 0:
-        shutil.chown(folder, "postgres", "postgres")
-        shutil.chown(folder / "password", "postgres")
-    cluster, port = folder / "cluster", free_port()
-    login = ["--username=mlflow", "--auth=scram-sha-256", f"--pwfile={folder}/password"]
-    as_postgres(postgres_program("initdb"), "-D", cluster, *login, cwd=folder)
-    control = [postgres_program("pg_ctl"), "-D", cluster, "-w"]
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
-    as_postgres(*control, "-l", folder / "log", "-o", options, "start", cwd=folder)
-    try:
-        environment = os.environ | {"PGPASSWORD": password}
-        create = [postgres_program("createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "mlflow", "mlflow"]
-        subprocess.run(create, env=environment, check=True, timeout=60)
-        yield port
-    finally:
-        as_postgres(*control, "-m", "immediate", "stop", cwd=folder)
 
 
 @dataclass(frozen=True)
@@ -93,38 +50,29 @@ def server(repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     folder = tmp_path_factory.mktemp("tracking")
     docker = repo_root / "docker"
     service = yaml.safe_load((docker / "compose.yaml").read_text())["services"]["mlflow"]
-    password = secrets.token_hex(16)
-    port = free_port()
-    # Postgres' account has to reach its folder, and pytest's folders are closed to everyone else.
-    outside = Path("/tmp") / f"zoneout-postgres-{secrets.token_hex(4)}"
-    try:
-        with postgres(outside, password) as database:
-            places = {"@postgres/": f"@127.0.0.1:{database}/", "/runs/mlflow": f"{folder}/artifacts",
-                      "0.0.0.0": "127.0.0.1", "--port=5000": f"--port={port}"}  # fmt: skip
-            command = [_put(argument, places) for argument in service["command"]]
-            ini = folder / "mlflow_auth.ini"
-            ini.write_text(_put((docker / "mlflow_auth.ini").read_text(), places))
-            environment = os.environ | {
-                name: password if value.startswith("${") else value for name, value in service["environment"].items()
-            }
-            environment["MLFLOW_AUTH_CONFIG_PATH"] = str(ini)
-            mlflow_program = Path(sys.executable).with_name(command[0])
-            with (folder / "log").open("w") as log:
-                process = subprocess.Popen(
-                    [mlflow_program, *command[1:]],
-                    env=environment,
-                    cwd=folder,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
-            try:
-                yield _healthy(Server(f"http://127.0.0.1:{port}", password), process, folder / "log")
-            finally:
-                os.killpg(process.pid, signal.SIGTERM)
-                process.wait(30)
-    finally:
-        shutil.rmtree(outside, ignore_errors=True)
+    password, port, ini = secrets.token_hex(16), free_port(), folder / "mlflow_auth.ini"
+    with postgres(password) as uri, (folder / "log").open("w") as log:
+        places = {
+            "@postgres/": f"@127.0.0.1:{make_url(uri).port}/",
+            "/runs/mlflow": f"{folder}/artifacts",
+            "0.0.0.0": "127.0.0.1",
+            "--port=5000": f"--port={port}",
+        }
+        program, *arguments = [_put(argument, places) for argument in service["command"]]
+        ini.write_text(_put((docker / "mlflow_auth.ini").read_text(), places))
+        asked = {name: password if value.startswith("${") else value for name, value in service["environment"].items()}
+        process = subprocess.Popen(
+            [Path(sys.executable).with_name(program), *arguments],
+            env=os.environ | asked | {"MLFLOW_AUTH_CONFIG_PATH": str(ini)},
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            yield _healthy(Server(f"http://127.0.0.1:{port}", password), process, folder / "log")
+        finally:
+            process.terminate()
+            process.wait(30)
 
 
 def _put(text: str, places: dict[str, str]) -> str:

@@ -82,10 +82,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
-    """A Postgres of our own on the loopback; gives SQLAlchemy's URI of an empty database."""
+def postgres(password: str = "") -> Iterator[str]:
+    """A Postgres of our own on the loopback; gives SQLAlchemy's URI of an empty database, without the password."""
     found = [str(path) for path in Path("/usr/lib/postgresql").glob("*/bin")]
-    environment = os.environ | {"PATH": os.pathsep.join([*found, os.environ["PATH"]])}
+    environment = os.environ | {"PATH": os.pathsep.join([*found, os.environ["PATH"]]), "PGPASSWORD": password}
     # Not in pytest's folders, which nobody else may enter: Postgres refuses to be root.
     with TemporaryDirectory(prefix="postgres-") as name:
         folder, port, as_user = Path(name), free_port(), list[str]()
@@ -98,7 +98,9 @@ def postgres() -> Iterator[str]:
 
         data, server = str(folder / "data"), ["-h", "127.0.0.1", "-p", str(port), "-U", "mlflow"]
         options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-        call("initdb", "-D", data, "-U", "mlflow", "-A", "trust", "--no-sync")
+        (folder / "password").write_text(password)
+        login = ["-A", "scram-sha-256", f"--pwfile={folder}/password"] if password else ["-A", "trust"]
+        call("initdb", "-D", data, "-U", "mlflow", *login, "--no-sync")
         call("pg_ctl", "-D", data, "-o", options, "-l", str(folder / "log"), "-w", "start")
         try:
             call("psql", *server, "-d", "postgres", "-c", "CREATE DATABASE mlflow")
