@@ -32,9 +32,8 @@ format: .venv/installed-dev
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-bench: .venv/installed-dev
-	$(BIN)/python tests/benchmarks/training_step.py
-	$(BIN)/python tests/benchmarks/overhead.py
+bench: .venv/installed
+	set -e; for benchmark in tests/benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark; done
 
 clean:
 	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage

@@ -14,9 +14,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from zoneout_core.errors import HomeError, RunError
+from zoneout_core.records import EpochRecord
 
 Event = dict[str, Any]
 """`event` (its kind), `time` (Unix seconds), and the fields of that kind."""
+
+
+def as_event(record: EpochRecord) -> Event:
+    """The event of a record."""
+    return {"event": "record"} | record.to_json()
 
 
 class Journal:

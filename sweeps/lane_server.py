@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Condition
 from typing import Any, Protocol
 
-from sweeps.journal import Event
+from sweeps.journal import Event, as_event
 from zoneout_core.config import TrialConfig
 from zoneout_core.errors import CheckpointError
 from zoneout_core.records import EpochRecord, LaneEnd, Placement, TrialState
@@ -194,7 +194,7 @@ class LaneServer:
             if isinstance(item, EpochRecord):
                 if save and (item.final or item.epoch % self._checkpoint_epochs == 0):
                     self._save(item.trial, shape)
-                self._tell(item.trial, {"event": "record"} | item.to_json())
+                self._tell(item.trial, as_event(item))
             else:
                 self._tell(item.trial, {"event": "end"} | asdict(item) | {"state": str(item.state)})
                 self._vacate(item.trial)

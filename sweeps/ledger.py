@@ -90,6 +90,10 @@ class Ledger:
         """Trials that were asked for and have not ended."""
         return [number for number, trial in self.story.trials.items() if not trial.state.finished]
 
+    def is_over(self) -> bool:
+        """Whether every trial of the sweep has ended."""
+        return len(self.story.trials) >= self.sweep.max_trials and not self.running()
+
     def close(self, state: str, reason: str) -> None:
         """The driver leaves. `interrupted` and `failed` put unfinished trials back into the queue for `sweep resume`;
         `budget` prunes them at their last epoch, because the sweep is over.
@@ -118,8 +122,3 @@ class Ledger:
 
     def _append(self, event: dict[str, Any]) -> None:
         self.story.add(self._journal.append(event))
-
-
-def as_event(record: EpochRecord) -> Event:
-    """The journal event of a record."""
-    return {"event": "record"} | record.to_json()

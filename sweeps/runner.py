@@ -79,7 +79,7 @@ def drive(run: Run, sweep: Sweep, how: How, say: Callable[[str], None], watch: W
         try:
             with Interrupts(run, sweep.seconds, say) as interrupts, (watch or _unwatched)(ledger.story, sweep):
                 _drive(run, sweep, how, ledger, interrupts)
-            state, reason = _outcome(interrupts)
+            state, reason = _outcome(interrupts, ledger)
             report = _report(run, sweep, ledger)
         except ZoneoutError as error:
             reason = str(error)
@@ -120,10 +120,12 @@ def _drive(run: Run, sweep: Sweep, how: How, ledger: Ledger, stop: Callable[[], 
     )
 
 
-def _outcome(interrupts: Interrupts) -> tuple[str, str]:
+def _outcome(interrupts: Interrupts, ledger: Ledger) -> tuple[str, str]:
+    if ledger.is_over():  # whatever came while the last trials were ending
+        return "finished", "all trials ended"
     if interrupts.budget_spent:
         return "budget", interrupts.reason
-    return ("interrupted", interrupts.reason) if interrupts.reason else ("finished", "all trials ended")
+    return "interrupted", interrupts.reason or "Tune ended before all trials had"
 
 
 def _write_provenance(run: Run, sweep: Sweep, corpus: Corpus) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from sweeps.definition import Sweep
 from sweeps.home import Run
-from sweeps.ledger import Ledger, as_event
+from sweeps.journal import as_event
+from sweeps.ledger import Ledger
 from tests.sweeps.driven import begin, curves, tiny
 from tests.sweeps.truths import check_books, cut_lines, states
 from zoneout_core.errors import HomeError
