@@ -62,8 +62,9 @@ def _told(story: Story, console: "Console") -> Iterator[None]:
 def _lines(story: Story, over: threading.Event, console: "Console") -> None:
     """Print each trial that begins, each record and each end, once; what was there before was told before."""
     begun: set[int] = set()
-    told = {(trial.trial, epoch) for trial in story.trials.values() for epoch in trial.records}
-    ended = {trial.trial for trial in story.trials.values() if trial.state.finished}
+    trials = list(story.trials.values())
+    told = {(trial.trial, epoch) for trial in trials for epoch in list(trial.records)}
+    ended = {trial.trial for trial in trials if trial.state.finished}
     while True:
         last_look = over.wait(REFRESH_SECONDS)
         for trial in list(story.trials.values()):

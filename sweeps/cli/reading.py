@@ -41,7 +41,7 @@ def _heading(run: Run, story: Story) -> list[str]:
     if story.driver:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(story.driver["time"]))
         lines.append(
-            f"driver: {story.driver['mode']}, process {story.driver['pid']} on {story.driver['host']}, {since}"
+            f"driver: {story.driver['mode']}, process {story.driver['pid']} on {story.driver['host']}, began {since}"
         )
     return lines
 
@@ -101,6 +101,7 @@ def ui(
     from sweeps.ui import serve
 
     run = Home(home).run(name)
+    typer.echo("MLflow takes a few seconds to start ...", err=True)
     said: list[str] = []
 
     def say(message: str) -> None:

@@ -207,7 +207,8 @@ def test_status_says_it_all(finished: Run) -> None:
     assert done.lines[0] == f"{finished.name}: finished (all trials ended)"
     assert done.lines[1] == f"folder: {finished.folder}"
     assert re.fullmatch(
-        rf"driver: inline, process {os.getpid()} on {driver['host']}, \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d", done.lines[2]
+        rf"driver: inline, process {os.getpid()} on {driver['host']}, began \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d",
+        done.lines[2],
     )
     assert re.fullmatch(r"18 of 18 epochs, .*\d s", done.lines[3])
     assert done.lines[5] == "9 of 9 trials: 9 complete"

@@ -7,8 +7,10 @@ import select
 import signal
 import subprocess
 import time
+from dataclasses import fields
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -18,7 +20,7 @@ from sweeps.cli import progress, text
 from sweeps.cli.picture import pace, picture
 from sweeps.definition import Sweep
 from sweeps.home import Home
-from sweeps.story import Story
+from sweeps.story import Story, TrialStory
 from tests.sweeps.driven import command, settings
 from tests.sweeps.journals import BEGAN, RunMaker
 
@@ -155,14 +157,32 @@ def test_a_log_has_a_line_per_event_and_nothing_twice(maker: RunMaker, capsys: p
     ]
 
 
+def test_it_can_be_drawn_while_the_driver_adds_to_it(maker: RunMaker) -> None:
+    """The driver's thread never waits for the one that draws: here it adds a trial at each look at trial 0."""
+    maker.complete(0)
+    began, asked, *rest = maker.journal.events()
+    told = Story([began, asked, *rest])
+
+    class Watched(TrialStory):
+        def __getattribute__(self, name: str) -> Any:
+            told.add(asked | {"trial": len(told.trials)})
+            return super().__getattribute__(name)
+
+    first = told.trials[0]
+    told.trials[0] = Watched(**{field.name: getattr(first, field.name) for field in fields(first)})
+    lines = drawn(told, rows=3)
+    assert lines[7].endswith("complete (best)")
+    assert len(told.trials) > 3
+
+
 def test_silence_is_silent(maker: RunMaker, capsys: pytest.CaptureFixture[str]) -> None:
     with progress.silent(story(maker), SWEEP):
         pass
     assert capsys.readouterr() == ("", "")
 
 
-def on_a_terminal(arguments: list[str], stop_at: bytes = b"") -> tuple[int, str]:
-    """Run a command on a pseudo-terminal, pressing Ctrl-C when it first shows `stop_at`; its exit code and output."""
+def on_a_terminal(arguments: list[str], stop_at: bytes = b"", by: int = signal.SIGINT) -> tuple[int, str]:
+    """Run a command on a pseudo-terminal, with a signal when it first shows `stop_at`; its exit code and output."""
     ours, theirs = pty.openpty()
     environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
     environment |= {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}
@@ -178,7 +198,7 @@ def on_a_terminal(arguments: list[str], stop_at: bytes = b"") -> tuple[int, str]
             except OSError:  # Linux says so when nobody is left at the other end
                 break
         if stop_at and stop_at in seen:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(by)
             stop_at = b""
     os.close(ours)
     return process.wait(timeout=30), seen.decode()
@@ -215,3 +235,11 @@ def test_ctrl_c_on_a_terminal_tells_what_happens_and_how_to_go_on(tmp_path: Path
     run = Home(tmp_path).run("latest")
     assert shown.splitlines()[-1] == f"Go on with: sweep resume {run.name} --home {tmp_path}"
     assert "Traceback" not in shown
+
+
+def test_whatever_kills_it_the_cursor_stays_visible(tmp_path: Path) -> None:
+    run = command(tmp_path, "run", "demo", *settings(), "--inline", "--tracking", "none")
+    code, seen = on_a_terminal(run, stop_at=b"starting", by=signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    assert "starting" in seen
+    assert seen.rfind("\x1b[?25h") > seen.rfind("\x1b[?25l")
