@@ -41,8 +41,9 @@ def picture(story: Story, sweep: Sweep, now: float, rows: int | None = None) -> 
 
 
 def table(story: Story, sweep: Sweep, now: float, rows: int | None = None) -> "RenderableType":
-    """A row per trial, for at most `rows` of them (all, unless given): running ones first, then the best, then those
-    that ended last. What is left out is told.
+    """A row per trial, for at most `rows` of them (all, unless given). What is left out is told.
+
+    The best one comes first, then those that run, then those that wait, then those that ended last.
     """
     from rich.console import Group
     from rich.text import Text
@@ -108,8 +109,12 @@ def _whole(sweep: Sweep) -> int:
 def _chosen(trials: list[TrialStory], best: TrialStory | None, rows: int | None) -> list[TrialStory]:
     if rows is None or len(trials) <= rows:
         return sorted(trials, key=lambda trial: trial.trial)
-    ranked = sorted(trials, key=lambda t: (t.state.finished, t is not best, -(t.ended or 0.0), t.trial))
-    return sorted(ranked[:rows], key=lambda trial: trial.trial)
+
+    def rank(trial: TrialStory) -> tuple[bool, bool, bool, float, int]:
+        waits = trial.state is not TrialState.RUNNING
+        return trial is not best, waits, trial.state.finished, -(trial.ended or 0.0), trial.trial
+
+    return sorted(sorted(trials, key=rank)[:rows], key=lambda trial: trial.trial)
 
 
 def _table(trials: list[TrialStory], best: TrialStory | None, sweep: Sweep, now: float, story: Story) -> "Table":
