@@ -13,6 +13,7 @@ import pytest
 import typer
 
 from sweeps import cli, definition
+from sweeps.delivery import Tracking
 from sweeps.home import Run
 from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.driven import tiny
@@ -264,3 +265,11 @@ def test_report_of_what_mlflow_has_is_the_journals_byte_for_byte(copied: Run) ->
     shutil.rmtree(copied.report)
     assert sweep("report", "latest", *home_of(copied), "--from-mlflow").code == 0
     assert {file.name: file.read_bytes() for file in copied.report.iterdir()} == before
+
+
+def test_ui_of_a_run_on_a_server_elsewhere_says_where_in_one_document(copied: Run) -> None:
+    Tracking("https://person:secret@mlflow.example", "demo").save(copied)
+    said = "This run is in the MLflow server at https://person:***@mlflow.example, experiment demo."
+    done = sweep("ui", *home_of(copied), "--json")
+    assert (done.code, json.loads(done.out)) == (0, {"run": copied.name, "message": said})
+    assert sweep("ui", copied.name, *home_of(copied)).out == f"{said}\n"
