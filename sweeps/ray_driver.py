@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from sweeps.lane_server import ServerOptions
 from sweeps.ledger import Ledger
+from zoneout_core.errors import ZoneoutError
 
 # Read by Ray when it is imported: our journal replaces Tune's loggers and snapshots, our handlers its signal handling.
 os.environ |= {
@@ -21,6 +22,7 @@ os.environ |= {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
     "TUNE_MAX_PENDING_TRIALS_PG": "64",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a cluster's own nodes set `token`; a local Ray is loopback only
@@ -79,21 +81,27 @@ class LedgerStopper(_Here, tune.Stopper):
 
     def __init__(self, ledger: Ledger, stop: Callable[[], bool], release: Callable[[int], None]) -> None:
         self._ledger, self._stop, self._release = ledger, stop, release
+        self.error: ZoneoutError | None = None
+        """What the ledger raised; to Tune it would be the failure of one trial."""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         over = False
-        for event in result["events"]:
-            over = self._ledger.take(event) or over
+        try:
+            for event in result["events"]:
+                over = self._ledger.take(event) or over
+        except ZoneoutError as error:
+            self.error = self.error or error
+            return True
         if over or result["done"]:
             self._release(result["config"]["trial"])
         return over
 
     def stop_all(self) -> bool:
-        return self._stop()
+        return self.error is not None or self._stop()
 
 
 class LostTrials(_Here, tune.Callback):
-    """Hears of trials whose process died more often than `retries`."""
+    """Hears of trials whose process died: up to `retries` times they are put on a lane again."""
 
     def __init__(self, ledger: Ledger, release: Callable[[int], None]) -> None:
         self._ledger, self._release = ledger, release
@@ -101,8 +109,16 @@ class LostTrials(_Here, tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number = trial.config["trial"]
         self._release(number)
-        lines = [line for line in (trial.get_error() or "").strip().splitlines() if line]
-        self._ledger.lost(number, lines[-1] if lines else "its process died")
+        self._ledger.lost(number, self._reason(trial))
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        text = f"Trial {trial.config['trial']} is put on a lane again: {self._reason(trial)}"
+        self._ledger.note({"event": "warning", "text": text})
+
+    @staticmethod
+    def _reason(trial: Any) -> str:
+        lines = [line.strip() for line in (trial.get_error() or "").splitlines() if line.strip()]
+        return lines[-1] if lines else "its process died"
 
 
 def drive(
@@ -131,6 +147,7 @@ def drive(
             for server in servers.values():
                 server.release.remote(number)
 
+        stopper = LedgerStopper(ledger, stop, release)
         share = max(1.0, min(nodes.values()) / options.lanes)  # so that no node gets more clients than it has lanes
         tuner = tune.Tuner(
             tune.with_resources(LaneTrial, tune.PlacementGroupFactory([{LANE: share}])),
@@ -144,13 +161,15 @@ def drive(
                 name="tune",
                 storage_path=str(scratch),
                 verbose=0,
-                stop=LedgerStopper(ledger, stop, release),
+                stop=stopper,
                 callbacks=[LostTrials(ledger, release)],
                 failure_config=tune.FailureConfig(max_failures=retries),
             ),
         )
         try:
             tuner.fit()
+            if stopper.error is not None:
+                raise stopper.error
         finally:
             shutil.rmtree(scratch / "tune", ignore_errors=True)
             for server in servers.values():
