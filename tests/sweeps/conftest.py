@@ -1,14 +1,23 @@
 """Fixtures of the tests that need an MLflow store, or a run that is over."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sweeps.home import Run
 from tests.sweeps.driven import begin, drive_inline, tiny
+from tests.sweeps.driving import leave_nobody
 from tests.sweeps.journals import RunMaker
 from tests.sweeps.stores import sqlite_store
+
+
+@pytest.fixture(autouse=True)
+def _nobody_is_left() -> Iterator[None]:
+    """A driver that a failed test began ends with it."""
+    yield
+    leave_nobody()
 
 
 @pytest.fixture(scope="session")

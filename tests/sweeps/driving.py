@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 
@@ -20,6 +21,8 @@ PATIENCE = 90.0
 class Driver:
     """`sweep ARGUMENTS --home HOME` in a process group of its own, as a terminal starts it."""
 
+    alive: ClassVar[list["Driver"]] = []
+
     def __init__(self, home: Path, *arguments: str) -> None:
         self.home = home
         self.output = home.parent / f"output-{time.monotonic_ns()}"
@@ -31,6 +34,7 @@ class Driver:
                 env=os.environ | {"COLUMNS": "300"},
                 start_new_session=True,
             )
+        self.alive.append(self)
 
     @property
     def run(self) -> Run:
@@ -44,7 +48,7 @@ class Driver:
             assert self.process.poll() is None, f"ended early:\n{self.output.read_text()}"
             if self.home.is_dir() and (runs := Home(self.home).runs()) and done(Story.of(runs[-1].journal)):
                 return
-            time.sleep(0.01)
+            time.sleep(0.02)
         raise AssertionError(f"waited too long:\n{self.output.read_text()}")
 
     def until_records(self, count: int) -> None:
@@ -62,6 +66,17 @@ class Driver:
         assert ended == code, output
         assert "Traceback" not in output
         return output
+
+    def workers(self, title: str, count: int) -> list[psutil.Process]:
+        """Ray's workers of which the title says that they do this; waits until there are so many."""
+        found: list[psutil.Process] = []
+
+        def there(_: Story) -> bool:
+            found[:] = [process for process in self.processes() if _title(process).startswith(title)]
+            return len(found) >= count
+
+        self.until(there)
+        return found
 
     def processes(self) -> list[psutil.Process]:
         """The driver and all its descendants."""
@@ -94,6 +109,21 @@ class Driver:
             os.killpg(self.process.pid, signal.SIGINT)
         else:
             self.process.send_signal(signal.SIGINT)
+
+
+def leave_nobody() -> None:
+    """Kill what a failed test has left."""
+    while Driver.alive:
+        driver = Driver.alive.pop()
+        if driver.process.poll() is None:
+            driver.kill()
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def sweep_run(home: Path, *arguments: str, **settings: object) -> Driver:
