@@ -24,6 +24,7 @@ os.environ |= {
     "TUNE_MAX_PENDING_TRIALS_PG": "64",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_worker_niceness": "0",  # a Ray of our own shares no machine: what trains comes first
 }
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a cluster's own nodes set `token`; a local Ray is loopback only
 

@@ -58,6 +58,11 @@ Watch = Callable[[Story, Sweep], AbstractContextManager[Any]]
 """What shows the progress of a story while the context is open."""
 
 
+def check_data(sweep: Sweep, data: Path) -> None:
+    """Raises `DataError` unless the task's data is there and whole: before a run is begun, not after."""
+    load_corpus(sweep.base.task, sweep.base.variant, data)
+
+
 def begin(home: Home, sweep: Sweep) -> Run:
     """A new run of `sweep`, its definition written down, thread count included. Raises `HomeError`."""
     return home.create(replace(sweep, threads=sweep.threads or os.cpu_count() or 1))
@@ -86,7 +91,7 @@ def drive(run: Run, sweep: Sweep, how: How, say: Callable[[str], None], watch: W
             raise
         finally:
             ledger.close(state, reason)
-            undelivered = delivery.drain(how.drain_seconds) if delivery else 0
+            undelivered = _drain(delivery, how.drain_seconds, say) if delivery else 0
         return Outcome(
             run=run.name, state=state, reason=reason, story=ledger.story, report=report, undelivered=undelivered
         )
@@ -158,6 +163,12 @@ def _start_delivery(run: Run, sweep: Sweep, how: How, say: Callable[[str], None]
         say(str(error))
         return None
     return delivery
+
+
+def _drain(delivery: Delivery, seconds: float, say: Callable[[str], None]) -> int:
+    if delivery.undelivered:
+        say(f"Bringing the last records to MLflow, for at most {seconds:.0f} seconds")
+    return delivery.drain(seconds)
 
 
 def _report(run: Run, sweep: Sweep, ledger: Ledger) -> list[Path]:

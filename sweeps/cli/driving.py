@@ -56,6 +56,7 @@ def run(
     sweep = definition.get(name).with_values(options.parse(settings, lanes))
     from sweeps import runner  # Optuna and its friends take a moment
 
+    runner.check_data(sweep, data)
     begun = runner.begin(Home(home), sweep)
     _drive(begun, begun.definition(), data, inline, address, tracking, as_json)
 
