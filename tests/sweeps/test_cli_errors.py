@@ -131,3 +131,14 @@ def test_what_nobody_foresaw_is_one_line_and_its_traceback_is_kept(
     assert run.log.read_text().endswith("ZeroDivisionError: division by zero\n")
     assert run.story().state == "failed"
     assert "in breaks" in sweep(*arguments, "--traceback").err
+
+
+def test_a_run_is_not_begun_without_its_data(tmp_path: Path) -> None:
+    home, data = tmp_path / "home", tmp_path / "data"
+    done = sweep("run", "figure3", "--home", home, "--data", data)
+    assert done.code == 2
+    assert done.err.startswith(
+        f"error: Task char_ptb needs its data files whole and unchanged, but found\n  {data}/ptb/ptb.train.txt: missing; "
+    )
+    assert done.err.endswith(f"Fetch them with: sweep data fetch char_ptb --data {data}\n")
+    assert not home.exists()
