@@ -97,15 +97,18 @@ class LaneServer:
     def next(self, trial: int, timeout_seconds: float = 0.0) -> list[Event] | None:
         """The trial's events since the last call, waiting up to `timeout_seconds` for one.
 
-        None: it is not here, because it was released, its lease expired, or this server is a restarted one.
+        None: it is not here, because it was released, its lease expired, or this server is a restarted one. Who still
+        waits when the trial is submitted again, a client that died, takes nothing from the one that follows it.
         """
         if trial not in self._seen:
             return None
         self._touch(trial)
         with self._news:
-            self._news.wait_for(lambda: bool(self._outbox.get(trial)), timeout_seconds)
-            events = list(self._outbox.get(trial, ()))
-            self._outbox.get(trial, deque()).clear()
+            outbox = self._outbox.get(trial)
+            self._news.wait_for(lambda: bool(outbox) or self._outbox.get(trial) is not outbox, timeout_seconds)
+            events = list(outbox or ())
+            if outbox:
+                outbox.clear()
         self._touch(trial)
         return events
 

@@ -1,5 +1,6 @@
 """A lane server with real packs: messages, lanes that are refilled at once, credit, leases, and errors of one trial."""
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -174,6 +175,22 @@ def test_waiting_for_news_ends_with_them_or_with_patience(folder: Path) -> None:
     assert time.monotonic() - begun < 5
 
 
+def test_a_client_that_died_waiting_takes_nothing_from_the_one_that_follows_it(folder: Path) -> None:
+    desk = Desk(folder)
+    desk.submit(0)
+    desk.until(lambda: desk.epochs(0) == 1)
+    stolen: list[Event] = []
+    dead = threading.Thread(target=lambda: stolen.extend(desk.server.next(0, 30.0) or ()))
+    dead.start()
+    time.sleep(0.2)
+    desk.submit(0)
+    desk.told.clear()
+    desk.until(lambda: desk.ended(0))
+    dead.join(5)
+    assert stolen == []
+    assert numbers(desk.told[0]) == alone(folder, 0)
+
+
 def test_two_shapes_side_by_side_are_what_they_are_alone(folder: Path) -> None:
     desk = Desk(folder, lanes=3)
     desk.submit(0, 1)
@@ -243,4 +260,6 @@ def test_a_checkpoint_that_cannot_be_written_is_warned_of_and_training_goes_on(f
     assert "warning" not in kinds(desk.told[1])
     warning = next(event for event in desk.told[0] if event["event"] == "warning")
     assert warning["trial"] == 0
-    assert warning["text"].startswith(f"The checkpoint in {folder}/00000 could not be written (Is a directory): it needs ")
+    assert warning["text"].startswith(
+        f"The checkpoint in {folder}/00000 could not be written (Is a directory): it needs "
+    )
