@@ -1,7 +1,11 @@
 """Killed, full, cut off: whatever happens to a driver, the resumed sweep ends as the one that nothing happened to."""
 
+import contextlib
 import random
 import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -105,3 +109,51 @@ def test_checkpoints_ahead_of_everything_else_tell_what_was_lost(
     shutil.rmtree(run.checkpoints)
     shutil.copytree(later.checkpoints, run.checkpoints)
     assert finish(run) == expected
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    """A disk of its own that is soon full."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.needs_mount
+def test_on_a_full_disk_nothing_told_is_lost_and_after_making_room_it_goes_on(tmp_path: Path, expected: str) -> None:
+    with small_disk(tmp_path / "disk", "2m"):
+        home = tmp_path / "disk" / "home"
+        ballast = tmp_path / "disk" / "ballast"
+        driver = sweep_run(home, "--inline", "--tracking", "none", epochs=EPOCHS, lanes=LANES)
+        driver.until_records(9)
+        with driver.stopped(), contextlib.suppress(OSError), ballast.open("wb") as file:
+            while True:
+                file.write(bytes(4096))
+                file.flush()
+        output = driver.wait(2)
+        assert "must take every event, but cannot be written: No space left on device. Mend that, then go on" in output
+        run = driver.run
+        told = {number: list(trial.records) for number, trial in run.story().trials.items()}
+        assert sum(map(len, told.values())) >= 9
+        ballast.unlink()
+        assert "finished" in sweep_resume(home, "--inline", "--tracking", "none").wait()
+        assert curves(run) == expected
+        check_books(run)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_a_warning_and_costs_no_number(tmp_path: Path, finished: Run) -> None:
+    sweep = tiny()
+    run = begin(tmp_path, sweep)
+    (run.checkpoint(4) / "lane.json.tmp").mkdir(parents=True)
+    assert drive_inline(run, sweep).state == "finished"
+    assert curves(run) == curves(finished)
+    warnings = run.story().warnings
+    assert warnings
+    assert all(
+        text.startswith(f"The checkpoint in {run.checkpoint(4)} could not be written (Is a directory): it needs ")
+        for text in warnings
+    )
+    check_books(run)
