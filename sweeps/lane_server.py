@@ -88,6 +88,8 @@ class LaneServer:
     def submit(self, trial: int, config: dict[str, Any]) -> None:
         """Ask for a lane. Idempotent: a trial that is here already keeps its lane and tells everything again."""
         self._seen[trial] = time.monotonic()
+        with self._news:  # what a client that died left unread would come before what it had read
+            self._outbox.pop(trial, None)
         self._inbox.append(("submit", trial, config))
 
     def release(self, trial: int) -> None:

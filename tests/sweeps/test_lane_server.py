@@ -191,6 +191,19 @@ def test_a_client_that_died_waiting_takes_nothing_from_the_one_that_follows_it(f
     assert numbers(desk.told[0]) == alone(folder, 0)
 
 
+def test_what_a_dead_client_left_unread_comes_in_its_order(folder: Path) -> None:
+    desk = Desk(folder)
+    desk.submit(0)
+    desk.until(lambda: desk.epochs(0) == 1)
+    for _ in range(AHEAD * UPDATES):
+        desk.server.advance()
+    desk.submit(0)
+    assert desk.server.next(0) == []
+    desk.told.clear()
+    desk.until(lambda: desk.ended(0))
+    assert numbers(desk.told[0]) == alone(folder, 0)
+
+
 def test_two_shapes_side_by_side_are_what_they_are_alone(folder: Path) -> None:
     desk = Desk(folder, lanes=3)
     desk.submit(0, 1)
