@@ -47,10 +47,11 @@ class Sweep:
     lanes: int = 8
     """Capacity of a pack; 1 = every trial solo."""
     concurrency: int = 0
-    """Trials at a time; 0 = as many as there are lanes."""
+    """Trials at a time, all devices together; 0 = as many as there are lanes."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = 0
-    """CPU threads of a lane server; part of a run's identity. 0 = one per core, written down when the run begins."""
+    """CPU threads of a lane server, which a machine with C cores has C // threads of; part of a run's identity, since
+    sums depend on it. 0 = one per core, written down when the run begins."""
     checkpoint_epochs: int = 1
     """Epochs between a lane's checkpoints."""
     retries: int = 3

@@ -1,4 +1,4 @@
-"""A lane server as a Ray actor: one per node, found by name, its training loop in a thread of its own."""
+"""A lane server as a Ray actor: one per device, found by name, its training loop in a thread of its own."""
 
 import os
 import threading
@@ -19,7 +19,7 @@ LEASE_SECONDS = 60.0
 
 
 class LaneActor:
-    """Owns the device of its node. Methods run in threads of the actor; training in one thread beside them."""
+    """Owns a GPU, or some cores, of its node. Methods run in threads of the actor, training in one beside them."""
 
     def __init__(self, options: ServerOptions) -> None:
         """The server is built on first use, so that its errors reach the caller as they are."""
@@ -58,14 +58,14 @@ class LaneActor:
                 time.sleep(IDLE_SECONDS)
 
 
-def start(names: dict[str, str], options: ServerOptions, gpus: float) -> dict[str, Any]:
-    """One lane server on each node of `names` ({node id: actor name}). Created by the driver, they end with it.
+def start(nodes: dict[str, str], options: ServerOptions, gpus: float) -> list[Any]:
+    """A lane server for each name in `nodes` ({actor name: node id}). Created by the driver, they end with it.
 
     Waits until they are up; raises a server's own error (a device that is not there, say) when it cannot begin.
     """
     actor: Any = ray.remote(LaneActor)
-    handles = {
-        node: actor.options(
+    handles = [
+        actor.options(
             name=name,
             namespace=NAMESPACE,
             num_cpus=0,
@@ -74,10 +74,10 @@ def start(names: dict[str, str], options: ServerOptions, gpus: float) -> dict[st
             max_concurrency=2 * options.lanes + 8,  # every client may wait in `next` while another call comes in
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
         ).remote(options)
-        for node, name in names.items()
-    }
+        for name, node in nodes.items()
+    ]
     try:
-        ray.get([handle.ready.remote() for handle in handles.values()])
+        ray.get([handle.ready.remote() for handle in handles])
     except RayTaskError as error:
         raise error.cause from error
     return handles

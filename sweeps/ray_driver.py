@@ -9,12 +9,13 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from sweeps.lane_server import ServerOptions
 from sweeps.ledger import Ledger
-from zoneout_core.errors import ZoneoutError
+from zoneout_core.errors import RunError, ZoneoutError
 
 # Read by Ray when it is imported: our journal replaces Tune's loggers and snapshots, our handlers its signal handling.
 os.environ |= {
@@ -50,21 +51,40 @@ class _Here:
         return self
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Node:
+    """A node of the cluster that trains: one lane server for each GPU, or for each `threads` of its cores."""
+
+    id: str
+    lanes: float
+    """How many trials it offers to train at a time."""
+    gpus: float
+    """GPUs of each server: 1 or 0."""
+    servers: list[str]
+    """Names of its lane servers."""
+
+    @classmethod
+    def of(cls, told: dict[str, Any], options: ServerOptions, run_name: str) -> Self:
+        """What `ray.nodes()` tells of a node."""
+        has = told["Resources"]
+        gpus = int(has.get("GPU", 0)) if options.device != "cpu" else 0
+        count = gpus or max(1, int(has.get("CPU", 1)) // options.threads)
+        names = [f"{run_name}-{told['NodeID']}-{index}" for index in range(count)]
+        return cls(id=told["NodeID"], lanes=has[LANE], gpus=float(gpus > 0), servers=names)
+
+
 class LedgerSearch(_Here, Searcher):
     """To Tune, where trials come from. It names nobody's metric: the ledger hears every result as the stopper."""
 
-    def __init__(self, ledger: Ledger, servers: dict[str, str]) -> None:
+    def __init__(self, ledger: Ledger, servers: dict[str, list[str]]) -> None:
         super().__init__()
         self._ledger, self._servers = ledger, servers
-        self.number: dict[str, int] = {}
-        """Our number of each Tune trial id."""
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial's config, or FINISHED."""
         assignment = self._ledger.ask()
         if assignment is None:
             return Searcher.FINISHED
-        self.number[trial_id] = assignment.trial
         return {"trial": assignment.trial, "config": assignment.config.to_json(), "servers": self._servers}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -139,23 +159,29 @@ def drive(
     is a folder all nodes see; Tune's own files go there and are deleted.
     """
     with connected(address, options):
-        nodes = {n["NodeID"]: n["Resources"][LANE] for n in ray.nodes() if n["Alive"] and n["Resources"].get(LANE)}
-        names = {node: f"{run_name}-{node}" for node in nodes}
-        gpus = 1.0 if options.device != "cpu" and ray.cluster_resources().get("GPU") else 0.0
-        servers = lane_actor.start(names, options, gpus)
+        nodes = [
+            Node.of(told, options, run_name) for told in ray.nodes() if told["Alive"] and LANE in told["Resources"]
+        ]
+        if not nodes:
+            raise RunError(
+                f"A sweep needs nodes that offer lanes, but the cluster at {address} has none. "
+                """Start its nodes with: ray start ... --resources='{"lane": 8}'"""
+            )
+        servers = lane_actor.start({name: node.id for node in nodes for name in node.servers}, options, nodes[0].gpus)
 
         def release(number: int) -> None:
-            for server in servers.values():
+            for server in servers:
                 server.release.remote(number)
 
         stopper = LedgerStopper(ledger, stop, release)
-        share = max(1.0, min(nodes.values()) / options.lanes)  # so that no node gets more clients than it has lanes
+        # So that no node gets more clients than its servers have lanes.
+        share = max(1.0, *(node.lanes / (options.lanes * len(node.servers)) for node in nodes))
         tuner = tune.Tuner(
             tune.with_resources(LaneTrial, tune.PlacementGroupFactory([{LANE: share}])),
             tune_config=tune.TuneConfig(
-                search_alg=LedgerSearch(ledger, names),
+                search_alg=LedgerSearch(ledger, {node.id: node.servers for node in nodes}),
                 num_samples=-1,
-                max_concurrent_trials=concurrency * len(nodes),
+                max_concurrent_trials=concurrency or options.lanes * len(servers),
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
@@ -173,7 +199,7 @@ def drive(
                 raise stopper.error
         finally:
             shutil.rmtree(scratch / "tune", ignore_errors=True)
-            for server in servers.values():
+            for server in servers:
                 ray.kill(server)
 
 
@@ -181,8 +207,8 @@ def drive(
 def connected(address: str, options: ServerOptions) -> Iterator[None]:
     """A connection to Ray for the length of a sweep; with "local", a Ray of its own that ends with it."""
     local: dict[str, Any] = {
-        "num_cpus": 1,
-        "resources": {LANE: options.lanes},
+        "num_cpus": os.cpu_count() or 1,
+        "resources": {LANE: options.lanes * (os.cpu_count() or 1)},
         "include_dashboard": False,
         "object_store_memory": OBJECT_STORE_BYTES,
     }

@@ -107,16 +107,15 @@ def _drive(run: Run, sweep: Sweep, how: How, ledger: Ledger, stop: Callable[[], 
         checkpoint_epochs=sweep.checkpoint_epochs,
         idle=how.idle,
     )
-    concurrency = min(sweep.concurrency or options.lanes, options.lanes)
     if how.inline:
-        inline_driver.drive(ledger, options, concurrency, stop)
+        inline_driver.drive(ledger, options, sweep.concurrency or options.lanes, stop)
         return
     from sweeps import ray_driver  # seconds to import, and not there on a machine that has only torch
 
     ray_driver.drive(
         ledger,
         options,
-        concurrency,
+        sweep.concurrency,
         stop,
         run_name=run.name,
         scratch=run.folder,

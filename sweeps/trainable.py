@@ -23,15 +23,15 @@ class LaneTrial(tune.Trainable):
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """`config`: `trial` (number), `config` (TrialConfig as JSON) and `servers` (actor names by node id)."""
+        """`config`: `trial` (number), `config` (TrialConfig as JSON) and `servers` (actor names, by node id)."""
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Become another trial."""
         self._trial: int = new_config["trial"]
         self._config: dict[str, Any] = new_config["config"]
-        name = new_config["servers"][ray.get_runtime_context().get_node_id()]
-        self._server: Any = ray.get_actor(name, namespace=NAMESPACE)
+        here = new_config["servers"][ray.get_runtime_context().get_node_id()]
+        self._server: Any = ray.get_actor(here[self._trial % len(here)], namespace=NAMESPACE)
         self._submitted = False
         return True
 

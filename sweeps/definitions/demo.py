@@ -14,8 +14,9 @@ def sweep() -> Sweep:
             task="char_pydoc",
             model=ModelConfig(hidden=128),
             optim=OptimConfig(learning_rate=0.004),
-            epochs=4,
+            epochs=8,
         ),
         space=zoneout_plane.space(z_cells=(0.0, 0.25, 0.5), z_states=(0.0, 0.05, 0.25)),
         lanes=9,
+        threads=1,
     )

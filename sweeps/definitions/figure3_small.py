@@ -18,4 +18,5 @@ def sweep() -> Sweep:
         base=replace(paper.base, model=ModelConfig(hidden=128), epochs=1),
         space=zoneout_plane.space(z_cells=(0.0, 0.25, 0.5), z_states=(0.0, 0.05, 0.25)),
         lanes=9,
+        threads=1,
     )
