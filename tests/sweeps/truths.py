@@ -49,6 +49,7 @@ def check_books(run: Run) -> None:
             continue
         assert frozen.state == OPTUNA[trial.state], (trial.trial, trial.state, frozen.state)
         assert frozen.intermediate_values == {e: r.metrics[OBJECTIVE] for e, r in trial.records.items()}
+        assert list(trial.records) == sorted(trial.records), "told in their order"
         if trial.state.finished:
             assert frozen.user_attrs["reason"] == trial.reason
         if trial.state is TrialState.COMPLETE:
