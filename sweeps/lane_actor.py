@@ -26,6 +26,7 @@ class LaneActor:
         self._options = options
         self._server: LaneServer | None = None
         self._building = threading.Lock()
+        self._broken: Exception | None = None
 
     def ready(self) -> int:
         """Build the server if it is not there yet; the process that owns the device."""
@@ -45,17 +46,22 @@ class LaneActor:
         return self._get().next(trial, timeout_seconds)
 
     def _get(self) -> LaneServer:
+        if self._broken is not None:  # a bug of ours: every client hears of it, none waits for ever
+            raise RuntimeError(f"The lane server stopped training: {self._broken!r}") from self._broken
         with self._building:
             if self._server is None:
                 self._server = build_server(self._options, lease_seconds=LEASE_SECONDS)
                 threading.Thread(target=self._train, args=(self._server,), daemon=True).start()
         return self._server
 
-    @staticmethod
-    def _train(server: LaneServer) -> None:
-        while True:
-            if not server.advance():
-                time.sleep(IDLE_SECONDS)
+    def _train(self, server: LaneServer) -> None:
+        try:
+            while True:
+                if not server.advance():
+                    time.sleep(IDLE_SECONDS)
+        except Exception as error:
+            self._broken = error
+            raise
 
 
 def start(nodes: dict[str, str], options: ServerOptions, gpus: float) -> list[Any]:

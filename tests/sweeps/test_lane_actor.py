@@ -1,0 +1,21 @@
+"""The actor around a lane server, without Ray: what its clients hear when its training thread breaks."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from sweeps.lane_actor import LaneActor
+from sweeps.lane_server import ServerOptions
+from tests.sweeps.driven import tiny
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # it is what the test provokes
+def test_a_broken_training_thread_is_told_to_every_client(tmp_path: Path) -> None:
+    actor = LaneActor(ServerOptions(lanes=1, device="cpu", threads=1, data=tmp_path, checkpoints=tmp_path))
+    actor.ready()
+    actor.submit(0, tiny().trial_config({}).to_json() | {"batch": "not a number"})  # no client of ours sends this
+    until = time.monotonic() + 20
+    with pytest.raises(RuntimeError, match="The lane server stopped training: ConfigError"):
+        while time.monotonic() < until:
+            actor.next(0, 0.1)
