@@ -47,7 +47,7 @@ class Tracking(NamedTuple):
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(
                 f"A run's {run.tracking.name} says where MLflow has it, but {run.tracking} cannot be used: {error!r}. "
-                f"Write it anew with: sweep deliver {run.name} --tracking URI"
+                f"Write it anew with: {run.command('deliver')} --tracking URI"
             ) from error
 
     def save(self, run: Run) -> None:
@@ -101,7 +101,7 @@ class Delivery:
 
         Raises `RunError` when mlflow is not installed; a driver says so and goes on without.
         """
-        _require_mlflow(self.run.name)
+        _require_mlflow(self.run)
         self._thread = Thread(target=self._work, name="delivery", daemon=True)
         self._thread.start()
 
@@ -146,7 +146,7 @@ class Delivery:
             self._warn(
                 f"MLflow at {self.tracking.shown} does not take what is delivered ({self.problem}). Training goes on "
                 "and the journal keeps everything; what is still missing at the end goes out with: "
-                f"sweep deliver {self.run.name}"
+                f"{self.run.command('deliver')}"
             )
         return min(max(2 * pause, 0.1), _LONGEST_PAUSE)
 
@@ -202,9 +202,9 @@ class Delivery:
             del self._waiting[number]
 
 
-def _require_mlflow(run: str) -> None:
+def _require_mlflow(run: Run) -> None:
     if find_spec("mlflow") is None:
         raise RunError(
             "Delivery needs the package mlflow, which is not installed here. The journal keeps every record; "
-            f"install it (pip install mlflow) and deliver with: sweep deliver {run}"
+            f"install it (pip install mlflow) and deliver with: {run.command('deliver')}"
         )

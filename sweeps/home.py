@@ -14,6 +14,9 @@ from sweeps.definition import Sweep
 from sweeps.story import Story
 from zoneout_core.errors import ConfigError, HomeError, RunError, UnknownName
 
+DEFAULT_HOME = Path("runs")
+"""In the current folder, unless `--home` or $ZONEOUT_HOME says otherwise."""
+
 
 class Run:
     """One run's folder: where each of its files is, and who drives it (docs/architecture.md, "A run on disk")."""
@@ -31,6 +34,11 @@ class Run:
         self._definition = folder / "sweep.json"
         self._lock = folder / "lock"
         self._stop = folder / "stop"
+
+    def command(self, verb: str) -> str:
+        """`sweep VERB` for this run, with the `--home` that finds it unless it is the default one."""
+        home = self.folder.parent
+        return f"sweep {verb} {self.name}" + ("" if home == DEFAULT_HOME.absolute() else f" --home {home}")
 
     def checkpoint(self, trial: int) -> Path:
         """The folder of a trial's checkpoints."""
@@ -72,7 +80,7 @@ class Run:
             except BlockingIOError:
                 raise RunError(
                     f"A run has one driver at a time, and {self.name} is driven by {self._holder()}. "
-                    f"Watch it with: sweep status {self.name}   or end it with: sweep stop {self.name}"
+                    f"Watch it with: {self.command('status')}   or end it with: {self.command('stop')}"
                 ) from None
             holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
             lock.truncate(0)
@@ -100,7 +108,7 @@ class Run:
         if not self.is_driven():
             raise RunError(
                 f"Only a driven run can be stopped, and nobody drives {self.name}. "
-                f"Go on with it: sweep resume {self.name}"
+                f"Go on with it: {self.command('resume')}"
             )
         self._stop.touch()
 

@@ -56,7 +56,7 @@ class Interrupts:
     def _hear(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1
         if self._signals > 1:
-            self._say(f"Left at once. Go on with: sweep resume {self._run.name}")
+            self._say(f"Left at once. Go on with: {self._run.command('resume')}")
             for pid in _descendants(os.getpid()):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

@@ -34,7 +34,7 @@ def rewrite_report(run: Run, from_mlflow: bool = False) -> list[Path]:
         what = "has no trial yet" if has_plane(sweep) else f"searches {', '.join(sweep.search_space.keys())}"
         raise RunError(
             f"A heatmap needs trials over {sweep.x_axis} and {sweep.y_axis}, but run {run.name} {what}. "
-            f"See its numbers with: sweep export {run.name}"
+            f"See its numbers with: {run.command('export')}"
         )
     if not from_mlflow:
         return write_report(run, sweep, story)

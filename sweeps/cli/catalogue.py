@@ -9,12 +9,12 @@ from search_spaces import Choice, Product, Range, Space, Switch
 from sweeps import definition
 from sweeps.cli import options, text
 from sweeps.definition import Sweep
-from sweeps.home import Home, Run
+from sweeps.home import DEFAULT_HOME, Home, Run
 from zoneout_core.errors import ZoneoutError
 
 
 def ls(
-    home: options.HomeDir = options.DEFAULT_HOME,
+    home: options.HomeDir = DEFAULT_HOME,
     runs: Annotated[bool, typer.Option("--runs", help="List the runs of the home instead.")] = False,
     as_json: options.AsJson = False,
 ) -> None:

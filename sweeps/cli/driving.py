@@ -11,7 +11,7 @@ import typer
 from sweeps import definition
 from sweeps.cli import options, text
 from sweeps.definition import Sweep
-from sweeps.home import Home, Run, open_run
+from sweeps.home import DEFAULT_HOME, Home, Run, open_run
 from zoneout_core.errors import ConfigError, ZoneoutError
 from zoneout_core.records import TrialState
 
@@ -45,7 +45,7 @@ def run(
     name: options.SweepName,
     settings: options.Settings = None,
     lanes: options.Lanes = None,
-    home: options.HomeDir = options.DEFAULT_HOME,
+    home: options.HomeDir = DEFAULT_HOME,
     data: options.DataDir = options.DEFAULT_DATA,
     inline: Inline = False,
     address: Address = "local",
@@ -65,7 +65,7 @@ def resume(
     name: options.RunName,
     settings: options.Settings = None,
     lanes: options.Lanes = None,
-    home: options.HomeDir = options.DEFAULT_HOME,
+    home: options.HomeDir = DEFAULT_HOME,
     data: options.DataDir = options.DEFAULT_DATA,
     inline: Inline = False,
     address: Address = "local",
@@ -77,19 +77,19 @@ def resume(
     _drive(found, sweep, data, inline, address, tracking, as_json)
 
 
-def stop(name: options.RunName, home: options.HomeDir = options.DEFAULT_HOME, as_json: options.AsJson = False) -> None:
+def stop(name: options.RunName, home: options.HomeDir = DEFAULT_HOME, as_json: options.AsJson = False) -> None:
     """Ask the driver of a run to save and stop, as Ctrl-C does."""
     found = Home(home).run(name)
     found.request_stop()
     if as_json:
         options.show_json({"run": found.name, "stop": "requested"})
     else:
-        typer.echo(f"Asked the driver of {found.name} to stop. Go on later with: {text.resume_command(found)}")
+        typer.echo(f"Asked the driver of {found.name} to stop. Go on later with: {found.command('resume')}")
 
 
 def deliver(
     name: options.RunName,
-    home: options.HomeDir = options.DEFAULT_HOME,
+    home: options.HomeDir = DEFAULT_HOME,
     tracking: DeliveryUri = "",
     timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="Give up after so long.")] = 300.0,
     as_json: options.AsJson = False,
@@ -160,15 +160,13 @@ def _tell(run: Run, sweep: Sweep, outcome: "Outcome") -> None:
         if file.suffix == ".png":
             typer.echo(f"Heatmap: {file}")
     if outcome.undelivered:
-        typer.echo(
-            f"Not yet in MLflow: {outcome.undelivered} events. Deliver them: sweep deliver {run.name}{text.at(run)}"
-        )
+        typer.echo(f"Not yet in MLflow: {outcome.undelivered} events. Deliver them: {run.command('deliver')}")
     if outcome.state == "interrupted":
-        typer.echo(f"Go on with: {text.resume_command(run)}")
+        typer.echo(f"Go on with: {run.command('resume')}")
     elif run.tracking.exists():
-        typer.echo(f"Look at it in MLflow: sweep ui {run.name}{text.at(run)}")
+        typer.echo(f"Look at it in MLflow: {run.command('ui')}")
     else:
-        typer.echo(f"Bring it to MLflow: sweep deliver {run.name}{text.at(run)}")
+        typer.echo(f"Bring it to MLflow: {run.command('deliver')}")
 
 
 def _say(message: str) -> None:

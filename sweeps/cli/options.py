@@ -25,7 +25,6 @@ Lanes = Annotated[
     int | None, typer.Option("--lanes", metavar="N", help="At most N lanes in a pack; 1 = every trial solo.")
 ]
 
-DEFAULT_HOME = Path("runs")
 DEFAULT_DATA = Path("data")
 
 

@@ -7,14 +7,12 @@ from typing import Annotated, Literal
 import typer
 
 from sweeps.cli import options, text
-from sweeps.home import Home, Run
+from sweeps.home import DEFAULT_HOME, Home, Run
 from sweeps.story import Story
 from zoneout_core.errors import HomeError
 
 
-def status(
-    name: options.RunName, home: options.HomeDir = options.DEFAULT_HOME, as_json: options.AsJson = False
-) -> None:
+def status(name: options.RunName, home: options.HomeDir = DEFAULT_HOME, as_json: options.AsJson = False) -> None:
     """Say how a run stands: its driver, its trials, the best so far."""
     from sweeps.cli import summary
     from sweeps.cli.picture import picture
@@ -32,7 +30,7 @@ def status(
     for warning in story.warnings:
         console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
     if story.state in ("new", "interrupted", "failed"):
-        console.print(f"Go on with: {text.resume_command(run)}", soft_wrap=True)
+        console.print(f"Go on with: {run.command('resume')}", soft_wrap=True)
 
 
 def _heading(run: Run, story: Story) -> list[str]:
@@ -48,7 +46,7 @@ def _heading(run: Run, story: Story) -> list[str]:
 
 def export(
     name: options.RunName,
-    home: options.HomeDir = options.DEFAULT_HOME,
+    home: options.HomeDir = DEFAULT_HOME,
     format: Annotated[Literal["csv", "json"], typer.Option("--format", help="Of the table.")] = "csv",
     curves: Annotated[bool, typer.Option("--curves", help="One row per trial and epoch.")] = False,
     no_times: Annotated[
@@ -75,7 +73,7 @@ def export(
 
 def report(
     name: options.RunName,
-    home: options.HomeDir = options.DEFAULT_HOME,
+    home: options.HomeDir = DEFAULT_HOME,
     from_mlflow: Annotated[bool, typer.Option("--from-mlflow", help="Of what MLflow has, not the journal.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -93,7 +91,7 @@ def report(
 
 def ui(
     name: Annotated[str, typer.Argument(metavar="RUN", help="A run of `sweep ls --runs`.")] = "latest",
-    home: options.HomeDir = options.DEFAULT_HOME,
+    home: options.HomeDir = DEFAULT_HOME,
     port: Annotated[int, typer.Option("--port", metavar="N", help="0 picks a free one.")] = 5000,
     as_json: options.AsJson = False,
 ) -> None:

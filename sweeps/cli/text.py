@@ -3,9 +3,6 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sweeps.cli import options
-from sweeps.home import Run
-
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -47,17 +44,6 @@ def short(key: str) -> str:
 def assignment(params: Mapping[str, Any]) -> str:
     """`z_cells=0.5, z_states=0.05`"""
     return ", ".join(f"{short(key)}={value(given)}" for key, given in params.items())
-
-
-def resume_command(run: Run) -> str:
-    """What goes on with `run`."""
-    return f"sweep resume {run.name}{at(run)}"
-
-
-def at(run: Run) -> str:
-    """The `--home` that finds the run again, unless it is the default one."""
-    home = run.folder.parent
-    return "" if home == options.DEFAULT_HOME.absolute() else f" --home {home}"
 
 
 def listed(given: Any) -> str:

@@ -80,7 +80,7 @@ def test_only_a_driven_run_can_be_stopped(finished: Run) -> None:
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(
         f"error: Only a driven run can be stopped, and nobody drives {finished.name}. "
-        f"Go on with it: sweep resume {finished.name}"
+        f"Go on with it: {finished.command('resume')}"
     )
 
 

@@ -221,7 +221,7 @@ def test_a_trial_that_mlflow_refuses_holds_up_no_other(run: RunMaker, uri: str) 
     assert left > 0
     assert len(warnings) == 1
     assert "Training goes on and the journal keeps everything" in warnings[0]
-    assert warnings[0].endswith("goes out with: sweep deliver run1")
+    assert warnings[0].endswith(f"goes out with: sweep deliver run1 --home {run.folder.parent}")
     runs = stored(uri)
     assert (runs["run1/00001"].status, runs["run1/00002"].status) == ("FINISHED", "FINISHED")
 
@@ -330,7 +330,7 @@ def test_without_mlflow_the_reason_is_told(run: RunMaker, uri: str, monkeypatch:
         Delivery(run.folder, uri, EXPERIMENT).start()
     assert str(error.value) == (
         "Delivery needs the package mlflow, which is not installed here. The journal keeps every record; "
-        "install it (pip install mlflow) and deliver with: sweep deliver run1"
+        f"install it (pip install mlflow) and deliver with: sweep deliver run1 --home {run.folder.parent}"
     )
 
 
@@ -348,7 +348,7 @@ def test_tracking_is_written_down_and_found_again(run: RunMaker, tmp_path: Path)
 
 
 def test_a_run_without_tracking_says_what_to_do(run: RunMaker) -> None:
-    with pytest.raises(RunError, match=r"tracking.json says where MLflow has it, but .*sweep deliver run1 --tracking"):
+    with pytest.raises(RunError, match=r"tracking.json says where MLflow has it, but .*sweep deliver run1 --home .* --tracking"):
         Tracking.of(Run(run.folder))
 
 

@@ -89,7 +89,7 @@ def test_a_run_has_one_driver_at_a_time(home: Home) -> None:
             pass
     assert str(error.value) == (
         f"A run has one driver at a time, and {run.name} is driven by process {holder['pid']} on {holder['host']} "
-        f"since {holder['since']}. Watch it with: sweep status {run.name}   or end it with: sweep stop {run.name}"
+        f"since {holder['since']}. Watch it with: {run.command('status')}   or end it with: {run.command('stop')}"
     )
     assert not run.is_driven()
 
@@ -99,7 +99,7 @@ def test_only_a_driven_run_can_be_asked_to_stop(home: Home) -> None:
     with pytest.raises(RunError) as error:
         run.request_stop()
     assert str(error.value) == (
-        f"Only a driven run can be stopped, and nobody drives {run.name}. Go on with it: sweep resume {run.name}"
+        f"Only a driven run can be stopped, and nobody drives {run.name}. Go on with it: {run.command('resume')}"
     )
     (run.folder / "stop").touch()  # of a driver that was killed before it saw it
     with run.driving():
@@ -127,8 +127,8 @@ def test_a_second_driver_is_refused_and_the_first_one_not_disturbed(tmp_path: Pa
     assert holder["pid"] == driver.process.pid
     assert said.endswith(
         f"error: A run has one driver at a time, and {driver.run.name} is driven by process {holder['pid']} on "
-        f"{holder['host']} since {holder['since']}. Watch it with: sweep status {driver.run.name}   "
-        f"or end it with: sweep stop {driver.run.name}\n"
+        f"{holder['host']} since {holder['since']}. Watch it with: {driver.run.command('status')}   "
+        f"or end it with: {driver.run.command('stop')}\n"
     )
     assert "finished" in driver.wait()
     assert curves(driver.run) == curves(finished)

@@ -90,7 +90,7 @@ def test_ctrl_c_twice_leaves_at_once_and_loses_nothing(tmp_path: Path, uri: str,
     driver.interrupt(group=True)
     said = driver.wait(130)
     assert time.monotonic() - begun < 3
-    assert said.endswith(f"Left at once. Go on with: sweep resume {driver.run.name}\n")
+    assert said.endswith(f"Left at once. Go on with: {driver.run.command('resume')}\n")
     assert driver.run.story().state == "interrupted"
     check_gone(everyone)
     check_resumes(driver, expected)

@@ -15,7 +15,11 @@ def test_a_broken_training_thread_is_told_to_every_client(tmp_path: Path) -> Non
     actor = LaneActor(ServerOptions(lanes=1, device="cpu", threads=1, data=tmp_path, checkpoints=tmp_path))
     actor.ready()
     actor.submit(0, tiny().trial_config({}).to_json() | {"batch": "not a number"})  # no client of ours sends this
-    until = time.monotonic() + 20
     with pytest.raises(RuntimeError, match="The lane server stopped training: ConfigError"):
-        while time.monotonic() < until:
-            actor.next(0, 0.1)
+        poll(actor, seconds=20)
+
+
+def poll(actor: LaneActor, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        actor.next(0, 0.1)
