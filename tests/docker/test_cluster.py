@@ -13,7 +13,9 @@ from tests.docker.loopback import HEAD, WORKER, Hosts, two_hosts
 
 pytestmark = [pytest.mark.needs_sshd, pytest.mark.timeout(420)]
 
-SWEEP = ["demo", "--set", "epochs=1", "--set", "hidden=8", "--set", "fraction=0.005", "--lanes", "4"]
+# So many epochs that the first host is still busy when the second one's clients have started: a client that is free
+# takes any trial that waits.
+SWEEP = ["demo", "--set", "epochs=80", "--set", "hidden=8", "--set", "fraction=0.005", "--lanes", "4"]
 
 
 @pytest.fixture(scope="module")
