@@ -6,6 +6,7 @@ and can be delivered at any later time, from any process, also from several at o
 
 import json
 import logging
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -23,6 +24,8 @@ from zoneout_core.errors import RunError
 from zoneout_core.records import OBJECTIVE, TrialState
 
 _LONGEST_PAUSE = 30.0
+_REST = 3.0
+"""Pause after each run that was brought, in units of what it took: until it ends, the driver needs this process more."""
 _log = logging.getLogger(__name__)
 
 
@@ -190,6 +193,7 @@ class Delivery:
             artifacts = self.run.folder.parent / "mlflow"
             self._mirror = Mirror(self.run.name, self.tracking.uri, self.tracking.experiment, artifacts)
         for number in list(self._waiting):
+            began = time.monotonic()
             try:
                 if number is None:
                     self._mirror.bring_run(self._story, self.run.folder, self._milestones)
@@ -200,6 +204,7 @@ class Delivery:
                 self._mirror.forget(number)
                 raise
             del self._waiting[number]
+            self._draining.wait(_REST * (time.monotonic() - began))
 
 
 def _require_mlflow(run: Run) -> None:
