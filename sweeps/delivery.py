@@ -25,7 +25,7 @@ from zoneout_core.records import OBJECTIVE, TrialState
 
 _LONGEST_PAUSE = 30.0
 _REST = 3.0
-"""Pause after each run that was brought, in units of what it took: until it ends, the driver needs this process more."""
+"""Pause after each run that was brought, in units of what it took: the driver needs this process more."""
 _log = logging.getLogger(__name__)
 
 
