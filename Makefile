@@ -15,6 +15,7 @@ PYTEST_ARGS ?=
 
 demo: .venv/installed
 	$(BIN)/sweep run demo $(DEMO_ARGS)
+	@echo "The command sweep is in .venv/bin. To have it at hand: source .venv/bin/activate"
 
 test: lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
