@@ -75,11 +75,11 @@ class RunMaker:
             self.record(number, epoch, bpc(z_cells, z_states, epoch, seed), last=epoch == self.epochs)
         self.end(number, TrialState.COMPLETE, f"all {self.epochs} epochs", self.epochs)
 
-    def pruned(self, number: int, epoch: int, **params: float) -> None:
+    def pruned(self, number: int, epoch: int, z_cells: float = 0.5, z_states: float = 0.05) -> None:
         """A trial stopped early."""
-        self.trial(number, **params)  # type: ignore[arg-type]
+        self.trial(number, z_cells, z_states)
         for e in range(1, epoch + 1):
-            self.record(number, e, bpc(params.get("z_cells", 0.5), params.get("z_states", 0.05), e) + 0.1)
+            self.record(number, e, bpc(z_cells, z_states, e) + 0.1)
         self.end(number, TrialState.PRUNED, "asha: among the worse half at its rung", epoch)
 
     def failed(self, number: int, epoch: int) -> None:
