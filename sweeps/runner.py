@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from sweeps.interrupts import Interrupts
 from sweeps.lane_server import ServerOptions
 from sweeps.ledger import Ledger
 from sweeps.story import Story
-from zoneout_core.errors import RunError, ZoneoutError
+from zoneout_core.errors import RunError, SpaceError, ZoneoutError
 from zoneout_core.tasks import Corpus, load_corpus
 
 NO_TRACKING = "none"
@@ -85,7 +86,7 @@ def drive(run: Run, sweep: Sweep, how: How, say: Callable[[str], None], watch: W
             with Interrupts(run, sweep.seconds, say) as interrupts, (watch or _unwatched)(ledger.story, sweep):
                 _drive(run, sweep, how, ledger, interrupts)
             state, reason = _outcome(interrupts, ledger)
-            report = _report(run, sweep, ledger)
+            report = _report(run, sweep, ledger, say)
         except ZoneoutError as error:
             reason = str(error)
             raise
@@ -170,11 +171,19 @@ def _drain(delivery: Delivery, seconds: float, say: Callable[[str], None]) -> in
     return delivery.drain(seconds)
 
 
-def _report(run: Run, sweep: Sweep, ledger: Ledger) -> list[Path]:
-    """Draw the heatmap and have it delivered; nothing while there is nothing to draw."""
+def _report(run: Run, sweep: Sweep, ledger: Ledger, say: Callable[[str], None]) -> list[Path]:
+    """Draw the heatmap and have it delivered. What cannot be drawn is said, and takes nothing from the sweep."""
+    lacking = [package for package in ("pandas", "matplotlib") if find_spec(package) is None]
+    if lacking:
+        say(f"The heatmap needs {' and '.join(lacking)}, not installed here. Draw it later: {run.command('report')}")
+        return []
     from sweeps.report import write_report
 
-    files = write_report(run, sweep, ledger.story)
+    try:
+        files = write_report(run, sweep, ledger.story)
+    except SpaceError as error:
+        say(f"No heatmap: {error}")
+        return []
     for file in files:
         ledger.note({"event": "artifact", "name": file.name, "path": str(file.relative_to(run.folder))})
     return files
