@@ -348,7 +348,9 @@ def test_tracking_is_written_down_and_found_again(run: RunMaker, tmp_path: Path)
 
 
 def test_a_run_without_tracking_says_what_to_do(run: RunMaker) -> None:
-    with pytest.raises(RunError, match=r"tracking.json says where MLflow has it, but .*sweep deliver run1 --home .* --tracking"):
+    with pytest.raises(
+        RunError, match=r"tracking.json says where MLflow has it, but .*sweep deliver run1 --home .* --tracking"
+    ):
         Tracking.of(Run(run.folder))
 
 
