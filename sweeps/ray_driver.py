@@ -7,6 +7,7 @@ snapshots, since journal, study and checkpoints hold all there is.
 import logging
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -205,15 +206,37 @@ def drive(
 
 @contextmanager
 def connected(address: str, options: ServerOptions) -> Iterator[None]:
-    """A connection to Ray for the length of a sweep; with "local", a Ray of its own that ends with it."""
-    local: dict[str, Any] = {
-        "num_cpus": os.cpu_count() or 1,
-        "resources": {LANE: options.lanes * (os.cpu_count() or 1)},
-        "include_dashboard": False,
-        "object_store_memory": OBJECT_STORE_BYTES,
-    }
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **(local if address == "local" else {}))
+    """A connection to Ray for the length of a sweep; with "local", a Ray of its own that ends with it.
+
+    Raises `RunError` when there is no cluster at `address`.
+    """
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address == "local":
+        ray.init(
+            address="local",
+            num_cpus=os.cpu_count() or 1,
+            resources={LANE: options.lanes * (os.cpu_count() or 1)},
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            **quiet,
+        )
+    else:
+        try:
+            _knock(address)
+            ray.init(address=address, **quiet)
+        except (OSError, OverflowError) as error:
+            raise RunError(
+                f"--address must be that of a Ray cluster that runs, but {address!r} gives: {error}. "
+                "Start one (ray up docker/cluster.yaml), or leave the option out for a Ray on this machine."
+            ) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raises `OSError` when nobody listens at `host:port`; Ray itself would try for minutes before it says so."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit() and "://" not in address:
+        socket.create_connection((host, int(port)), timeout=5).close()

@@ -92,7 +92,7 @@ def report(
 def ui(
     name: Annotated[str, typer.Argument(metavar="RUN", help="A run of `sweep ls --runs`.")] = "latest",
     home: options.HomeDir = DEFAULT_HOME,
-    port: Annotated[int, typer.Option("--port", metavar="N", help="0 picks a free one.")] = 5000,
+    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 picks a free one.")] = 5000,
     as_json: options.AsJson = False,
 ) -> None:
     """Show a run in MLflow's pages, on the loopback only. Ctrl-C ends it."""

@@ -142,3 +142,19 @@ def test_a_run_is_not_begun_without_its_data(tmp_path: Path) -> None:
     )
     assert done.err.endswith(f"Fetch them with: sweep data fetch char_ptb --data {data}\n")
     assert not home.exists()
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+    done = call("run", "demo", *settings(), "--home", str(tmp_path), "--tracking", "none", "--address", "127.0.0.1:1")
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        "error: --address must be that of a Ray cluster that runs, but '127.0.0.1:1' gives: "
+        "[Errno 111] Connection refused. Start one (ray up docker/cluster.yaml), "
+        "or leave the option out for a Ray on this machine.\n"
+    )
+
+
+def test_a_port_that_cannot_be_one_is_refused() -> None:
+    done = sweep("ui", "latest", "--port", "99999")
+    assert done.code == 2
+    assert done.err.endswith("Error: Invalid value for '--port': Input should be less than or equal to 65535\n")
