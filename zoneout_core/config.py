@@ -1,100 +1,125 @@
 """What decides a trial's numbers: typed, frozen, validated, JSON in and out. Imports no torch.
 
 Fields marked `lane` may differ between the lanes of a pack; all others make up the shape key. Probabilities
-named `z_*` are probabilities of PRESERVING the old value (zoneout); `p_*` would be probabilities of DROPPING.
+named `z_*` are probabilities of PRESERVING the old value (zoneout), `p_*` of DROPPING.
+
+Sections `cell` and `regularizer` have the fields that the files of those packages declare.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
+from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
+from typing import Any, ClassVar, Literal, Self, get_type_hints
 
+from zoneout_core.cells import CellConfig, names as cell_names
 from zoneout_core.errors import ConfigError, UnknownName
+from zoneout_core.regularizers import RegularizerConfig
+from zoneout_core.settings import LANE, Section, coerce, require
 
-LANE = {"lane": True}  # field metadata: lanes of one pack may differ in it
-
-
-def require(rule: bool, field_name: str, value: object, must: str) -> None:
-    """Raise `ConfigError` naming the field, its value and the rule, unless `rule` holds."""
-    if not rule:
-        raise ConfigError(f"{field_name} must be {must}, but is {value!r}. Set it with --set {field_name}=VALUE.")
+__all__ = ["KEYS", "LANE", "LANE_KEYS", "ModelConfig", "OptimConfig", "TrialConfig", "coerce", "locate", "require"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
-    """The network: one-hot characters -> recurrent layer -> linear -> softmax (spec section 2.3)."""
+    """The network: (embedding ->) recurrent layers -> linear -> what the task predicts (spec section 2.3)."""
 
-    cell: Literal["lstm"] = "lstm"
+    cell: str = "lstm"
+    """A file name of `zoneout_core.cells`."""
+    layers: int = 1
     hidden: int = 1000
-    """H, units of the recurrent layer."""
-    init: Literal["blocks", "whole", "uniform"] = "blocks"
-    """Orthogonal square blocks (2017 code, default), one orthogonal matrix (2016), or uniform +-0.1."""
+    """H, units of each recurrent layer."""
+    embedding: int = 0
+    """E, width of the embedding of input symbols; 0 = they enter the first layer one-hot."""
+    init: Literal["blocks", "whole", "uniform", "identity"] = "blocks"
+    """Orthogonal square blocks (2017 code, default), one orthogonal matrix (2016), uniform, or RBN's identity."""
+    init_width: float = 0.1
+    """`uniform` draws from [-width, width]."""
+    init_biases: Literal["zero", "uniform"] = "zero"
+    """Word models draw their biases as their weights (spec section 3)."""
     init_state: Literal["trainable", "zero"] = "trainable"
-    """h_0 and c_0: parameters that start at zero, or fixed zeros."""
+    """Initial states: parameters that start at zero, or fixed zeros."""
     forget_bias: float = 1.0
     """Initial value of the trainable bias of the forget gate."""
+    forget_constant: float = 0.0
+    """A constant that is added to the forget gate's pre-activation (spec section 1; the code's way)."""
 
     def __post_init__(self) -> None:
-        require(self.hidden >= 1, "model.hidden", self.hidden, "at least 1")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RegularizerConfig:
-    """What is masked and how often (spec section 9). Everything here may differ per lane."""
-
-    z_cells: float = field(default=0.0, metadata=LANE)
-    """Probability that a cell keeps its previous value at a step."""
-    z_states: float = field(default=0.0, metadata=LANE)
-    """Probability that a hidden state keeps its previous value at a step."""
-
-    def __post_init__(self) -> None:
-        for name in ("z_cells", "z_states"):
-            value = getattr(self, name)
-            require(0.0 <= value <= 1.0, f"regularizer.{name}", value, "a probability from 0 to 1")
+        if self.cell not in cell_names():
+            raise UnknownName("cell", self.cell, cell_names())
+        for name in ("layers", "hidden"):
+            require(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), "at least 1")
+        require(self.embedding >= 0, "model.embedding", self.embedding, "at least 0 (0 = none)")
+        require(self.init_width > 0, "model.init_width", self.init_width, "above 0")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimConfig:
-    """Adam with a norm clip over all parameters jointly (spec section 2.3)."""
+    """The optimizer, with a norm clip over all parameters jointly (spec sections 2.3, 3, 5)."""
 
+    method: Literal["adam", "rmsprop", "sgd"] = "adam"
+    """RMSProp is Blocks' of spec section 5, SGD the plain one of section 3."""
     learning_rate: float = field(default=0.002, metadata=LANE)
     clip: Literal["gradient", "update"] = field(default="gradient", metadata=LANE)
-    """Clip the gradient before Adam (paper), or Adam's whole step after it (code)."""
+    """Clip the gradient before the optimizer (paper), or its whole step after it (code)."""
     clip_norm: float = field(default=1.0, metadata=LANE)
     """Largest L2 norm that passes unclipped; `inf` never clips."""
     beta1: float = field(default=0.9, metadata=LANE)
     beta2: float = field(default=0.999, metadata=LANE)
     eps: float = field(default=1e-8, metadata=LANE)
+    decay_rate: float = field(default=0.5, metadata=LANE)
+    """RMSProp's share of the old mean square."""
+    rms_floor: float = field(default=1e-5, metadata=LANE)
+    """RMSProp's smallest root mean square."""
+    weight_decay: float = field(default=0.0, metadata=LANE)
+    """Decoupled and not scaled by the learning rate: w <- w - weight_decay w after every update (spec 11.2)."""
+    schedule: Literal["constant", "decay", "plateau"] = field(default="constant", metadata=LANE)
+    """`decay`: divide by `decay_factor` after each epoch from `decay_after` on; `plateau`: whenever the validation
+    value did not improve in an epoch."""
+    decay_after: int = field(default=15, metadata=LANE)
+    """The first epoch after which the learning rate is divided (spec section 3: 15 in programs, 14 in the text)."""
+    decay_factor: float = field(default=1.15, metadata=LANE)
 
     def __post_init__(self) -> None:
-        require(self.learning_rate > 0, "optim.learning_rate", self.learning_rate, "above 0")
+        for name in ("learning_rate", "eps", "rms_floor", "decay_factor"):
+            require(getattr(self, name) > 0, f"optim.{name}", getattr(self, name), "above 0")
         require(self.clip_norm > 0, "optim.clip_norm", self.clip_norm, "above 0 (inf never clips)")
-        for name in ("beta1", "beta2"):
+        for name in ("beta1", "beta2", "decay_rate"):
             value = getattr(self, name)
             require(0.0 <= value < 1.0, f"optim.{name}", value, "at least 0 and below 1")
-        require(self.eps > 0, "optim.eps", self.eps, "above 0")
+        require(self.weight_decay >= 0, "optim.weight_decay", self.weight_decay, "at least 0")
+        require(self.decay_after >= 1, "optim.decay_after", self.decay_after, "at least 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialConfig:
     """One trial: a hyperparameter assignment and a seed. Its numbers depend on this and nothing else."""
 
-    SECTIONS: ClassVar[tuple[str, ...]] = ("model", "regularizer", "optim")
+    SECTIONS: ClassVar[tuple[str, ...]] = ("model", "cell", "regularizer", "optim")
 
+    label: str = field(default="", metadata=LANE)
+    """What people call this trial's row or curve, such as `zoneout`; no number depends on it."""
     task: str = "char_ptb"
     """A file name of `zoneout_core.tasks`."""
     variant: str = ""
     """Which form of the task's data; empty = the task's default."""
     model: ModelConfig = ModelConfig()
+    cell: CellConfig = CellConfig()
     regularizer: RegularizerConfig = RegularizerConfig()
     optim: OptimConfig = OptimConfig()
     batch: int = 32
-    """B, chunks per update."""
+    """B, examples per update."""
     length: int = 100
-    """Characters per chunk; a chunk holds length - 1 predictions."""
+    """Tokens per chunk: length - 1 predictions where chunks are cut apart, length where the state is carried."""
     offset: Literal["random", "zero"] = field(default="random", metadata=LANE)
     """Where an epoch starts to cut chunks: a random offset below `length` (LSTM), or 0 (spec 2.2)."""
+    valid_offset: Literal["zero", "random"] = field(default="zero", metadata=LANE)
+    """Where the chunked evaluation starts to cut: at 0, or as the code does, at random (spec 2.5)."""
+    carry: Literal["none", "zero", "roll"] = "none"
+    """The state between chunks: not carried; carried and zeroed at an epoch's start; or carried there too, each
+    example's to the next (spec section 3)."""
+    loss: Literal["mean", "sum"] = "mean"
+    """Over the time steps; over the batch it is the mean (spec section 3)."""
     epochs: int = field(default=30, metadata=LANE)
     patience: int = field(default=25, metadata=LANE)
     """Epochs without a better validation value after which the trial ends early."""
@@ -102,7 +127,9 @@ class TrialConfig:
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
     """Of the products; master weights, cells and sums stay float32 (float64 for tests)."""
     fraction: float = 1.0
-    """Share of the training text that is used, from its start; below 1 the numbers are partial."""
+    """Share of the training data that is used, from its start; below 1 the numbers are partial."""
+    scored: float = 1.0
+    """Share of the valid and test data that is used, from its start; below 1 the numbers are partial."""
 
     def __post_init__(self) -> None:
         require(self.batch >= 1, "batch", self.batch, "at least 1")
@@ -111,22 +138,33 @@ class TrialConfig:
         require(self.patience >= 1, "patience", self.patience, "at least 1")
         require(self.seed >= 0, "seed", self.seed, "at least 0")
         require(0.0 < self.fraction <= 1.0, "fraction", self.fraction, "above 0 and at most 1")
+        require(0.0 < self.scored <= 1.0, "scored", self.scored, "above 0 and at most 1")
+        self.cell.check(self)
+        for part in self.regularizer.active():
+            part.check(self)
 
     def with_values(self, values: Mapping[str, Any]) -> Self:
-        """A copy with fields replaced; keys are dotted (`optim.learning_rate`) or unambiguous field names.
+        """A copy with fields replaced, all at once; keys are dotted (`optim.learning_rate`) or unambiguous names.
 
         Values may be strings (from a command line) and are checked by the field's type.
-        Raises `UnknownName` for a key that does not exist and `ConfigError` for a value of the wrong type.
+        Raises `UnknownName` for a key that does not exist and `ConfigError` for a value of the wrong type or one
+        that the rest does not allow.
         """
-        config = self
+        top: dict[str, Any] = {}
+        inner: dict[str, dict[str, Any]] = {}
         for key, value in values.items():
             section, name = locate(key)
-            if not section:
-                config = replace(config, **{name: coerce(TrialConfig, name, value)})
+            if section:
+                inner.setdefault(section, {})[name] = value
             else:
-                part = getattr(config, section)
-                config = replace(config, **{section: replace(part, **{name: coerce(type(part), name, value)})})
-        return config
+                top[name] = coerce(TrialConfig, name, value)
+        for section, own in inner.items():
+            part = getattr(self, section)
+            if isinstance(part, Section):
+                top[section] = part.with_values(own)
+            else:
+                top[section] = replace(part, **{k: coerce(type(part), k, v) for k, v in own.items()})
+        return replace(self, **top)
 
     def flat(self) -> dict[str, Any]:
         """All fields by dotted key, in the order of definition."""
@@ -141,7 +179,8 @@ class TrialConfig:
         """What lanes of one pack have to share, as readable text plus a short hash of all of it."""
         shared = {key: self.value(key) for key in KEYS if key not in LANE_KEYS}
         digest = hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:8]
-        sizes = f"{self.model.cell}{self.model.hidden}-b{self.batch}-l{self.length}"
+        layers = f"{self.model.layers}x" if self.model.layers > 1 else ""
+        sizes = f"{self.model.cell}{layers}{self.model.hidden}-b{self.batch}-l{self.length}"
         return f"{self.task}-{sizes}-{self.precision}-{digest}"
 
     def to_json(self) -> dict[str, Any]:
@@ -161,9 +200,16 @@ class TrialConfig:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Section):
+        return {name: _plain(v) for name, v in value.values().items()}
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     return "inf" if value == float("inf") else value
+
+
+def _fields(section: str) -> dict[str, Field[Any]]:
+    kind = get_type_hints(TrialConfig)[section]
+    return kind.declared() if issubclass(kind, Section) else {f.name: f for f in fields(kind)}
 
 
 def _keys() -> dict[str, bool]:
@@ -171,8 +217,7 @@ def _keys() -> dict[str, bool]:
     keys: dict[str, bool] = {}
     for f in fields(TrialConfig):
         if f.name in TrialConfig.SECTIONS:
-            section = get_type_hints(TrialConfig)[f.name]
-            keys |= {f"{f.name}.{g.name}": bool(g.metadata.get("lane")) for g in fields(section)}
+            keys |= {f"{f.name}.{name}": bool(g.metadata.get("lane")) for name, g in _fields(f.name).items()}
         else:
             keys[f.name] = bool(f.metadata.get("lane"))
     return keys
@@ -194,23 +239,3 @@ def locate(key: str) -> tuple[str, str]:
         raise UnknownName("configuration key", key, _SHORT)
     section, _, name = full.rpartition(".")
     return section, name
-
-
-def coerce(owner: type, name: str, value: Any) -> Any:
-    """`value` as the type of field `name` of dataclass `owner`; strings are read as a command line gives them."""
-    hint = get_type_hints(owner)[name]
-    if get_origin(hint) is Literal:
-        if value not in get_args(hint):
-            raise UnknownName(f"value of {name}", str(value), [str(a) for a in get_args(hint)])
-        return value
-    try:
-        if hint is bool:
-            return {"true": True, "false": False}[str(value).lower()]
-        if hint is int and (isinstance(value, bool) or float(value) != int(float(value))):
-            raise ValueError
-        if hint is int:
-            return int(float(value)) if not isinstance(value, str) else int(value)
-        return hint(value)
-    except (ValueError, TypeError, KeyError, OverflowError):
-        must = {"int": "a whole number", "float": "a number", "bool": "true or false"}.get(hint.__name__, hint.__name__)
-        raise ConfigError(f"{name} must be {must}, but is {value!r}. Set it with --set {name}=VALUE.") from None

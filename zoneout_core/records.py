@@ -1,20 +1,71 @@
 """What a lane reports: the one schema that writer (lane server), journal, MLflow and analysis share. No torch.
 
-Metric names carry the split, the protocol (spec section 2.5) and the unit. `bpc` = bits per character,
-mean negative log likelihood in nats / ln 2; lower is better.
+Which metrics there are depends on the task (`Metrics`). `bpc` = bits per character, mean negative log likelihood in
+nats / ln 2.
 """
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Self
 
-OBJECTIVE = "valid_chunked_bpc"
-"""What samplers minimise, schedulers compare, and `best` means."""
-EPOCH_METRICS = ("train_bpc", "valid_chunked_bpc", "grad_norm")
-"""In every record. `train_bpc` is the mean over the epoch's updates with masks on, `grad_norm` the mean L2 norm before
-clipping."""
-FINAL_METRICS = ("valid_chunked_bpc", "valid_stream_bpc", "test_chunked_bpc", "test_stream_bpc")
-"""The four evaluation numbers of the best parameters (lowest `valid_chunked_bpc`); once, when a trial completes."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metrics:
+    """What the trials of a task report. All are finite numbers; names carry split, protocol and unit."""
+
+    objective: str
+    """What samplers minimise, schedulers compare, and `best` means; one of `epoch`. Lower is better."""
+    epoch: tuple[str, ...]
+    """In every record, in this order."""
+    final: tuple[str, ...]
+    """Of the best parameters (lowest objective); once, when a trial completes."""
+    label: str
+    """What the objective is called for readers: `validation bits per character`."""
+
+    def __post_init__(self) -> None:
+        assert self.objective in self.epoch, self.objective
+
+
+CHARACTERS = Metrics(
+    objective="valid_chunked_bpc",
+    epoch=("train_bpc", "valid_chunked_bpc", "grad_norm"),
+    final=("valid_chunked_bpc", "valid_stream_bpc", "test_chunked_bpc", "test_stream_bpc"),
+    label="validation bits per character",
+)
+"""Of character tasks. `train_bpc` is the mean over the epoch's updates with masks on, `grad_norm` the mean L2 norm
+before clipping; the four evaluation numbers are those of spec section 2.5."""
+WORDS = Metrics(
+    objective="valid_perplexity",
+    epoch=("train_perplexity", "valid_perplexity", "learning_rate", "grad_norm"),
+    final=("valid_perplexity", "test_perplexity"),
+    label="validation perplexity",
+)
+"""Of word tasks (spec section 3)."""
+CLASSES = Metrics(
+    objective="valid_error",
+    epoch=("train_loss", "train_error", "valid_error", "grad_norm"),
+    final=("valid_error", "test_error"),
+    label="validation error rate",
+)
+"""Of classification (spec section 5). `train_loss` is in nats."""
+CURRICULUM = Metrics(
+    objective="valid_shortfall",
+    epoch=("train_loss", "valid_error", "difficulty", "valid_shortfall", "restarts", "learning_rate", "grad_norm"),
+    final=("valid_error", "difficulty", "valid_shortfall"),
+    label="difficulty still missing",
+)
+"""Of tasks with a curriculum (spec section 6). `valid_shortfall` = most difficulty - difficulty + valid_error, so that
+an error at a higher difficulty is better than none at a lower one."""
+CONSISTENCY = Metrics(
+    objective="train_cost",
+    epoch=("train_cost", "w_00", "w_01", "w_10", "w_11", "distance_plus", "distance_minus", "grad_norm"),
+    final=("train_cost", "distance_plus", "distance_minus"),
+    label="cost",
+)
+"""Of semantic consistency (spec section 7): the matrix W, and its Frobenius distances to +I and -I."""
+
+OBJECTIVE = CHARACTERS.objective
+EPOCH_METRICS = CHARACTERS.epoch
+FINAL_METRICS = CHARACTERS.final
 
 
 class TrialState(StrEnum):
@@ -60,9 +111,9 @@ class EpochRecord:
     steps: int
     """Updates made since the trial began, all epochs."""
     metrics: dict[str, float]
-    """`EPOCH_METRICS`, in that order."""
+    """`Metrics.epoch` of the task, in that order."""
     final: dict[str, float] | None = None
-    """`FINAL_METRICS` of the best parameters, and `best_epoch`; only in the last record of a trial that completes."""
+    """`Metrics.final` of the best parameters, and `best_epoch`; only in the last record of a trial that completes."""
     seconds: float = 0.0
     """Wall time of this epoch, shared with the lanes beside it."""
 

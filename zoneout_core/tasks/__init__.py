@@ -5,14 +5,15 @@ Their metadata is importable without numpy and torch; numpy is loaded when a cor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from zoneout_core import datafiles, registry
-from zoneout_core.config import require
+from zoneout_core.config import TrialConfig, require
 from zoneout_core.errors import UnknownName
+from zoneout_core.records import CHARACTERS, Metrics
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,8 +60,18 @@ class Task:
     """Forms of its data; the first is the default."""
     files: tuple[datafiles.DataFile, ...] = ()
     """What `sweep data fetch NAME` fetches; empty when the task carries its own text."""
-    load: Callable[[Path, str], Corpus]
-    """(data folder, variant) -> corpus. Use `load_corpus`, which checks files and variant before it calls this."""
+    workload: str = "language"
+    """A file name of `zoneout_core.workloads`: how the task trains and is evaluated."""
+    metrics: Metrics = CHARACTERS
+    """What its trials report."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The paper's configuration of this task, where it differs from the defaults: values by configuration key."""
+    load: Callable[[Path, str], Any]
+    """(data folder, variant) -> its data. Use `load_data`, which checks files and variant before it calls this."""
+
+    def config(self, **values: Any) -> TrialConfig:
+        """The paper's configuration of this task, with these values (by unambiguous field name) on top."""
+        return TrialConfig().with_values({"task": self.name} | dict(self.settings) | values)
 
 
 def names() -> list[str]:
@@ -75,8 +86,8 @@ def get(name: str) -> Task:
     return task
 
 
-def load_corpus(name: str, variant: str, data_dir: Path) -> Corpus:
-    """The corpus of task `name`; an empty `variant` means the task's default.
+def load_data(name: str, variant: str, data_dir: Path) -> Any:
+    """The data of task `name`; an empty `variant` means the task's default.
 
     Raises `UnknownName` for a task or variant that does not exist, and `DataError` for a file that is
     missing, truncated or not the one expected (sizes and SHA-256 are checked each time).
@@ -87,3 +98,6 @@ def load_corpus(name: str, variant: str, data_dir: Path) -> Corpus:
         raise UnknownName(f"variant of {name}", variant, task.variants)
     datafiles.verify(name, task.files, data_dir)
     return task.load(data_dir, variant)
+
+
+load_corpus = load_data

@@ -1,0 +1,195 @@
+"""Cells: the recurrence of one layer, written as the equations are. Adding one is adding a file that exports `PART`.
+
+This is the ground truth: one lane, one step at a time, ordinary autograd, no cleverness. Kernels are tested against
+it and it is tested against the oracles; cells that no kernel covers train through it. A cell is a frozen dataclass of
+its own settings, which the configuration shows as its section `cell`. Importing a cell imports no torch: it computes
+with the methods of the tensors it is given.
+
+Shapes: T time, B batch, D input, H hidden, G gates side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, cast
+
+from zoneout_core import registry
+from zoneout_core.settings import Section, require
+from zoneout_core.sites import Sites
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zoneout_core.config import ModelConfig, TrialConfig
+
+Parameters = Mapping[str, "Tensor"]
+State = tuple["Tensor", ...]
+"""The states of a layer, each [B, ·]. The first is what the next layer (or the output layer) reads."""
+
+
+class Draw(Protocol):
+    """Draws initial parameters, float64 (`zoneout_core.init`)."""
+
+    def matrix(self, rows: int, columns: int) -> Tensor:
+        """A matrix as `model.init` says: for a block of gates side by side, drawn as one."""
+
+    def bias(self, *shape: int) -> Tensor:
+        """Zeros, or uniform numbers where `model.init_biases` says so."""
+
+    def full(self, value: float, *shape: int) -> Tensor:
+        """A constant."""
+
+
+class Trajectory(NamedTuple):
+    """What a run over T steps leaves."""
+
+    states: tuple[Tensor, ...]
+    """Every state after every step, each [T, B, ·]; `states[0][t]` is the layer's output."""
+    statistics: dict[str, Tensor]
+    """Batch statistics of each step, by the names of `Cell.statistics`; empty outside training."""
+
+    @property
+    def last(self) -> State:
+        """The states after the last step."""
+        return tuple(state_TBU[-1] for state_TBU in self.states)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """Base of all cells."""
+
+    STATES: ClassVar[tuple[str, ...]] = ("h", "c")
+    GATES: ClassVar[int] = 4
+    """Blocks of H side by side in w, u and b."""
+
+    def check(self, config: TrialConfig) -> None:
+        """Raises `ConfigError` when the rest of the configuration does not suit the cell; called when it is chosen."""
+
+    def sizes(self, model: ModelConfig) -> dict[str, int]:
+        """Width of every state by name, in order. Trainable initial states are called `<name>0_H`."""
+        return dict.fromkeys(self.STATES, model.hidden)
+
+    def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of a layer's parameters that reads D = `inputs` numbers; initial states are not among them."""
+        hidden, gates = model.hidden, self.GATES * model.hidden
+        return {"w_DG": (inputs, gates), "u_HG": (hidden, gates), "b_G": (gates,)}
+
+    def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
+        """Values for `parameters`, by the same names."""
+        hidden, gates = model.hidden, self.GATES * model.hidden
+        return {"w_DG": draw.matrix(inputs, gates), "u_HG": draw.matrix(hidden, gates), "b_G": draw.bias(gates)}
+
+    def statistics(self, model: ModelConfig, steps: int) -> dict[str, tuple[float, tuple[int, ...]]]:
+        """Running statistics over `steps` steps that are kept beside the parameters: start value and shape."""
+        return {}
+
+    @property
+    def statistics_rate(self) -> float:
+        """Share of a new batch's statistics in the running ones."""
+        return 0.0
+
+    def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
+        """What the inputs add to the gates at every step, [T, B, G], without the bias.
+
+        x: tokens [T, B], or [T, B, D]. gain: broadcasts to x (for tokens: to [T, B, 1]), or to [T, B, gates, D].
+        """
+        w_DG = p["w_DG"]
+        if not x.is_floating_point():
+            a_TBG = w_DG[x]
+            return a_TBG if gain is None else a_TBG * gain
+        if gain is None:
+            return x @ w_DG
+        if gain.dim() == 3:
+            return (x * gain) @ w_DG
+        blocks = w_DG.chunk(gain.shape[2], dim=-1)
+        parts = [(x * gain[:, :, k]) @ block for k, block in enumerate(blocks)]
+        return cast("Tensor", _torch().cat(parts, dim=-1))
+
+    def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
+        """The states after one step; `a_BG` is that step's share of `project`, `sites` that step's masks."""
+        raise NotImplementedError
+
+    def run(self, p: Parameters, x: Tensor, state: State, sites: Sites, *, training: bool) -> Trajectory:
+        """T steps from `state`, each [B, ·] or [1, ·].
+
+        In training, normalisation uses the batch's own statistics and returns them; otherwise the running ones in `p`.
+        """
+        a_TBG = self.project(p, x, sites.inputs)
+        batch = a_TBG.shape[1]
+        state = tuple(one.expand(batch, -1) for one in state)
+        steps: list[State] = []
+        found: list[dict[str, Tensor]] = []
+        for t, a_BG in enumerate(a_TBG.unbind(0)):
+            moment = Moment(t=t, training=training, statistics={}, x=x[t])
+            state = self.step(p, a_BG, state, sites.at(t), moment)
+            steps.append(state)
+            found.append(moment.statistics)
+        torch = _torch()
+        states = tuple(torch.stack(one) for one in zip(*steps, strict=True))
+        statistics = {name: torch.stack([one[name] for one in found]) for name in found[0]}
+        return Trajectory(states, statistics)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a step may have to know beside its numbers."""
+
+    t: int
+    """From 0."""
+    training: bool
+    statistics: dict[str, Tensor]
+    """In training a normalising cell writes this step's batch statistics here."""
+    x: Tensor
+    """The step's inputs, tokens [B] or [B, D]."""
+
+
+class CellConfig(Section):
+    """The settings of all cells, flat: `config.cell.activation`. Those of cells that are not chosen keep their
+    defaults."""
+
+    __slots__ = ()
+    package = "zoneout_core.cells"
+
+    def chosen(self, name: str) -> Cell:
+        """The cell in file `name`, with its settings."""
+        kind: type[Cell] = registry.load(self.package, name, "cell").PART
+        return self.part(kind)
+
+    def check(self, config: TrialConfig) -> None:
+        """Raises `ConfigError` when a setting of another cell was changed, or the chosen one does not fit."""
+        chosen = self.chosen(config.model.cell)
+        for name in self.changed():
+            owner = registry_name(self.owners()[name])
+            must = f"left alone with model.cell={config.model.cell}, since it is a setting of {owner}"
+            require(self.owners()[name] is type(chosen), f"cell.{name}", getattr(self, name), must)
+        chosen.check(config)
+
+
+def names() -> list[str]:
+    """All cells, sorted."""
+    return registry.names(__name__)
+
+
+def registry_name(kind: type[Any]) -> str:
+    """The file name of a cell's class."""
+    return kind.__module__.rpartition(".")[2]
+
+
+def mix(mask: Tensor | None, old: Tensor, new: Tensor) -> Tensor:
+    """Zoneout's mix: mask * old + (1 - mask) * new; `new` itself where there is no mask."""
+    if mask is None:
+        return new
+    mask = mask.to(new.dtype)
+    return mask * old + (1 - mask) * new
+
+
+def gain(mask: Tensor | None, value: Tensor) -> Tensor:
+    """mask * value; `value` itself where there is no mask."""
+    return value if mask is None else mask.to(value.dtype) * value
+
+
+def _torch() -> Any:
+    import torch
+
+    return torch

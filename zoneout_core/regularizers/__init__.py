@@ -1,0 +1,138 @@
+"""Regularizers: what disturbs training. Adding one is adding a file here that exports `PART`, a `Regularizer`.
+
+A regularizer is a *mask program*: it says at which sites of a step masks stand, along which axes a draw is shared,
+and what stands for them in an evaluation. `zoneout_core.masks` turns programs into tensors; cells apply them in the
+order of spec section 9.16. Two kinds of regularizer need no mask: weight noise, and a penalty on the loss.
+
+Everything in them may differ from lane to lane. Fields named `z_*` are probabilities of PRESERVING the old value,
+`p_*` of DROPPING. The default of every field is "off". Imports no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+
+from zoneout_core import registry
+from zoneout_core.settings import LANE, Section, require, require_probability
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zoneout_core.config import TrialConfig
+
+__all__ = ["LANE", "Mask", "Regularizer", "RegularizerConfig", "require", "require_probability"]
+
+Site = Literal[
+    "embedding", "inputs", "recurrent", "update", "cells", "states", "gate", "keep_cells", "keep_states", "outputs"
+]
+"""Where a mask enters.
+
+    embedding     gain on whole rows of the embedding, [.., V, 1] per sequence (a word type is dropped everywhere)
+    inputs        gain on what a layer reads, of every layer
+    recurrent     gain on h_{t-1} where the products read it
+    update        gain on i * g (LSTM), on n (GRU): what is about to be written
+    cells         gain on the candidate cell c~
+    states        gain on the candidate state h~
+    gate          the output gate's mask, 1 = updated (spec 9.5)
+    keep_cells    1 = the cell keeps its old value (zoneout)
+    keep_states   1 = the state keeps its old value (zoneout)
+    outputs       gain on the last layer's output, before the softmax
+"""
+SITES: tuple[Site, ...] = get_args(Site)
+Axis = Literal["update", "time", "batch", "unit"]
+"""What a draw may be shared along: all updates (static), all steps, all examples, all units of a layer."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mask:
+    """One mask of a program: a value for every (update, step, example, unit) of every layer at one site."""
+
+    site: Site
+    one: float
+    """P(mask = 1): of letting through at a gain, of preserving at `keep_*`."""
+    expected: float | None
+    """What stands for the mask in an evaluation; None: it is drawn there too, from streams of their own."""
+    scale: float = 1.0
+    """What a drawn mask is multiplied with in training: 1 / (1 - p) where dropout is inverted."""
+    shared: frozenset[Axis] = frozenset()
+    stream: str = ""
+    """Masks that name the same stream draw the same numbers; empty = the site's own."""
+    kind: Literal["bernoulli", "gaussian"] = "bernoulli"
+    """`gaussian`: real numbers with the mean and variance of the 0/1 mask (spec 9.13)."""
+    spread: float = 0.0
+    """Units have rates of their own, spread evenly over one +- spread (clipped to 0..1)."""
+    gates: bool = False
+    """A mask for each gate of the layer (untied variational dropout): one more axis before the units."""
+    static: bool = False
+    """In an evaluation the very masks of training stand, step for step, and not `expected` (spec 8.2)."""
+    form: str = ""
+    """Of the output gate: which of the variants of spec 9.5."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Regularizer:
+    """Base of all parts: a frozen dataclass whose fields all have a default that means "off"."""
+
+    CELLS: ClassVar[frozenset[str] | None] = None
+    """Files of `zoneout_core.cells` that it is defined for; None = every cell."""
+
+    @property
+    def active(self) -> bool:
+        """Whether it does anything."""
+        raise NotImplementedError
+
+    def check(self, config: TrialConfig) -> None:
+        """Raises `ConfigError` when it cannot work with the rest of the configuration; called when it is active."""
+        if self.CELLS is not None:
+            name = type(self).__name__
+            must = f"one of {', '.join(sorted(self.CELLS))}, where {name} is defined"
+            require(config.model.cell in self.CELLS, "model.cell", config.model.cell, must)
+
+    def program(self) -> tuple[Mask, ...]:
+        """Its masks; none when it is off."""
+        return ()
+
+    def transform(self, program: tuple[Mask, ...]) -> tuple[Mask, ...]:
+        """What it makes of the masks of all regularizers: static and Gaussian masks change those of zoneout."""
+        return program
+
+    @property
+    def weight_noise(self) -> float:
+        """Standard deviation of the noise on weight matrices; 0 = none."""
+        return 0.0
+
+    PENALTY: ClassVar[Literal["", "states", "cells"]] = ""
+    """Which trajectory `penalty` wants; empty = there is none."""
+
+    def penalty(self, trajectory_TBH: Tensor) -> Tensor:
+        """What it adds to the loss, [B] per example, from the carried states (or cells) of the last layer."""
+        raise NotImplementedError
+
+
+class RegularizerConfig(Section):
+    """All regularizers of a trial, flat: `config.regularizer.z_cells`."""
+
+    __slots__ = ()
+    package = "zoneout_core.regularizers"
+
+    def active(self) -> list[Regularizer]:
+        """The regularizers that do something, by file name."""
+        return [part for part in self.parts if part.active]
+
+    def program(self) -> tuple[Mask, ...]:
+        """The masks of all of them together."""
+        masks = tuple(mask for part in self.parts for mask in part.program())
+        for part in self.parts:
+            masks = part.transform(masks)
+        return masks
+
+
+def names() -> list[str]:
+    """All regularizers, sorted."""
+    return registry.names(__name__)
+
+
+def changed(program: tuple[Mask, ...], sites: tuple[Site, ...], **values: Any) -> tuple[Mask, ...]:
+    """The program with fields of the masks at these sites replaced."""
+    return tuple(replace(mask, **values) if mask.site in sites else mask for mask in program)

@@ -1,0 +1,137 @@
+"""Sections of a configuration whose fields are declared by the files of a package. Imports no torch.
+
+A file of `zoneout_core.regularizers` or `zoneout_core.cells` holds one frozen dataclass, its part; the section shows
+the fields of all parts flat, under names that are unique among them. Adding a file adds its settings.
+"""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, replace
+from typing import Any, ClassVar, Literal, Self, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from zoneout_core import registry
+from zoneout_core.errors import ConfigError, UnknownName
+
+LANE = {"lane": True}
+"""Metadata of a field in which the lanes of one pack may differ."""
+
+PartType = TypeVar("PartType")
+
+
+def require(rule: bool, field_name: str, value: object, must: str) -> None:
+    """Raise `ConfigError` naming the field, its value and the rule, unless `rule` holds."""
+    if not rule:
+        raise ConfigError(f"{field_name} must be {must}, but is {value!r}. Set it with --set {field_name}=VALUE.")
+
+
+def require_probability(field_name: str, value: float) -> None:
+    """Raise `ConfigError` unless 0 <= value <= 1."""
+    require(0.0 <= value <= 1.0, field_name, value, "a probability from 0 to 1")
+
+
+def coerce(owner: type, name: str, value: Any) -> Any:
+    """`value` as the type of field `name` of dataclass `owner`; strings are read as a command line gives them."""
+    hint = get_type_hints(owner)[name]
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise UnknownName(f"value of {name}", str(value), [str(a) for a in get_args(hint)])
+        return value
+    try:
+        if hint is bool:
+            return {"true": True, "false": False}[str(value).lower()]
+        if hint is int and (isinstance(value, bool) or float(value) != int(float(value))):
+            raise ValueError
+        if hint is int:
+            return int(float(value)) if not isinstance(value, str) else int(value)
+        return hint(value)
+    except (ValueError, TypeError, KeyError, OverflowError):
+        must = {"int": "a whole number", "float": "a number", "bool": "true or false"}.get(hint.__name__, hint.__name__)
+        raise ConfigError(f"{name} must be {must}, but is {value!r}. Set it with --set {name}=VALUE.") from None
+
+
+class Section:
+    """A flat, frozen view of parts. `section.z_cells` reads a field, `section.part(Zoneout)` the part that owns it."""
+
+    package: ClassVar[str]
+    """Dotted name of the package whose files declare the parts, each as its module's `PART`."""
+    __slots__ = ("parts",)
+    parts: tuple[Any, ...]
+
+    def __init__(self, **values: Any) -> None:
+        """Raises `UnknownName` for a field that no part has, and `ConfigError` for a value out of its range."""
+        owners = self.owners()
+        for name in values:
+            if name not in owners:
+                raise UnknownName(f"setting of {self.package.rpartition('.')[2]}", name, owners)
+        parts = [kind(**{k: v for k, v in values.items() if owners[k] is kind}) for kind in self.kinds()]
+        object.__setattr__(self, "parts", tuple(parts))
+
+    @classmethod
+    @functools.cache
+    def kinds(cls) -> tuple[type, ...]:
+        """The part classes, by file name."""
+        return tuple(registry.load(cls.package, name, "part").PART for name in registry.names(cls.package))
+
+    @classmethod
+    @functools.cache
+    def owners(cls) -> dict[str, type]:
+        """The part class of every field."""
+        owners: dict[str, type] = {}
+        for kind in cls.kinds():
+            for f in fields(kind):
+                assert f.name not in owners, f"{f.name} is declared by {kind.__name__} and {owners[f.name].__name__}"
+                owners[f.name] = kind
+        return owners
+
+    @classmethod
+    def declared(cls) -> dict[str, Field[Any]]:
+        """The dataclass field behind every name."""
+        return {f.name: f for kind in cls.kinds() for f in fields(kind)}
+
+    def part(self, kind: type[PartType]) -> PartType:
+        """The part of class `kind`."""
+        return cast("PartType", next(part for part in self.parts if type(part) is kind))
+
+    def with_values(self, values: Mapping[str, Any]) -> Self:
+        """A copy with these fields replaced; values are checked by the field's type."""
+        owners, changed = self.owners(), []
+        for part in self.parts:
+            own = {k: coerce(type(part), k, v) for k, v in values.items() if owners[k] is type(part)}
+            changed.append(replace(part, **own) if own else part)
+        copy = object.__new__(type(self))
+        object.__setattr__(copy, "parts", tuple(changed))
+        return copy
+
+    def values(self) -> dict[str, Any]:
+        """Every field."""
+        return {name: getattr(self, name) for name in self.owners()}
+
+    def changed(self) -> dict[str, Any]:
+        """The fields that do not have their default value."""
+        defaults = {name: f.default for name, f in self.declared().items()}
+        assert MISSING not in defaults.values(), "every setting has a default"
+        return {name: value for name, value in self.values().items() if value != defaults[name]}
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name not in (owners := self.owners()):
+            raise AttributeError(name)
+        return getattr(self.part(owners[name]), name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen")
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self.parts == cast("Section", other).parts
+
+    def __hash__(self) -> int:
+        return hash(self.parts)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.changed().items())})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.changed())
+
+
+def _rebuild(kind: type[Section], values: dict[str, Any]) -> Section:
+    return kind(**values)
