@@ -25,7 +25,7 @@ from torch import Tensor
 from zoneout_core import masks
 from zoneout_core.config import OptimConfig
 from zoneout_core.kernels import Weights, Workspace, choose, recurrence
-from zoneout_core.optim import adam_step
+from zoneout_core.optim import update
 from zoneout_core.streams import generator
 
 BATCH, STEPS, VOCABULARY = 32, 99, 50
@@ -93,7 +93,7 @@ class Trainer:
             view.copy_(part)
         self.updates += 1
         for row in zip(*self.rows, strict=True):
-            adam_step(*row, OptimConfig(), self.updates, self.scratch)
+            update(*row, OptimConfig(), self.updates, self.scratch)
 
 
 def ours(hidden: int, lanes: int, precision: str) -> Contender:

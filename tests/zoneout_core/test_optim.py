@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from zoneout_core.config import OptimConfig
-from zoneout_core.optim import adam_step
+from zoneout_core.optim import scheduled, update
 
 
 class Row:
@@ -21,7 +21,7 @@ class Row:
     def step(self, gradient: list[float] | torch.Tensor, optim: OptimConfig) -> float:
         self.steps += 1
         gradient = torch.as_tensor(gradient, dtype=torch.float64).clone()
-        return float(adam_step(self.weights, gradient, self.m, self.v, optim, self.steps, self.scratch))
+        return float(update(self.weights, gradient, self.m, self.v, optim, self.steps, self.scratch))
 
 
 @pytest.fixture
@@ -102,3 +102,32 @@ def test_a_zero_gradient_changes_nothing() -> None:
 def test_a_norm_that_is_not_finite_is_reported() -> None:
     assert math.isnan(Row([1.0, 2.0]).step([math.nan, 0.0], OptimConfig()))
     assert math.isinf(Row([1.0, 2.0]).step([math.inf, 0.0], OptimConfig()))
+
+
+def test_rmsprop_agrees_with_the_oracle(oracles: dict[str, Any]) -> None:
+    """Blocks' form: the gradient is clipped first, the mean square decays by half, its root has a floor."""
+    case = oracles["rmsprop_blocks"]
+    row = Row(case["theta0"])
+    optim = OptimConfig(method="rmsprop", learning_rate=case["lr"], clip_norm=case["clip"], decay_rate=case["decay"])
+    for gradient, expected in zip(case["grads"], case["theta"], strict=True):
+        row.step(gradient, optim)
+        torch.testing.assert_close(row.weights, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-12)
+
+
+def test_plain_sgd_with_decoupled_weight_decay() -> None:
+    row = Row([1.0, -2.0])
+    row.step([3.0, 4.0], OptimConfig(method="sgd", learning_rate=0.1, clip_norm=1.0, weight_decay=0.5))
+    torch.testing.assert_close(row.weights, torch.tensor([(1.0 - 0.06) / 2, (-2.0 - 0.08) / 2], dtype=torch.float64))
+
+
+@pytest.mark.parametrize(("decay_after", "reading"), [(14, "text_reading"), (15, "lua_and_zoneout_code")])
+def test_the_word_schedule_agrees_with_the_oracle(oracles: dict[str, Any], decay_after: int, reading: str) -> None:
+    optim = OptimConfig(method="sgd", learning_rate=1.0, schedule="decay", decay_after=decay_after, decay_factor=1.15)
+    for epoch, expected in oracles["word_ptb_lr_schedule"][reading].items():
+        assert scheduled(optim, int(epoch), ()) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_plateau_divides_after_every_epoch_that_did_not_improve() -> None:
+    optim = OptimConfig(learning_rate=1.0, schedule="plateau", decay_factor=50.0)
+    rates = [scheduled(optim, 1 + n, (3.0, 2.0, 2.5, 1.0, 1.0)[:n]) for n in range(6)]
+    assert rates == pytest.approx([1, 1, 1, 1 / 50, 1 / 50, 1 / 2500])

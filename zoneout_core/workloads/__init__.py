@@ -58,7 +58,9 @@ class Workload(ABC):
         """
 
     @abstractmethod
-    def measure(self, lanes: Sequence[Lane], rows_KP: Tensor, means: Sequence[dict[str, float]]) -> list[dict[str, float]]:
+    def measure(
+        self, lanes: Sequence[Lane], rows_KP: Tensor, means: Sequence[dict[str, float]]
+    ) -> list[dict[str, float]]:
         """Metrics of the epoch that each lane just ended, by the names of `metrics.epoch` but `grad_norm` and
         `learning_rate`; `means` are the epoch's means of what `gradients` told. A number may be infinite or NaN: the
         lane has then diverged."""
