@@ -187,9 +187,19 @@ class TrialConfig:
         """Nested plain data; `from_json` gives the same configuration back."""
         return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
 
+    def changed(self) -> dict[str, Any]:
+        """The fields that do not have their default value, by dotted key, as plain data.
+
+        Short enough to be read; `from_json` gives the same configuration back.
+        """
+        defaults = TrialConfig().flat()
+        return {key: _plain(value) for key, value in self.flat().items() if value != defaults[key]}
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Raises `UnknownName` or `ConfigError` when `data` has unknown keys or values of the wrong type."""
+        """The configuration that `to_json` or `changed` told.
+
+        Raises `UnknownName` or `ConfigError` when `data` has unknown keys or values of the wrong type."""
         flat: dict[str, Any] = {}
         for key, value in data.items():
             if key in cls.SECTIONS and isinstance(value, Mapping):

@@ -33,6 +33,16 @@ def test_json_round_trips_and_is_plain() -> None:
     assert config.optim.clip_norm == float("inf")
 
 
+def test_what_was_changed_is_short_plain_and_all_there_is_to_know() -> None:
+    config = TrialConfig().with_values(
+        {"clip_norm": "inf", "z_cells": 0.5, "label": "zoneout", "layers": 2, "batch": 32}
+    )
+    changed = json.loads(json.dumps(config.changed(), allow_nan=False))
+    assert changed == {"label": "zoneout", "model.layers": 2, "regularizer.z_cells": 0.5, "optim.clip_norm": "inf"}
+    assert TrialConfig.from_json(changed) == config
+    assert TrialConfig().changed() == {}
+
+
 def test_keys_may_be_full_or_short_and_values_may_be_texts() -> None:
     assert TrialConfig().with_values({"hidden": "64"}) == TrialConfig().with_values({"model.hidden": 64})
     assert TrialConfig().with_values({"optim.learning_rate": "1e-3"}).value("learning_rate") == 0.001
