@@ -19,8 +19,10 @@ class DataFile:
     """Relative to the data folder, with `/`."""
     bytes: int
     sha256: str
-    addresses: tuple[str, ...]
-    """URLs that serve it, the preferred one first."""
+    addresses: tuple[str, ...] = ()
+    """URLs that serve it, the preferred one first; none where it comes packed."""
+    archive: "DataFile | None" = None
+    """What is fetched in its place and unpacked: a `.gz` of it, or a `.zip` with a member of its name."""
 
     @property
     def name(self) -> str:

@@ -1,7 +1,8 @@
 """Fetching data files: resumed, retried, checked, and put in their place whole. Standard library only.
 
 What arrives is appended to `NAME.part` beside the file. Only when size and SHA-256 are right is it renamed, so a good
-file is never replaced by a bad one, and an interrupted fetch goes on where it stopped.
+file is never replaced by a bad one, and an interrupted fetch goes on where it stopped. A file that comes packed is
+unpacked and checked again; its archive is then deleted.
 """
 
 import fcntl
@@ -17,6 +18,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from zoneout_core.archives import unpack
 from zoneout_core.datafiles import DataFile, FileState, fetch_command, inspect
 from zoneout_core.errors import DataError
 
@@ -51,6 +53,18 @@ def fetch(
     Raises `DataError`, leaving what was there as it was, when no address serves the right file.
     """
     location = data_dir / file.path
+    if file.archive and not _in_folder(file, source):
+        packed = inspect(file.archive, data_dir)
+        with _opened(location.with_name(f"{location.name}.part")) as part:
+            try:
+                if packed.state is not FileState.OK:  # else an earlier fetch could not unpack it
+                    fetch(task, file.archive, data_dir, source=source, progress=progress, pause=pause)
+                part.truncate(0)
+                unpack(packed.location, part, file)
+            except BaseException:
+                Path(part.name).unlink()
+                raise
+            return _in_place(Path(part.name), location)
     addresses = _addresses(file, source)
     failures: list[str] = []
     with _opened(location.with_name(f"{location.name}.part")) as part:
@@ -92,12 +106,17 @@ def _addresses(file: DataFile, source: str) -> tuple[str, ...]:
         return file.addresses
     if "://" in source:
         return (f"{source.rstrip('/')}/{file.name}",)
-    for candidate in (Path(source) / file.path, Path(source) / file.name):
-        if candidate.is_file():
-            return (candidate.resolve().as_uri(),)
+    if candidate := _in_folder(file, source):
+        return (candidate.resolve().as_uri(),)
     raise DataError(
         f"--from must be a URL or a folder that holds {file.path} or {file.name}, but {source!r} holds neither."
     )
+
+
+def _in_folder(file: DataFile, source: str) -> Path | None:
+    """Where `file` lies in the folder `source`, if that is a folder and has it."""
+    candidates = (Path(source) / file.path, Path(source) / file.name) if source else ()
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 @contextmanager

@@ -1,8 +1,11 @@
-"""Fetching from real servers on the loopback: with and without ranges, cut, refusing, and serving other bytes."""
+"""Fetching from real servers on the loopback: with and without ranges, cut, refusing, serving other bytes, packed."""
 
 import fcntl
+import gzip
 import hashlib
+import io
 import threading
+import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from zoneout_core.archives import unpack
 from zoneout_core.datafiles import DataFile
 from zoneout_core.errors import DataError
 from zoneout_core.fetch import TRIES, fetch
@@ -276,3 +280,80 @@ def test_two_fetches_of_one_file_do_not_mix(server: FileServer, tmp_path: Path) 
         )
     assert server.asked == []
     assert fetch("letters", file_at(server.address), tmp_path).read_bytes() == CONTENT
+
+
+def packed(suffix: str) -> bytes:
+    """CONTENT as a `.gz`, or as the member `text.txt` of a `.zip`."""
+    if suffix == "gz":
+        return gzip.compress(CONTENT, mtime=0)
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as members:
+        members.writestr("text.txt", CONTENT)
+    return whole.getvalue()
+
+
+def packed_file(server: FileServer, suffix: str, sha256: str = "") -> DataFile:
+    server.content = packed(suffix)
+    archive = DataFile(
+        path=f"some/text.txt.{suffix}",
+        bytes=len(server.content),
+        sha256=hashlib.sha256(server.content).hexdigest(),
+        addresses=(f"{server.address}.{suffix}",),
+    )
+    sha256 = sha256 or hashlib.sha256(CONTENT).hexdigest()
+    return DataFile(path="some/text.txt", bytes=SIZE, sha256=sha256, archive=archive)
+
+
+@pytest.mark.parametrize("suffix", ["gz", "zip"])
+def test_a_packed_file_is_unpacked_and_its_archive_deleted(suffix: str, server: FileServer, tmp_path: Path) -> None:
+    file = packed_file(server, suffix)
+    server.cuts = [1000]
+    assert fetch("letters", file, tmp_path, pause=0.0).read_bytes() == CONTENT
+    assert server.asked == [None, "bytes=1000-"]
+    assert names_in(tmp_path) == ["text.txt"]
+
+
+def test_an_archive_that_does_not_come_leaves_the_good_file(server: FileServer, tmp_path: Path) -> None:
+    location = put(tmp_path / "some" / "text.txt", CONTENT)
+    server.codes = [404]
+    assert failing(packed_file(server, "gz"), tmp_path) == (
+        f"some/text.txt.gz could not be fetched; {location}.gz is as it was: missing.\n"
+        f"  {server.address}.gz answered 404 Not Found\n"
+        f"Name another address: sweep data fetch letters --data {tmp_path} --from URL_OR_FOLDER"
+    )
+    assert location.read_bytes() == CONTENT
+    assert names_in(tmp_path) == ["text.txt"]
+
+
+def test_an_archive_of_another_file_is_refused(server: FileServer, tmp_path: Path) -> None:
+    file = packed_file(server, "zip", sha256="ab" * 32)
+    assert failing(file, tmp_path) == (
+        f"{tmp_path}/some/text.txt.zip holds another text.txt: "
+        f"SHA-256 {hashlib.sha256(CONTENT).hexdigest()}, expected {'ab' * 32}."
+    )
+    assert names_in(tmp_path) == ["text.txt.zip"]
+    assert failing(file, tmp_path)
+    assert len(server.asked) == 1, "an archive that is whole is not fetched again"
+
+
+def test_a_full_disk_is_told_and_the_archive_kept(server: FileServer, tmp_path: Path) -> None:
+    file = packed_file(server, "gz")
+    assert file.archive is not None
+    archive = put(tmp_path / file.archive.path, packed("gz"))
+    with pytest.raises(DataError) as error, open("/dev/full", "r+b", buffering=0) as full:  # noqa: PTH123
+        unpack(archive, full, file)
+    assert str(error.value) == (
+        f"{archive} must be unpacked, which failed (No space left on device). "
+        "Make room there, and run the same command again."
+    )
+    assert archive.exists()
+
+
+@pytest.mark.parametrize("path", ["text.txt", "some/text.txt.gz"])
+def test_a_folder_serves_a_packed_file_either_way(path: str, server: FileServer, tmp_path: Path) -> None:
+    file = packed_file(server, "gz")
+    put(tmp_path / "source" / path, packed("gz") if path.endswith("gz") else CONTENT)
+    assert fetch("letters", file, tmp_path / "data", source=str(tmp_path / "source")).read_bytes() == CONTENT
+    assert names_in(tmp_path / "data") == ["text.txt"]
+    assert (tmp_path / "source" / path).exists()
+    assert server.asked == []

@@ -1,0 +1,46 @@
+"""Taking a data file out of the archive that it comes in. Standard library only."""
+
+import gzip
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, BinaryIO, cast
+from zipfile import ZipFile
+
+from zoneout_core.datafiles import DataFile
+from zoneout_core.errors import DataError
+
+
+def unpack(archive: Path, target: BinaryIO, file: DataFile) -> None:
+    """Write what `archive` holds of `file` to the empty `target`, and delete the archive.
+
+    Raises `DataError` when that cannot be done, or is not the file expected. The archive's own size and hash have been
+    checked before, so this means a full disk or a wrong entry in the task.
+    """
+    try:
+        with _member(archive, file.name) as packed:
+            shutil.copyfileobj(packed, target)
+        target.flush()
+    except OSError as error:
+        raise DataError(
+            f"{archive} must be unpacked, which failed ({error.strerror or error}). "
+            "Make room there, and run the same command again."
+        ) from error
+    target.seek(0)
+    found = hashlib.file_digest(target, "sha256").hexdigest()  # type: ignore[arg-type]
+    if found != file.sha256:
+        raise DataError(f"{archive} holds another {file.name}: SHA-256 {found}, expected {file.sha256}.")
+    archive.unlink()
+
+
+@contextmanager
+def _member(archive: Path, name: str) -> Iterator[IO[bytes]]:
+    """The unpacked bytes of a `.gz`, or of the member `name` of a `.zip`."""
+    if archive.suffix == ".gz":
+        with gzip.open(archive) as stream:
+            yield cast("IO[bytes]", stream)
+    else:
+        with ZipFile(archive) as members, members.open(name) as stream:
+            yield stream
