@@ -1,0 +1,131 @@
+"""Learning curves over epochs (Figures 4, 5 and 7): means over seeds (`compute`), and their picture (`draw`)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis import style
+from analysis.confidence import Estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One system's mean over seeds, epoch by epoch."""
+
+    title: str
+    colour: int
+    """Index of its system."""
+    dashed: bool
+    """Of a training curve, taken with masks on."""
+    epochs: tuple[int, ...]
+    mean: tuple[float, ...]
+    half_width: tuple[float, ...]
+    """Of the confidence interval; zeros with one seed."""
+    seeds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One pair of axes."""
+
+    title: str
+    subtitle: str
+    y_label: str
+    epochs: int
+    """The paper's horizontal axis goes from 0 to here."""
+    curves: tuple[Curve, ...]
+    published: Mapping[str, float] = field(default_factory=dict)
+    """The paper's final value by system title: a star at the right edge."""
+    y_limits: tuple[float, float] | None = None
+    """The paper's vertical axis, where ours fits in."""
+
+
+def compute(frame: "pd.DataFrame", systems: Mapping[str, str], train: str, valid: str, epochs: int) -> list[Curve]:
+    """A dashed curve of metric `train` and a solid one of `valid` for each system, {label: title}.
+
+    `frame` has a line per trial and epoch: `label seed epoch` and the metrics. An epoch counts when every seed of its
+    system reached it, so that no curve jumps where a seed ended early; systems without trials have no curve.
+    """
+    found = []
+    for colour, (label, title) in enumerate(systems.items()):
+        trials = frame[(frame["label"] == label) & (frame["epoch"] <= epochs)]
+        seeds = trials["seed"].nunique()
+        reached = trials["epoch"].value_counts()
+        whole = sorted(int(epoch) for epoch in trials["epoch"].unique() if reached[epoch] == seeds)
+        for metric, dashed in ((train, True), (valid, False)):
+            means = [Estimate(tuple(trials.loc[trials["epoch"] == epoch, metric])) for epoch in whole]
+            found.append(
+                Curve(
+                    title=title,
+                    colour=colour,
+                    dashed=dashed,
+                    epochs=tuple(whole),
+                    mean=tuple(one.mean for one in means),
+                    half_width=tuple(one.half_width or 0.0 for one in means),
+                    seeds=seeds,
+                )
+            )
+    return [curve for curve in found if curve.epochs]
+
+
+def draw(panels: Sequence[Panel]) -> "Figure":
+    """The panels side by side, with one legend."""
+    figure = style.figure(6.2 * len(panels), 5.2)
+    handles: dict[str, Any] = {}
+    for number, panel in enumerate(panels):
+        axes = figure.add_subplot(1, len(panels), number + 1)
+        style.title(axes, panel.title, panel.subtitle)
+        style.frame(axes, "epoch", panel.y_label)
+        for curve in panel.curves:
+            handles |= _line(axes, curve)
+        _limit(axes, panel)
+        if panel.published and panel.curves:
+            handles |= _stars(axes, panel)
+    style.legend(figure, list(handles.values()), columns=min(4, max(2, len(handles) // 2)))
+    return figure
+
+
+def _line(axes: "Axes", curve: Curve) -> dict[str, Any]:
+    colour = style.COLOURS[curve.colour % len(style.COLOURS)]
+    what = "train, masks on" if curve.dashed else "valid"
+    name = f"{curve.title}: {what}" + (f" (mean of {curve.seeds} seeds)" if curve.seeds > 1 else "")
+    x, y, half = np.array(curve.epochs), np.array(curve.mean), np.array(curve.half_width)
+    look: dict[str, Any] = {"dashes": (4, 1.8)} if curve.dashed else {}
+    alpha, marker = (0.75, "") if curve.dashed else (1.0, "o" if len(x) <= 5 else "")
+    (line,) = axes.plot(x, y, color=colour, linewidth=1.8, alpha=alpha, marker=marker, markersize=4, label=name, **look)
+    if half.any():
+        axes.fill_between(x, y - half, y + half, color=colour, alpha=0.15, linewidth=0)
+    return {name: line}
+
+
+def _limit(axes: "Axes", panel: Panel) -> None:
+    """The paper's axes; ours are added to the vertical one where they would not be seen."""
+    shown = [value for curve in panel.curves for value in curve.mean] + list(panel.published.values())
+    axes.set_xlim(0, panel.epochs)
+    if not shown:
+        axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", fontsize=13, color=style.QUIET)
+        return
+    low, high = min(shown), float(np.quantile(shown, 0.97)) if len(shown) > 40 else max(shown)
+    if panel.y_limits is not None:
+        low, high = min(low, panel.y_limits[0]), max(panel.y_limits[1], high)
+    margin = 0.05 * max(high - low, 1e-3)
+    axes.set_ylim(low - margin, high + margin)
+
+
+def _stars(axes: "Axes", panel: Panel) -> dict[str, Any]:
+    """The paper's final values at the right edge, in the colour of their system."""
+    from matplotlib.lines import Line2D
+
+    colours = {curve.title: style.COLOURS[curve.colour % len(style.COLOURS)] for curve in panel.curves}
+    for title, value in panel.published.items():
+        star = style.STAR | {"mfc": colours.get(title, style.FAINT)}
+        axes.plot(panel.epochs, value, clip_on=False, zorder=5, **star)
+    name = "the paper's final validation value (Table 1 or 2)"
+    return {name: Line2D([], [], label=name, **style.STAR | {"mfc": style.PAPER})}

@@ -1,0 +1,65 @@
+"""How gradients reach back through time (Figure 6): shares by step, from a table of them; and their picture."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from analysis import style
+from analysis.confidence import Estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+STATES = {"c": r"$\|\partial L/\partial c_t\|$", "h": r"$\|\partial L/\partial h_t\|$"}
+"""What is shown, by the name of the state."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Propagation:
+    """One system's curve for one state: what share of the gradient's norm, summed over steps, each step has."""
+
+    title: str
+    colour: int
+    state: str
+    share: tuple[float, ...]
+    """By step, from t = 1; sums to 1. The mean over seeds."""
+    seeds: int
+
+
+def compute(frame: "pd.DataFrame", systems: Mapping[str, str]) -> list[Propagation]:
+    """The curves of the systems, {label: title}, from a line per `label seed state step` with its `share`."""
+    found = []
+    for colour, (label, title) in enumerate(systems.items()):
+        own = frame[frame["label"] == label]
+        for state in STATES:
+            told = own[own["state"] == state]
+            share = tuple(Estimate(tuple(some["share"])).mean for _, some in told.groupby("step", sort=True))
+            if share:
+                seeds = int(told["seed"].nunique())
+                found.append(Propagation(title=title, colour=colour, state=state, share=share, seeds=seeds))
+    return found
+
+
+def draw(curves: list[Propagation], title: str, subtitle: str) -> "Figure":
+    """A panel for cells and one for states: normalised gradient norm against the time step."""
+    figure = style.figure(12.4, 5.0)
+    handles: dict[str, Any] = {}
+    for number, state in enumerate(STATES):
+        axes = figure.add_subplot(1, 2, number + 1)
+        style.title(axes, title if number == 0 else " ", subtitle if number == 0 else " ")
+        style.frame(axes, "time step t", f"{STATES[state]}, share of the sum over t")
+        for curve in (one for one in curves if one.state == state):
+            handles |= _line(axes, curve)
+        axes.set_yscale("log")
+    style.legend(figure, list(handles.values()), columns=3)
+    return figure
+
+
+def _line(axes: "Axes", curve: Propagation) -> dict[str, object]:
+    steps = range(1, len(curve.share) + 1)
+    name = curve.title + (f" (mean of {curve.seeds} seeds)" if curve.seeds > 1 else "")
+    colour, dash = style.COLOURS[curve.colour % len(style.COLOURS)], style.DASHES[curve.colour % len(style.DASHES)]
+    (line,) = axes.plot(steps, curve.share, color=colour, linestyle=dash, linewidth=1.7, label=name)
+    return {name: line}

@@ -1,0 +1,210 @@
+"""Paper and ours, side by side. Pure computation: a table of trials in, lines out; nothing is drawn or printed here."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from analysis.confidence import Estimate, estimate
+from analysis.paper import Published
+from zoneout_core.records import TrialState
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOT_RUN = "not run"
+PAPER_SCALE = "paper"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A metric that the paper reports, with the protocol by which it is measured: never one protocol for two."""
+
+    title: str
+    """The paper's word: `Valid`."""
+    metric: str
+    """Ours: `valid_chunked_bpc`."""
+    protocol: str
+    """In words: `chunks of 100, each from the initial state`."""
+    digits: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A system."""
+
+    title: str
+    label: str
+    """Of its trials."""
+    paper: Mapping[str, Published] = field(default_factory=dict)
+    """By our metric; a missing one was not published."""
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One number of the paper beside ours."""
+
+    paper: float | None
+    source: str
+    """Of the paper's number."""
+    ours: Estimate | None
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the paper's."""
+        return None if self.paper is None or self.ours is None else self.ours.mean - self.paper
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A row with its numbers."""
+
+    row: Row
+    entries: tuple[Entry, ...]
+    """One for each column."""
+    seeds: tuple[int, ...]
+    """Of the complete trials, which are the ones that count."""
+    epochs: tuple[int, ...]
+    """Trained by each of them."""
+    hardware: tuple[str, ...]
+    """On which they were trained, each once."""
+    state: str
+    """`complete`, `not run`, or what became of the trials that did not complete."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Lines under columns, at one scale."""
+
+    title: str
+    scale: str
+    """`paper`, or the name of a smaller one, whose numbers are never shown as the paper's."""
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+
+    @property
+    def ours(self) -> str:
+        """What our numbers are headed with."""
+        return "ours" if self.scale == PAPER_SCALE else f"ours ({self.scale})"
+
+
+def compute(frame: "pd.DataFrame", title: str, scale: str, columns: Sequence[Column], rows: Sequence[Row]) -> Table:
+    """The table of these rows.
+
+    `frame` has a line per trial: `label seed state reason epoch hardware` and the columns' metrics, NaN where a trial
+    did not complete. Rows without a trial say so; trials that did not complete are counted and count for nothing.
+    """
+    lines = tuple(_line(frame[frame["label"] == row.label], columns, row) for row in rows)
+    return Table(title=title, scale=scale, columns=tuple(columns), lines=lines)
+
+
+def _line(trials: "pd.DataFrame", columns: Sequence[Column], row: Row) -> Line:
+    done = trials[trials["state"] == TrialState.COMPLETE].sort_values("seed")
+    return Line(
+        row=row,
+        entries=tuple(_entry(done, column, row) for column in columns),
+        seeds=tuple(int(seed) for seed in done["seed"]),
+        epochs=tuple(int(epoch) for epoch in done["epoch"]),
+        hardware=tuple(sorted(set(done["hardware"]))),
+        state=_state(trials),
+    )
+
+
+def _entry(done: "pd.DataFrame", column: Column, row: Row) -> Entry:
+    published = row.paper.get(column.metric)
+    values = list(done[column.metric].dropna()) if column.metric in done.columns else []
+    return Entry(
+        paper=published.number if published else None,
+        source=published.source if published else "",
+        ours=estimate(values),
+    )
+
+
+def _state(trials: "pd.DataFrame") -> str:
+    if trials.empty:
+        return NOT_RUN
+    lost = trials[trials["state"] != TrialState.COMPLETE]
+    if lost.empty:
+        return str(TrialState.COMPLETE)
+    parts = []
+    for state in sorted({str(one) for one in lost["state"]}):
+        some = lost[lost["state"] == state]
+        reasons = sorted({str(one) for one in some["reason"]} - {""})
+        parts.append(f"{len(some)} {state}" + (f" ({'; '.join(reasons)})" if reasons else ""))
+    return ", ".join(parts)
+
+
+def headings(table: Table) -> list[str]:
+    """Of `cells`."""
+    numbers = [f"{c.title} {what}" for c in table.columns for what in ("paper", table.ours, "difference")]
+    return ["system", *numbers, "seeds", "epochs", "hardware"]
+
+
+def cells(table: Table) -> Iterator[list[str]]:
+    """The lines as a person reads them: `1.362`, `1.364 ± 0.002`, `+0.002`."""
+    for line in table.lines:
+        numbers = [
+            text for entry, c in zip(line.entries, table.columns, strict=True) for text in shown(entry, c, line.state)
+        ]
+        yield [line.row.title, *numbers, str(len(line.seeds)), spread(line.epochs), ", ".join(line.hardware)]
+
+
+def shown(entry: Entry, column: Column, state: str) -> tuple[str, str, str]:
+    """Paper, ours and difference in words; a number that is not there is `-`, or why it is not there."""
+    digits = column.digits
+    paper = "-" if entry.paper is None else f"{entry.paper:.{digits}f}"
+    if entry.ours is None:
+        return paper, state, ""
+    half = entry.ours.half_width
+    ours = f"{entry.ours.mean:.{digits}f}" + ("" if half is None else f" ± {half:.{digits}f}")
+    return paper, ours, "" if entry.difference is None else f"{entry.difference:+.{digits}f}"
+
+
+def spread(numbers: Sequence[int]) -> str:
+    """`30`, or `28-30` where they differ."""
+    return "-".join(str(one) for one in sorted({min(numbers), max(numbers)})) if numbers else ""
+
+
+def to_json(table: Table) -> dict[str, Any]:
+    """Plain data with every digit."""
+    return {
+        "title": table.title,
+        "scale": table.scale,
+        "columns": [{"title": c.title, "metric": c.metric, "protocol": c.protocol} for c in table.columns],
+        "rows": [_json_line(table, line) for line in table.lines],
+    }
+
+
+def _json_line(table: Table, line: Line) -> dict[str, Any]:
+    numbers = {
+        column.metric: {
+            "paper": entry.paper,
+            "source": entry.source,
+            "ours": entry.ours.mean if entry.ours else None,
+            "values": list(entry.ours.values) if entry.ours else [],
+            "interval": list(entry.ours.interval) if entry.ours and entry.ours.interval else None,
+            "difference": entry.difference,
+        }
+        for column, entry in zip(table.columns, line.entries, strict=True)
+    }
+    told = {"system": line.row.title, "label": line.row.label, "note": line.row.note, "state": line.state}
+    ran = {"seeds": list(line.seeds), "epochs": list(line.epochs), "hardware": list(line.hardware)}
+    return told | ran | {"numbers": numbers}
+
+
+def csv(table: Table) -> str:
+    """A line per system and column; floats are exact, what is not there is empty."""
+    lines = ["system,label,column,metric,protocol,paper,ours,low,high,seeds,difference,scale"]
+    for line in table.lines:
+        for column, entry in zip(table.columns, line.entries, strict=True):
+            low, high = entry.ours.interval if entry.ours and entry.ours.interval else (None, None)
+            ours = entry.ours.mean if entry.ours else None
+            text = (line.row.title, line.row.label, column.title, column.metric, column.protocol)
+            numbers = (entry.paper, ours, low, high, len(line.seeds), entry.difference)
+            fields = [_quoted(one) for one in text] + ["" if one is None else repr(one) for one in numbers]
+            lines.append(",".join([*fields, table.scale]))
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"' if "," in text else text
