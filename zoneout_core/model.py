@@ -15,9 +15,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from zoneout_core import init, kernels
+from zoneout_core.cells.lstm import LSTM
 from zoneout_core.config import TrialConfig
-from zoneout_core.kernels import Choice, Weights, Workspace, product
+from zoneout_core.kernels import Choice, Workspace, product
 from zoneout_core.kernels.product import Product
+from zoneout_core.sites import Sites
 
 State = tuple[Tensor, Tensor]
 """h and c, each [K, B, H], or [K, 1, H] where the batch shares them."""
@@ -123,8 +125,9 @@ class Model:
         masks: Masks,
     ) -> tuple[list[Tensor], State]:
         """Negative log likelihood in nats of every target, [T, B] for each lane, and the state after the last step."""
-        weights = Weights(parameters["w_VG"], parameters["u_HG"], parameters["b_G"])
-        h_KTBH, *last = kernels.recurrence(inputs_KTB, weights, *state, *masks, self.choice, self.workspace)
+        p = {"w_DG": parameters["w_VG"], "u_HG": parameters["u_HG"], "b_G": parameters["b_G"]}
+        sites = Sites(keep_cells=masks[0], keep_states=masks[1])
+        h_KTBH, last, *_ = kernels.recurrence(LSTM(), p, inputs_KTB, state, sites, self.choice, self.workspace)
         logits: Callable[..., Tensor] = _Logits.apply
         heads = (parameters["out_w_HV"].unbind(), parameters["out_b_V"].unbind())
         nlls = []

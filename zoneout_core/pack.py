@@ -46,7 +46,7 @@ class Pack:
         self.config = config
         self.capacity = capacity
         self.device = torch.device(device)
-        self.choice = choose(config.model.cell, config.precision, self.device)
+        self.choice = choose(config.cell.chosen(config.model.cell), config.precision, self.device)
         """Which kernel runs, and why."""
         self.model = Model(config, len(corpus.vocabulary), self.choice, self.device)
         texts = (corpus.fraction(config.fraction).train, corpus.valid, corpus.test)

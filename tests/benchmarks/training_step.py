@@ -23,15 +23,18 @@ import torch
 from torch import Tensor
 
 from zoneout_core import masks
+from zoneout_core.cells.lstm import LSTM
 from zoneout_core.config import OptimConfig
-from zoneout_core.kernels import Weights, Workspace, choose, recurrence
+from zoneout_core.kernels import Workspace, choose, recurrence
 from zoneout_core.optim import update
+from zoneout_core.sites import Sites
 from zoneout_core.streams import generator
 
 BATCH, STEPS, VOCABULARY = 32, 99, 50
 Z_CELLS, Z_STATES = 0.5, 0.05
 TOLERANCES = {"float32": 1e-4, "bfloat16": 5e-2}
 """Of gradients over their largest entry, after 99 steps."""
+WEIGHTS = ("w_DG", "u_HG", "b_G")
 Step = Callable[[], None]
 
 
@@ -99,7 +102,7 @@ class Trainer:
 def ours(hidden: int, lanes: int, precision: str) -> Contender:
     G = 4 * hidden
     trainer = Trainer(lanes, [(VOCABULARY, G), (hidden, G), (G,), (1, hidden), (1, hidden)], hidden)
-    choice, workspace = choose("lstm", precision, "cpu"), Workspace()
+    choice, workspace = choose(LSTM(), precision, "cpu"), Workspace()
     cells, states = (torch.zeros(lanes, STEPS, BATCH, hidden, dtype=torch.bool) for _ in range(2))
     words = masks.words_for(cells[0].numel(), "cpu")
 
@@ -107,8 +110,9 @@ def ours(hidden: int, lanes: int, precision: str) -> Contender:
         for k in range(lanes):
             masks.draw_(cells[k], Z_CELLS, generator(k, "masks_cells", trainer.updates), words)
             masks.draw_(states[k], Z_STATES, generator(k, "masks_states", trainer.updates), words)
-        weights, initial = Weights(*parameters[:3]), parameters[3:]
-        return recurrence(trainer.tokens_KTB, weights, *initial, cells, states, choice, workspace)[0]
+        p, sites = dict(zip(WEIGHTS, parameters, strict=False)), Sites(keep_cells=cells, keep_states=states)
+        state = (parameters[3], parameters[4])
+        return recurrence(LSTM(), p, trainer.tokens_KTB, state, sites, choice, workspace).outputs_KTBU
 
     return Contender(f"ours, {lanes} lane{'s' * (lanes > 1)}, {precision}", lanes, lambda: trainer.step(run))
 
@@ -161,9 +165,12 @@ def disagreement(hidden: int, precision: str) -> float:
     drawn = [torch.rand(K, STEPS, BATCH, hidden) < z for z in (Z_CELLS, Z_STATES)]
     dh_KTBH = torch.randn(K, STEPS, BATCH, hidden)
     results = []
-    for implementation in ("reference", "torch"):
-        choice = choose("lstm", precision, "cpu", implementation)
-        h_KTBH, _, _ = recurrence(tokens, Weights(*leaves[:3]), *leaves[3:], *drawn, choice)
+    p, state = dict(zip(WEIGHTS, leaves, strict=False)), (leaves[3], leaves[4])
+    for implementation in ("loop", "torch"):
+        choice = choose(LSTM(), precision, "cpu", implementation=implementation)
+        h_KTBH = recurrence(
+            LSTM(), p, tokens, state, Sites(keep_cells=drawn[0], keep_states=drawn[1]), choice
+        ).outputs_KTBU
         results.append(torch.autograd.grad(h_KTBH, leaves, dh_KTBH))
     differences = [(a - b).abs().max() / a.abs().max() for a, b in zip(*results, strict=True)]
     return float(torch.stack(differences).max().nan_to_num(float("inf")))

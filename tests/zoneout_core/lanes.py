@@ -6,7 +6,10 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from zoneout_core.kernels import Choice, Weights, Workspace, choose, recurrence
+from zoneout_core import kernels
+from zoneout_core.cells.lstm import LSTM
+from zoneout_core.kernels import Choice, Workspace, choose
+from zoneout_core.sites import Sites
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,12 @@ class Lanes:
         return replace(self, **values)
 
     @property
-    def weights(self) -> Weights:
-        return Weights(self.w, self.u, self.b)
+    def parameters(self) -> dict[str, Tensor]:
+        return {"w_DG": self.w, "u_HG": self.u, "b_G": self.b}
+
+    @property
+    def sites(self) -> Sites:
+        return Sites(keep_cells=self.mask_cells, keep_states=self.mask_states)
 
 
 def random_lanes(
@@ -71,14 +78,19 @@ def random_lanes(
     )
 
 
+def recurrence(lanes: Lanes, choice: Choice, workspace: Workspace | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """h_KTBH, and the last h and c."""
+    state = (lanes.h0, lanes.c0)
+    h_KTBH, (h, c), *_ = kernels.recurrence(LSTM(), lanes.parameters, lanes.x, state, lanes.sites, choice, workspace)
+    return h_KTBH, h, c
+
+
 def run(lanes: Lanes, choice: Choice, workspace: Workspace | None = None) -> dict[str, Tensor]:
     """Forward and backward: all outputs and all gradients, by name."""
     names = ["w", "u", "b", "h0", "c0"] + (["x"] if lanes.x.is_floating_point() else [])
     leaves = {name: getattr(lanes, name).detach().requires_grad_() for name in names}
     lanes = lanes.with_(**leaves)
-    outputs = recurrence(
-        lanes.x, lanes.weights, lanes.h0, lanes.c0, lanes.mask_cells, lanes.mask_states, choice, workspace
-    )
+    outputs = recurrence(lanes, choice, workspace)
     gradients = torch.autograd.grad(outputs, list(leaves.values()), (lanes.dh, lanes.dh_last, lanes.dc_last))
     result = dict(zip(("h", "h_last", "c_last"), outputs, strict=True))
     result |= {f"d{name}": gradient for name, gradient in zip(leaves, gradients, strict=True)}
@@ -86,4 +98,4 @@ def run(lanes: Lanes, choice: Choice, workspace: Workspace | None = None) -> dic
 
 
 def torch_choice(precision: str) -> Choice:
-    return choose("lstm", precision, "cpu")
+    return choose(LSTM(), precision, "cpu")

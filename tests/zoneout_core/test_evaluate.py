@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from zoneout_core import evaluate
+from zoneout_core.cells.lstm import LSTM
 from zoneout_core.config import TrialConfig
-from zoneout_core.kernels import choose, reference
+from zoneout_core.kernels import choose
 from zoneout_core.model import Masks, Model
+from zoneout_core.sites import Sites
 
 Z_CELLS, Z_STATES = 0.5, 0.05
 VOCABULARY = 6
@@ -23,7 +25,7 @@ def config() -> TrialConfig:
 
 @pytest.fixture
 def model(config: TrialConfig) -> Model:
-    return Model(config, VOCABULARY, choose("lstm", config.precision, "cpu"), torch.device("cpu"))
+    return Model(config, VOCABULARY, choose(LSTM(), config.precision, "cpu"), torch.device("cpu"))
 
 
 @pytest.fixture
@@ -51,9 +53,10 @@ def plain_nll(parameters: dict[str, Tensor], text_N: Tensor) -> list[float]:
     """NLL in nats of every character but the first, read in one piece by the reference cell."""
     p = {name: view[0] for name, view in parameters.items()}
     x_TBD = torch.nn.functional.one_hot(text_N[:-1].long(), VOCABULARY).double().unsqueeze(1)
-    masks = (mask[0] for mask in expected_masks(1))
+    sites = Sites(keep_cells=expected_masks(1)[0][0], keep_states=expected_masks(1)[1][0])
+    weights = {"w_DG": p["w_VG"], "u_HG": p["u_HG"], "b_G": p["b_G"]}
     state = (p["h0_H"].unsqueeze(0), p["c0_H"].unsqueeze(0))
-    h_TBH, _ = reference.lstm(x_TBD, p["w_VG"], p["u_HG"], p["b_G"], *state, *masks)
+    h_TBH, _ = LSTM().run(weights, x_TBD, state, sites, training=False).states
     log_p = torch.log_softmax(h_TBH[:, 0] @ p["out_w_HV"] + p["out_b_V"], dim=1)
     return [-float(log_p[t, symbol]) for t, symbol in enumerate(text_N[1:].tolist())]
 

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoneout_core.errors import UnknownName
-from zoneout_core.kernels import Choice, Weights, choose, product, recurrence, reference
+from zoneout_core.cells.lstm import LSTM
+from zoneout_core.errors import ConfigError, UnknownName
+from zoneout_core.kernels import Choice, choose, product, recurrence
+from zoneout_core.sites import Sites
 
 ORACLES = [
     "lstm_plain",
@@ -24,7 +26,8 @@ ORACLES = [
     "lstm_stochastic_depth_eval",
 ]
 GATES = ("i", "f", "o", "g")
-IMPLEMENTATIONS = ("reference", "torch")
+IMPLEMENTATIONS = ("loop", "torch")
+WEIGHTS = ("w_DG", "u_HG", "b_G")
 TOLERANCES = {"float64": (1e-12, 1e-10), "float32": (1e-5, 1e-5)}
 """Of outputs and of gradients."""
 
@@ -33,12 +36,12 @@ def tensor(data: Any, dtype: torch.dtype) -> Tensor:
     return torch.tensor(data, dtype=dtype)
 
 
-def oracle_weights(oracles: dict[str, Any], dtype: torch.dtype, forget_bias: float = 0.0) -> Weights:
+def oracle_weights(oracles: dict[str, Any], dtype: torch.dtype, forget_bias: float = 0.0) -> dict[str, Tensor]:
     """One lane of leaves; the constant that one case adds to the forget gate is part of its bias."""
     part = oracles["inputs"]["lstm"]
     b = torch.cat([tensor(part["b"][gate], dtype) + (forget_bias if gate == "f" else 0.0) for gate in GATES])
     w, u = (torch.cat([tensor(part[name][gate], dtype) for gate in GATES], dim=1) for name in ("Wx", "Wh"))
-    return Weights(*(leaf.unsqueeze(0).requires_grad_() for leaf in (w, u, b)))
+    return dict(zip(WEIGHTS, (leaf.unsqueeze(0).requires_grad_() for leaf in (w, u, b)), strict=True))
 
 
 def oracle_masks(settings: dict[str, Any], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -65,7 +68,7 @@ def test_oracle(oracles: dict[str, Any], name: str, implementation: str, precisi
     """Step by step, so that every h_t and c_t is an output and has its total derivative."""
     (case,) = [case for case in oracles["cases"] if case["name"] == name]
     dtype = getattr(torch, precision)
-    choice = choose("lstm", precision, "cpu", implementation)
+    choice = choose(LSTM(), precision, "cpu", implementation=implementation)
     weights = oracle_weights(oracles, dtype, case["settings"].get("forget_bias", 0.0))
     masks = [mask.expand(1, 3, *mask.shape[2:]) for mask in oracle_masks(case["settings"], dtype)]
     x, h0, c0 = (tensor(oracles["inputs"][key], dtype).unsqueeze(0).requires_grad_() for key in ("X", "h0", "c0"))
@@ -73,7 +76,8 @@ def test_oracle(oracles: dict[str, Any], name: str, implementation: str, precisi
     hs, cs = [], []
     for t in range(3):
         now = slice(t, t + 1)
-        _, h, c = recurrence(x[:, now], weights, h, c, masks[0][:, now], masks[1][:, now], choice)
+        sites = Sites(keep_cells=masks[0][:, now], keep_states=masks[1][:, now])
+        h, c = recurrence(LSTM(), weights, x[:, now], (h, c), sites, choice).last
         h.retain_grad()
         c.retain_grad()
         hs.append(h)
@@ -85,7 +89,7 @@ def test_oracle(oracles: dict[str, Any], name: str, implementation: str, precisi
     outputs = {"h": torch.cat(hs), "c": torch.cat(cs), "loss": loss}
     gradients = {"X": x.grad[0], "h0": h0.grad[0], "c0": c0.grad[0]}
     gradients |= {"dL_dh": torch.cat([h.grad for h in hs]), "dL_dc": torch.cat([c.grad for c in cs])}
-    for key, leaf in zip(("Wx", "Wh", "b"), weights, strict=True):
+    for key, leaf in zip(("Wx", "Wh", "b"), weights.values(), strict=True):
         gradients |= gate_gradients(key, leaf.grad)
     assert set(gradients) == set(case["grads"])
     for_outputs, for_gradients = TOLERANCES[precision]
@@ -104,8 +108,9 @@ def test_oracle_as_one_sequence(oracles: dict[str, Any], name: str, implementati
     weights = oracle_weights(oracles, torch.float64, case["settings"].get("forget_bias", 0.0))
     masks = [mask.expand(1, 3, 2, 3) for mask in oracle_masks(case["settings"], torch.float64)]
     x, h0, c0 = (tensor(oracles["inputs"][key], torch.float64).unsqueeze(0) for key in ("X", "h0", "c0"))
-    choice = choose("lstm", "float64", "cpu", implementation)
-    h_KTBH, h_KBH, c_KBH = recurrence(x, weights, h0, c0, masks[0], masks[1], choice)
+    choice = choose(LSTM(), "float64", "cpu", implementation=implementation)
+    sites = Sites(keep_cells=masks[0], keep_states=masks[1])
+    h_KTBH, (h_KBH, c_KBH), *_ = recurrence(LSTM(), weights, x, (h0, c0), sites, choice)
     expected_h, expected_c = (tensor(case["outputs"][key], torch.float64) for key in ("h", "c"))
     torch.testing.assert_close(h_KTBH[0], expected_h, rtol=0, atol=1e-12)
     torch.testing.assert_close(h_KBH[0], expected_h[-1], rtol=0, atol=1e-12)
@@ -116,7 +121,7 @@ def test_oracle_as_one_sequence(oracles: dict[str, Any], name: str, implementati
 def test_one_step_expectation_identity(oracles: dict[str, Any], implementation: str) -> None:
     """Averaging one training step over all masks gives the evaluation step."""
     case = oracles["one_step_expectation_identity"]
-    choice = choose("lstm", "float64", "cpu", implementation)
+    choice = choose(LSTM(), "float64", "cpu", implementation=implementation)
     weights = oracle_weights(oracles, torch.float64)
     x, h0, c0 = (tensor(oracles["inputs"][key], torch.float64).unsqueeze(0) for key in ("X", "h0", "c0"))
     z_c, z_h = case["zc"], case["zh"]
@@ -126,7 +131,8 @@ def test_one_step_expectation_identity(oracles: dict[str, Any], implementation: 
             torch.as_tensor(value, dtype=None if value in (True, False) else torch.float64).view(1, 1, 1, 1)
             for value in (cells, states)
         ]
-        _, h, c = recurrence(x[:, :1], weights, h0, c0, masks[0], masks[1], choice)
+        sites = Sites(keep_cells=masks[0], keep_states=masks[1])
+        h, c = recurrence(LSTM(), weights, x[:, :1], (h0, c0), sites, choice).last
         return h, c
 
     h, c = step(z_c, z_h)
@@ -135,27 +141,6 @@ def test_one_step_expectation_identity(oracles: dict[str, Any], implementation: 
     preserved, updated = step(True, True), step(False, False)
     torch.testing.assert_close(z_h * preserved[0] + (1 - z_h) * updated[0], h, rtol=0, atol=1e-15)
     torch.testing.assert_close(z_c * preserved[1] + (1 - z_c) * updated[1], c, rtol=0, atol=1e-15)
-
-
-def plain_lstm(x: Tensor, w: Tensor, u: Tensor, b: Tensor, h: Tensor, c: Tensor) -> Tensor:
-    """The cell without zoneout, in the reference's order of operations."""
-    hs = []
-    for step in x:
-        a_i, a_f, a_o, a_g = (step @ w + h @ u + b).chunk(4, dim=-1)
-        c = torch.sigmoid(a_f) * c + torch.sigmoid(a_i) * torch.tanh(a_g)
-        h = torch.sigmoid(a_o) * torch.tanh(c)
-        hs.append(h)
-    return torch.stack(hs)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_reference_without_zoneout_is_the_plain_cell_bit_for_bit(dtype: torch.dtype) -> None:
-    torch.manual_seed(3)
-    x, w, u, b = (torch.randn(shape, dtype=dtype) for shape in ((9, 4, 5), (5, 28), (7, 28), (28,)))
-    h0, c0 = (torch.randn(4, 7, dtype=dtype) for _ in range(2))
-    nothing = torch.zeros(1, 1, 1)
-    h_TBH, _ = reference.lstm(x, w, u, b, h0, c0, nothing, nothing)
-    assert torch.equal(h_TBH, plain_lstm(x, w, u, b, h0, c0))
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
@@ -169,52 +154,62 @@ def test_without_zoneout_it_is_the_lstm_of_torch(implementation: str) -> None:
         blocks = weight.detach().chunk(4)
         return torch.cat([blocks[i], blocks[f], blocks[o], blocks[g]]).unsqueeze(0)
 
-    weights = Weights(
+    weights = (
         reordered(lstm.weight_ih_l0).mT.contiguous(),
         reordered(lstm.weight_hh_l0).mT.contiguous(),
         reordered(lstm.bias_ih_l0 + lstm.bias_hh_l0),
     )
-    zero, never = torch.zeros(1, 1, 7, dtype=torch.float64), torch.zeros(1, 1, 1, 1, dtype=torch.bool)
-    choice = choose("lstm", "float64", "cpu", implementation)
-    h_KTBH, _, c_KBH = recurrence(x.unsqueeze(0), weights, zero, zero, never, never, choice)
+    zero = torch.zeros(1, 1, 7, dtype=torch.float64)
+    p = dict(zip(WEIGHTS, weights, strict=True))
+    choice = choose(LSTM(), "float64", "cpu", implementation=implementation)
+    h_KTBH, (_, c_KBH), *_ = recurrence(LSTM(), p, x.unsqueeze(0), (zero, zero), Sites(), choice)
     expected, (_, expected_c) = lstm(x)
     torch.testing.assert_close(h_KTBH[0], expected.detach(), rtol=0, atol=1e-13)
     torch.testing.assert_close(c_KBH, expected_c.detach(), rtol=0, atol=1e-13)
 
 
 def test_choose_says_what_runs_and_why() -> None:
-    assert choose("lstm", "float64", "cpu") == Choice(
+    assert choose(LSTM(), "float64", "cpu") == Choice(
         "torch", "explicit backward on cpu; product mm: float64 on cpu", product.pick("float64", torch.device("cpu"))
     )
-    assert choose("lstm", "float32", "cpu", "reference").implementation == "reference"
+    assert choose(LSTM(), "float32", "cpu", implementation="loop").implementation == "loop"
     # No GPU is needed to decide.
-    assert choose("lstm", "bfloat16", "cuda").reason == "explicit backward on cuda; product mm: bfloat16 on cuda"
+    assert choose(LSTM(), "bfloat16", "cuda").reason == "explicit backward on cuda; product mm: bfloat16 on cuda"
 
 
 def test_choose_takes_onednn_where_torch_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert product.has_onednn(), "the pinned torch has it; without it the CPU is half as fast"
     reason = "explicit backward on cpu; product onednn: float32 through oneDNN, as nn.LSTM"
-    assert choose("lstm", "float32", "cpu").reason == reason
+    assert choose(LSTM(), "float32", "cpu").reason == reason
     monkeypatch.setattr(product, "has_onednn", lambda: False)
     reason = "explicit backward on cpu; product mm: float32, because this torch has no oneDNN product"
-    assert choose("lstm", "float32", "cpu").reason == reason
+    assert choose(LSTM(), "float32", "cpu").reason == reason
+
+
+def test_choose_takes_the_loop_where_there_is_no_kernel_and_says_why() -> None:
+    choice = choose(LSTM(), "float32", "cpu", ["keep_cells", "gate"])
+    reason = "one lane and one step at a time: the kernel torch has no mask at gate of lstm"
+    assert (choice.implementation, choice.reason) == ("loop", reason)
+    with pytest.raises(ConfigError) as caught:
+        choose(LSTM(), "float32", "cpu", ["gate"], "torch")
+    message = "The kernel torch must know all that it runs, but it has no mask at gate of lstm. Take the kernel loop."
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("lstn", "float32", "cpu"), "There is no cell named 'lstn'. Did you mean 'lstm'? What exists: lstm."),
         (
-            ("lstm", "float8", "cpu"),
+            ("float8", "cpu"),
             "There is no precision named 'float8'. Did you mean 'float64'? What exists: bfloat16, float32, float64.",
         ),
         (
-            ("lstm", "float32", "cpu", "triton"),
-            "There is no implementation named 'triton'. What exists: reference, torch.",
+            ("float32", "cpu", (), "triton"),
+            "There is no implementation named 'triton'. What exists: loop, torch.",
         ),
     ],
 )
 def test_choose_refuses_what_does_not_exist(arguments: tuple[str, ...], message: str) -> None:
     with pytest.raises(UnknownName) as caught:
-        choose(*arguments)
+        choose(LSTM(), *arguments)
     assert str(caught.value) == message

@@ -5,8 +5,9 @@ from dataclasses import fields
 import pytest
 import torch
 
-from tests.zoneout_core.lanes import Lanes, random_lanes, run, torch_choice
-from zoneout_core.kernels import Workspace, choose, product, recurrence
+from tests.zoneout_core.lanes import Lanes, random_lanes, recurrence, run, torch_choice
+from zoneout_core.cells.lstm import LSTM
+from zoneout_core.kernels import Workspace, choose, product
 
 NAN = float("nan")
 SIZES = [
@@ -25,7 +26,7 @@ def assert_equal_to_reference(lanes: Lanes, precision: str, tolerance: float) ->
     run(lanes, torch_choice(precision), workspace)
     workspace.fill_(NAN)
     ours = run(lanes, torch_choice(precision), workspace)
-    expected = run(lanes, choose("lstm", precision, "cpu", "reference"))
+    expected = run(lanes, choose(LSTM(), precision, "cpu", implementation="loop"))
     assert ours.keys() == expected.keys()
     for name, value in expected.items():
         assert ours[name].dtype == value.dtype
@@ -112,11 +113,10 @@ def test_evaluation_has_the_bits_of_training_and_keeps_nothing_per_step() -> Non
     lanes = random_lanes(steps=40, dtype=torch.float32)
     choice, evaluating, training = torch_choice("float32"), Workspace(), Workspace()
     trained = run(lanes, choice, training)
-    inputs = (lanes.weights, lanes.h0, lanes.c0, lanes.mask_cells, lanes.mask_states)
-    for leaf in lanes.weights:
+    for leaf in lanes.parameters.values():
         leaf.requires_grad_()
     with torch.no_grad():
-        evaluated = recurrence(lanes.x, *inputs, choice, evaluating)
+        evaluated = recurrence(lanes, choice, evaluating)
     for name, value in zip(("h", "h_last", "c_last"), evaluated, strict=True):
         assert torch.equal(value, trained[name])
         assert not value.requires_grad
@@ -132,8 +132,8 @@ def test_a_stream_has_the_same_bits_in_pieces() -> None:
     whole = run(lanes, choice)
     h, c, pieces = lanes.h0, lanes.c0, []
     for piece in (slice(0, 4), slice(4, 5), slice(5, 9)):
-        masks = (lanes.mask_cells[:, piece], lanes.mask_states[:, piece])
-        h_KTBH, h, c = recurrence(lanes.x[:, piece], lanes.weights, h, c, *masks, choice, workspace)
+        masks = {"mask_cells": lanes.mask_cells[:, piece], "mask_states": lanes.mask_states[:, piece]}
+        h_KTBH, h, c = recurrence(lanes.with_(x=lanes.x[:, piece], h0=h, c0=c, **masks), choice, workspace)
         pieces.append(h_KTBH.clone())
     assert torch.equal(torch.cat(pieces, dim=1), whole["h"])
     assert torch.equal(c, whole["c_last"])
@@ -177,21 +177,19 @@ def test_no_random_numbers_are_drawn() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("implementation", ["reference", "torch"])
+@pytest.mark.parametrize("implementation", ["loop", "torch"])
 def test_tokens_may_be_bytes(implementation: str) -> None:
     lanes = random_lanes()
-    choice = choose("lstm", "float64", "cpu", implementation)
+    choice = choose(LSTM(), "float64", "cpu", implementation=implementation)
     assert torch.equal(run(lanes.with_(x=lanes.x.byte()), choice)["dw"], run(lanes, choice)["dw"])
 
 
 def test_backward_after_another_use_of_the_workspace_is_refused() -> None:
     lanes = random_lanes()
     workspace = Workspace()
-    weights = lanes.weights
-    weights.u_KHG.requires_grad_()
-    arguments = (weights, lanes.h0, lanes.c0, lanes.mask_cells, lanes.mask_states, torch_choice("float64"), workspace)
-    first, _, _ = recurrence(lanes.x, *arguments)
-    second, _, _ = recurrence(lanes.x, *arguments)
+    lanes.u.requires_grad_()
+    first, _, _ = recurrence(lanes, torch_choice("float64"), workspace)
+    second, _, _ = recurrence(lanes, torch_choice("float64"), workspace)
     message = (
         "Backward must run once, before its workspace is used again, but the workspace was used since. "
         "Give each forward pass that is still to be differentiated a Workspace of its own."
@@ -210,7 +208,7 @@ def test_nothing_depends_on_the_cpu(precision: str) -> None:
     """On a device without numbers, every operation must be one that any device has, and none may wait for a value."""
     lanes = random_lanes(dtype=torch.float32)
     elsewhere = Lanes(*(getattr(lanes, f.name).to("meta") for f in fields(lanes)))
-    result = run(elsewhere, choose("lstm", precision, "meta"))
+    result = run(elsewhere, choose(LSTM(), precision, "meta"))
     expected = run(lanes, torch_choice(precision))
     assert {name: value.shape for name, value in result.items()} == {n: v.shape for n, v in expected.items()}
     assert {value.device.type for value in result.values()} == {"meta"}

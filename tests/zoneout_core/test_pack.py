@@ -11,13 +11,14 @@ import torch
 
 from zoneout_core import checkpoint, evaluate, masks, streams
 from zoneout_core.batches import Batches
+from zoneout_core.cells.lstm import LSTM
 from zoneout_core.checkpoint import LaneState
 from zoneout_core.config import TrialConfig
 from zoneout_core.errors import ConfigError
-from zoneout_core.kernels import reference
 from zoneout_core.model import Layout
 from zoneout_core.pack import Pack
 from zoneout_core.records import EPOCH_METRICS, FINAL_METRICS, OBJECTIVE, EpochRecord, LaneEnd, TrialState
+from zoneout_core.sites import Sites
 from zoneout_core.tasks import Corpus
 
 Event = EpochRecord | LaneEnd
@@ -382,7 +383,9 @@ def plain_loss(
         drawn.append(mask[:, : chunks_LB.shape[1]])
     x_TBD = torch.nn.functional.one_hot(chunks_LB[:-1], 8).double()
     zeros_H = torch.zeros(hidden, dtype=torch.float64)
-    state = [leaves.get(name, zeros_H).expand(chunks_LB.shape[1], hidden) for name in ("h0_H", "c0_H")]
-    h_TBH, _ = reference.lstm(x_TBD, leaves["w_VG"], leaves["u_HG"], leaves["b_G"], *state, *drawn)
+    state = tuple(leaves.get(name, zeros_H).expand(chunks_LB.shape[1], hidden) for name in ("h0_H", "c0_H"))
+    p = {"w_DG": leaves["w_VG"], "u_HG": leaves["u_HG"], "b_G": leaves["b_G"]}
+    sites = Sites(keep_cells=drawn[0], keep_states=drawn[1])
+    h_TBH, _ = LSTM().run(p, x_TBD, state, sites, training=True).states
     logits_NV = (h_TBH @ leaves["out_w_HV"] + leaves["out_b_V"]).flatten(0, 1)
     return torch.nn.functional.cross_entropy(logits_NV, chunks_LB[1:].flatten())

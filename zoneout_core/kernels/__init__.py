@@ -1,26 +1,29 @@
-"""The recurrence: inputs, weights, states and masks in, all hidden states out. No random numbers inside.
+"""The recurrence of a layer: inputs, parameters, states and masks in, all hidden states out. No random numbers inside.
 
 `choose` says once which implementation runs and why; `recurrence` runs it. There is no silent fall-back: what an
 implementation cannot do is an error.
 
-    reference   one lane at a time, plain autograd: the ground truth, for tests and checks
-    torch       all lanes at once, explicit backward pass, on CPU and GPU
+    torch   all lanes at once, explicit backward pass, on CPU and GPU; for the cells and masks that have such a kernel
+    loop    one lane and one step at a time through `zoneout_core.cells`, autograd: the ground truth, for every cell
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import torch
 from torch import Tensor
 
-from zoneout_core.errors import UnknownName
-from zoneout_core.kernels import product, reference, torch_lanes
+from zoneout_core.cells import Cell
+from zoneout_core.errors import ConfigError, UnknownName
+from zoneout_core.kernels import loop, product, torch_lanes
+from zoneout_core.kernels.lanes import Lanes
 from zoneout_core.kernels.workspace import Workspace
+from zoneout_core.sites import Sites
 
-__all__ = ["CELLS", "IMPLEMENTATIONS", "Choice", "Weights", "Workspace", "choose", "recurrence"]
+__all__ = ["IMPLEMENTATIONS", "Choice", "Lanes", "Workspace", "choose", "recurrence"]
 
-IMPLEMENTATIONS: Final = ("reference", "torch")
-CELLS: Final = ("lstm",)
+IMPLEMENTATIONS: Final = ("loop", "torch")
 PRECISIONS: Final = ("float32", "float64", "bfloat16")
 
 
@@ -33,73 +36,60 @@ class Choice:
     product: product.Product
 
 
-class Weights(NamedTuple):
-    """Parameters of the recurrent layer, K lanes; gate blocks of G = 4H ordered i, f, o, g."""
+def choose(
+    cell: Cell, precision: str, device: torch.device | str, sites: Iterable[str] = (), implementation: str = ""
+) -> Choice:
+    """Decide how the recurrence of `cell`, with its settings, runs in `precision` on `device`.
 
-    w_KDG: Tensor
-    u_KHG: Tensor
-    b_KG: Tensor
+    sites: where the trial has masks (`Mask.place` of its program; sites that are no part of a layer do not matter).
+    implementation: empty for the best one; `loop` is for checks and multiplies in the parameters' own dtype.
 
-
-def choose(cell: str, precision: str, device: torch.device | str, implementation: str = "torch") -> Choice:
-    """Decide how the recurrence of `cell` runs in `precision` on `device`.
-
-    Asking for the `reference` is for checks; it multiplies in the weights' own dtype.
-    Raises `UnknownName` for a cell, precision or implementation that does not exist.
+    Raises `UnknownName` for a precision or implementation that does not exist, and `ConfigError` when the
+    implementation that was asked for cannot run this.
     """
-    for kind, name, known in (
-        ("cell", cell, CELLS),
-        ("precision", precision, PRECISIONS),
-        ("implementation", implementation, IMPLEMENTATIONS),
-    ):
-        if name not in known:
-            raise UnknownName(kind, name, known)
+    known = (("precision", precision, PRECISIONS), ("implementation", implementation or "loop", IMPLEMENTATIONS))
+    for kind, name, names in known:
+        if name not in names:
+            raise UnknownName(kind, name, names)
     device = torch.device(device)
     how = product.pick(precision, device)
-    if implementation == "reference":
-        return Choice("reference", "asked for; one lane and one step at a time", how)
-    return Choice("torch", f"explicit backward on {device.type}; product {how.name}: {how.reason}", how)
+    if implementation == "loop":
+        return Choice("loop", "asked for; one lane and one step at a time", how)
+    missing = torch_lanes.missing(cell, frozenset(sites))
+    if not missing:
+        return Choice("torch", f"explicit backward on {device.type}; product {how.name}: {how.reason}", how)
+    if implementation == "torch":
+        raise ConfigError(
+            f"The kernel torch must know all that it runs, but it has no {missing}. Take the kernel loop."
+        )
+    return Choice("loop", f"one lane and one step at a time: the kernel torch has no {missing}", how)
 
 
 def recurrence(
+    cell: Cell,
+    p: Mapping[str, Tensor],
     x: Tensor,
-    weights: Weights,
-    h0_KBH: Tensor,
-    c0_KBH: Tensor,
-    mask_cells: Tensor,
-    mask_states: Tensor,
+    state: tuple[Tensor, ...],
+    sites: Sites,
     choice: Choice,
     workspace: Workspace | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Run K lanes over T steps and return (h_KTBH, h_KBH, c_KBH): all states, and the final ones.
+    training: bool = True,
+    trajectories: bool = False,
+) -> Lanes:
+    """Run K lanes over T steps.
 
+    p: the layer's parameters by the names of `cell.parameters`, each [K, ...]; others may be among them.
     x: integer tokens [K, T, B] (one-hot inputs, D = V) or dense inputs [K, T, B, D].
-    h0_KBH, c0_KBH: [K, B, H], or [K, 1, H] for one state shared by the batch; gradients have the same shape.
-    mask_cells, mask_states: broadcast to [K, T, B, H]; bool masks (True = preserve) in training, or the
-        probability of preserving as a float tensor such as [K, 1, 1, 1] at evaluation (spec section 9.1).
-    workspace: reused buffers; h_KTBH lives in it until its next use. None allocates anew.
+    state: in the order of `cell.STATES`, each [K, B, U], or [K, 1, U] for one state shared by the batch.
+    sites: masks that broadcast to [K, T, B, U]: bool or real in training, at evaluation what is expected, such
+        as a probability [K, 1, 1, 1] (spec section 9).
+    workspace: reused buffers; outputs and trajectories live in it until its next use. None allocates anew.
+    training: whether normalising cells take the batch's statistics (and return them) or the running ones.
+    trajectories: whether to return every state after every step, not the outputs alone.
 
-    Outside autograd (no_grad, or nothing requires grad) nothing is kept per step but h itself.
-    Gradients flow to the weights, h0, c0 and dense inputs; never to masks. Backward runs once per forward.
+    Outside autograd (no_grad, or nothing requires grad) nothing is kept per step but what is returned. Gradients
+    flow to parameters, states and dense inputs; never to masks. With `torch`, backward runs once per forward.
     """
-    if choice.implementation == "reference":
-        return _reference(x, weights, h0_KBH, c0_KBH, mask_cells, mask_states)
-    return torch_lanes.lstm(
-        x, *weights, h0_KBH, c0_KBH, mask_cells, mask_states, choice.product, workspace or Workspace()
-    )
-
-
-def _reference(
-    x: Tensor, weights: Weights, h0_KBH: Tensor, c0_KBH: Tensor, mask_cells: Tensor, mask_states: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The reference, lane after lane."""
-    w_KDG, u_KHG, b_KG = weights
-    if not x.is_floating_point():
-        x = torch.nn.functional.one_hot(x.long(), w_KDG.shape[1]).to(w_KDG.dtype)
-    lanes = [
-        reference.lstm(*lane)
-        for lane in zip(x, w_KDG, u_KHG, b_KG, h0_KBH, c0_KBH, mask_cells, mask_states, strict=True)
-    ]
-    h_KTBH = torch.stack([h_TBH for h_TBH, _ in lanes])
-    c_KBH = torch.stack([c_TBH[-1] for _, c_TBH in lanes])
-    return h_KTBH, h_KTBH[:, -1], c_KBH
+    if choice.implementation == "loop":
+        return loop.run(cell, p, x, state, sites, training=training, trajectories=trajectories)
+    return torch_lanes.run(cell, p, x, state, sites, choice.product, workspace or Workspace(), trajectories)

@@ -9,37 +9,61 @@ tanh(x) is computed as 2 sigmoid(2x) - 1, within 2e-7 of the truth in float32: t
 times as fast as its tanh on processors that Intel did not make, and one call serves all four gates.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from zoneout_core.cells import Cell, registry_name
+from zoneout_core.kernels.lanes import Lanes
 from zoneout_core.kernels.product import Product
 from zoneout_core.kernels.torch_buffers import buffers
 from zoneout_core.kernels.workspace import Workspace
+from zoneout_core.sites import NAMES, Sites
+
+CELLS = {"lstm": frozenset({"keep_cells", "keep_states"})}
+"""The sites that the kernel of a cell has."""
 
 
-def lstm(
+def missing(cell: Cell, sites: frozenset[str]) -> str:
+    """What of `cell`, its settings and its masks has no kernel here, in words; empty = there is one for all of it."""
+    name = registry_name(type(cell))
+    if name not in CELLS:
+        return f"cell {name}"
+    for f in fields(cell):
+        if getattr(cell, f.name) != f.default:
+            return f"{name} with cell.{f.name}={getattr(cell, f.name)!r}"
+    unknown = sorted(sites & frozenset(NAMES) - CELLS[name])
+    return f"mask at {', '.join(unknown)} of {name}" if unknown else ""
+
+
+def run(
+    cell: Cell,
+    p: Mapping[str, Tensor],
     x: Tensor,
-    w_KDG: Tensor,
-    u_KHG: Tensor,
-    b_KG: Tensor,
-    h0_KBH: Tensor,
-    c0_KBH: Tensor,
-    mask_cells: Tensor,
-    mask_states: Tensor,
+    state: tuple[Tensor, ...],
+    sites: Sites,
     product: Product,
     workspace: Workspace,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(h_KTBH, h_KBH, c_KBH) of `zoneout_core.kernels.recurrence`, which has the contract."""
-    leaves = (x, w_KDG, u_KHG, b_KG, h0_KBH, c0_KBH)
+    trajectories: bool,
+) -> Lanes:
+    """`zoneout_core.kernels.recurrence`, which has the contract."""
+    assert not missing(cell, frozenset(sites.present())), missing(cell, frozenset(sites.present()))
+    assert not trajectories, "not yet"
+    h0_KBH, c0_KBH = state
+    leaves = (x, p["w_DG"], p["u_HG"], p["b_G"], h0_KBH, c0_KBH)
+    nothing = torch.zeros(1, 1, 1, 1, dtype=torch.bool, device=x.device)
+    cells, states = (nothing if mask is None else mask for mask in (sites.keep_cells, sites.keep_states))
     if torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves):
-        run: Callable[..., tuple[Tensor, Tensor, Tensor]] = _Sequence.apply
-        return run(*leaves, mask_cells, mask_states, product, workspace)
-    with torch.no_grad():
-        return _Pass(*leaves, mask_cells, mask_states, product, workspace, keep=False).forward()
+        apply: Callable[..., tuple[Tensor, Tensor, Tensor]] = _Sequence.apply
+        h_KTBH, *last = apply(*leaves, cells, states, product, workspace)
+    else:
+        with torch.no_grad():
+            h_KTBH, *last = _Pass(*leaves, cells, states, product, workspace, keep=False).forward()
+    return Lanes(h_KTBH, tuple(last), None, [{} for _ in range(len(x))])
 
 
 class _Sequence(torch.autograd.Function):
