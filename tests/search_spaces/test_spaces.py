@@ -95,7 +95,88 @@ def test_a_probability_outside_its_range_is_refused_before_a_sweep() -> None:
     with pytest.raises(ConfigError) as error:
         Range("z_cells", 0.0, 1.5).check(TrialConfig())
     assert str(error.value) == (
-        "regularizer.z_cells must be a probability from 0 to 1, but is 1.5. Set it with --set regularizer.z_cells=VALUE."
+        "Every point of a space must be a configuration, but regularizer.z_cells=1.5 is none: regularizer.z_cells must "
+        "be a probability from 0 to 1, but is 1.5. Take that point out of the space, or set what it does not go with."
+    )
+
+
+SHARED = {"z_cells": (0.0, 0.5), "z_states": (0.0, 0.5)}
+
+
+def test_keys_that_are_valid_only_together_pass() -> None:
+    pairs = Switch("z_cells", ((0.0, Choice("z_states", (0.0,))), (0.5, Choice("z_states", (0.5,)))))
+    pairs.check(TrialConfig().with_values({"zoneout_mask": "shared"}))
+    Product((Choice("zoneout_mask", ("shared",)), pairs, Range("learning_rate", 0.001, 0.01))).check(TrialConfig())
+
+
+def test_an_impossible_point_inside_a_grid_is_refused_with_its_reason() -> None:
+    with pytest.raises(ConfigError) as error:
+        Product(tuple(Choice(key, values) for key, values in SHARED.items())).check(
+            TrialConfig().with_values({"zoneout_mask": "shared"})
+        )
+    assert str(error.value) == (
+        "Every point of a space must be a configuration, but regularizer.z_cells=0.0, regularizer.z_states=0.5 is none: "
+        "regularizer.z_states must be equal to regularizer.z_cells (0.0) where they share a mask, but is 0.5. "
+        "Take that point out of the space, or set what it does not go with."
+    )
+
+
+def test_ends_of_ranges_are_tried_with_one_another() -> None:
+    both = Product((Range("z_cells", 0.0, 0.5), Range("z_states", 0.0, 0.5)))
+    with pytest.raises(ConfigError, match="z_cells=0.0, regularizer.z_states=0.5 is none"):
+        both.check(TrialConfig().with_values({"zoneout_mask": "shared"}))
+
+
+def test_a_space_with_very_many_points_is_tried_at_its_bounds() -> None:
+    hundred = tuple(range(1, 101))
+    many = Product((Choice("z_cells", (0.1, 0.2, 1.1)), Choice("seed", hundred), Choice("batch", hundred)))
+    with pytest.raises(ConfigError, match=r"but seed=1, batch=1, regularizer.z_cells=1.1 is none"):
+        many.check(TrialConfig())
+
+
+@pytest.mark.parametrize("space", [*PARTS, NOTHING], ids=[*(type(part).__name__.lower() for part in PARTS), "nothing"])
+def test_bounds_are_corners_and_leave_no_value_out(space: Space) -> None:
+    corners, bounds = list(space.corners()), list(space.bounds())
+    assert all(bound in corners for bound in bounds)
+    assert {pair for point in bounds for pair in point.items()} == {pair for point in corners for pair in point.items()}
+    assert bounds
+
+
+def test_what_is_there_in_every_assignment() -> None:
+    assert list(PARTS[2].always()) == ["regularizer.z_cells", "regularizer.z_states"]
+    assert list(PARTS[3].always()) == ["optim.clip"]
+    assert list(clip.space().always()) == ["optim.clip", "optim.clip_norm"]
+
+
+ROWS = Switch(
+    "label",
+    (
+        ("no regularizer", NOTHING),
+        ("zoneout", Product((Choice("z_cells", (0.5,)), Choice("z_states", (0.05, 0.1))))),
+        ("2", Range("z_states", 0.1, 0.2)),
+    ),
+)
+
+
+def test_rows_of_a_table_are_a_switch_over_the_label() -> None:
+    ROWS.check(TrialConfig())
+    assert search_spaces.from_json(json.loads(json.dumps(ROWS.to_json()))) == ROWS
+    finite = Switch("label", ROWS.cases[:2])
+    assert [point["label"] for point in finite.grid()] == ["no regularizer", "zoneout", "zoneout"]
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=2))
+    for point in finite.grid():
+        study.enqueue_trial(search_spaces.params(finite, point))
+    assert [finite.suggest(study.ask()) for _ in finite.grid()] == finite.grid()
+    for point in suggestions(ROWS, 10):
+        assert TrialConfig().with_values(point).label == point["label"]
+    assert "regularizer.z_states [label=zoneout]" in study.trials[1].params
+
+
+def test_a_switch_with_a_value_twice_is_refused() -> None:
+    with pytest.raises(ConfigError) as error:
+        Switch("label", (("zoneout", NOTHING), ("zoneout", NOTHING)))
+    assert str(error.value) == (
+        "A switch needs distinct values, but label has ['zoneout', 'zoneout']. Name each value once."
     )
 
 
