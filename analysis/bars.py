@@ -41,14 +41,14 @@ def compute(table: Table, metric: str) -> list[Bar]:
 
 
 def draw(bars: Sequence[Bar], title: str, subtitle: str, x_label: str) -> "Figure":
-    """Horizontal bars, the first system at the top. The axis need not begin at zero, and says so by its numbers."""
+    """Horizontal bars, the first system at the top. The axis begins near the best value, not at zero, and says so."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     figure = style.figure(8.4, 2.0 + 0.52 * len(bars))
     axes = figure.add_subplot()
     style.title(axes, title, subtitle)
-    style.frame(axes, x_label, "")
+    style.frame(axes, f"{x_label}; the axis does not begin at 0", "")
     axes.grid(visible=False, axis="y")
     low, high = _limits(bars)
     for place, bar in enumerate(bars):
@@ -64,11 +64,14 @@ def draw(bars: Sequence[Bar], title: str, subtitle: str, x_label: str) -> "Figur
 
 
 def _limits(bars: Sequence[Bar]) -> tuple[float, float]:
-    values = [value for bar in bars for value in (bar.ours, bar.paper) if value is not None]
+    """Of the axis, with room at the left for the numbers inside the bars."""
+    ends = [bar.ours + sign * (bar.half_width or 0.0) for bar in bars if bar.ours is not None for sign in (-1, 1)]
+    values = [*ends, *(bar.paper for bar in bars if bar.paper is not None)]
     if not values:
         return 0.0, 1.0
-    width = max(max(values) - min(values), 0.05 * max(values))
-    return min(values) - 0.35 * width, max(values) + 0.22 * width
+    low, high = min(values), max(values)
+    width = max(high - low, 0.05 * high)
+    return low - 0.3 * width, high + 0.08 * width
 
 
 def _bar(axes: "Axes", place: int, bar: Bar, low: float, high: float) -> None:
@@ -76,9 +79,7 @@ def _bar(axes: "Axes", place: int, bar: Bar, low: float, high: float) -> None:
         axes.text(low, place, f"  {bar.state}", va="center", fontsize=9, color=style.QUIET)
     else:
         axes.barh(place, bar.ours - low, left=low, height=0.62, color=style.COLOURS[1], alpha=0.85)
-        inside = f"{bar.ours:.3f}  "
-        left = bar.ours - (bar.half_width or 0.0)
-        axes.text(left, place, inside, ha="right", va="center", fontsize=10, color=style.PAPER)
+        axes.text(low, place, f"  {bar.ours:.3f}", va="center", fontsize=10, color=style.PAPER)
         if bar.half_width is not None:
             axes.errorbar(bar.ours, place, xerr=bar.half_width, color=style.INK, capsize=4, linewidth=1.4)
     if bar.paper is not None:

@@ -88,14 +88,13 @@ def draw(panels: Sequence[Panel]) -> "Figure":
         _limit(axes, panel)
         if panel.published and panel.curves:
             handles |= _stars(axes, panel)
-    style.legend(figure, list(handles.values()), columns=min(4, max(2, len(handles) // 2)))
+    style.legend(figure, list(handles.values()), columns=2 * len(panels))
     return figure
 
 
 def _line(axes: "Axes", curve: Curve) -> dict[str, Any]:
     colour = style.COLOURS[curve.colour % len(style.COLOURS)]
-    what = "train, masks on" if curve.dashed else "valid"
-    name = f"{curve.title}: {what}" + (f" (mean of {curve.seeds} seeds)" if curve.seeds > 1 else "")
+    name = f"{curve.title}: {'train' if curve.dashed else 'valid'}"
     x, y, half = np.array(curve.epochs), np.array(curve.mean), np.array(curve.half_width)
     look: dict[str, Any] = {"dashes": (4, 1.8)} if curve.dashed else {}
     alpha, marker = (0.75, "") if curve.dashed else (1.0, "o" if len(x) <= 5 else "")
@@ -110,6 +109,7 @@ def _limit(axes: "Axes", panel: Panel) -> None:
     shown = [value for curve in panel.curves for value in curve.mean] + list(panel.published.values())
     axes.set_xlim(0, panel.epochs)
     if not shown:
+        axes.set_yticks([])
         axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", fontsize=13, color=style.QUIET)
         return
     low, high = min(shown), float(np.quantile(shown, 0.97)) if len(shown) > 40 else max(shown)
@@ -127,5 +127,5 @@ def _stars(axes: "Axes", panel: Panel) -> dict[str, Any]:
     for title, value in panel.published.items():
         star = style.STAR | {"mfc": colours.get(title, style.FAINT)}
         axes.plot(panel.epochs, value, clip_on=False, zorder=5, **star)
-    name = "the paper's final validation value (Table 1 or 2)"
+    name = "paper's best valid"
     return {name: Line2D([], [], label=name, **style.STAR | {"mfc": style.PAPER})}

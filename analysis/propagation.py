@@ -53,6 +53,7 @@ def draw(curves: list[Propagation], title: str, subtitle: str) -> "Figure":
         for curve in (one for one in curves if one.state == state):
             handles |= _line(axes, curve)
         axes.set_yscale("log")
+        axes.minorticks_off()
     style.legend(figure, list(handles.values()), columns=3)
     return figure
 

@@ -52,7 +52,7 @@ def legend(figure: "Figure", handles: Sequence[Any], columns: int) -> None:
 
 
 def save(draw: Callable[[], "Figure"], folder: Path, name: str) -> list[Path]:
-    """Draw NAME.png and NAME.svg. Equal numbers give equal bytes: no date, no version, no random ids, no user's style."""
+    """Draw NAME.png and NAME.svg. Equal numbers give equal bytes: no date, no random ids, no style of the user's."""
     from matplotlib import rc_context
 
     folder.mkdir(parents=True, exist_ok=True)
