@@ -1,17 +1,130 @@
-"""Zoneout's preserve masks, drawn as 16-bit words (spec section 9.1).
+"""Mask programs become tensors: drawn in training, expectations in an evaluation (spec section 9, kernels.md 5.2).
 
-A mask says True where the old value is preserved. One 64-bit random number decides four positions, which makes a
-draw about ten times as fast as `bernoulli_`; the price is that z is rounded to a multiple of 2^-16 (an error of at
-most 7.7e-6). z = 0 and z = 1 are exact.
+Masks are drawn as 16-bit words: one 64-bit random number decides four positions, which makes a draw about ten times
+as fast as `bernoulli_`; the price is that a probability is rounded to a multiple of 2^-16 (an error of at most
+7.7e-6). 0 and 1 are exact. Every draw has a stream of its own (`zoneout_core.streams`), and an axis along which a mask
+is shared has size 1.
+
+T steps, B batch, U units (D of what a layer reads at site `inputs`, H elsewhere), K lanes.
 """
 
-import torch
-from torch import Tensor
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, reduce
+from math import sqrt
+from typing import Any
 
+import torch
+from torch import Generator, Tensor
+
+from zoneout_core import sites, streams
+from zoneout_core.regularizers import Mask
+from zoneout_core.sites import Sites
+
+Program = Sequence[Mask]
 LEVELS = 2**16
 
 
-def draw_(mask: Tensor, z: float, generator: torch.Generator, words: Tensor | None = None) -> Tensor:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerShape:
+    """How large the masks of a layer are."""
+
+    steps: int
+    """T"""
+    batch: int
+    """B"""
+    inputs: int
+    """D; 0 where the layer reads symbols, one-hot: a fresh mask then falls on the whole symbol, [T, B, 1]."""
+    hidden: int
+    """H"""
+    gates: int = 4
+
+
+def drawn(
+    program: Program,
+    shape: LayerShape,
+    layer: int,
+    seed: int,
+    step: int,
+    device: torch.device | str = "cpu",
+    evaluation: bool = False,
+    dtype: torch.dtype = torch.float32,
+) -> Sites:
+    """The masks of one layer of one lane: bool, or `dtype` where they are no 0/1 masks.
+
+    step: the update. evaluation: expectations stand for all masks that have one; those that have none are drawn from
+    streams of their own, and `step` is then the pass over the data.
+    """
+    found: dict[str, Any] = {}
+    for mask in program:
+        if mask.site in sites.NAMES and _stands(mask, shape, layer):
+            value = _value(mask, _axes(mask, shape), layer, seed, step, device, evaluation, dtype)
+            if value is not None:
+                found[mask.site] = _together(mask.site, found.get(mask.site), value)
+                if mask.site == "gate":
+                    found["gate_form"] = mask.form
+    return Sites(**found)
+
+
+def expected(
+    program: Program, shape: LayerShape, layer: int, seed: int, device: torch.device | str, dtype: torch.dtype
+) -> Sites:
+    """What stands for the masks in an evaluation: numbers [1, 1, 1], of each unit [1, 1, U], or static masks."""
+    return drawn(program, shape, layer, seed, 0, device, True, dtype)
+
+
+def outputs_gain(
+    program: Program,
+    shape: LayerShape,
+    seed: int,
+    step: int,
+    device: torch.device | str = "cpu",
+    evaluation: bool = False,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor | None:
+    """The gain on the last layer's output, as `drawn` draws: broadcasts to [T, B, H]."""
+    return _product(program, "outputs", shape, seed, step, device, evaluation, dtype)
+
+
+def embedding_gain(
+    program: Program,
+    batch: int,
+    symbols: int,
+    seed: int,
+    step: int,
+    device: torch.device | str = "cpu",
+    evaluation: bool = False,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor | None:
+    """The gain of each of V symbols in each sequence, as `drawn` draws: [1, B, V]."""
+    shape = LayerShape(steps=1, batch=batch, inputs=0, hidden=symbols)
+    return _product(program, "embedding", shape, seed, step, device, evaluation, dtype)
+
+
+def stack(lanes: Sequence[Sites]) -> Sites:
+    """The sites of K lanes: [K, ...]. What only some lanes have is 1 in the others, or 0 at `keep_*`: no mask.
+
+    Lanes whose output gates are masked must agree in `gate_form`, which is part of the shape key.
+    """
+    forms = {lane.gate_form for lane in lanes if lane.gate is not None}
+    assert len(forms) <= 1, f"lanes with different forms of the output gate: {forms}"
+    stacked = {name: stack_masks([getattr(lane, name) for lane in lanes], _neutral(name)) for name in sites.NAMES}
+    return Sites(**stacked, gate_form="".join(forms))
+
+
+def stack_masks(masks: Sequence[Tensor | None], neutral: float = 1.0) -> Tensor | None:
+    """One mask of K lanes, [K, ...]: `neutral` in lanes that have none, None where no lane has one."""
+    present = [mask for mask in masks if mask is not None]
+    if not present:
+        return None
+    axes = max(mask.dim() for mask in present)
+    dtype = reduce(torch.promote_types, (mask.dtype for mask in present))
+    without = present[0].new_full((1,) * axes, neutral, dtype=dtype)
+    aligned = [without if mask is None else _with_axes(mask, axes).to(dtype) for mask in masks]
+    return torch.stack(torch.broadcast_tensors(*aligned)) if len(aligned) > 1 else aligned[0].unsqueeze(0)
+
+
+def draw_(mask: Tensor, z: float, generator: Generator, words: Tensor | None = None) -> Tensor:
     """Fill `mask` (bool, any shape, contiguous or a lane of a contiguous buffer) with P(True) = z; returns it.
 
     z: probability of preserving, rounded to a multiple of 2^-16. z = 0 and z = 1 draw nothing.
@@ -23,14 +136,115 @@ def draw_(mask: Tensor, z: float, generator: torch.Generator, words: Tensor | No
     preserved = round(z * LEVELS)
     if preserved in (0, LEVELS):
         return mask.fill_(preserved == LEVELS)
-    if words is None:
-        words = words_for(mask.numel(), mask.device)
-    # Without the explicit lower bound, random_() leaves the sign bit 0, and with it that of every fourth word.
-    words.random_(-(2**63), None, generator=generator)
-    words_16 = words.view(torch.int16)[: mask.numel()].view(mask.shape)
-    return torch.lt(words_16, preserved - LEVELS // 2, out=mask)
+    return torch.lt(_words_like(mask, generator, words), preserved - LEVELS // 2, out=mask)
 
 
 def words_for(positions: int, device: torch.device | str) -> Tensor:
     """Scratch for `draw_`: enough int64 for `positions` 16-bit words."""
     return torch.empty((positions + 3) // 4, dtype=torch.int64, device=device)
+
+
+def rates(mask: Mask, units: int, device: torch.device | str) -> Tensor:
+    """P(mask = 1) of each unit, [U] float64: spread evenly over one +- spread, within 0..1."""
+    if units == 1 or mask.spread == 0:
+        return torch.full((units,), mask.one, dtype=torch.float64, device=device)
+    low, high = mask.one - mask.spread, mask.one + mask.spread
+    return torch.linspace(low, high, units, dtype=torch.float64, device=device).clamp_(0, 1)
+
+
+def _words_like(mask: Tensor, generator: Generator, words: Tensor | None) -> Tensor:
+    if words is None:
+        words = words_for(mask.numel(), mask.device)
+    # Without the explicit lower bound, random_() leaves the sign bit 0, and with it that of every fourth word.
+    words.random_(-(2**63), None, generator=generator)
+    return words.view(torch.int16)[: mask.numel()].view(mask.shape)
+
+
+def _stands(mask: Mask, shape: LayerShape, layer: int) -> bool:
+    if mask.site == "inputs" and shape.inputs == 0 and "time" in mask.shared:
+        return False  # one draw for a sequence would silence all its symbols: these are dropped by type, at `embedding`
+    return mask.layers == "all" or (mask.layers == "first") == (layer == 0)
+
+
+def _axes(mask: Mask, shape: LayerShape) -> tuple[int, ...]:
+    units = max(shape.inputs, 1) if mask.site == "inputs" else shape.hidden
+    steps, batch, units = (
+        1 if axis in mask.shared else size
+        for axis, size in (("time", shape.steps), ("batch", shape.batch), ("unit", units))
+    )
+    return (steps, batch, shape.gates, units) if mask.gates else (steps, batch, units)
+
+
+def _neutral(site: str) -> float:
+    return 0.0 if site.startswith("keep_") else 1.0
+
+
+def _together(site: str, first: Tensor | None, second: Tensor) -> Tensor:
+    """Two masks at one site: both let through, or either keeps."""
+    if first is None:
+        return second
+    assert site != "gate", "the output gate has one mask"
+    axes = max(first.dim(), second.dim())
+    first, second = _with_axes(first, axes), _with_axes(second, axes)
+    both = first * second
+    if not site.startswith("keep_"):
+        return both
+    return first | second if both.dtype == torch.bool else first + second - both
+
+
+def _with_axes(mask: Tensor, axes: int) -> Tensor:
+    return mask if mask.dim() == axes else mask.unsqueeze(-2)
+
+
+def _product(
+    program: Program, site: str, shape: LayerShape, seed: int, step: int, device: Any, evaluation: bool, dtype: Any
+) -> Tensor | None:
+    found = [
+        _value(mask, _axes(mask, shape), 0, seed, step, device, evaluation, dtype)
+        for mask in program
+        if mask.site == site
+    ]
+    present = [value for value in found if value is not None]
+    return reduce(torch.mul, present) if present else None
+
+
+def _value(
+    mask: Mask, axes: tuple[int, ...], layer: int, seed: int, step: int, device: Any, evaluation: bool, dtype: Any
+) -> Tensor | None:
+    """What stands at the mask's site; None where that changes nothing."""
+    if evaluation and mask.expected is not None and not mask.static:
+        if mask.spread == 0 and mask.expected == _neutral(mask.site):
+            return None
+        units = rates(replace(mask, one=mask.expected), axes[-1] if mask.spread else 1, device)
+        return units.to(dtype).view(*(1,) * (len(axes) - 1), -1)
+    evaluation = evaluation and not mask.static
+    if "update" in mask.shared:
+        value = _static(mask, axes, layer, seed, torch.device(device), evaluation)
+    else:
+        purpose = streams.masks(mask.stream, layer, evaluation=evaluation)
+        value = _draw(mask, axes, streams.generator(seed, purpose, step, device))
+    return value.to(dtype) * mask.scale if mask.scale != 1 or value.dtype != torch.bool else value
+
+
+@lru_cache(maxsize=64)
+def _static(mask: Mask, axes: tuple[int, ...], layer: int, seed: int, device: torch.device, evaluation: bool) -> Tensor:
+    """Masks that are drawn once for all updates, step by step: those of a shorter run are the first of a longer."""
+    purpose = streams.masks(mask.stream, layer, evaluation=evaluation, static=True)
+    draws = [_draw(mask, (1, *axes[1:]), streams.generator(seed, purpose, t, device)) for t in range(axes[0])]
+    return torch.cat(draws)
+
+
+def _draw(mask: Mask, axes: tuple[int, ...], generator: Generator) -> Tensor:
+    if mask.flipped:
+        other = _draw(replace(mask, one=1 - mask.one, flipped=False), axes, generator)
+        return ~other if other.dtype == torch.bool else 1 - other
+    device = generator.device
+    if mask.kind == "gaussian":
+        ones = rates(mask, axes[-1], device).float() if mask.spread else mask.one
+        deviation = (ones * (1 - ones)) ** 0.5 if isinstance(ones, Tensor) else sqrt(ones * (1 - ones))
+        return torch.randn(axes, generator=generator, device=device) * deviation + ones
+    value = torch.empty(axes, dtype=torch.bool, device=device)
+    if mask.spread == 0:
+        return draw_(value, mask.one, generator)
+    thresholds_U = (rates(mask, axes[-1], device) * LEVELS).round_().int() - LEVELS // 2
+    return torch.lt(_words_like(value, generator, None), thresholds_U, out=value)

@@ -5,20 +5,35 @@ numbers whatever its lane, its neighbours and their order (docs/architecture.md,
 """
 
 import hashlib
-from typing import Final, Literal
+from typing import Final
 
 import torch
 
-Purpose = Literal["init", "masks_cells", "masks_states", "offset", "shuffle"]
+Purpose = str
+"""A key of `PURPOSES`, or what `masks` makes of the stream of a mask."""
 
 PURPOSES: Final[dict[Purpose, str]] = {
-    "init": "initial parameters; step is always 0",
+    "init": "initial parameters; step counts how often the trial began anew",
     "masks_cells": "zoneout masks of the cells; step is the update",
     "masks_states": "zoneout masks of the hidden states; step is the update",
+    "weight_noise": "noise on weight matrices; step is the update",
     "offset": "where an epoch starts to cut chunks; step is the epoch",
     "shuffle": "order of an epoch's chunks; step is the epoch",
 }
-"""Every purpose and what its step counts. A new purpose never shifts the numbers of the others."""
+"""Every fixed purpose and what its step counts. A new purpose never shifts the numbers of the others."""
+
+MASKS: Final = "masks_"
+"""How the stream of a mask begins. Layer 0 trains on the stream itself: its name is the purpose."""
+
+
+def masks(stream: str, layer: int, *, evaluation: bool = False, static: bool = False) -> Purpose:
+    """The purpose of a mask that names `stream`, in one layer.
+
+    Its step is the update; in an evaluation the pass over the data; of static masks the time step.
+    """
+    assert stream.startswith(MASKS), stream
+    parts = ["evaluation"] * evaluation + ["static"] * static + [stream] + [f"layer{layer}"] * (layer > 0)
+    return ".".join(parts)
 
 
 def stream_seed(trial_seed: int, purpose: Purpose, step: int) -> int:
@@ -27,7 +42,7 @@ def stream_seed(trial_seed: int, purpose: Purpose, step: int) -> int:
     PyTorch's CPU generator uses the low 32 bits, so among many million streams two will coincide by chance;
     such a pair repeats one mask at an unrelated step, which no statistic can notice.
     """
-    assert purpose in PURPOSES, purpose
+    assert purpose in PURPOSES or any(part.startswith(MASKS) for part in purpose.split(".")), purpose
     digest = hashlib.blake2b(f"{trial_seed}/{purpose}/{step}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 

@@ -29,7 +29,7 @@ Site = Literal[
 """Where a mask enters.
 
     embedding     gain on whole rows of the embedding, [.., V, 1] per sequence (a word type is dropped everywhere)
-    inputs        gain on what a layer reads, of every layer
+    inputs        gain on what a layer reads
     recurrent     gain on h_{t-1} where the products read it
     update        gain on i * g (LSTM), on n (GRU): what is about to be written
     cells         gain on the candidate cell c~
@@ -46,7 +46,10 @@ Axis = Literal["update", "time", "batch", "unit"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mask:
-    """One mask of a program: a value for every (update, step, example, unit) of every layer at one site."""
+    """One mask of a program: a value for every (update, step, example, unit) of every layer at one site.
+
+    Masks of several regularizers at one site act together: gains multiply, and a value is kept if either keeps it.
+    """
 
     site: Site
     one: float
@@ -57,15 +60,21 @@ class Mask:
     """What a drawn mask is multiplied with in training: 1 / (1 - p) where dropout is inverted."""
     shared: frozenset[Axis] = frozenset()
     stream: str = ""
-    """Masks that name the same stream draw the same numbers; empty = the site's own."""
+    """Masks that name the same stream draw the same numbers; empty = one of its own, `masks_<regularizer>_<site>`."""
+    flipped: bool = False
+    """The mask is 0 where the stream's numbers would make another one 1: what zoneout with z = 1 - `one` preserves."""
     kind: Literal["bernoulli", "gaussian"] = "bernoulli"
     """`gaussian`: real numbers with the mean and variance of the 0/1 mask (spec 9.13)."""
     spread: float = 0.0
     """Units have rates of their own, spread evenly over one +- spread (clipped to 0..1)."""
+    layers: Literal["all", "first", "later"] = "all"
+    """Which recurrent layers it stands in."""
     gates: bool = False
     """A mask for each gate of the layer (untied variational dropout): one more axis before the units."""
     static: bool = False
     """In an evaluation the very masks of training stand, step for step, and not `expected` (spec 8.2)."""
+    passes: int = 0
+    """How many Monte Carlo passes a final evaluation makes with this mask drawn (spec 9.7); 0 = none."""
     form: str = ""
     """Of the output gate: which of the variants of spec 9.5."""
 
@@ -76,6 +85,8 @@ class Regularizer:
 
     CELLS: ClassVar[frozenset[str] | None] = None
     """Files of `zoneout_core.cells` that it is defined for; None = every cell."""
+    EXAMPLE: ClassVar[dict[str, Any]]
+    """Configuration values by key, with which it is on and strong: what the conformance tests try."""
 
     @property
     def active(self) -> bool:
@@ -102,8 +113,10 @@ class Regularizer:
         """Standard deviation of the noise on weight matrices; 0 = none."""
         return 0.0
 
-    PENALTY: ClassVar[Literal["", "states", "cells"]] = ""
-    """Which trajectory `penalty` wants; empty = there is none."""
+    @property
+    def penalised(self) -> Literal["", "states", "cells"]:
+        """Which trajectory `penalty` wants; empty = there is none."""
+        return ""
 
     def penalty(self, trajectory_TBH: Tensor) -> Tensor:
         """What it adds to the loss, [B] per example, from the carried states (or cells) of the last layer."""
@@ -121,11 +134,25 @@ class RegularizerConfig(Section):
         return [part for part in self.parts if part.active]
 
     def program(self) -> tuple[Mask, ...]:
-        """The masks of all of them together."""
-        masks = tuple(mask for part in self.parts for mask in part.program())
+        """The masks of all of them together, each with its stream."""
+        masks = tuple(_named(mask, part) for part in self.parts for mask in part.program())
         for part in self.parts:
             masks = part.transform(masks)
         return masks
+
+    @property
+    def weight_noise(self) -> float:
+        """Standard deviation of the noise on weight matrices; 0 = none."""
+        return max(part.weight_noise for part in self.parts)
+
+    def penalties(self) -> list[Regularizer]:
+        """Those that add to the loss."""
+        return [part for part in self.active() if part.penalised]
+
+
+def _named(mask: Mask, part: Regularizer) -> Mask:
+    stream = mask.stream or f"masks_{type(part).__module__.rpartition('.')[2]}_{mask.site}"
+    return replace(mask, stream=stream)
 
 
 def names() -> list[str]:
@@ -136,3 +163,12 @@ def names() -> list[str]:
 def changed(program: tuple[Mask, ...], sites: tuple[Site, ...], **values: Any) -> tuple[Mask, ...]:
     """The program with fields of the masks at these sites replaced."""
     return tuple(replace(mask, **values) if mask.site in sites else mask for mask in program)
+
+
+def monte_carlo(program: tuple[Mask, ...]) -> tuple[int, tuple[Mask, ...]]:
+    """How many passes a Monte Carlo evaluation makes, and the program whose evaluation masks are drawn in each.
+
+    0 passes: there is none, and expectations stand for the masks everywhere.
+    """
+    drawn = tuple(replace(mask, expected=None) if mask.passes else mask for mask in program)
+    return max((mask.passes for mask in program), default=0), drawn
