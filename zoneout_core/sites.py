@@ -1,15 +1,16 @@
 """The masks of one layer as tensors, by the place in a step where they enter (`zoneout_core.regularizers.Site`).
 
 For one lane a tensor broadcasts to [T, B, U] (U units of what it scales), for K lanes to [K, T, B, U]; a mask for each
-gate has one more axis before the units. None = no mask there. Imports no torch: tensors are only indexed here.
+gate has one more axis before the units: [T, B, gates, U]. None = no mask there. Imports no torch.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -18,27 +19,52 @@ class Sites:
     """Gains multiply (1 = let through), `keep_*` preserve (1 = keep the old value; numbers between mix)."""
 
     inputs: Tensor | None = None
+    """Gain on what the layer reads."""
     recurrent: Tensor | None = None
+    """Gain on h_{t-1} where the products read it."""
     update: Tensor | None = None
+    """Gain on what is about to be written: i * g of an LSTM, n of a GRU."""
     cells: Tensor | None = None
+    """Gain on the candidate cell c~, both as it is carried on and as h reads it."""
+    carried: Tensor | None = None
+    """Gain on the candidate cell only as it is carried on; h reads it without (spec 9.4: cells and states dropped)."""
     states: Tensor | None = None
+    """Gain on the candidate state h~."""
     gate: Tensor | None = None
+    """The output gate's mask, 1 = updated (spec 9.5)."""
+    uniform: Tensor | None = None
+    """Numbers from 0 to 1 that a cell compares with probabilities of its own (spec 9.15); None = their expectation."""
     keep_cells: Tensor | None = None
+    """1 = the cell keeps its old value (zoneout)."""
     keep_states: Tensor | None = None
+    """1 = the state keeps its old value (zoneout)."""
     gate_form: str = ""
     """`intent`, `intent_raw`, `literal` or `code` (spec section 9.5), where there is a gate mask."""
 
     def at(self, index: int) -> Sites:
-        """The masks of step `index` of one lane (or of lane `index`); an axis of size 1 serves every index."""
+        """The masks of lane `index` of K, or of step `index` of one lane; an axis of size 1 serves every index."""
+        return self._with({name: mask[index if len(mask) > 1 else 0] for name, mask in self.present().items()})
 
-        def pick(mask: Tensor | None) -> Tensor | None:
-            return None if mask is None else mask[index if mask.shape[0] > 1 else 0]
+    def span(self, start: int, stop: int) -> Sites:
+        """The masks of one lane's steps from `start` to before `stop`."""
+        return self._with({name: mask[start:stop] if len(mask) > 1 else mask for name, mask in self.present().items()})
 
-        return Sites(**{name: pick(getattr(self, name)) for name in NAMES}, gate_form=self.gate_form)
+    def steps(self, count: int, dtype: torch.dtype) -> list[Sites]:
+        """The masks of one lane's T = `count` steps, each [B, U], as numbers of `dtype`."""
+        masks = {name: mask.to(dtype) for name, mask in self.present().items()}
+        assert all(len(mask) in (1, count) for mask in masks.values()), {n: m.shape for n, m in masks.items()}
+        still = {name: mask[0] for name, mask in masks.items() if len(mask) == 1}
+        moving = {name: mask.unbind(0) for name, mask in masks.items() if len(mask) > 1}
+        if not moving:
+            return [self._with(still)] * count
+        return [self._with(still | {name: each[t] for name, each in moving.items()}) for t in range(count)]
 
     def present(self) -> dict[str, Tensor]:
         """The masks that are there, by site."""
         return {name: mask for name in NAMES if (mask := getattr(self, name)) is not None}
+
+    def _with(self, masks: dict[str, Any]) -> Sites:
+        return Sites(**masks, gate_form=self.gate_form)
 
 
 NAMES = tuple(f.name for f in fields(Sites) if f.name != "gate_form")

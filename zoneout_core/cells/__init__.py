@@ -40,6 +40,9 @@ class Draw(Protocol):
     def full(self, value: float, *shape: int) -> Tensor:
         """A constant."""
 
+    def normal(self, deviation: float, *shape: int) -> Tensor:
+        """Independent normal numbers around 0."""
+
 
 class Trajectory(NamedTuple):
     """What a run over T steps leaves."""
@@ -55,6 +58,19 @@ class Trajectory(NamedTuple):
         return tuple(state_TBU[-1] for state_TBU in self.states)
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a step may have to know beside its numbers."""
+
+    t: int
+    """From 0 in this run."""
+    training: bool
+    statistics: dict[str, Tensor]
+    """In training a normalising cell writes this step's batch statistics here."""
+    x: Tensor
+    """The step's inputs, tokens [B] or [B, D]."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
     """Base of all cells."""
@@ -62,13 +78,35 @@ class Cell:
     STATES: ClassVar[tuple[str, ...]] = ("h", "c")
     GATES: ClassVar[int] = 4
     """Blocks of H side by side in w, u and b."""
+    SITES: ClassVar[frozenset[str]] = frozenset({"inputs", "recurrent", "states", "keep_states"})
+    """Where it has a place for a mask (`zoneout_core.sites`)."""
+    FORGETS: ClassVar[bool] = True
+    """Whether b_G has a block for a forget gate, the second one."""
+    EXACT: ClassVar[bool] = True
+    """False where part of the gradient is cut off or straight-through by definition, hence no derivative."""
 
     def check(self, config: TrialConfig) -> None:
         """Raises `ConfigError` when the rest of the configuration does not suit the cell; called when it is chosen."""
+        name = registry_name(type(self))
+        asked = {mask.site for mask in config.regularizer.program()} - {"embedding", "outputs"}
+        missing = ", ".join(sorted(asked - self.SITES))
+        must = f"a cell that has a place for masks at {missing}, which the regularizers ask for"
+        require(not missing, "model.cell", name, must)
+        constant = config.model.forget_constant
+        must = f"0 with model.cell={name}, which has no forget gate to add it to"
+        require(self.FORGETS or constant == 0, "model.forget_constant", constant, must)
 
     def sizes(self, model: ModelConfig) -> dict[str, int]:
-        """Width of every state by name, in order. Trainable initial states are called `<name>0_H`."""
+        """Width of every state by name, in the order of a `State`."""
         return dict.fromkeys(self.STATES, model.hidden)
+
+    def starts(self, model: ModelConfig) -> dict[str, int]:
+        """Width of the states whose initial values can be trained, as parameters `<name>0_H`; others start at 0."""
+        return self.sizes(model)
+
+    def units(self, model: ModelConfig) -> int:
+        """Width of a mask that has a value for every unit, but for that on the inputs."""
+        return model.hidden
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
         """Shapes of a layer's parameters that reads D = `inputs` numbers; initial states are not among them."""
@@ -78,10 +116,14 @@ class Cell:
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
         """Values for `parameters`, by the same names."""
         hidden, gates = model.hidden, self.GATES * model.hidden
-        return {"w_DG": draw.matrix(inputs, gates), "u_HG": draw.matrix(hidden, gates), "b_G": draw.bias(gates)}
+        found = {"w_DG": draw.matrix(inputs, gates), "u_HG": draw.matrix(hidden, gates), "b_G": draw.bias(gates)}
+        if self.FORGETS:
+            found["b_G"][hidden : 2 * hidden] += model.forget_bias
+        return found
 
     def statistics(self, model: ModelConfig, steps: int) -> dict[str, tuple[float, tuple[int, ...]]]:
-        """Running statistics over `steps` steps that are kept beside the parameters: start value and shape."""
+        """Numbers that are kept beside the parameters and reach the cell with them, but are not trained: start value
+        and shape. Those that `Trajectory.statistics` names are running statistics over `steps` steps."""
         return {}
 
     @property
@@ -89,25 +131,28 @@ class Cell:
         """Share of a new batch's statistics in the running ones."""
         return 0.0
 
+    def schedule(self, epoch: int) -> dict[str, float]:
+        """Kept numbers that have this value throughout epoch `epoch` of the training, counted from 1."""
+        return {}
+
     def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
         """What the inputs add to the gates at every step, [T, B, G], without the bias.
 
         x: tokens [T, B], or [T, B, D]. gain: broadcasts to x (for tokens: to [T, B, 1]), or to [T, B, gates, D].
         """
-        w_DG = p["w_DG"]
-        if not x.is_floating_point():
-            a_TBG = w_DG[x]
-            return a_TBG if gain is None else a_TBG * gain
-        if gain is None:
-            return x @ w_DG
-        if gain.dim() == 3:
-            return (x * gain) @ w_DG
-        blocks = w_DG.chunk(gain.shape[2], dim=-1)
-        parts = [(x * gain[:, :, k]) @ block for k, block in enumerate(blocks)]
-        return cast("Tensor", _torch().cat(parts, dim=-1))
+        return project(x, p["w_DG"], gain)
+
+    def prepare(self, p: Parameters, a_TBG: Tensor, state: State, training: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        """What can be done for all steps before the first one, from the share of the inputs: that share as `step`
+        takes it, and batch statistics [T, ·] found on the way."""
+        return a_TBG + p["b_G"], {}
+
+    def begin(self, state: State, sites: Sites) -> State:
+        """The states, each [B, ·], as `step` takes them first: what only some masks need may be added."""
+        return state
 
     def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
-        """The states after one step; `a_BG` is that step's share of `project`, `sites` that step's masks."""
+        """The states after one step; `a_BG` is that step's share of `prepare`, `sites` that step's masks."""
         raise NotImplementedError
 
     def run(self, p: Parameters, x: Tensor, state: State, sites: Sites, *, training: bool) -> Trajectory:
@@ -116,32 +161,20 @@ class Cell:
         In training, normalisation uses the batch's own statistics and returns them; otherwise the running ones in `p`.
         """
         a_TBG = self.project(p, x, sites.inputs)
-        batch = a_TBG.shape[1]
-        state = tuple(one.expand(batch, -1) for one in state)
-        steps: list[State] = []
-        found: list[dict[str, Tensor]] = []
-        for t, a_BG in enumerate(a_TBG.unbind(0)):
-            moment = Moment(t=t, training=training, statistics={}, x=x[t])
-            state = self.step(p, a_BG, state, sites.at(t), moment)
-            steps.append(state)
-            found.append(moment.statistics)
+        steps, batch = a_TBG.shape[:2]
+        state = self.begin(tuple(one.expand(batch, -1) for one in state), sites)
+        a_TBG, statistics = self.prepare(p, a_TBG, state, training)
+        found: list[State] = []
+        noted: list[dict[str, Tensor]] = []
+        each = zip(a_TBG.unbind(0), sites.steps(steps, a_TBG.dtype), x.unbind(0), strict=True)
+        for t, (a_BG, masks, x_t) in enumerate(each):
+            moment = Moment(t=t, training=training, statistics={}, x=x_t)
+            state = self.step(p, a_BG, state, masks, moment)
+            found.append(state)
+            noted.append(moment.statistics)
         torch = _torch()
-        states = tuple(torch.stack(one) for one in zip(*steps, strict=True))
-        statistics = {name: torch.stack([one[name] for one in found]) for name in found[0]}
-        return Trajectory(states, statistics)
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """What a step may have to know beside its numbers."""
-
-    t: int
-    """From 0."""
-    training: bool
-    statistics: dict[str, Tensor]
-    """In training a normalising cell writes this step's batch statistics here."""
-    x: Tensor
-    """The step's inputs, tokens [B] or [B, D]."""
+        statistics |= {name: torch.stack([one[name] for one in noted]) for name in noted[0]}
+        return Trajectory(tuple(torch.stack(one) for one in zip(*found, strict=True)), statistics)
 
 
 class CellConfig(Section):
@@ -178,15 +211,32 @@ def registry_name(kind: type[Any]) -> str:
 
 def mix(mask: Tensor | None, old: Tensor, new: Tensor) -> Tensor:
     """Zoneout's mix: mask * old + (1 - mask) * new; `new` itself where there is no mask."""
-    if mask is None:
-        return new
-    mask = mask.to(new.dtype)
-    return mask * old + (1 - mask) * new
+    return new if mask is None else mask * old + (1 - mask) * new
 
 
 def gain(mask: Tensor | None, value: Tensor) -> Tensor:
     """mask * value; `value` itself where there is no mask."""
-    return value if mask is None else mask.to(value.dtype) * value
+    return value if mask is None else mask * value
+
+
+def project(x: Tensor, w_DG: Tensor, gain: Tensor | None) -> Tensor:
+    """x W, [..., G], where x is [..., D] and has a gain. Tokens [...] pick their row of W.
+
+    gain: broadcasts to x (for tokens: to [..., 1]), or to [..., gates, D] (tokens: [..., gates, 1]) with one gain for
+    each block of columns of W.
+    """
+    if gain is not None:
+        gain = gain.to(w_DG.dtype)
+    if not x.is_floating_point():
+        a = _torch().nn.functional.embedding(x, w_DG)
+        if gain is None or gain.dim() == a.dim():
+            return a if gain is None else cast("Tensor", a * gain)
+        return cast("Tensor", (a.unflatten(-1, (gain.shape[-2], -1)) * gain).flatten(-2))
+    if gain is None or gain.dim() == x.dim():
+        return (x if gain is None else x * gain) @ w_DG
+    blocks = w_DG.chunk(gain.shape[-2], dim=-1)
+    parts = [(x * one) @ block for one, block in zip(gain.unbind(-2), blocks, strict=True)]
+    return cast("Tensor", _torch().cat(parts, dim=-1))
 
 
 def _torch() -> Any:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from zoneout_core.cells import Cell, Draw, Moment, Parameters, State, gain, mix
+from zoneout_core.cells import Cell, Draw, Moment, Parameters, State, project
+from zoneout_core.cells._memory import SITES, gates, opened, remembers_gate, write
 from zoneout_core.sites import Sites
 
 if TYPE_CHECKING:
@@ -22,21 +23,53 @@ class LSTM(Cell):
         c~ = f * c' + i * g         c = d_c * c' + (1 - d_c) * c~
         h~ = o * tanh(c~)           h = d_h * h' + (1 - d_h) * h~
 
-    The state h is mixed from the candidate cell c~, not from the zoned-out one.
+    The state h is mixed from the candidate cell c~, not from the zoned-out one. A run with a mask on the output gate
+    (spec 9.5) has the gate of the last step as one more state, after the others; whoever goes on from there hands
+    it back.
     """
 
+    SITES: ClassVar[frozenset[str]] = SITES | {"gate"}
+    output_offset: bool = False
+    """A trainable vector inside the output tanh, h~ = o * tanh(c~ + offset), which starts at 0 (spec 5, `code`)."""
+    output: Literal["zoned", "candidate"] = "zoned"
+    """What the next layer reads: h, or h~ as it was before zoneout (spec 6, the toy)."""
+
+    def sizes(self, model: ModelConfig) -> dict[str, int]:
+        states = self.STATES if self.output == "zoned" else ("output", *self.STATES)
+        return dict.fromkeys(states, model.hidden)
+
+    def starts(self, model: ModelConfig) -> dict[str, int]:
+        return dict.fromkeys(self.STATES, model.hidden)
+
+    def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
+        offset = {"offset_H": (model.hidden,)} if self.output_offset else {}
+        return Cell.parameters(self, model, inputs) | offset
+
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
-        parameters = Cell.initial(self, model, inputs, draw)
-        parameters["b_G"][model.hidden : 2 * model.hidden] += model.forget_bias
-        return parameters
+        offset = {"offset_H": draw.full(0.0, model.hidden)} if self.output_offset else {}
+        return Cell.initial(self, model, inputs, draw) | offset
+
+    def begin(self, state: State, sites: Sites) -> State:
+        plain = len(self.STATES) + (self.output == "candidate")
+        if not remembers_gate(sites) or len(state) > plain:
+            return state
+        return (*state, state[0].new_zeros(state[0].shape))
 
     def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
-        h_old, c_old = state
-        a_i, a_f, a_o, a_g = (a_BG + gain(sites.recurrent, h_old) @ p["u_HG"] + p["b_G"]).chunk(4, dim=-1)
-        i, f, o, g = a_i.sigmoid(), a_f.sigmoid(), a_o.sigmoid(), a_g.tanh()
-        candidate = f * c_old + gain(sites.update, i * g)
-        h_new = o * candidate.tanh()
-        return mix(sites.keep_states, h_old, h_new), mix(sites.keep_cells, c_old, candidate)
+        upward = self.output == "candidate"
+        h_old, c_old, *more = state[1:] if upward else state
+        at = gates(a_BG + project(h_old, p["u_HG"], sites.recurrent))
+        if remembers_gate(sites):
+            used, seen = opened(at.o, more[0], sites)
+            at, more = at._replace(o=used), [seen]
+
+        def read(cell_BH: Tensor) -> Tensor:
+            return (cell_BH + p["offset_H"] if self.output_offset else cell_BH).tanh()
+
+        h, c, candidate = write(at, h_old, c_old, sites, read)
+        if sites.gate is not None and sites.gate_form == "code":
+            h = sites.gate * h + (1 - sites.gate) * (at.f * h_old)
+        return (candidate, h, c, *more) if upward else (h, c, *more)
 
 
 PART = LSTM

@@ -1,0 +1,67 @@
+"""What every LSTM does with its four gates: write the cell, read the state from it, zone both out (spec 9.16).
+
+    c~ = f * c' + k * i * g       c = d_c * c' + (1 - d_c) * c~
+    h~ = o * read(c~)             h = d_h * h' + (1 - d_h) * h~
+
+A dash is the step before. The state is read from the candidate cell c~, not from the zoned-out one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from zoneout_core.cells import gain, mix
+from zoneout_core.sites import Sites
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SITES = frozenset({"inputs", "recurrent", "update", "cells", "carried", "states", "keep_cells", "keep_states"})
+"""What such a cell has a place for; masks on the output gate are a matter of their own."""
+
+
+class Gates(NamedTuple):
+    """Of one step, each [B, H], after their nonlinearities."""
+
+    i: Tensor
+    f: Tensor
+    o: Tensor
+    g: Tensor
+
+
+def gates(a_BG: Tensor) -> Gates:
+    """From the pre-activations in blocks i, f, o, g."""
+    a_i, a_f, a_o, a_g = a_BG.chunk(4, dim=-1)
+    return Gates(a_i.sigmoid(), a_f.sigmoid(), a_o.sigmoid(), a_g.tanh())
+
+
+class Written(NamedTuple):
+    """What a step made of h and c, each [B, H]."""
+
+    h: Tensor
+    c: Tensor
+    candidate: Tensor
+    """The state before it was zoned out."""
+
+
+def write(at: Gates, h_old: Tensor, c_old: Tensor, sites: Sites, read: Callable[[Tensor], Tensor]) -> Written:
+    """The step after the gates; `read` is what stands between the candidate cell and the output gate."""
+    cell = gain(sites.cells, at.f * c_old + gain(sites.update, at.i * at.g))
+    h_new = gain(sites.states, at.o * read(cell))
+    c = mix(sites.keep_cells, c_old, gain(sites.carried, cell))
+    return Written(mix(sites.keep_states, h_old, h_new), c, h_new)
+
+
+def remembers_gate(sites: Sites) -> bool:
+    """Whether the masks ask for the output gate of the step before: a third state, which starts at 0."""
+    return sites.gate is not None and sites.gate_form != "code"
+
+
+def opened(o: Tensor, o_old: Tensor, sites: Sites) -> tuple[Tensor, Tensor]:
+    """The output gate as it is used, and what the next step gets to see of it (spec 9.5)."""
+    assert sites.gate is not None
+    if sites.gate_form == "literal":  # as printed: the old gate where the cell *was* updated
+        return sites.gate * o_old + (1 - sites.gate) * o, o
+    used = sites.gate * o + (1 - sites.gate) * o_old
+    return used, used if sites.gate_form == "intent" else o

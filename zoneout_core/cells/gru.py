@@ -1,0 +1,63 @@
+"""The GRU, with the reset before or after the product (spec section 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from zoneout_core.cells import Cell, Draw, Moment, Parameters, State, gain, mix, project
+from zoneout_core.sites import Sites
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zoneout_core.config import ModelConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GRU(Cell):
+    """Gate blocks are ordered r, u, n: the sigmoids adjoin, as in the LSTM.
+
+    r, u = sigmoid(x W + h' U + b)       n = tanh(x W_n + (r * h') U_n + b_n)       reset=before: the paper's
+                                         n = tanh(x W_n + r * (h' U_n + v) + b_n)   reset=after: torch.nn.GRU's
+    h~ = u * h' + (1 - u) * n            h = d_h * h' + (1 - d_h) * h~
+    """
+
+    STATES: ClassVar[tuple[str, ...]] = ("h",)
+    GATES: ClassVar[int] = 3
+    SITES: ClassVar[frozenset[str]] = frozenset({"inputs", "recurrent", "update", "states", "keep_states"})
+    FORGETS: ClassVar[bool] = False
+    reset: Literal["before", "after"] = "before"
+    """Where the reset gate stands: on the state that the product reads, or on the product (with a second bias v)."""
+
+    def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
+        second = {"v_H": (model.hidden,)} if self.reset == "after" else {}
+        return Cell.parameters(self, model, inputs) | second
+
+    def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
+        second = {"v_H": draw.bias(model.hidden)} if self.reset == "after" else {}
+        return Cell.initial(self, model, inputs, draw) | second
+
+    def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
+        (h_old,) = state
+        hidden = h_old.shape[-1]
+        gates_mask, new_mask = _split(sites.recurrent)
+        u_gates, u_new = p["u_HG"][:, : 2 * hidden], p["u_HG"][:, 2 * hidden :]
+        a_gates, a_new = a_BG[:, : 2 * hidden], a_BG[:, 2 * hidden :]
+        r, u = (a_gates + project(h_old, u_gates, gates_mask)).sigmoid().chunk(2, dim=-1)
+        if self.reset == "before":
+            n = (a_new + project(r * h_old, u_new, new_mask)).tanh()
+        else:
+            n = (a_new + r * (project(h_old, u_new, new_mask) + p["v_H"])).tanh()
+        h_new = gain(sites.states, u * h_old + (1 - u) * gain(sites.update, n))
+        return (mix(sites.keep_states, h_old, h_new),)
+
+
+def _split(mask: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """The recurrent mask of r and u, and that of n: the same, unless each gate has one of its own, [.., 3, H]."""
+    if mask is None or mask.dim() == 2:
+        return mask, mask
+    return mask[:, :2], mask[:, 2]
+
+
+PART = GRU
