@@ -11,7 +11,7 @@ T steps, B batch, U units (D of what a layer reads at site `inputs`, H elsewhere
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
-from math import sqrt
+from math import isnan, nan, sqrt
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ Program = Sequence[Mask]
 LEVELS = 2**16
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class LayerShape:
     """How large the masks of a layer are."""
 
@@ -34,7 +34,7 @@ class LayerShape:
     batch: int
     """B"""
     inputs: int
-    """D; 0 where the layer reads symbols, one-hot: a fresh mask then falls on the whole symbol, [T, B, 1]."""
+    """D; 1 where the layer reads symbols, since a gain falls on a whole one-hot vector. V for an embedding."""
     hidden: int
     """H"""
     gates: int = 4
@@ -76,6 +76,7 @@ def expected(
 def outputs_gain(
     program: Program,
     shape: LayerShape,
+    layer: int,
     seed: int,
     step: int,
     device: torch.device | str = "cpu",
@@ -83,22 +84,21 @@ def outputs_gain(
     dtype: torch.dtype = torch.float32,
 ) -> Tensor | None:
     """The gain on the last layer's output, as `drawn` draws: broadcasts to [T, B, H]."""
-    return _product(program, "outputs", shape, seed, step, device, evaluation, dtype)
+    return _gain("outputs", program, shape, layer, seed, step, device, evaluation, dtype)
 
 
 def embedding_gain(
     program: Program,
-    batch: int,
-    symbols: int,
+    shape: LayerShape,
+    layer: int,
     seed: int,
     step: int,
     device: torch.device | str = "cpu",
     evaluation: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor | None:
-    """The gain of each of V symbols in each sequence, as `drawn` draws: [1, B, V]."""
-    shape = LayerShape(steps=1, batch=batch, inputs=0, hidden=symbols)
-    return _product(program, "embedding", shape, seed, step, device, evaluation, dtype)
+    """The gain on each of V = `shape.inputs` symbols in each sequence, as `drawn` draws: [1, B, V]."""
+    return _gain("embedding", program, shape, layer, seed, step, device, evaluation, dtype)
 
 
 def stack(lanes: Sequence[Sites]) -> Sites:
@@ -108,19 +108,20 @@ def stack(lanes: Sequence[Sites]) -> Sites:
     """
     forms = {lane.gate_form for lane in lanes if lane.gate is not None}
     assert len(forms) <= 1, f"lanes with different forms of the output gate: {forms}"
-    stacked = {name: stack_masks([getattr(lane, name) for lane in lanes], _neutral(name)) for name in sites.NAMES}
+    stacked = {name: stack_gains([getattr(lane, name) for lane in lanes], _neutral(name)) for name in sites.NAMES}
     return Sites(**stacked, gate_form="".join(forms))
 
 
-def stack_masks(masks: Sequence[Tensor | None], neutral: float = 1.0) -> Tensor | None:
+def stack_gains(gains: Sequence[Tensor | None], neutral: float = 1.0) -> Tensor | None:
     """One mask of K lanes, [K, ...]: `neutral` in lanes that have none, None where no lane has one."""
-    present = [mask for mask in masks if mask is not None]
+    present = [gain for gain in gains if gain is not None]
+    assert len(present) in (0, len(gains)) or not isnan(neutral), "all lanes draw masks of their own, or none"
     if not present:
         return None
-    axes = max(mask.dim() for mask in present)
-    dtype = reduce(torch.promote_types, (mask.dtype for mask in present))
+    axes = max(gain.dim() for gain in present)
+    dtype = reduce(torch.promote_types, (gain.dtype for gain in present))
     without = present[0].new_full((1,) * axes, neutral, dtype=dtype)
-    aligned = [without if mask is None else _with_axes(mask, axes).to(dtype) for mask in masks]
+    aligned = [without if gain is None else _with_axes(gain, axes).to(dtype) for gain in gains]
     return torch.stack(torch.broadcast_tensors(*aligned)) if len(aligned) > 1 else aligned[0].unsqueeze(0)
 
 
@@ -161,13 +162,13 @@ def _words_like(mask: Tensor, generator: Generator, words: Tensor | None) -> Ten
 
 
 def _stands(mask: Mask, shape: LayerShape, layer: int) -> bool:
-    if mask.site == "inputs" and shape.inputs == 0 and "time" in mask.shared:
-        return False  # one draw for a sequence would silence all its symbols: these are dropped by type, at `embedding`
+    if mask.site == "inputs" and shape.inputs == 1 and "time" in mask.shared:
+        return False  # one draw would silence the whole sequence; symbols are dropped by their type, at `embedding`
     return mask.layers == "all" or (mask.layers == "first") == (layer == 0)
 
 
 def _axes(mask: Mask, shape: LayerShape) -> tuple[int, ...]:
-    units = max(shape.inputs, 1) if mask.site == "inputs" else shape.hidden
+    units = shape.inputs if mask.site in ("inputs", "embedding") else shape.hidden
     steps, batch, units = (
         1 if axis in mask.shared else size
         for axis, size in (("time", shape.steps), ("batch", shape.batch), ("unit", units))
@@ -176,6 +177,8 @@ def _axes(mask: Mask, shape: LayerShape) -> tuple[int, ...]:
 
 
 def _neutral(site: str) -> float:
+    if site == "uniform":
+        return nan  # no number stands for a cell's own expectation
     return 0.0 if site.startswith("keep_") else 1.0
 
 
@@ -183,7 +186,7 @@ def _together(site: str, first: Tensor | None, second: Tensor) -> Tensor:
     """Two masks at one site: both let through, or either keeps."""
     if first is None:
         return second
-    assert site != "gate", "the output gate has one mask"
+    assert site not in ("gate", "uniform"), "the output gate has one mask, and a cell one set of numbers"
     axes = max(first.dim(), second.dim())
     first, second = _with_axes(first, axes), _with_axes(second, axes)
     both = first * second
@@ -196,14 +199,11 @@ def _with_axes(mask: Tensor, axes: int) -> Tensor:
     return mask if mask.dim() == axes else mask.unsqueeze(-2)
 
 
-def _product(
-    program: Program, site: str, shape: LayerShape, seed: int, step: int, device: Any, evaluation: bool, dtype: Any
+def _gain(
+    site: str, program: Program, shape: LayerShape, layer: int, seed: int, step: int, device: Any, *how: Any
 ) -> Tensor | None:
-    found = [
-        _value(mask, _axes(mask, shape), 0, seed, step, device, evaluation, dtype)
-        for mask in program
-        if mask.site == site
-    ]
+    masks = (mask for mask in program if mask.site == site)
+    found = [_value(mask, _axes(mask, shape), layer, seed, step, device, *how) for mask in masks]
     present = [value for value in found if value is not None]
     return reduce(torch.mul, present) if present else None
 
@@ -213,7 +213,7 @@ def _value(
 ) -> Tensor | None:
     """What stands at the mask's site; None where that changes nothing."""
     if evaluation and mask.expected is not None and not mask.static:
-        if mask.spread == 0 and mask.expected == _neutral(mask.site):
+        if mask.kind == "uniform" or (mask.spread == 0 and mask.expected == _neutral(mask.site)):
             return None
         units = rates(replace(mask, one=mask.expected), axes[-1] if mask.spread else 1, device)
         return units.to(dtype).view(*(1,) * (len(axes) - 1), -1)
@@ -239,6 +239,8 @@ def _draw(mask: Mask, axes: tuple[int, ...], generator: Generator) -> Tensor:
         other = _draw(replace(mask, one=1 - mask.one, flipped=False), axes, generator)
         return ~other if other.dtype == torch.bool else 1 - other
     device = generator.device
+    if mask.kind == "uniform":
+        return torch.rand(axes, generator=generator, device=device)
     if mask.kind == "gaussian":
         ones = rates(mask, axes[-1], device).float() if mask.spread else mask.one
         deviation = (ones * (1 - ones)) ** 0.5 if isinstance(ones, Tensor) else sqrt(ones * (1 - ones))

@@ -24,17 +24,30 @@ if TYPE_CHECKING:
 __all__ = ["LANE", "Mask", "Regularizer", "RegularizerConfig", "require", "require_probability"]
 
 Site = Literal[
-    "embedding", "inputs", "recurrent", "update", "cells", "states", "gate", "keep_cells", "keep_states", "outputs"
+    "embedding",
+    "inputs",
+    "recurrent",
+    "update",
+    "cells",
+    "carried",
+    "states",
+    "gate",
+    "uniform",
+    "keep_cells",
+    "keep_states",
+    "outputs",
 ]
 """Where a mask enters.
 
-    embedding     gain on whole rows of the embedding, [.., V, 1] per sequence (a word type is dropped everywhere)
+    embedding     gain on whole rows of the embedding, [1, B, V] per sequence (a word type is dropped everywhere)
     inputs        gain on what a layer reads
     recurrent     gain on h_{t-1} where the products read it
     update        gain on i * g (LSTM), on n (GRU): what is about to be written
-    cells         gain on the candidate cell c~
+    cells         gain on the candidate cell c~, also where the state reads it
+    carried       gain on the candidate cell c~ only as it is carried on
     states        gain on the candidate state h~
     gate          the output gate's mask, 1 = updated (spec 9.5)
+    uniform       no mask, but numbers from 0 to 1 with which a cell draws its own (spec 9.15)
     keep_cells    1 = the cell keeps its old value (zoneout)
     keep_states   1 = the state keeps its old value (zoneout)
     outputs       gain on the last layer's output, before the softmax
@@ -63,8 +76,9 @@ class Mask:
     """Masks that name the same stream draw the same numbers; empty = one of its own, `masks_<regularizer>_<site>`."""
     flipped: bool = False
     """The mask is 0 where the stream's numbers would make another one 1: what zoneout with z = 1 - `one` preserves."""
-    kind: Literal["bernoulli", "gaussian"] = "bernoulli"
-    """`gaussian`: real numbers with the mean and variance of the 0/1 mask (spec 9.13)."""
+    kind: Literal["bernoulli", "gaussian", "uniform"] = "bernoulli"
+    """`gaussian`: real numbers with the mean and variance of the 0/1 mask (spec 9.13). `uniform`: from 0 to 1; a cell
+    takes its own expectation where there are none."""
     spread: float = 0.0
     """Units have rates of their own, spread evenly over one +- spread (clipped to 0..1)."""
     layers: Literal["all", "first", "later"] = "all"
@@ -129,6 +143,8 @@ class RegularizerConfig(Section):
     __slots__ = ()
     package = "zoneout_core.regularizers"
 
+    parts: tuple[Regularizer, ...]
+
     def active(self) -> list[Regularizer]:
         """The regularizers that do something, by file name."""
         return [part for part in self.parts if part.active]
@@ -143,7 +159,7 @@ class RegularizerConfig(Section):
     @property
     def weight_noise(self) -> float:
         """Standard deviation of the noise on weight matrices; 0 = none."""
-        return max(part.weight_noise for part in self.parts)
+        return max((part.weight_noise for part in self.active()), default=0.0)
 
     def penalties(self) -> list[Regularizer]:
         """Those that add to the loss."""
