@@ -48,7 +48,6 @@ Site = Literal[
     states        gain on the candidate state h~
     gate          the output gate's mask, 1 = updated (spec 9.5)
     uniform       no mask, but numbers from 0 to 1 with which a cell draws its own (spec 9.15)
-    uniform       numbers from 0 to 1 that a cell compares with probabilities of its own (surprisal, spec 9.15)
     keep_cells    1 = the cell keeps its old value (zoneout)
     keep_states   1 = the state keeps its old value (zoneout)
     outputs       gain on the last layer's output, before the softmax
