@@ -1,5 +1,6 @@
-"""What every task has to be, by the files that are there; and the two corpora in particular."""
+"""What every task has to be, by the files that are there; and the two corpora of characters in particular."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,13 +9,20 @@ from pydoc_data.topics import topics
 import numpy as np
 import pytest
 
-from zoneout_core import tasks
+from zoneout_core import tasks, workloads
+from zoneout_core.config import TrialConfig
 from zoneout_core.errors import ConfigError, DataError, UnknownName
-from zoneout_core.tasks import Corpus, _text, char_ptb, char_pydoc
+from zoneout_core.tasks import Corpus, Labelled, _text, char_ptb, char_pydoc
 
 EVERY = [(name, variant) for name in tasks.names() for variant in tasks.get(name).variants]
 CARRIED = [pair for pair in EVERY if not tasks.get(pair[0]).files]
 FROM_FILES = [pair for pair in EVERY if tasks.get(pair[0]).files]
+COUNTS = {
+    ("char_ptb", "446k"): [5_059_550, 396_412, 446_184],
+    ("char_ptb", "442k"): [5_017_482, 393_042, 442_423],  # spec section 2.1 quotes files with one symbol more in each
+    ("word_ptb", "10k"): [929_589, 73_760, 82_430],
+    ("text8", "90-5-5"): [90_000_000, 5_000_000, 5_000_000],
+} | {("sequential_mnist", variant): [50_000, 10_000, 10_000] for variant in ("permuted", "permuted_code", "ordered")}
 WINDOW = 200
 REPEATED = 0.02  # of held-out windows may occur in what was seen: PTB's tables of interest rates come every day
 
@@ -24,21 +32,51 @@ def text(corpus: Corpus, part: str) -> str:
 
 
 def conforms(name: str, variant: str, folder: Path) -> None:
-    corpus = tasks.load_corpus(name, variant, folder)
-    assert (corpus.name, corpus.variant) == (name, variant)
+    data = tasks.load_data(name, variant, folder)
+    assert (data.name, data.variant) == (name, variant)
+    assert len(data.sha256) == 64
+    assert tasks.load_data(name, variant, folder).sha256 == data.sha256
+    assert data.fraction(1.0).sha256 == data.sha256
+    for share in (0.0, 1.1):
+        with pytest.raises(ConfigError):
+            data.fraction(share)
+    if isinstance(data, Corpus):
+        is_a_corpus(data)
+    elif isinstance(data, Labelled):
+        is_labelled(data)
+    if counts := COUNTS.get((name, variant)):
+        assert [len(part) for part in (data.train, data.valid, data.test)] == counts
+
+
+def is_a_corpus(corpus: Corpus) -> None:
     assert list(corpus.vocabulary) == sorted(set(corpus.vocabulary))
-    assert len(corpus.vocabulary) <= 256
     for part in (corpus.train, corpus.valid, corpus.test):
-        assert part.dtype == np.uint8
+        assert part.dtype == np.min_scalar_type(len(corpus.vocabulary) - 1)
         assert part.ndim == 1
         assert len(part) >= 2
         assert part.max() < len(corpus.vocabulary)
+    if len(corpus.vocabulary) > 256:
+        return  # a vocabulary of words
     for seen, held_out in (("train", "valid"), ("train", "test"), ("valid", "test")):
         here, there = text(corpus, held_out), text(corpus, seen)
         windows = [here[i : i + WINDOW] for i in range(0, len(here) - WINDOW, 10 * WINDOW)]
         assert sum(window in there for window in windows) <= REPEATED * len(windows), f"{held_out} repeats {seen}"
-    assert len(corpus.sha256) == 64
-    assert tasks.load_corpus(name, variant, folder).sha256 == corpus.sha256
+
+
+def is_labelled(data: Labelled) -> None:
+    for part, labels in (
+        (data.train, data.train_labels),
+        (data.valid, data.valid_labels),
+        (data.test, data.test_labels),
+    ):
+        assert part.dtype == labels.dtype == np.uint8
+        assert part.flags.c_contiguous
+        assert len(part) == len(labels)
+        assert part.shape[1] == data.train.shape[1]
+        assert sorted(set(labels.tolist())) == list(range(data.classes))
+    half = data.fraction(0.5)
+    assert len(half.train) == len(half.train_labels) == len(data.train) // 2
+    assert half.valid is data.valid
 
 
 @pytest.mark.parametrize("name", tasks.names())
@@ -53,8 +91,10 @@ def test_metadata(name: str) -> None:
     for file in task.files:
         assert not Path(file.path).is_absolute()
         assert len(file.sha256) == 64
-        assert file.addresses
-        assert all(a.startswith("https://") and a.endswith(file.name) for a in file.addresses)
+        fetched = file.archive or file
+        assert len(fetched.sha256) == 64
+        assert fetched.addresses[0].startswith("https://")  # any will do: the hash is checked
+        assert all(address.endswith(fetched.name) for address in fetched.addresses)
 
 
 @pytest.mark.parametrize(("name", "variant"), CARRIED)
@@ -63,17 +103,40 @@ def test_a_task_without_files_loads_from_nothing(name: str, variant: str, tmp_pa
 
 
 @pytest.mark.parametrize(("name", "variant"), FROM_FILES)
-def test_a_task_with_files_loads_from_them(name: str, variant: str, data_dir: Path) -> None:
-    conforms(name, variant, data_dir)
+def test_a_task_with_files_loads_from_them_or_says_which_it_needs(name: str, variant: str, data_dir: Path) -> None:
+    lacking = [file for file in tasks.get(name).files if not (data_dir / file.path).exists()]
+    if not lacking:
+        conforms(name, variant, data_dir)
+        return
+    with pytest.raises(DataError) as error:
+        tasks.load_data(name, variant, data_dir)
+    listing = "\n".join(
+        f"  {data_dir}/{file.path}: missing; expected {file.bytes:,} bytes, SHA-256 {file.sha256}" for file in lacking
+    )
+    assert str(error.value) == (
+        f"Task {name} needs its data files whole and unchanged, but found\n{listing}\n"
+        f"Fetch them with: sweep data fetch {name} --data {data_dir}"
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in tasks.names() if len(tasks.get(name).variants) > 1])
+def test_variants_are_different_data_and_the_first_is_the_default(name: str, data_dir: Path) -> None:
+    variants = tasks.get(name).variants
+    digests = [tasks.load_data(name, variant, data_dir).sha256 for variant in variants]
+    assert len(set(digests)) == len(variants)
+    default = tasks.load_data(name, "", data_dir)
+    assert (default.variant, default.sha256) == (variants[0], digests[0])
 
 
 @pytest.mark.parametrize("name", tasks.names())
-def test_variants_are_different_data_and_the_first_is_the_default(name: str, data_dir: Path) -> None:
-    variants = tasks.get(name).variants
-    digests = [tasks.load_corpus(name, variant, data_dir).sha256 for variant in variants]
-    assert len(set(digests)) == len(variants)
-    default = tasks.load_corpus(name, "", data_dir)
-    assert (default.variant, default.sha256) == (variants[0], digests[0])
+def test_a_task_configures_itself_and_its_workload_exists(name: str) -> None:
+    task = tasks.get(name)
+    config = task.config(seed=7, label="a row")
+    assert (config.task, config.seed, config.label) == (name, 7, "a row")
+    for key, value in task.settings.items():
+        assert config.value(key) == value, key
+    assert TrialConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+    assert task.workload in workloads.names()
 
 
 def test_metadata_needs_neither_numpy_nor_torch() -> None:
@@ -120,15 +183,10 @@ def test_fraction_keeps_the_first_share_of_train_alone(tmp_path: Path) -> None:
     assert str(error.value) == ("fraction must be above 0 and at most 1, but is 0.0. Set it with --set fraction=VALUE.")
 
 
-@pytest.mark.parametrize(
-    ("variant", "lengths"),
-    [("446k", [5_059_550, 396_412, 446_184]), ("442k", [5_017_482, 393_042, 442_423])],
-)
-def test_ptb_has_the_lengths_and_symbols_of_the_paper(variant: str, lengths: list[int], data_dir: Path) -> None:
-    """Spec section 2.1; of 442k it quotes files that have one symbol more in each part."""
+@pytest.mark.parametrize("variant", ["446k", "442k"])
+def test_ptb_has_the_symbols_of_the_paper(variant: str, data_dir: Path) -> None:
     corpus = tasks.load_corpus("char_ptb", variant, data_dir)
     parts = [corpus.train, corpus.valid, corpus.test]
-    assert [len(part) for part in parts] == lengths
     assert [len(np.unique(part)) for part in parts] == [50, 50, 48]
     assert "".join(corpus.vocabulary) == "\n #$&'*-./0123456789<>N\\abcdefghijklmnopqrstuvwxyz"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from zoneout_core import datafiles, registry
 from zoneout_core.config import TrialConfig, require
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    Tokens = npt.NDArray[np.uint8]
+    Tokens = npt.NDArray[np.unsignedinteger[Any]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -31,11 +31,11 @@ class Corpus:
     variant: str
     """Never empty: the task's default is filled in."""
     train: Tokens
-    """uint8 ids [N], as are the two below."""
+    """Ids [N] of the smallest unsigned type that holds V of them, as are the two below."""
     valid: Tokens
     test: Tokens
     vocabulary: tuple[str, ...]
-    """V symbols sorted by code point; V <= 256."""
+    """V characters or words, sorted by code point."""
     sha256: str
     """Of vocabulary and all three parts, whole; recorded on every run. A `fraction` keeps it."""
 
@@ -46,6 +46,48 @@ class Corpus:
         """
         require(0.0 < share <= 1.0, "fraction", share, "above 0 and at most 1")
         return replace(self, train=self.train[: int(len(self.train) * share)])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Labelled:
+    """Sequences of bytes of one length T with a class each, in three disjoint parts."""
+
+    name: str
+    variant: str
+    train: npt.NDArray[np.uint8]
+    """[N, T], as are the two below. A network reads them scaled to 0..1, by `SCALE`."""
+    valid: npt.NDArray[np.uint8]
+    test: npt.NDArray[np.uint8]
+    train_labels: npt.NDArray[np.uint8]
+    """[N] below `classes`, as are the two below."""
+    valid_labels: npt.NDArray[np.uint8]
+    test_labels: npt.NDArray[np.uint8]
+    classes: int
+    sha256: str
+    """Of all six arrays, whole; recorded on every run. A `fraction` keeps it."""
+
+    SCALE: ClassVar[float] = 1 / 255
+
+    def fraction(self, share: float) -> Self:
+        """The same with only the first `share` of the training examples. Raises `ConfigError` unless 0 < share <= 1."""
+        require(0.0 < share <= 1.0, "fraction", share, "above 0 and at most 1")
+        count = int(len(self.train) * share)
+        return replace(self, train=self.train[:count], train_labels=self.train_labels[:count])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Generated:
+    """What a task draws its examples by. There is no end of them, hence nothing to take a fraction of."""
+
+    name: str
+    variant: str
+    sha256: str
+    """Of what decides the examples; recorded on every run."""
+
+    def fraction(self, share: float) -> Self:
+        """Itself. Raises `ConfigError` unless `share` is 1."""
+        require(share == 1.0, "fraction", share, f"1 with task={self.name}, which draws its examples")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

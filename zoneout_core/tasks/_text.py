@@ -1,4 +1,4 @@
-"""From three strings to a corpus of token ids. Shared by the character tasks."""
+"""From three texts to a corpus of token ids. Shared by the tasks of characters and words."""
 
 from __future__ import annotations
 
@@ -20,19 +20,26 @@ def corpus(name: str, variant: str, train: str, valid: str, test: str) -> Corpus
     Wherever valid and test bring no symbol of their own, as in PTB, that is the training text's vocabulary.
     """
     vocabulary = tuple(sorted(set(train) | set(valid) | set(test)))
-    parts = [_encode(text, vocabulary) for text in (train, valid, test)]
-    return Corpus(
-        name=name,
-        variant=variant,
-        train=parts[0],
-        valid=parts[1],
-        test=parts[2],
-        vocabulary=vocabulary,
-        sha256=_digest(vocabulary, parts),
-    )
+    return assemble(name, variant, vocabulary, [_characters(text, vocabulary) for text in (train, valid, test)])
 
 
-def _encode(text: str, vocabulary: tuple[str, ...]) -> Tokens:
+def corpus_of_words(name: str, variant: str, train: list[str], valid: list[str], test: list[str]) -> Corpus:
+    """The same with words for symbols (at most 65,536)."""
+    vocabulary = tuple(sorted(set(train) | set(valid) | set(test)))
+    assert len(vocabulary) <= 2**16, "token ids are two bytes"
+    ids = {word: i for i, word in enumerate(vocabulary)}
+    parts: list[Tokens] = [np.array([ids[word] for word in words], np.uint16) for words in (train, valid, test)]
+    return assemble(name, variant, vocabulary, parts)
+
+
+def assemble(name: str, variant: str, vocabulary: tuple[str, ...], parts: list[Tokens]) -> Corpus:
+    """The corpus of the parts train, valid and test, each ids [N], with its digest."""
+    train, valid, test = parts
+    digest = _digest(vocabulary, parts)
+    return Corpus(name=name, variant=variant, train=train, valid=valid, test=test, vocabulary=vocabulary, sha256=digest)
+
+
+def _characters(text: str, vocabulary: tuple[str, ...]) -> Tokens:
     """uint8 ids [N] of the N code points of `text`, by a table from code point to id."""
     assert len(vocabulary) <= 256, "token ids are bytes"
     points = np.array([ord(symbol) for symbol in vocabulary])
