@@ -58,26 +58,29 @@ def _found(file: DataFile, data_dir: Path) -> dict[str, Any]:
 
 
 def _print_table(listing: list[dict[str, Any]], data_dir: Path) -> None:
-    """One line a file; a task without files takes one, too."""
+    """One line a task; below it every file that is not ok, and the commands that mend that."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     table = Table("task", "variants", box=box.SIMPLE_HEAD)
-    table.add_column("size", justify="right")
-    table.add_column("state", overflow="fold")
-    table.add_column("file", overflow="fold")
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("files", no_wrap=True)
+    bad: dict[str, str] = {}  # tasks may share files
     lacking = []
     for task in listing:
-        rows = [(f"{f['bytes']:,}", f["detail"], f["file"]) for f in task["files"]] or [("", "ok", "none needed")]
-        names = [(task["task"], ", ".join(task["variants"])), *[("", "")] * (len(rows) - 1)]
-        for name, row in zip(names, rows, strict=True):
-            table.add_row(*name, *row)
-        if any(f["state"] != FileState.OK for f in task["files"]):
-            lacking.append(task["task"])
+        files = task["files"]
+        own = {f["file"]: f["detail"] for f in files if f["state"] != FileState.OK}
+        state = f"{len(own)} of {len(files)} not ok" if own else "ok" if files else "none needed"
+        size = f"{sum(f['bytes'] for f in files):,}" if files else ""
+        table.add_row(task["task"], ", ".join(task["variants"]), size, state)
+        bad |= own
+        lacking += [task["task"]] if own else []
     console = Console(highlight=False, markup=False)
     console.print(f"Data folder: {data_dir}", soft_wrap=True)
     console.print(table)
+    for file, detail in bad.items():
+        console.print(f"{file}: {detail}", soft_wrap=True)
     for name in lacking:
         console.print(f"Fetch what is not ok: {datafiles.fetch_command(name, data_dir)}", soft_wrap=True)
 

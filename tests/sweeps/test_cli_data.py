@@ -24,10 +24,11 @@ def test_ls_shows_each_task_and_what_it_lacks(tmp_path: Path) -> None:
     assert done.exit_code == 0
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert lines[0] == f"Data folder: {tmp_path}"
-    assert "char_ptb 446k, 442k 5,101,618 missing ptb/ptb.train.txt" in lines
-    assert "char_pydoc topics ok none needed" in lines
+    assert "char_ptb 446k, 442k 5,951,345 3 of 3 not ok" in lines
+    assert "char_pydoc topics none needed" in lines
+    assert lines.count("ptb/ptb.train.txt: missing") == 1, "two tasks read it"
+    assert "ptb/ptb.test.txt: truncated (5 of 449,945 bytes)" in lines
     assert f"Fetch what is not ok: sweep data fetch char_ptb --data {tmp_path}" in lines
-    assert "truncated (5 of" in done.stdout
 
 
 def test_ls_is_content_when_all_is_there(data_dir: Path) -> None:
@@ -36,7 +37,9 @@ def test_ls_is_content_when_all_is_there(data_dir: Path) -> None:
     ptb = next(task for task in listed if task["task"] == "char_ptb")
     assert [f["state"] for f in ptb["files"]] == ["ok", "ok", "ok"]
     assert set(ptb["files"][0]) == {"file", "path", "bytes", "sha256", "state", "detail"}
-    assert "Fetch what is not ok: sweep data fetch char_ptb" not in run("ls", "--data", data_dir).stdout
+    shown = run("ls", "--data", data_dir).stdout
+    assert "char_ptb 446k, 442k 5,951,345 ok" in [" ".join(line.split()) for line in shown.splitlines()]
+    assert "Fetch what is not ok: sweep data fetch char_ptb" not in shown
 
 
 def test_the_folder_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
