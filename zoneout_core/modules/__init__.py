@@ -1,0 +1,8 @@
+"""Drop-in modules: zoneout in the place of `torch.nn.LSTM`, `torch.nn.GRU` and `torch.nn.RNN` (docs/modules.md)."""
+
+from zoneout_core.modules.gru import ZoneoutGRU
+from zoneout_core.modules.keep import KINDS
+from zoneout_core.modules.lstm import ZoneoutLSTM
+from zoneout_core.modules.rnn import ZoneoutRNN
+
+__all__ = ["KINDS", "ZoneoutGRU", "ZoneoutLSTM", "ZoneoutRNN"]

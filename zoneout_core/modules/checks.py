@@ -1,0 +1,63 @@
+"""What a forward pass may be given. Messages say the rule, what was given, and what to do next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+
+def check_inputs(module: nn.RNNBase, inputs: Tensor | PackedSequence) -> None:
+    """Raises `ValueError` unless `inputs` is a sequence of at least one step that `module` can read."""
+    packed = isinstance(inputs, PackedSequence)
+    x = inputs.data if isinstance(inputs, PackedSequence) else inputs
+    name = type(module).__name__
+    if not packed and x.dim() not in (2, 3):
+        form = "[batch, steps, input]" if module.batch_first else "[steps, batch, input]"
+        raise ValueError(
+            f"{name}: the input must be {form}, or [steps, input] without a batch, but has the shape {list(x.shape)}."
+        )
+    if x.shape[-1] != module.input_size:
+        raise ValueError(
+            f"{name}: the input's last axis must be input_size={module.input_size}, but its shape is {list(x.shape)}. "
+            "Mind that batch_first says which of the first two axes is the batch."
+        )
+    if x.shape[1 if not packed and x.dim() == 3 and module.batch_first else 0] == 0:
+        raise ValueError(f"{name}: the input must have at least one step, but its shape is {list(x.shape)}.")
+    _check_precision(module, "input", x)
+
+
+def check_states(module: nn.RNNBase, states: tuple[Tensor, ...], count: int, batch: int | None) -> None:
+    """Raises `ValueError` unless `states` are `count` tensors [layers * directions, batch, H].
+
+    batch: None where the input has no batch axis; the states then have none either.
+    """
+    name = type(module).__name__
+    if len(states) != count or not all(isinstance(one, Tensor) for one in states):
+        must = "a tuple of two tensors (h_0, c_0)" if count == 2 else "one tensor h_0"
+        found = ", ".join(type(one).__name__ for one in states)
+        raise ValueError(f"{name}: the initial state must be {must}, but is ({found}).")
+    rows = module.num_layers * (2 if module.bidirectional else 1)
+    must_be = [rows, module.hidden_size] if batch is None else [rows, batch, module.hidden_size]
+    for label, one in zip(("h_0", "c_0"), states, strict=False):
+        if list(one.shape) != must_be:
+            axes = (
+                "[layers * directions, H] (as the input has no batch)"
+                if batch is None
+                else "[layers * directions, batch, H]"
+            )
+            raise ValueError(f"{name}: {label} must be {axes} = {must_be}, but has the shape {list(one.shape)}.")
+        _check_precision(module, label, one)
+
+
+def _check_precision(module: nn.RNNBase, label: str, one: Tensor) -> None:
+    """Mixed precision is autocast's business; without it everything has the weights' precision, as in torch.nn."""
+    weight: Any = module.weight_hh_l0
+    if one.dtype != weight.dtype and not torch.is_autocast_enabled(one.device.type):
+        rule = f"{label} must have the precision of the weights, {weight.dtype}"
+        raise ValueError(
+            f"{type(module).__name__}: {rule}, but has {one.dtype}. "
+            f"Convert it with .to({weight.dtype}), or the module with .to({one.dtype})."
+        )

@@ -1,0 +1,138 @@
+"""Which units keep their old value at a step: drawn masks in training, their expectations in an evaluation.
+
+Everything is drawn with torch's global generator of the device (or the one that is given), so that
+`torch.manual_seed` governs it as it governs dropout. Spec sections 8.2 (static), 9.1, 9.2 (depth), 9.13 (Gaussian).
+
+Shapes: N rows, one for each example and step; H hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from zoneout_core.errors import ConfigError, UnknownName
+
+KINDS: Final[dict[str, str]] = {
+    "bernoulli": "each unit of each example decides anew at every step; cells and states apart",
+    "shared": "one draw for cells and states: with equal probabilities they have one mask",
+    "gaussian": "real numbers with the mean and variance of the 0/1 mask",
+    "depth": "stochastic depth: one draw for all units of a layer, cells and states: the whole step is skipped",
+    "static": "drawn once for each step and unit, the same for all examples, updates and evaluations",
+}
+"""What `mask=` may be. In an evaluation all but `static` are replaced by their expectation z."""
+
+Rate = float | Tensor
+"""z, the probability of keeping: one number, or [H], or [layers * directions, H or 1]."""
+Keep = Rate | None
+"""How much of the old value a step keeps: a 0/1 mask (bool), numbers to mix with, or nothing at all (None)."""
+
+LEVELS: Final = 2**24
+"""Static masks compare stored whole numbers below this with z * LEVELS; float32 holds every one of them exactly."""
+
+
+def checked(name: str, z: Rate, hidden: int, rows: int) -> Rate:
+    """`z` as a float, or as a float32 copy that nothing else refers to.
+
+    Raises `ConfigError` when it is no probability, or a tensor of another shape than [hidden], [rows, hidden] and
+    [rows, 1], where `rows` counts the layers times the directions.
+    """
+    if not isinstance(z, Tensor):
+        if isinstance(z, bool) or not 0.0 <= z <= 1.0:
+            raise ConfigError(f"{name} must be a probability from 0 to 1 (that of KEEPING a value), but is {z!r}.")
+        return float(z)
+    if z.shape not in {(hidden,), (rows, hidden), (rows, 1)}:
+        must = f"[{hidden}] (one for each unit), or [{rows}, {hidden}] or [{rows}, 1] (layers times directions first)"
+        raise ConfigError(f"{name} must be one number or a tensor {must}, but has the shape {list(z.shape)}.")
+    z = z.detach().to(torch.float32, copy=True)
+    if not z.is_meta and not bool(((z >= 0) & (z <= 1)).all()):
+        raise ConfigError(f"{name} must hold probabilities from 0 to 1, but goes from {z.min():g} to {z.max():g}.")
+    return z
+
+
+def check_kind(kind: str, steps: int | None) -> None:
+    """Raises `UnknownName` for another kind than KINDS, `ConfigError` where `steps` does not go with it."""
+    if kind not in KINDS:
+        raise UnknownName("mask", kind, KINDS)
+    if (kind == "static") != (steps is not None):
+        must = 'given with mask="static", the number of steps to draw masks for' if steps is None else "left out"
+        raise ConfigError(f'steps must be {must}: mask is "{kind}" and steps is {steps}.')
+    if steps is not None and steps < 1:
+        raise ConfigError(f"steps must be at least 1, but is {steps}. Give the length of the longest sequence.")
+
+
+def check_steps(found: int, steps: int | None) -> None:
+    """Raises `ValueError` when a sequence has more steps than there are static masks."""
+    if steps is not None and found > steps:
+        raise ValueError(
+            f"A sequence with static masks may have at most steps={steps} steps, but this one has {found}. "
+            "Cut it into chunks, or build the module with more steps."
+        )
+
+
+def off(z: Rate) -> bool:
+    """Whether nothing is ever kept. Rates of units count as on: to look at them would wait for the device."""
+    return not isinstance(z, Tensor) and z == 0.0
+
+
+def shown(z: Rate) -> str:
+    """For `repr`: the number, or how many there are and their range."""
+    return f"<{z.numel()} rates from {z.min():g} to {z.max():g}>" if isinstance(z, Tensor) else f"{z:g}"
+
+
+def of_layer(z: Rate, index: int) -> Rate:
+    """The rate of layer and direction `index`, a number or [H] or [1]."""
+    return z[index] if isinstance(z, Tensor) and z.dim() == 2 else z
+
+
+def drawn(
+    kind: str, rates: Sequence[Rate], rows: int, state_BH: Tensor, generator: torch.Generator | None
+) -> list[Tensor | None]:
+    """Masks [N, H] for `rows` = N and each of the rates (cells, states); None where a rate is the number 0.
+
+    state_BH: says width, device and precision. `static` masks are not drawn here.
+    """
+    device, units = state_BH.device, state_BH.shape[1]
+    together = kind in ("shared", "depth")
+    masks: list[Tensor | None] = []
+    uniform: Tensor | None = None
+    for z in rates:
+        if off(z):
+            masks.append(None)
+        elif kind == "gaussian":
+            normal = torch.randn(rows, units, device=device, dtype=state_BH.dtype, generator=generator)
+            z = z.to(state_BH) if isinstance(z, Tensor) else z
+            masks.append(z + (z * (1 - z)) ** 0.5 * normal)
+        else:
+            if uniform is None or not together:
+                columns = 1 if kind == "depth" else units
+                uniform = torch.rand(rows, columns, device=device, dtype=torch.float32, generator=generator)
+            masks.append(uniform < (z.to(device) if isinstance(z, Tensor) else z))
+    return masks
+
+
+def static(z: Rate, words_TH: Tensor) -> list[Keep]:
+    """The static mask [H] of each step, from the module's stored words."""
+    if off(z):
+        return [None] * len(words_TH)
+    level = (z.to(words_TH.device) if isinstance(z, Tensor) else z) * LEVELS
+    return list((words_TH < level).unbind())
+
+
+def expected(z: Rate, state_BH: Tensor) -> Keep:
+    """What stands for the mask in an evaluation: z itself, on the states' device and in their precision."""
+    if off(z):
+        return None
+    return z.to(state_BH) if isinstance(z, Tensor) else z
+
+
+def mix(keep: Keep, old: Tensor, new: Tensor) -> Tensor:
+    """keep * old + (1 - keep) * new; exactly one of the two where the mask says 0 or 1."""
+    if keep is None:
+        return new
+    if isinstance(keep, Tensor) and keep.dtype == torch.bool:
+        return torch.where(keep, old, new)
+    return torch.lerp(new, old, keep)

@@ -1,0 +1,51 @@
+"""Parameters in torch's layout: of one layer, and from one module to another.
+
+Shapes: B batch, D inputs, H hidden, G gates side by side.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Weights(NamedTuple):
+    """Parameters of one layer and direction, in torch's layout."""
+
+    w_GD: Tensor
+    u_GH: Tensor
+    b_G: Tensor | None = None
+    b_recurrent_G: Tensor | None = None
+
+    @property
+    def bias(self) -> Tensor | None:
+        """Both biases as one, where only their sum matters."""
+        return None if self.b_G is None or self.b_recurrent_G is None else self.b_G + self.b_recurrent_G
+
+
+def affine(a_BG: Tensor, h_BH: Tensor, u_HG: Tensor) -> Tensor:
+    """a + h U in the precision of h: under autocast the product is 16-bit, states and pointwise arithmetic are not."""
+    return torch.addmm(a_BG, h_BH, u_HG).to(h_BH.dtype)
+
+
+def arguments(module: nn.RNNBase) -> dict[str, Any]:
+    """The arguments that build another module of the same shape, by name."""
+    names = ["input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional"]
+    names += [name for name in ("nonlinearity",) if hasattr(module, name)]
+    weight: Any = module.weight_hh_l0
+    arguments = {name: getattr(module, name) for name in names}
+    if module.proj_size != 0:
+        arguments["proj_size"] = module.proj_size
+    return arguments | {"device": weight.device, "dtype": weight.dtype}
+
+
+def copy_weights(source: nn.RNNBase, target: nn.RNNBase) -> None:
+    """Copy the weights, whether they are trained, and whether the module is in training."""
+    with torch.no_grad():
+        for name, parameter in source.named_parameters():
+            copy = target.get_parameter(name)
+            copy.copy_(parameter)
+            copy.requires_grad_(parameter.requires_grad)
+    target.train(source.training)
