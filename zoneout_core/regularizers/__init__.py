@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from zoneout_core.config import TrialConfig
 
-__all__ = ["LANE", "Mask", "Regularizer", "RegularizerConfig", "require", "require_probability"]
+__all__ = ["LANE", "Axis", "Mask", "Regularizer", "RegularizerConfig", "Site", "require", "require_probability"]
 
 Site = Literal[
     "embedding",
@@ -65,6 +65,8 @@ class Mask:
     """
 
     site: Site
+    field: str
+    """The setting that asks for it, for messages."""
     one: float
     """P(mask = 1): of letting through at a gain, of preserving at `keep_*`."""
     expected: float | None
@@ -92,14 +94,17 @@ class Mask:
     form: str = ""
     """Of the output gate: which of the variants of spec 9.5."""
 
+    @property
+    def place(self) -> str:
+        """What a kernel has to know for it: the site, and what is special there, such as `gate intent`."""
+        return " ".join(word for word in (self.site, "by gate" if self.gates else "", self.form) if word)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Regularizer:
     """Base of all parts: a frozen dataclass whose fields all have a default that means "off"."""
 
-    CELLS: ClassVar[frozenset[str] | None] = None
-    """Files of `zoneout_core.cells` that it is defined for; None = every cell."""
-    EXAMPLE: ClassVar[dict[str, Any]]
+    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]]
     """Configuration values by key, with which it is on and strong: what the conformance tests try."""
 
     @property
@@ -109,10 +114,15 @@ class Regularizer:
 
     def check(self, config: TrialConfig) -> None:
         """Raises `ConfigError` when it cannot work with the rest of the configuration; called when it is active."""
-        if self.CELLS is not None:
-            name = type(self).__name__
-            must = f"one of {', '.join(sorted(self.CELLS))}, where {name} is defined"
-            require(config.model.cell in self.CELLS, "model.cell", config.model.cell, must)
+        for mask in self.program():
+            if mask.site not in ("embedding", "outputs"):
+                self.require_site(config, mask.site, mask.field, "0")
+
+    def require_site(self, config: TrialConfig, site: Site, name: str, must: str) -> None:
+        """Raise `ConfigError` saying what setting `name` must be, unless the cell has this site."""
+        cell = config.model.cell
+        must = f"{must} with model.cell={cell}, which has no place for a mask at {site}"
+        require(site in config.cell.chosen(cell).SITES, f"regularizer.{name}", getattr(self, name), must)
 
     def program(self) -> tuple[Mask, ...]:
         """Its masks; none when it is off."""
@@ -176,9 +186,24 @@ def names() -> list[str]:
     return registry.names(__name__)
 
 
-def changed(program: tuple[Mask, ...], sites: tuple[Site, ...], **values: Any) -> tuple[Mask, ...]:
-    """The program with fields of the masks at these sites replaced."""
-    return tuple(replace(mask, **values) if mask.site in sites else mask for mask in program)
+def dropout(site: Site, name: str, p: float, *, inverted: bool = False, **how: Any) -> Mask:
+    """A mask that setting `name` asks for and that is 0 with probability p. Evaluations multiply with 1 - p unless
+    it is inverted: divided by 1 - p in training."""
+    let_through = 1 - p
+    if inverted:
+        return Mask(site=site, field=name, one=let_through, expected=1.0, scale=1 / let_through, **how)
+    return Mask(site=site, field=name, one=let_through, expected=let_through, **how)
+
+
+def require_dropped(name: str, p: float, *, inverted: bool) -> None:
+    """Raise `ConfigError` unless p is a probability, and below 1 where training divides by 1 - p."""
+    require_probability(name, p)
+    require(not inverted or p < 1, name, p, "below 1, since training divides by 1 - p")
+
+
+def changed(program: tuple[Mask, ...], streams: tuple[str, ...], **values: Any) -> tuple[Mask, ...]:
+    """The program with fields of the masks of these streams replaced."""
+    return tuple(replace(mask, **values) if mask.stream in streams else mask for mask in program)
 
 
 def monte_carlo(program: tuple[Mask, ...]) -> tuple[int, tuple[Mask, ...]]:
