@@ -1,0 +1,35 @@
+"""Gaussian masks: zoneout mixes old and new by real numbers d = z + sqrt(z (1 - z)) n, n ~ N(0, 1) (spec 9.13).
+
+Mean and variance are those of the 0/1 mask; nothing is clipped. In an evaluation z stands for d.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from zoneout_core.regularizers import LANE, Mask, Regularizer, changed
+from zoneout_core.regularizers.zoneout import STREAMS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GaussianMasks(Regularizer):
+    """Changes the masks of zoneout."""
+
+    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"gaussian_masks": True, "z_cells": 0.5, "z_states": 0.2},
+        {"gaussian_masks": True, "z_cells": 0.3, "z_states": 0.3, "zoneout_mask": "shared"},
+    )
+
+    gaussian_masks: bool = field(default=False, metadata=LANE)
+    """Whether zoneout's masks are real numbers."""
+
+    @property
+    def active(self) -> bool:
+        return self.gaussian_masks
+
+    def transform(self, program: tuple[Mask, ...]) -> tuple[Mask, ...]:
+        return changed(program, STREAMS, kind="gaussian") if self.active else program
+
+
+PART = GaussianMasks

@@ -1,0 +1,35 @@
+"""Input dropout: at a step, all that the first layer reads is set to zero (spec section 9.14).
+
+In an evaluation the inputs are multiplied with 1 - p. The original code names this regularizer and does not have it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from zoneout_core.regularizers import LANE, Mask, Regularizer, dropout, require_probability
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InputDropout(Regularizer):
+    """One draw per example and step, for the whole input vector."""
+
+    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = ({"p_input_steps": 0.4}, {"p_input_steps": 0.4, "embedding": 5})
+
+    p_input_steps: float = field(default=0.0, metadata=LANE)
+    """Probability that an example's input is dropped at a step."""
+
+    def __post_init__(self) -> None:
+        require_probability("regularizer.p_input_steps", self.p_input_steps)
+
+    @property
+    def active(self) -> bool:
+        return self.p_input_steps > 0
+
+    def program(self) -> tuple[Mask, ...]:
+        mask = dropout("inputs", "p_input_steps", self.p_input_steps, shared=frozenset({"unit"}), layers="first")
+        return (mask,) if self.active else ()
+
+
+PART = InputDropout

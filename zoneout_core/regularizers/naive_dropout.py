@@ -1,0 +1,47 @@
+"""Naive dropout of the recurrent connection: memory itself is set to zero (spec section 9.4; Figure 6).
+
+    c = m_c (f c' + i g)       h = m_h o tanh(.)
+
+In an evaluation 1 - p stands for a mask. With cells alone the state is read from the dropped cell, with both from the
+undropped one, as in the original code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from zoneout_core.regularizers import LANE, Mask, Regularizer, Site, dropout, require_probability
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NaiveDropout(Regularizer):
+    """Cells, states, or both, with masks of their own."""
+
+    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"p_cells": 0.4},
+        {"p_states": 0.4, "cell": "rnn"},
+        {"p_cells": 0.3, "p_states": 0.2},
+    )
+
+    p_cells: float = field(default=0.0, metadata=LANE)
+    """Probability that a cell is set to zero at a step."""
+    p_states: float = field(default=0.0, metadata=LANE)
+    """Probability that a hidden state is set to zero at a step."""
+
+    def __post_init__(self) -> None:
+        for name in ("p_cells", "p_states"):
+            require_probability(f"regularizer.{name}", getattr(self, name))
+
+    @property
+    def active(self) -> bool:
+        return max(self.p_cells, self.p_states) > 0
+
+    def program(self) -> tuple[Mask, ...]:
+        where: Site = "carried" if self.p_states > 0 else "cells"
+        cells = (dropout(where, "p_cells", self.p_cells, stream="masks_naive_cells"),) if self.p_cells > 0 else ()
+        states = (dropout("states", "p_states", self.p_states),) if self.p_states > 0 else ()
+        return cells + states
+
+
+PART = NaiveDropout

@@ -1,0 +1,54 @@
+"""Dropout on non-recurrent connections: Zaremba's, inverted and drawn afresh at every step (spec section 9.6).
+
+In an evaluation there is none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from zoneout_core.regularizers import LANE, Mask, Regularizer, Site, dropout, require_dropped
+
+Layers = Literal["all", "first", "later"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NonRecurrentDropout(Regularizer):
+    """At three places; Zaremba takes the same probability for all of them."""
+
+    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"p_inputs": 0.5},
+        {"p_between": 0.5, "layers": 2},
+        {"p_inputs": 0.2, "p_outputs": 0.4},
+    )
+
+    p_inputs: float = field(default=0.0, metadata=LANE)
+    """Of what the first layer reads: the embedding's units or, where there is none, the whole one-hot symbol."""
+    p_between: float = field(default=0.0, metadata=LANE)
+    """Of what every further layer reads."""
+    p_outputs: float = field(default=0.0, metadata=LANE)
+    """Of the last layer's outputs, before the softmax."""
+
+    def __post_init__(self) -> None:
+        for name in ("p_inputs", "p_between", "p_outputs"):
+            require_dropped(f"regularizer.{name}", getattr(self, name), inverted=True)
+
+    @property
+    def active(self) -> bool:
+        return max(self.p_inputs, self.p_between, self.p_outputs) > 0
+
+    def program(self) -> tuple[Mask, ...]:
+        places: tuple[tuple[str, Site, Layers], ...] = (
+            ("p_inputs", "inputs", "first"),
+            ("p_between", "inputs", "later"),
+            ("p_outputs", "outputs", "all"),
+        )
+        return tuple(
+            dropout(site, name, p, inverted=True, layers=layers)
+            for name, site, layers in places
+            if (p := getattr(self, name)) > 0
+        )
+
+
+PART = NonRecurrentDropout

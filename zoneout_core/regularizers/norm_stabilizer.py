@@ -1,0 +1,65 @@
+"""The norm stabilizer of Krueger and Memisevic: states must not grow or shrink from step to step (spec 9.10).
+
+    loss += beta * mean over examples of (1/T) * sum over t = 2..T of (|h_t| - |h_{t-1}|)^2
+
+h_t is the carried state, after zoneout; h_0 takes no part. Evaluations are the same without it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from zoneout_core.regularizers import LANE, Regularizer, require
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zoneout_core.config import TrialConfig
+
+FLOOR = 1e-30
+"""Smallest square of a norm: a state of zeros has gradient 0, not NaN."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NormStabilizer(Regularizer):
+    """Of the states, or of the cells."""
+
+    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"beta_norm": 50.0},
+        {"beta_norm": 50.0, "norm_of": "cells"},
+        {"beta_norm": 50.0, "norm_divisor": "differences"},
+    )
+
+    beta_norm: float = field(default=0.0, metadata=LANE)
+    """Weight of the penalty; the paper's is 50."""
+    norm_of: Literal["states", "cells"] = field(default="states", metadata=LANE)
+    """Whose norms."""
+    norm_divisor: Literal["steps", "differences"] = field(default="steps", metadata=LANE)
+    """The sum of T - 1 differences is divided by T, as the code does, or by T - 1."""
+
+    def __post_init__(self) -> None:
+        beta = self.beta_norm
+        require(beta >= 0 and isfinite(beta), "regularizer.beta_norm", beta, "a number of at least 0")
+
+    @property
+    def active(self) -> bool:
+        return self.beta_norm > 0
+
+    def check(self, config: TrialConfig) -> None:
+        if self.norm_of == "cells":
+            self.require_site(config, "keep_cells", "norm_of", "states")
+
+    @property
+    def penalised(self) -> Literal["", "states", "cells"]:
+        return self.norm_of if self.active else ""
+
+    def penalty(self, trajectory_TBH: Tensor) -> Tensor:
+        steps = len(trajectory_TBH)
+        norms_TB = trajectory_TBH.square().sum(-1).clamp(min=FLOOR).sqrt()
+        divisor = steps if self.norm_divisor == "steps" else max(steps - 1, 1)
+        return norms_TB.diff(dim=0).square().sum(0) * (self.beta_norm / divisor)
+
+
+PART = NormStabilizer

@@ -1,0 +1,54 @@
+"""The paper's variant of recurrent dropout that also zones out the output gate (spec section 9.5).
+
+With m = 1 where the cell was updated, c = f c' + m i g in every form, and
+
+    intent       h = o^ tanh(c), o^ = m o + (1 - m) o^'     a cell that was not updated is not exposed anew (default)
+    intent_raw   h = o^ tanh(c), o^ = m o + (1 - m) o'      the raw gate of the step before
+    literal      h = o^ tanh(c), o^ = (1 - m) o + m o'      as printed, against its own motivation
+    code         h = m o tanh(c) + (1 - m) f h'             what the original code does, after zoneout
+
+In an evaluation 1 - p stands for m in both places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from zoneout_core.regularizers import LANE, Mask, Regularizer, dropout, require_probability
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputGate(Regularizer):
+    """One mask for the update and for the gate."""
+
+    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"p_gate": 0.4},
+        {"p_gate": 0.4, "gate_form": "intent_raw"},
+        {"p_gate": 0.4, "gate_form": "literal"},
+        {"p_gate": 0.4, "gate_form": "code"},
+    )
+
+    p_gate: float = field(default=0.0, metadata=LANE)
+    """Probability that a unit's update is dropped at a step, and its output gate zoned out."""
+    gate_form: Literal["intent", "intent_raw", "literal", "code"] = "intent"
+    """Which variant; lanes of one pack share it, since their arithmetic differs."""
+
+    def __post_init__(self) -> None:
+        require_probability("regularizer.p_gate", self.p_gate)
+
+    @property
+    def active(self) -> bool:
+        return self.p_gate > 0
+
+    def program(self) -> tuple[Mask, ...]:
+        if not self.active:
+            return ()
+        stream = "masks_output_gate"
+        return (
+            dropout("update", "p_gate", self.p_gate, stream=stream),
+            dropout("gate", "p_gate", self.p_gate, stream=stream, form=self.gate_form),
+        )
+
+
+PART = OutputGate

@@ -1,0 +1,63 @@
+"""Recurrent dropout of Semeniuta and others: what is about to be written is dropped, never the memory (spec 9.3).
+
+    LSTM   c~ = f c' + m i g              GRU   h~ = u h' + (1 - u) m n
+
+The original code does not scale in training and multiplies with 1 - p in an evaluation; `inverted` divides in training.
+Not defined for the plain recurrent network, which has no such term.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from zoneout_core.regularizers import LANE, Mask, Regularizer, dropout, require, require_dropped
+
+if TYPE_CHECKING:
+    from zoneout_core.config import TrialConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecurrentDropout(Regularizer):
+    """A mask of its own, or (pMNIST's code with batch norm, spec section 5) the very one of zoneout."""
+
+    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"p_recurrent": 0.4},
+        {"p_recurrent": 0.4, "recurrent_scale": "inverted"},
+        {"p_recurrent": 0.4, "cell": "gru"},
+        {"p_recurrent": 0.15, "z_cells": 0.15, "z_states": 0.15, "zoneout_mask": "shared", "recurrent_mask": "zoneout"},
+    )
+
+    p_recurrent: float = field(default=0.0, metadata=LANE)
+    """Probability that a unit's update is dropped at a step."""
+    recurrent_scale: Literal["evaluation", "inverted"] = field(default="evaluation", metadata=LANE)
+    """Where 1 - p comes in: as a factor in evaluations, or as a divisor in training."""
+    recurrent_mask: Literal["own", "zoneout"] = field(default="own", metadata=LANE)
+    """`zoneout`: an update is dropped exactly where zoneout preserves the cell; both then need one probability."""
+
+    def __post_init__(self) -> None:
+        inverted = self.recurrent_scale == "inverted"
+        require_dropped("regularizer.p_recurrent", self.p_recurrent, inverted=inverted)
+
+    @property
+    def active(self) -> bool:
+        return self.p_recurrent > 0
+
+    def check(self, config: TrialConfig) -> None:
+        Regularizer.check(self, config)
+        if self.recurrent_mask == "zoneout":
+            z, spread = config.regularizer.z_cells, config.regularizer.z_spread
+            must = f"equal to regularizer.z_cells ({z}) where recurrent dropout takes zoneout's mask"
+            require(z == self.p_recurrent, "regularizer.p_recurrent", self.p_recurrent, must)
+            require(spread == 0, "regularizer.z_spread", spread, "0 where recurrent dropout takes zoneout's mask")
+
+    def program(self) -> tuple[Mask, ...]:
+        if not self.active:
+            return ()
+        inverted, zoned = self.recurrent_scale == "inverted", self.recurrent_mask == "zoneout"
+        stream = "masks_cells" if zoned else ""
+        mask = dropout("update", "p_recurrent", self.p_recurrent, inverted=inverted, stream=stream, flipped=zoned)
+        return (mask,)
+
+
+PART = RecurrentDropout

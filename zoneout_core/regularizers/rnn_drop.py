@@ -1,0 +1,37 @@
+"""rnnDrop of Moon and others: one mask on the cells for a whole sequence (spec section 9.8).
+
+    c = m (f c' + i g)
+
+m is drawn once per sequence. Training does not scale; an evaluation multiplies with 1 - p at every step, so that memory
+fades exponentially, for which Semeniuta and others criticise it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from zoneout_core.regularizers import LANE, Mask, Regularizer, dropout, require_probability
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RNNDrop(Regularizer):
+    """On the candidate cell, from which the state is read too."""
+
+    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = ({"p_rnn_drop": 0.4},)
+
+    p_rnn_drop: float = field(default=0.0, metadata=LANE)
+    """Probability that a cell is zero throughout a sequence; its authors take 0.25."""
+
+    def __post_init__(self) -> None:
+        require_probability("regularizer.p_rnn_drop", self.p_rnn_drop)
+
+    @property
+    def active(self) -> bool:
+        return self.p_rnn_drop > 0
+
+    def program(self) -> tuple[Mask, ...]:
+        return (dropout("cells", "p_rnn_drop", self.p_rnn_drop, shared=frozenset({"time"})),) if self.active else ()
+
+
+PART = RNNDrop

@@ -1,0 +1,66 @@
+"""Stochastic depth in time: a whole layer skips a step, units and states together (spec section 9.2).
+
+The draw is zoneout's, shared by all units of a layer: with probability z the layer keeps its old cells and states. In
+an evaluation z stands for the draw. The original code names this regularizer and does not have it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from zoneout_core.regularizers import LANE, Axis, Mask, Regularizer, Site, require_probability
+
+if TYPE_CHECKING:
+    from zoneout_core.config import TrialConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StochasticDepth(Regularizer):
+    """One draw per step, example and layer."""
+
+    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"z_depth": 0.4},
+        {"z_depth": 0.4, "depth_draw": "batch"},
+        {"z_depth": 0.4, "depth_mask": "separate"},
+        {"z_depth": 0.4, "depth_of": "states", "cell": "gru"},
+    )
+
+    z_depth: float = field(default=0.0, metadata=LANE)
+    """Probability that a layer skips a step."""
+    depth_draw: Literal["example", "batch"] = field(default="example", metadata=LANE)
+    """`batch`: one draw per step and layer, for all examples."""
+    depth_mask: Literal["shared", "separate"] = field(default="shared", metadata=LANE)
+    """`separate`: cells and states skip by draws of their own."""
+    depth_of: Literal["both", "cells", "states"] = field(default="both", metadata=LANE)
+    """What skips. A cell that has no cells, such as the GRU, needs `states`."""
+
+    def __post_init__(self) -> None:
+        require_probability("regularizer.z_depth", self.z_depth)
+
+    @property
+    def active(self) -> bool:
+        return self.z_depth > 0
+
+    def check(self, config: TrialConfig) -> None:
+        if self.depth_of != "states":
+            self.require_site(config, "keep_cells", "depth_of", "states")
+        Regularizer.check(self, config)
+
+    def program(self) -> tuple[Mask, ...]:
+        if not self.active:
+            return ()
+        shared: frozenset[Axis] = frozenset({"unit"} if self.depth_draw == "example" else {"unit", "batch"})
+        places: dict[str, tuple[Site, ...]] = {
+            "both": ("keep_cells", "keep_states"),
+            "cells": ("keep_cells",),
+            "states": ("keep_states",),
+        }
+        z, stream = self.z_depth, "masks_depth" if self.depth_mask == "shared" else ""
+        return tuple(
+            Mask(site=site, field="z_depth", one=z, expected=z, shared=shared, stream=stream)
+            for site in places[self.depth_of]
+        )
+
+
+PART = StochasticDepth

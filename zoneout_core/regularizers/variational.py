@@ -1,0 +1,84 @@
+"""Variational dropout of Gal: masks drawn once per sequence and kept over its time steps (spec sections 9.7, 11.2).
+
+All are inverted. An evaluation has none (the mean network); with `mc_passes` the final one also averages the
+probabilities of that many passes with masks drawn once for the whole text, word types excepted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from zoneout_core.regularizers import LANE, Mask, Regularizer, Site, dropout, require, require_dropped
+
+if TYPE_CHECKING:
+    from zoneout_core.config import TrialConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variational(Regularizer):
+    """Gal takes 0.3 for words and states and 0.5 for inputs and outputs of a model of 1500 units."""
+
+    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"p_sequence_states": 0.4},
+        {"p_sequence_states": 0.4, "p_sequence_outputs": 0.5, "variational_masks": "tied", "mc_passes": 3},
+        {"p_sequence_words": 0.3, "p_sequence_inputs": 0.5, "embedding": 5, "mc_passes": 2},
+    )
+
+    p_sequence_words: float = field(default=0.0, metadata=LANE)
+    """Of word types: the embedding of a dropped one is zero wherever it occurs in the sequence."""
+    p_sequence_inputs: float = field(default=0.0, metadata=LANE)
+    """Of what each layer reads; of the first only where that is an embedding, since one mask for single symbols (or
+    single pixels) would silence a whole sequence."""
+    p_sequence_states: float = field(default=0.0, metadata=LANE)
+    """Of h_{t-1}, where the gates read it."""
+    p_sequence_outputs: float = field(default=0.0, metadata=LANE)
+    """Of the last layer's outputs, before the softmax."""
+    variational_masks: Literal["untied", "tied"] = field(default="untied", metadata=LANE)
+    """`untied`: a mask for each gate; `tied`: one for all gates."""
+    mc_passes: int = field(default=0, metadata=LANE)
+    """Passes of the Monte Carlo evaluation (Gal: 2000); 0 = none."""
+
+    def __post_init__(self) -> None:
+        for name in STRENGTHS:
+            require_dropped(f"regularizer.{name}", getattr(self, name), inverted=True)
+        require(self.mc_passes >= 0, "regularizer.mc_passes", self.mc_passes, "at least 0 (0 = none)")
+
+    @property
+    def active(self) -> bool:
+        return any(getattr(self, name) > 0 for name in STRENGTHS)
+
+    def check(self, config: TrialConfig) -> None:
+        Regularizer.check(self, config)
+        model, name = config.model, "regularizer.p_sequence_words"
+        words = self.p_sequence_words == 0 or model.embedding > 0
+        require(words, name, self.p_sequence_words, "0 with model.embedding=0, since it drops rows of an embedding")
+        inputs = self.p_sequence_inputs == 0 or model.embedding > 0 or model.layers > 1
+        must = "0 with model.embedding=0 and one layer, since it would silence whole sequences"
+        require(inputs, "regularizer.p_sequence_inputs", self.p_sequence_inputs, must)
+
+    def program(self) -> tuple[Mask, ...]:
+        untied = self.variational_masks == "untied"
+        return tuple(
+            dropout(
+                site,
+                name,
+                p,
+                inverted=True,
+                shared=frozenset({"time"}),
+                gates=untied and site in ("inputs", "recurrent"),
+                passes=0 if site == "embedding" else self.mc_passes,
+            )
+            for name, site in STRENGTHS.items()
+            if (p := getattr(self, name)) > 0
+        )
+
+
+STRENGTHS: dict[str, Site] = {
+    "p_sequence_words": "embedding",
+    "p_sequence_inputs": "inputs",
+    "p_sequence_states": "recurrent",
+    "p_sequence_outputs": "outputs",
+}
+
+PART = Variational

@@ -1,0 +1,38 @@
+"""Weight noise: once per update, N(0, sigma^2) on every weight matrix (spec section 9.9; `zoneout_core.noise`).
+
+Biases and initial states have none. The gradient at the noisy weights updates the clean ones, and evaluations use
+those.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any, ClassVar
+
+from zoneout_core.regularizers import LANE, Regularizer, require
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightNoise(Regularizer):
+    """The paper's 0.075 is more than the initial recurrent weights' own 0.032."""
+
+    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = ({"sigma_weights": 0.3},)
+
+    sigma_weights: float = field(default=0.0, metadata=LANE)
+    """Standard deviation of the noise."""
+
+    def __post_init__(self) -> None:
+        sigma = self.sigma_weights
+        require(sigma >= 0 and isfinite(sigma), "regularizer.sigma_weights", sigma, "a number of at least 0")
+
+    @property
+    def active(self) -> bool:
+        return self.sigma_weights > 0
+
+    @property
+    def weight_noise(self) -> float:
+        return self.sigma_weights
+
+
+PART = WeightNoise
