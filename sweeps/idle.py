@@ -2,23 +2,29 @@
 
 import socket
 
+from zoneout_core import tasks
 from zoneout_core.config import TrialConfig
-from zoneout_core.records import EPOCH_METRICS, FINAL_METRICS, EpochRecord, LaneEnd, Placement, TrialState
+from zoneout_core.records import EpochRecord, LaneEnd, Placement, TrialState
 
 
 class IdleTrainer:
     """A `Trainer` whose trials end at once, with one record each."""
 
     def __init__(self, config: TrialConfig, capacity: int) -> None:
-        self.placement = Placement(
+        self._capacity = capacity
+        self._metrics = tasks.get(config.task).metrics
+        self._trials: list[int] = []
+
+    def placement(self, config: TrialConfig) -> Placement:
+        """Nowhere."""
+        return Placement(
             implementation="idle",
             reason="measures the overhead",
             device="none",
             host=socket.gethostname(),
             threads=1,
-            lanes=capacity,
+            lanes=self._capacity,
         )
-        self._trials: list[int] = []
 
     def admit(self, trial: int, config: TrialConfig) -> list[EpochRecord | LaneEnd]:
         """Remember the trial."""
@@ -27,7 +33,8 @@ class IdleTrainer:
 
     def step(self) -> list[EpochRecord | LaneEnd]:
         """Every trial ends."""
-        metrics, final = dict.fromkeys(EPOCH_METRICS, 1.0), dict.fromkeys(FINAL_METRICS, 1.0) | {"best_epoch": 1.0}
+        metrics = dict.fromkeys(self._metrics.epoch, 1.0)
+        final = dict.fromkeys(self._metrics.final, 1.0) | {"best_epoch": 1.0}
         told: list[EpochRecord | LaneEnd] = []
         for trial in self._trials:
             told.append(EpochRecord(trial=trial, epoch=1, steps=1, metrics=metrics, final=final))

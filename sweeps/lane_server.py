@@ -40,7 +40,8 @@ class ServerOptions:
 class Trainer(Protocol):
     """What trains the lanes of one shape: `sweeps.training.PackTrainer`, or `sweeps.idle.IdleTrainer`."""
 
-    placement: Placement
+    def placement(self, config: TrialConfig) -> Placement:
+        """Where and how a trial of this configuration trains here."""
 
     def admit(self, trial: int, config: TrialConfig) -> list[EpochRecord | LaneEnd]:
         """Take a trial in, from its checkpoint if it has one; what it had told before comes back."""
@@ -177,7 +178,7 @@ class LaneServer:
             if shape not in self._trainers:
                 self._trainers[shape] = self._build(config, self._lanes)
             trainer = self._trainers[shape]
-            self._tell(trial, {"event": "placed", "trial": trial} | asdict(trainer.placement))
+            self._tell(trial, {"event": "placed", "trial": trial} | asdict(trainer.placement(config)))
             told = trainer.admit(trial, config)
         except Exception as error:
             self._fail(trial, error)

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,22 +13,27 @@ from zoneout_core.errors import CheckpointError, ConfigError
 from zoneout_core.lane import completed
 from zoneout_core.pack import Pack
 from zoneout_core.records import EpochRecord, LaneEnd, Placement, TrialState
-from zoneout_core.tasks import Corpus, load_corpus
+from zoneout_core.tasks import load_data
 
 
 class PackTrainer:
     """The lanes of one shape: a pack, and a folder per trial for its checkpoints."""
 
-    def __init__(self, config: TrialConfig, corpus: Corpus, capacity: int, device: str, checkpoints: Path) -> None:
-        self._pack = Pack(config, corpus, capacity=capacity, device=device)
+    def __init__(self, config: TrialConfig, data: Any, capacity: int, device: str, checkpoints: Path) -> None:
+        self._pack = Pack(config, data, capacity=capacity, device=device)
         self._checkpoints = checkpoints
-        self.placement = Placement(
-            implementation=self._pack.choice.implementation,
-            reason=self._pack.choice.reason,
-            device=device if device == "cpu" else torch.cuda.get_device_name(device),
+        self._device, self._capacity = device, capacity
+
+    def placement(self, config: TrialConfig) -> Placement:
+        """Where and how a trial of this configuration trains here."""
+        choice = self._pack.choice(config)
+        return Placement(
+            implementation=choice.implementation,
+            reason=choice.reason,
+            device=self._device if self._device == "cpu" else torch.cuda.get_device_name(self._device),
             host=socket.gethostname(),
             threads=torch.get_num_threads(),
-            lanes=capacity,
+            lanes=self._capacity,
         )
 
     def admit(self, trial: int, config: TrialConfig) -> list[EpochRecord | LaneEnd]:
@@ -75,13 +81,13 @@ def pack_builder(data: Path, checkpoints: Path, device: str, threads: int) -> Ca
     """
     torch.set_num_threads(threads)
     chosen = choose_device(device)
-    corpora: dict[tuple[str, str], Corpus] = {}
+    loaded: dict[tuple[str, str], Any] = {}
 
     def build(config: TrialConfig, capacity: int) -> PackTrainer:
         key = (config.task, config.variant)
-        if key not in corpora:
-            corpora[key] = load_corpus(*key, data)
-        return PackTrainer(config, corpora[key], capacity, chosen, checkpoints)
+        if key not in loaded:
+            loaded[key] = load_data(*key, data)
+        return PackTrainer(config, loaded[key], capacity, chosen, checkpoints)
 
     return build
 

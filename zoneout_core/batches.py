@@ -1,4 +1,4 @@
-"""Which characters a lane sees at which update (spec section 2.2), from its seed and its step number alone.
+"""Which symbols a lane sees at which update (spec sections 2.2, 3), from its seed and its step number alone.
 
 An epoch cuts the text into consecutive chunks of L characters, from an offset drawn anew for each epoch (or from
 0), and shuffles them. A chunk gives T = L - 1 inputs and T targets; its first character is never a target.
@@ -55,6 +55,37 @@ class Batches:
             offset = int(draw)
         order = torch.randperm(self.chunks, generator=streams.generator(seed, "shuffle", epoch))
         return order * self.config.length + offset
+
+
+class Contiguous:
+    """A text in `batch` contiguous parts, read side by side: update i sees chunk i of every part (spec section 3).
+
+    A chunk gives `length` inputs and as many targets. Raises `ConfigError` when a part is shorter than a chunk.
+    """
+
+    def __init__(self, symbols: int, batch: int, length: int) -> None:
+        self.part = symbols // batch
+        """Symbols of a part; what is left over at the text's end is not read."""
+        self.length = length
+        self.updates = (self.part - 1) // length
+        """Updates in an epoch: 1,327 for words of the Penn Treebank at batch 20 and length 35."""
+        self._starts_B = torch.arange(batch) * self.part
+        if self.updates < 1:
+            raise ConfigError(
+                f"length must leave at least one chunk in each of the {batch} parts of the text, but is {length} "
+                f"and a part has {self.part} symbols. Set a smaller length or batch, or a larger fraction."
+            )
+
+    def at(self, step: int) -> Tensor:
+        """Where the chunks of the update that follows `step` updates start: int64 [B], on the CPU."""
+        return self._starts_B + step % self.updates * self.length
+
+
+def of(config: TrialConfig, symbols: int) -> "Batches | Contiguous":
+    """The batches of a lane over a text of so many symbols. Raises `ConfigError` when it is too short."""
+    if config.carry == "none":
+        return Batches(config, symbols)
+    return Contiguous(symbols, config.batch, config.length)
 
 
 def pad(starts: Tensor, batch: int) -> tuple[Tensor, Tensor]:

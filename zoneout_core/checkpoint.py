@@ -22,7 +22,7 @@ from zoneout_core.config import TrialConfig
 from zoneout_core.errors import CheckpointError, ConfigError, UnknownName
 from zoneout_core.records import EpochRecord
 
-FORMAT = 1
+FORMAT = 2
 INDEX = "lane.json"
 TENSORS = ("weights", "m", "v", "best")
 REMEDIES = {
@@ -36,7 +36,7 @@ REMEDIES = {
 class LaneState:
     """All that a lane is between two updates; with the text, all that its future depends on.
 
-    Tensors are rows of P numbers (`zoneout_core.model.Layout`) on the CPU. The position in the data and all random
+    Tensors are rows of P numbers (`zoneout_core.layout.Layout`) on the CPU. The position in the data and all random
     streams follow from `step`.
     """
 
@@ -48,11 +48,12 @@ class LaneState:
     m: Tensor
     """Adam's mean of the gradients."""
     v: Tensor
-    """Adam's mean of their squares."""
-    loss_sum: float = 0.0
-    """Of the updates of the epoch under way: training loss in nats ..."""
-    norm_sum: float = 0.0
-    """... and gradient norm before clipping."""
+    """Adam's, or RMSProp's, mean of their squares."""
+    born: int = 0
+    """The step at which its present parameters were drawn: above 0 only after a restart (spec section 6)."""
+    restarts: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    """Of the updates of the epoch under way: what the workload told, by name, and the gradient norms."""
     seconds: float = 0.0
     """Wall time of the epoch under way."""
     best: Tensor | None = None
@@ -74,8 +75,9 @@ def save(folder: Path, state: LaneState) -> None:
         "trial": state.trial,
         "config": state.config.to_json(),
         "step": state.step,
-        "loss_sum": state.loss_sum,
-        "norm_sum": state.norm_sum,
+        "born": state.born,
+        "restarts": state.restarts,
+        "sums": state.sums,
         "seconds": state.seconds,
         "tensors": _tensor_file(digest),
         "sha256": digest,
@@ -110,8 +112,9 @@ def load(folder: Path) -> LaneState | None:
             trial=index["trial"],
             config=TrialConfig.from_json(index["config"]),
             step=index["step"],
-            loss_sum=index["loss_sum"],
-            norm_sum=index["norm_sum"],
+            born=index["born"],
+            restarts=index["restarts"],
+            sums=index["sums"],
             seconds=index["seconds"],
             records=[EpochRecord.from_json(record) for record in index["records"]],
             **_read_tensors(folder / index["tensors"], index["sha256"]),

@@ -1,7 +1,6 @@
-"""The parameters that a lane starts from (spec section 2.3), drawn on the CPU from the trial's seed alone.
+"""The parameters that a lane starts from (spec sections 2.3, 3, 5), drawn on the CPU from the trial's seed alone.
 
-Shapes: V vocabulary, H hidden, G = 4H gates in the order i, f, o, g. All draws are float64 and are rounded
-afterwards, so that every precision and device starts from the same numbers.
+All draws are float64 and are rounded afterwards, so that every precision and device starts from the same numbers.
 """
 
 from collections.abc import Callable
@@ -12,30 +11,38 @@ from torch import Generator, Tensor
 from zoneout_core import streams
 from zoneout_core.config import ModelConfig
 
-UNIFORM_WIDTH = 0.1
-"""`uniform` draws from [-0.1, 0.1] (2017 code)."""
 
+class InitialDraw:
+    """Draws parameters one after the other, as `zoneout_core.cells.Draw` promises; their order is part of a seed."""
 
-def initial(model: ModelConfig, vocabulary: int, seed: int) -> dict[str, Tensor]:
-    """The parameters of one lane by name, float64, on the CPU.
+    def __init__(self, model: ModelConfig, seed: int, restart: int = 0) -> None:
+        """restart: how often the trial has begun anew (spec section 6); each time draws other numbers."""
+        self.model = model
+        self._generator = streams.generator(seed, "init", restart)
 
-    `w_VG` `u_HG` `b_G` are the recurrent layer's, `out_w_HV` `out_b_V` the output layer's. `h0_H` and `c0_H` are
-    there only when the initial state is trainable. Biases are zero, but for the forget gate's (spec section 1).
-    """
-    hidden, gates = model.hidden, 4 * model.hidden
-    generator = streams.generator(seed, "init", 0)
-    matrix = MATRICES[model.init]
-    parameters = {
-        "w_VG": matrix(vocabulary, gates, generator),
-        "u_HG": matrix(hidden, gates, generator),
-        "b_G": torch.zeros(gates, dtype=torch.float64),
-        "out_w_HV": matrix(hidden, vocabulary, generator),
-        "out_b_V": torch.zeros(vocabulary, dtype=torch.float64),
-    }
-    parameters["b_G"][hidden : 2 * hidden] = model.forget_bias
-    if model.init_state == "trainable":
-        parameters |= {name: torch.zeros(hidden, dtype=torch.float64) for name in ("h0_H", "c0_H")}
-    return parameters
+    def matrix(self, rows: int, columns: int) -> Tensor:
+        """[rows, columns] as `model.init` says. `identity` (RBN's scripts) is for hidden states to gates i, f, o, g:
+        the identity to g, 3 H orthonormal columns to the others; every other matrix is orthogonal as a whole."""
+        model, generator = self.model, self._generator
+        if model.init == "uniform":
+            return uniform(rows, columns, generator, model.init_width)
+        if model.init == "identity" and (rows, columns) == (model.hidden, 4 * model.hidden):
+            return torch.cat([whole(rows, 3 * rows, generator), torch.eye(rows, dtype=torch.float64)], dim=1)
+        return MATRICES[model.init](rows, columns, generator)
+
+    def bias(self, *shape: int) -> Tensor:
+        """Zeros, or uniform numbers with `model.init_biases=uniform`."""
+        if self.model.init_biases == "uniform":
+            return uniform(1, torch.Size(shape).numel(), self._generator, self.model.init_width).view(shape)
+        return torch.zeros(shape, dtype=torch.float64)
+
+    def full(self, value: float, *shape: int) -> Tensor:
+        """A constant."""
+        return torch.full(shape, value, dtype=torch.float64)
+
+    def normal(self, deviation: float, *shape: int) -> Tensor:
+        """Independent normal numbers around 0."""
+        return torch.randn(shape, generator=self._generator, dtype=torch.float64) * deviation
 
 
 def whole(rows: int, columns: int, generator: Generator) -> Tensor:
@@ -59,10 +66,10 @@ def blocks(rows: int, columns: int, generator: Generator) -> Tensor:
     return torch.cat(squares, dim=0 if rows > columns else 1)[:rows, :columns]
 
 
-def uniform(rows: int, columns: int, generator: Generator) -> Tensor:
-    """[rows, columns] of independent uniform numbers from -0.1 to 0.1."""
+def uniform(rows: int, columns: int, generator: Generator, width: float = 0.1) -> Tensor:
+    """[rows, columns] of independent uniform numbers from -width to width."""
     draws = torch.rand(rows, columns, generator=generator, dtype=torch.float64)
-    return (2.0 * draws - 1.0) * UNIFORM_WIDTH
+    return (2.0 * draws - 1.0) * width
 
 
-MATRICES: dict[str, Callable[[int, int, Generator], Tensor]] = {"blocks": blocks, "whole": whole, "uniform": uniform}
+MATRICES: dict[str, Callable[[int, int, Generator], Tensor]] = {"blocks": blocks, "whole": whole, "identity": whole}

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from zoneout_core.batches import Batches
+from zoneout_core import tasks
 from zoneout_core.config import TrialConfig
-from zoneout_core.records import OBJECTIVE, EpochRecord
+from zoneout_core.records import EpochRecord
 
 
 @dataclass(kw_only=True, slots=True)
@@ -14,22 +14,25 @@ class Lane:
 
     trial: int
     config: TrialConfig
-    batches: Batches
+    updates: int
+    """In an epoch."""
     step: int = 0
-    loss_sum: float = 0.0
-    norm_sum: float = 0.0
+    born: int = 0
+    restarts: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     records: list[EpochRecord] = field(default_factory=list)
 
     @property
     def best(self) -> EpochRecord:
-        """The record with the lowest validation value."""
-        return best(self.records)
+        """The record with the lowest objective."""
+        return best(self.config, self.records)
 
 
-def best(records: Sequence[EpochRecord]) -> EpochRecord:
-    """The record with the lowest validation value, the first of equals."""
-    return min(records, key=lambda record: record.metrics[OBJECTIVE])
+def best(config: TrialConfig, records: Sequence[EpochRecord]) -> EpochRecord:
+    """The record with the lowest objective of the trial's task, the first of equals."""
+    objective = tasks.get(config.task).metrics.objective
+    return min(records, key=lambda record: record.metrics[objective])
 
 
 def completed(config: TrialConfig, records: Sequence[EpochRecord]) -> str | None:
@@ -37,6 +40,6 @@ def completed(config: TrialConfig, records: Sequence[EpochRecord]) -> str | None
     epoch = records[-1].epoch
     if epoch >= config.epochs:
         return f"all {config.epochs} epochs"
-    if epoch - best(records).epoch >= config.patience:
+    if epoch - best(config, records).epoch >= config.patience:
         return f"no better validation value for {config.patience} epochs"
     return None

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Self
 
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metrics:
     """What the trials of a task report. All are finite numbers; names carry split, protocol and unit."""
 
     objective: str
-    """What samplers minimise, schedulers compare, and `best` means; one of `epoch`. Lower is better."""
+    """What samplers minimise, schedulers compare, and `best` means; one of `epoch` and of `final`. Lower is better."""
     epoch: tuple[str, ...]
     """In every record, in this order."""
     final: tuple[str, ...]
@@ -23,6 +24,19 @@ class Metrics:
 
     def __post_init__(self) -> None:
         assert self.objective in self.epoch, self.objective
+        assert self.objective in self.final, self.objective
+
+    @property
+    def unit(self) -> str:
+        """Of the objective, the last word of its name: `bpc`, `perplexity`, `error`."""
+        return self.objective.rpartition("_")[2]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        return cls(**data | {key: tuple(data[key]) for key in ("epoch", "final")})
 
 
 CHARACTERS = Metrics(
@@ -36,10 +50,11 @@ before clipping; the four evaluation numbers are those of spec section 2.5."""
 WORDS = Metrics(
     objective="valid_perplexity",
     epoch=("train_perplexity", "valid_perplexity", "learning_rate", "grad_norm"),
-    final=("valid_perplexity", "test_perplexity"),
+    final=("valid_perplexity", "test_perplexity", "test_mc_perplexity"),
     label="validation perplexity",
 )
-"""Of word tasks (spec section 3)."""
+"""Of word tasks (spec section 3). `test_mc_perplexity` averages probabilities over passes with drawn masks (spec 9.7);
+without such passes it is the mean network's, `test_perplexity`."""
 CLASSES = Metrics(
     objective="valid_error",
     epoch=("train_loss", "train_error", "valid_error", "grad_norm"),

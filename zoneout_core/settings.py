@@ -7,7 +7,7 @@ the fields of all parts flat, under names that are unique among them. Adding a f
 import functools
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, replace
-from typing import Any, ClassVar, Literal, Self, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from zoneout_core import registry
 from zoneout_core.errors import ConfigError, UnknownName
@@ -90,7 +90,8 @@ class Section:
 
     def part(self, kind: type[PartType]) -> PartType:
         """The part of class `kind`."""
-        return cast("PartType", next(part for part in self.parts if type(part) is kind))
+        found: PartType = next(part for part in self.parts if type(part) is kind)
+        return found
 
     def with_values(self, values: Mapping[str, Any]) -> Self:
         """A copy with these fields replaced; values are checked by the field's type."""
@@ -121,7 +122,7 @@ class Section:
         raise AttributeError(f"{type(self).__name__} is frozen")
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self.parts == cast("Section", other).parts
+        return isinstance(other, Section) and type(other) is type(self) and self.parts == other.parts
 
     def __hash__(self) -> int:
         return hash(self.parts)

@@ -15,9 +15,9 @@ from zoneout_core.cells.lstm import LSTM
 from zoneout_core.checkpoint import LaneState
 from zoneout_core.config import TrialConfig
 from zoneout_core.errors import ConfigError
-from zoneout_core.model import Layout
+from zoneout_core.network import Network, NetworkSites, output_product
 from zoneout_core.pack import Pack
-from zoneout_core.records import EPOCH_METRICS, FINAL_METRICS, OBJECTIVE, EpochRecord, LaneEnd, TrialState
+from zoneout_core.records import CHARACTERS, EpochRecord, LaneEnd, TrialState
 from zoneout_core.sites import Sites
 from zoneout_core.tasks import Corpus
 
@@ -78,10 +78,10 @@ def assert_same_state(one: LaneState, other: LaneState) -> None:
         assert (a is None) == (b is None)
         if a is not None:
             assert torch.equal(a, b), f"{name} differs in {int((a != b).sum())} numbers"
-    assert (one.step, one.loss_sum, one.norm_sum, one.config) == (
+    assert (one.step, one.sums, one.born, one.config) == (
         other.step,
-        other.loss_sum,
-        other.norm_sum,
+        other.sums,
+        other.born,
         other.config,
     )
     assert [(r.epoch, r.metrics) for r in one.records] == [(r.epoch, r.metrics) for r in other.records]
@@ -229,14 +229,28 @@ def test_the_final_numbers_are_those_of_the_best_parameters(
     pack = make_pack(1)
     pack.admit(0, config)
     advance(pack, UPDATES)
-    parameters = pack.model.layout.views(pack.state(0).weights.unsqueeze(0))
-    expectation = (torch.full((1, 1, 1, 1), 0.5), torch.full((1, 1, 1, 1), 0.05))
+    reader = reader_of(config, pack, pack.state(0).weights)
     expected: dict[str, float] = {}
     for split, text in (("valid", tiny_corpus.valid), ("test", tiny_corpus.test)):
-        for name, protocol in (("chunked", evaluate.chunked), ("stream", evaluate.stream)):
-            (expected[f"{split}_{name}_bpc"],) = protocol(pack.model, parameters, expectation, torch.tensor(text))
+        (chunked,) = evaluate.chunked(reader, torch.tensor(text), config.length)
+        (stream,) = evaluate.stream(reader, torch.tensor(text))
+        expected |= {f"{split}_chunked_bpc": evaluate.bits(chunked), f"{split}_stream_bpc": evaluate.bits(stream)}
     assert final == expected | {"best_epoch": 1}
     assert len(set(expected.values())) == 4
+
+
+def reader_of(config: TrialConfig, pack: Pack, weights_P: torch.Tensor) -> evaluate.Reader:
+    """One lane that reads with its masks as expected."""
+    network = Network(config, 8, 8)
+    expectation = Sites(keep_cells=torch.full((1, 1, 1, 1), 0.5), keep_states=torch.full((1, 1, 1, 1), 0.05))
+    return evaluate.Reader(
+        network=network,
+        p=pack.layout.views(weights_P.unsqueeze(0)),
+        expected=lambda steps, batch: NetworkSites(layers=(expectation,)),
+        choice=pack.choice(config),
+        product=output_product(config, torch.device("cpu")),
+        steps=config.length - 1,
+    )
 
 
 def test_records_say_what_happened(make_pack: Callable[..., Pack], tiny_config: TrialConfig) -> None:
@@ -246,16 +260,16 @@ def test_records_say_what_happened(make_pack: Callable[..., Pack], tiny_config: 
     records = [e for e in events if isinstance(e, EpochRecord)]
     assert [(r.trial, r.epoch, r.steps) for r in records] == [(4, e, e * UPDATES) for e in (1, 2, 3)]
     for record in records:
-        assert tuple(record.metrics) == EPOCH_METRICS
+        assert tuple(record.metrics) == CHARACTERS.epoch
         assert all(isfinite(value) for value in record.metrics.values())
         assert record.seconds > 0
     assert [r.final is None for r in records] == [True, True, False]
-    best = min(records, key=lambda r: r.metrics[OBJECTIVE])
+    best = min(records, key=lambda r: r.metrics[CHARACTERS.objective])
     final = records[-1].final
     assert final is not None
-    assert tuple(final) == (*FINAL_METRICS, "best_epoch")
+    assert tuple(final) == (*CHARACTERS.final, "best_epoch")
     assert final["best_epoch"] == best.epoch
-    assert final[OBJECTIVE] == best.metrics[OBJECTIVE]
+    assert final[CHARACTERS.objective] == best.metrics[CHARACTERS.objective]
     assert events[-1] == LaneEnd(trial=4, state=TrialState.COMPLETE, reason="all 3 epochs")
 
 
@@ -268,10 +282,10 @@ def test_training_metrics_are_the_means_of_the_epochs_updates(
     before = pack.state(0)
     (record,) = advance(pack, 1)
     assert isinstance(record, EpochRecord)
-    last_loss = record.metrics["train_bpc"] * log(2) * UPDATES - before.loss_sum
+    last_loss = record.metrics["train_bpc"] * log(2) * UPDATES - before.sums["nll"]
     assert 0.5 < last_loss < 2.5, "one more loss in nats, near that of guessing (2.08)"
-    assert record.metrics["grad_norm"] * UPDATES > before.norm_sum
-    assert pack.state(0).loss_sum == pack.state(0).norm_sum == 0.0
+    assert record.metrics["grad_norm"] * UPDATES > before.sums["grad_norm"]
+    assert pack.state(0).sums == {}
 
 
 def test_patience_ends_a_trial(make_pack: Callable[..., Pack], tiny_config: TrialConfig) -> None:
@@ -282,7 +296,7 @@ def test_patience_ends_a_trial(make_pack: Callable[..., Pack], tiny_config: Tria
     assert isinstance(record, EpochRecord)
     assert record.epoch == 3
     assert record.final is not None
-    assert record.final[OBJECTIVE] < record.metrics[OBJECTIVE]
+    assert record.final[CHARACTERS.objective] < record.metrics[CHARACTERS.objective]
 
 
 def test_another_shape_is_refused(make_pack: Callable[..., Pack], tiny_config: TrialConfig) -> None:
@@ -324,7 +338,7 @@ def test_it_learns(make_pack: Callable[..., Pack], tiny_corpus: Corpus, tiny_con
     record = finish(pack)[-2]
     assert isinstance(record, EpochRecord)
     assert record.final is not None
-    for name in FINAL_METRICS:
+    for name in CHARACTERS.final:
         assert 0.65 < record.final[name] < 0.85, name
 
 
@@ -340,7 +354,7 @@ def test_updates_agree_with_the_reference_cell_autograd_and_pytorchs_adam(
     advance(pack, UPDATES - 3)
     start = pack.state(0)
 
-    layout = Layout(config, 8)
+    layout = pack.layout
     leaves = {n: torch.nn.Parameter(v[0].clone()) for n, v in layout.views(start.weights[None]).items()}
     adam = torch.optim.Adam(leaves.values(), lr=0.01)
     for name, leaf in leaves.items():
@@ -384,7 +398,7 @@ def plain_loss(
     x_TBD = torch.nn.functional.one_hot(chunks_LB[:-1], 8).double()
     zeros_H = torch.zeros(hidden, dtype=torch.float64)
     state = tuple(leaves.get(name, zeros_H).expand(chunks_LB.shape[1], hidden) for name in ("h0_H", "c0_H"))
-    p = {"w_DG": leaves["w_VG"], "u_HG": leaves["u_HG"], "b_G": leaves["b_G"]}
+    p = {"w_DG": leaves["w_DG"], "u_HG": leaves["u_HG"], "b_G": leaves["b_G"]}
     sites = Sites(keep_cells=drawn[0], keep_states=drawn[1])
     h_TBH, _ = LSTM().run(p, x_TBD, state, sites, training=True).states
     logits_NV = (h_TBH @ leaves["out_w_HV"] + leaves["out_b_V"]).flatten(0, 1)

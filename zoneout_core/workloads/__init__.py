@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from zoneout_core import registry
 from zoneout_core.records import Metrics
@@ -31,19 +31,23 @@ if TYPE_CHECKING:
 class Workload(ABC):
     """One per pack. Rows are [P] numbers as `layout` says; `lanes` always come with their rows, in the same order."""
 
-    metrics: ClassVar[Metrics]
-    """What its records hold. `grad_norm`, `learning_rate` and `train_*` are filled in from the pack's sums."""
+    metrics: Metrics
+    """What its records hold; the pack fills in `grad_norm` and `learning_rate`."""
     layout: Layout
-    choice: Choice
-    """Which kernel runs for a lane without regularizer, and why."""
+    dtype: torch.dtype
+    """Of the rows."""
+
+    @abstractmethod
+    def choose(self, config: TrialConfig) -> Choice:
+        """Which kernel runs for a lane of this configuration, and why."""
 
     @abstractmethod
     def __init__(self, config: TrialConfig, data: Any, device: torch.device) -> None:
         """Raises `ConfigError` when the data do not suit the configuration (a text shorter than a chunk)."""
 
     @abstractmethod
-    def initial_row(self, config: TrialConfig) -> Tensor:
-        """The row [P] that a lane with this configuration starts from, on the CPU."""
+    def initial_row(self, config: TrialConfig, restart: int = 0) -> Tensor:
+        """The row [P] that a lane with this configuration starts from, on the CPU; another one for each restart."""
 
     @abstractmethod
     def updates(self, config: TrialConfig) -> int:

@@ -1,0 +1,207 @@
+"""What the workloads that train a network share: groups of lanes, masks, gradients, weight noise and penalties."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from zoneout_core import kernels, masks, noise, optim
+from zoneout_core.config import TrialConfig
+from zoneout_core.init import InitialDraw
+from zoneout_core.kernels import Choice
+from zoneout_core.lane import Lane
+from zoneout_core.layout import Layout, Shapes
+from zoneout_core.masks import LayerShape
+from zoneout_core.network import DTYPES, Network, NetworkSites, Parameters, Run, output_product
+from zoneout_core.workloads import Workload
+
+Told = dict[str, Tensor]
+"""0-d tensors by name; `loss` is what the gradient is of."""
+
+
+class Group(NamedTuple):
+    """Lanes that one call of a kernel computes together."""
+
+    choice: Choice
+    lanes: tuple[int, ...]
+    """Their places among the lanes that were given."""
+
+
+@dataclass(slots=True)
+class Part:
+    """A group's share of an update: its lanes, their parameters and what is kept with them, all [K, ...] views."""
+
+    choice: Choice
+    lanes: list[Lane]
+    p: Parameters
+    kept: Parameters
+
+
+class NetworkWorkload(Workload):
+    """A workload whose rows hold networks; subclasses say which, and what a lane's loss is."""
+
+    def build(self, config: TrialConfig, networks: Sequence[Network], kept: Shapes, device: torch.device) -> None:
+        """Set up rows that hold these networks, and what else is kept with a lane."""
+        self.config, self.device, self.networks = config, device, networks
+        self.dtype = DTYPES[config.precision]
+        trained = {name: shape for network in networks for name, shape in network.trained().items()}
+        statistics = {name: shape for network in networks for name, shape in network.kept().items()}
+        self.layout = Layout(trained, statistics | dict(kept))
+        self.choice = self.choose(config)
+        self.product = output_product(config, device)
+
+    @abstractmethod
+    def losses(self, part: Part) -> list[Told]:
+        """What each lane of a part trains on in its coming update. Kept parts may be changed in place."""
+
+    def choose(self, config: TrialConfig) -> Choice:
+        """Which kernel runs for a lane of this configuration: a function of it alone, never of the neighbours."""
+        places = {mask.site for mask in config.regularizer.program()}
+        return kernels.choose(self.networks[0].cell, config.precision, self.device, places)
+
+    def groups(self, lanes: Sequence[Lane]) -> list[Group]:
+        """Lanes that share the lane-native kernel together; every lane of the loop alone, with its own batch size."""
+        together: list[int] = []
+        groups: list[Group] = []
+        for index, lane in enumerate(lanes):
+            choice = self.choose(lane.config)
+            if choice.implementation == "loop":
+                groups.append(Group(choice, (index,)))
+            else:
+                together.append(index)
+        if together:
+            groups.insert(0, Group(self.choose(lanes[together[0]].config), tuple(together)))
+        return groups
+
+    def initial_row(self, config: TrialConfig, restart: int = 0) -> Tensor:
+        draw = InitialDraw(config.model, config.seed, restart)
+        values = {name: value for network in self.networks for name, value in network.initial(draw).items()}
+        return self.layout.row(values, self.dtype)
+
+    def gradients(self, lanes: Sequence[Lane], rows_KP: Tensor, gradient_KP: Tensor) -> list[Told]:
+        told: list[Told] = [{}] * len(lanes)
+        gradient_KP.zero_()  # the gaps too: a lane that diverged leaves NaN there
+        for group in self.groups(lanes):
+            index = list(group.lanes)
+            for k, one in zip(
+                index, self._gradients(group, [lanes[k] for k in index], rows_KP, gradient_KP), strict=True
+            ):
+                told[k] = one
+        return told
+
+    def _gradients(self, group: Group, lanes: list[Lane], rows_KP: Tensor, gradient_KP: Tensor) -> list[Told]:
+        """One group's gradients, and what its lanes tell."""
+        rows = _select(rows_KP, group.lanes)
+        noisy = any(part.weight_noise for lane in lanes for part in lane.config.regularizer.active())
+        trained = self._with_noise(lanes, rows) if noisy else rows
+        part = Part(group.choice, lanes, self.layout.views(trained), self.layout.kept_views(rows))
+        for leaf in part.p.values():
+            leaf.requires_grad_()
+        told = self.losses(part)
+        losses = [one["loss"] for one in told]
+        gradients: Sequence[Tensor | None] = torch.autograd.grad(losses, tuple(part.p.values()), allow_unused=True)
+        for view_KX, gradient_KX in zip(self.layout.views(gradient_KP).values(), gradients, strict=True):
+            if gradient_KX is None:
+                continue
+            for k, gradient_X in zip(group.lanes, gradient_KX, strict=True):
+                view_KX[k].copy_(gradient_X)
+        if rows.data_ptr() != rows_KP[group.lanes[0]].data_ptr():
+            kept_from = self.layout.trained_size
+            rows_KP[list(group.lanes), kept_from:] = rows[:, kept_from:]
+        return [{name: value.detach() for name, value in one.items()} for one in told]
+
+    def _with_noise(self, lanes: list[Lane], rows_KP: Tensor) -> Tensor:
+        """Copies of the rows with each lane's own noise on its weight matrices (spec section 9.9)."""
+        noisy_KP = rows_KP.clone()
+        matrices = [name for network in self.networks for name in network.matrices()]
+        views = self.layout.views(noisy_KP)
+        for k, lane in enumerate(lanes):
+            for part in lane.config.regularizer.active():
+                if part.weight_noise:
+                    noise.noise_([views[name][k] for name in matrices], part.weight_noise, lane.config.seed, lane.step)
+        return noisy_KP
+
+    def sites(
+        self,
+        network: Network,
+        lanes: Sequence[Lane],
+        steps: int,
+        batch: int,
+        first_layer: int = 0,
+        evaluation: int | None = None,
+    ) -> NetworkSites:
+        """The masks of every lane's coming update or, with `evaluation`, what stands for them there.
+
+        first_layer: where the network's layers stand among all layers of the row. evaluation: numbers the passes, for
+        the masks that are drawn there too.
+        """
+        hidden, gates = network.cell.units(self.config.model), network.cell.GATES
+        tokens = self.reads_tokens and not self.config.model.embedding
+
+        def each(what: Callable[..., Any], layer: int, inputs: int, units: int = hidden) -> list[Any]:
+            shape = LayerShape(steps, batch, inputs, units, gates)
+            return [
+                what(
+                    lane.config.regularizer.program(),
+                    shape,
+                    first_layer + layer,
+                    lane.config.seed,
+                    lane.step if evaluation is None else evaluation,
+                    self.device,
+                    evaluation is not None,
+                    self.dtype,
+                )
+                for lane in lanes
+            ]
+
+        reads = [1 if tokens and layer == 0 else inputs for layer, inputs in enumerate(network.reads)]
+        embedding = each(masks.embedding_gain, 0, network.inputs) if self.config.model.embedding else []
+        return NetworkSites(
+            layers=tuple(masks.stack(each(masks.drawn, layer, inputs)) for layer, inputs in enumerate(reads)),
+            embedding=masks.stack_gains(embedding),
+            outputs=masks.stack_gains(each(masks.outputs_gain, len(reads) - 1, 1, network.width)),
+        )
+
+    reads_tokens = True
+    """Whether the first layer reads symbols (one-hot, so that a gain on them is one number) or dense inputs."""
+
+    def penalties(self, part: Part, run: Run) -> list[Tensor | None]:
+        """What regularizers add to each lane's loss, [B] per example, from the last layer's trajectory."""
+        added: list[Tensor | None] = []
+        for k, lane in enumerate(part.lanes):
+            total: Tensor | None = None
+            for one in lane.config.regularizer.active():
+                if one.penalised:
+                    trajectory = run.outputs_KTBU[k] if one.penalised == "states" else _cells(run)[k]
+                    value_B = one.penalty(trajectory)
+                    total = value_B if total is None else total + value_B
+            added.append(total)
+        return added
+
+    @torch.no_grad()
+    def keep_statistics(self, network: Network, part: Part, run: Run) -> None:
+        """Move the running statistics of a normalising cell towards those of this batch (spec section 5)."""
+        rate = network.cell.statistics_rate
+        for k, found in enumerate(run.statistics):
+            for name, value in found.items():
+                part.kept[name][k].lerp_(value, rate)
+
+    def learning_rate(self, lane: Lane) -> float:
+        objectives = [record.metrics[self.metrics.objective] for record in lane.records]
+        return optim.scheduled(lane.config.optim, len(lane.records) + 1, objectives)
+
+
+def _select(rows_KP: Tensor, lanes: tuple[int, ...]) -> Tensor:
+    """The rows of these lanes: a view where they lie side by side, else a copy."""
+    first, last = lanes[0], lanes[-1]
+    return rows_KP[first : last + 1] if last - first + 1 == len(lanes) else rows_KP[list(lanes)]
+
+
+def _cells(run: Run) -> Tensor:
+    assert run.trajectories is not None, "the kernel was asked for trajectories"
+    return run.trajectories[1]

@@ -1,0 +1,214 @@
+"""Texts, by character or by word: predict the next symbol (spec sections 2, 3, 4).
+
+Characters are trained in shuffled chunks that begin at the initial state, and scored by the four numbers of spec
+section 2.5. Where `carry` is set, a text runs in B contiguous lanes and the state goes on from chunk to chunk; words
+are scored by perplexity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zoneout_core import batches, evaluate, streams
+from zoneout_core.batches import Batches, Contiguous, cut, pad
+from zoneout_core.config import TrialConfig
+from zoneout_core.errors import ConfigError
+from zoneout_core.evaluate import Reader, bits, perplexity
+from zoneout_core.kernels import Choice
+from zoneout_core.lane import Lane
+from zoneout_core.network import Network, NetworkSites, Parameters, States
+from zoneout_core.records import CHARACTERS
+from zoneout_core.tasks import Corpus, get
+from zoneout_core.workloads._network import NetworkWorkload, Part, Told
+
+Means = dict[str, float]
+Protocol = Callable[[Sequence[Lane], Reader], list[float]]
+"""Mean NLL in nats of each lane."""
+
+
+class Language(NetworkWorkload):
+    """One network over a text."""
+
+    def __init__(self, config: TrialConfig, data: Corpus, device: torch.device) -> None:
+        self.metrics = get(config.task).metrics
+        train = data.fraction(config.fraction).train
+        self._train_N = _text(train, 1.0, device)
+        self._valid_N, self._test_N = (_text(text, config.scored, device) for text in (data.valid, data.test))
+        shortest = min(len(self._valid_N), len(self._test_N))
+        if shortest < config.length:
+            raise ConfigError(
+                f"length must be at most the length of the valid and test texts, but is {config.length} "
+                f"and the shorter one has {shortest} characters. Set it with --set length=VALUE."
+            )
+        symbols = len(data.vocabulary)
+        self.network = Network(config, symbols, symbols, steps=self.span(config) - 1)
+        self.build(config, [self.network], self._carried(config), device)
+        self._batches: dict[TrialConfig, Batches | Contiguous] = {}
+
+    @staticmethod
+    def span(config: TrialConfig) -> int:
+        """Symbols that an example reads: T inputs and one target more."""
+        return config.length + (config.carry != "none")
+
+    def _carried(self, config: TrialConfig) -> dict[str, tuple[int, ...]]:
+        if config.carry == "none":
+            return {}
+        sizes = self.network.cell.sizes(config.model)
+        layers = range(config.model.layers)
+        return {f"carry{layer}.{name}": (config.batch, size) for layer in layers for name, size in sizes.items()}
+
+    def batches(self, config: TrialConfig) -> Batches | Contiguous:
+        """The batches of a lane, from its configuration alone."""
+        if config not in self._batches:
+            self._batches[config] = batches.of(config, len(self._train_N))
+        return self._batches[config]
+
+    def updates(self, config: TrialConfig) -> int:
+        return self.batches(config).updates
+
+    def losses(self, part: Part) -> list[Told]:
+        padded = [pad(self.batches(lane.config).at(lane.step), self.config.batch) for lane in part.lanes]
+        if part.choice.implementation == "loop":  # alone, so that it can take its own number of examples
+            real = int(padded[0][1].sum())
+            padded = [(starts[:real], weight[:real]) for starts, weight in padded]
+        starts_KB = torch.stack([starts_B for starts_B, _ in padded]).to(self.device)
+        weight_KB = torch.stack([weight_B for _, weight_B in padded]).to(self.device, self.dtype)
+        inputs_KTB, targets_KTB = cut(self._train_N, starts_KB, self.span(self.config))
+        sites = self.sites(self.network, part.lanes, inputs_KTB.shape[1], inputs_KTB.shape[2])
+        states = self._states(part)
+        wanted = any(one.penalised == "cells" for lane in part.lanes for one in lane.config.regularizer.active())
+        run = self.network.run(part.p, inputs_KTB, states, sites, part.choice, training=True, trajectories=wanted)
+        self.keep_statistics(self.network, part, run)
+        self._carry(part, run.states)
+        nlls = evaluate.nll(self.network, part.p, run.outputs_KTBU, targets_KTB, self.product)
+        told = []
+        for nll_TB, weight_B, added_B in zip(nlls, weight_KB, self.penalties(part, run), strict=True):
+            mean = (nll_TB * weight_B).sum() / (weight_B.sum() * len(nll_TB))
+            loss = mean * len(nll_TB) if self.config.loss == "sum" else mean
+            if added_B is not None:
+                loss = loss + (added_B * weight_B).sum() / weight_B.sum()
+            told.append({"loss": loss, "nll": mean})
+        return told
+
+    def _states(self, part: Part) -> States:
+        """Where the coming update begins: at the initial states, or where each lane's last update ended."""
+        start = self.network.start(part.p)
+        if self.config.carry == "none":
+            return start
+        begins = [lane.step % self.updates(lane.config) == 0 for lane in part.lanes]
+        firsts = [lane.step == 0 for lane in part.lanes]
+        roll = self.config.carry == "roll"
+
+        def one(start_K1U: Tensor, carried_KBU: Tensor) -> Tensor:
+            lanes = []
+            for k, (begin, first) in enumerate(zip(begins, firsts, strict=True)):
+                fresh = first or (begin and not roll)
+                going = carried_KBU[k].roll(1, dims=0) if begin else carried_KBU[k].clone()
+                lanes.append(start_K1U[k].expand_as(going) if fresh else going)
+            return torch.stack(lanes)
+
+        return tuple(
+            tuple(
+                one(state, part.kept[f"carry{layer}.{name}"]) for name, state in zip(self._names(), states, strict=True)
+            )
+            for layer, states in enumerate(start)
+        )
+
+    def _names(self) -> list[str]:
+        return list(self.network.cell.sizes(self.config.model))
+
+    @torch.no_grad()
+    def _carry(self, part: Part, states: States) -> None:
+        if self.config.carry == "none":
+            return
+        for layer, last in enumerate(states):
+            for name, state_KBU in zip(self._names(), last, strict=True):
+                part.kept[f"carry{layer}.{name}"].copy_(state_KBU)
+
+    def measure(self, lanes: Sequence[Lane], rows_KP: Tensor, means: Sequence[Means]) -> list[Means]:
+        valid = self._nats(lanes, rows_KP, self._validate)
+        if self.metrics is CHARACTERS:
+            pairs = zip(means, valid, strict=True)
+            return [{"train_bpc": bits(mean["nll"]), "valid_chunked_bpc": bits(value)} for mean, value in pairs]
+        pairs = zip(means, valid, strict=True)
+        return [
+            {"train_perplexity": perplexity(mean["nll"]), "valid_perplexity": perplexity(value)}
+            for mean, value in pairs
+        ]
+
+    def conclude(self, lanes: Sequence[Lane], rows_KP: Tensor) -> list[Means]:
+        best = [lane.best.metrics[self.metrics.objective] for lane in lanes]
+        test = self._nats(lanes, rows_KP, lambda _, reader: evaluate.stream(reader, self._test_N))
+        if self.metrics is CHARACTERS:
+            length = self.config.length
+            valid_stream = self._nats(lanes, rows_KP, lambda _, reader: evaluate.stream(reader, self._valid_N))
+            test_chunked = self._nats(lanes, rows_KP, lambda _, reader: evaluate.chunked(reader, self._test_N, length))
+            columns = [best, *([bits(value) for value in column] for column in (valid_stream, test_chunked, test))]
+        else:
+            mc = self._nats(lanes, rows_KP, self._monte_carlo)
+            columns = [best, *([perplexity(value) for value in column] for column in (test, mc))]
+        return [dict(zip(self.metrics.final, values, strict=True)) for values in zip(*columns, strict=True)]
+
+    def _validate(self, lanes: Sequence[Lane], reader: Reader) -> list[float]:
+        config = self.config
+        if self.metrics is not CHARACTERS:
+            return evaluate.carried(reader, self._valid_N, config.batch, config.length)
+        if config.valid_offset == "zero":
+            return evaluate.chunked(reader, self._valid_N, config.length)
+        offsets = [_valid_offset(lane.config, len(lane.records) + 1) for lane in lanes]
+        return evaluate.chunked(reader, self._valid_N, config.length, offsets)
+
+    def _monte_carlo(self, lanes: Sequence[Lane], reader: Reader) -> list[float]:
+        """Probabilities averaged over passes whose masks are drawn (spec 9.7); the mean network's without passes."""
+        passes = max(lane.config.regularizer.mc_passes for lane in lanes)
+        if not passes:
+            return evaluate.stream(reader, self._test_N)
+        readers = [self._reader(lanes, reader.p, reader.choice, number) for number in range(passes)]
+        return evaluate.averaged(readers, self._test_N)
+
+    def _reader(self, lanes: Sequence[Lane], p: Parameters, choice: Choice, number: int = 0) -> Reader:
+        """These lanes, reading without learning; with a `number`, by masks that are drawn for that pass."""
+
+        def sites(steps: int, batch: int) -> NetworkSites:
+            return self.sites(self.network, lanes, steps, batch, evaluation=number)
+
+        return Reader(
+            network=self.network,
+            p=p,
+            expected=sites,
+            choice=choice,
+            product=self.product,
+            steps=self.span(self.config) - 1,
+        )
+
+    def _nats(self, lanes: Sequence[Lane], rows_KP: Tensor, protocol: Protocol) -> list[float]:
+        """Mean NLL of each lane by a protocol, group by group."""
+        values = [0.0] * len(lanes)
+        for group in self.groups(lanes):
+            index = list(group.lanes)
+            own = [lanes[k] for k in index]
+            rows = rows_KP[index]
+            p = self.layout.views(rows) | self.layout.kept_views(rows)
+            for k, value in zip(index, protocol(own, self._reader(own, p, group.choice)), strict=True):
+                values[k] = value
+        return values
+
+
+def _valid_offset(config: TrialConfig, epoch: int) -> int:
+    """Where the code's validation of an epoch begins; negative steps keep its stream apart from training's."""
+    return int(torch.randint(config.length, (), generator=streams.generator(config.seed, "offset", -epoch)))
+
+
+def _text(text: NDArray[np.unsignedinteger[Any]], share: float, device: torch.device) -> Tensor:
+    """The first `share` of a text as a tensor of ids; bytes where they suffice."""
+    part = text[: int(len(text) * share)]
+    return torch.tensor(part if part.dtype == np.uint8 else part.astype(np.int32), device=device)
+
+
+WORKLOAD = Language
