@@ -18,7 +18,9 @@ PURPOSES: Final[dict[Purpose, str]] = {
     "masks_states": "zoneout masks of the hidden states; step is the update",
     "weight_noise": "noise on weight matrices; step is the update",
     "offset": "where an epoch starts to cut chunks; step is the epoch",
-    "shuffle": "order of an epoch's chunks; step is the epoch",
+    "shuffle": "order of an epoch's chunks or examples; step is the epoch",
+    "examples": "examples that a task draws; step is the update",
+    "valid_examples": "the same, to validate on; step is their difficulty",
 }
 """Every fixed purpose and what its step counts. A new purpose never shifts the numbers of the others."""
 
