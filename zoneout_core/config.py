@@ -139,9 +139,9 @@ class TrialConfig:
         require(self.seed >= 0, "seed", self.seed, "at least 0")
         require(0.0 < self.fraction <= 1.0, "fraction", self.fraction, "above 0 and at most 1")
         require(0.0 < self.scored <= 1.0, "scored", self.scored, "above 0 and at most 1")
-        self.cell.check(self)
         for part in self.regularizer.active():
             part.check(self)
+        self.cell.check(self)
 
     def with_values(self, values: Mapping[str, Any]) -> Self:
         """A copy with fields replaced, all at once; keys are dotted (`optim.learning_rate`) or unambiguous names.
