@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from zoneout_core.cells import gain, mix
+from zoneout_core.cells import State, gain, mix
 from zoneout_core.sites import Sites
 
 if TYPE_CHECKING:
@@ -36,6 +36,11 @@ def gates(a_BG: Tensor) -> Gates:
     return Gates(a_i.sigmoid(), a_f.sigmoid(), a_o.sigmoid(), a_g.tanh())
 
 
+def candidate(at: Gates, c_old: Tensor, sites: Sites) -> Tensor:
+    """The candidate cell, [B, H]."""
+    return at.f * c_old + gain(sites.update, at.i * at.g)
+
+
 class Written(NamedTuple):
     """What a step made of h and c, each [B, H]."""
 
@@ -45,10 +50,11 @@ class Written(NamedTuple):
     """The state before it was zoned out."""
 
 
-def write(at: Gates, h_old: Tensor, c_old: Tensor, sites: Sites, read: Callable[[Tensor], Tensor]) -> Written:
-    """The step after the gates; `read` is what stands between the candidate cell and the output gate."""
-    cell = gain(sites.cells, at.f * c_old + gain(sites.update, at.i * at.g))
-    h_new = gain(sites.states, at.o * read(cell))
+def write(cell: Tensor, o: Tensor, old: State, sites: Sites, read: Callable[[Tensor], Tensor]) -> Written:
+    """The rest of the step, from the candidate cell. old: (h, c) of the step before; read: what h makes of the cell."""
+    h_old, c_old = old
+    cell = gain(sites.cells, cell)
+    h_new = gain(sites.states, o * read(cell))
     c = mix(sites.keep_cells, c_old, gain(sites.carried, cell))
     return Written(mix(sites.keep_states, h_old, h_new), c, h_new)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from zoneout_core.cells import Cell, Draw, Moment, Parameters, State, project
-from zoneout_core.cells._memory import SITES, gates, opened, remembers_gate, write
+from zoneout_core.cells._memory import SITES, candidate, gates, opened, remembers_gate, write
 from zoneout_core.sites import Sites
 
 if TYPE_CHECKING:
@@ -66,10 +66,10 @@ class LSTM(Cell):
         def read(cell_BH: Tensor) -> Tensor:
             return (cell_BH + p["offset_H"] if self.output_offset else cell_BH).tanh()
 
-        h, c, candidate = write(at, h_old, c_old, sites, read)
+        h, c, h_new = write(candidate(at, c_old, sites), at.o, (h_old, c_old), sites, read)
         if sites.gate is not None and sites.gate_form == "code":
             h = sites.gate * h + (1 - sites.gate) * (at.f * h_old)
-        return (candidate, h, c, *more) if upward else (h, c, *more)
+        return (h_new, h, c, *more) if upward else (h, c, *more)
 
 
 PART = LSTM

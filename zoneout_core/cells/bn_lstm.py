@@ -1,0 +1,158 @@
+"""The LSTM with recurrent batch normalisation (Cooijmans et al. 2016; spec sections 5 and 11.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from zoneout_core.cells import Cell, Draw, Moment, Parameters, State, Trajectory, project
+from zoneout_core.cells._memory import SITES, candidate, gates, write
+from zoneout_core.settings import require
+from zoneout_core.sites import Sites
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zoneout_core.config import ModelConfig, TrialConfig
+
+EPS = 1e-5
+GAMMA = 0.1
+"""Where every gain of a normalisation starts."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchNormLSTM(Cell):
+    """Gate blocks are ordered i, f, o, g. N(v; gain) has mean 0 and deviation `gain` over the batch.
+
+        pre = N(h' U; gamma_u) + N(x W; gamma_w) + b      c~ = sigmoid(f) * c' + sigmoid(i) * tanh(g)
+        h~  = sigmoid(o) * tanh(N(c~; gamma_c) + beta_c)  then zoneout, as in the LSTM
+
+    Every time step has statistics of its own; gains and biases are shared over time. In training they are those of
+    the batch. Otherwise running ones stand for them, and steps beyond the training length reuse the last of these:
+    the state t counts the steps, so that a sequence may be run in pieces.
+    """
+
+    STATES: ClassVar[tuple[str, ...]] = ("h", "c", "t")
+    SITES: ClassVar[frozenset[str]] = SITES
+    population_rate: float = 0.01
+    """Share of a new batch's statistics in the running ones: 0.01 for pixels, 0.05 for characters."""
+    batch_norm: Literal["separate", "joint"] = "separate"
+    """The products of state and input are normalised each by itself, or their sum is."""
+    batch_norm_cell: Literal["read", "forward", "none"] = "read"
+    """The cell is normalised where h reads it; there and in what is carried on; or not at all."""
+
+    def __post_init__(self) -> None:
+        must = "above 0 and at most 1"
+        require(0.0 < self.population_rate <= 1.0, "cell.population_rate", self.population_rate, must)
+
+    def check(self, config: TrialConfig) -> None:
+        Cell.check(self, config)
+        require(
+            config.batch > 1, "batch", config.batch, "at least 2 with model.cell=bn_lstm: one example has no spread"
+        )
+        must = "none with model.cell=bn_lstm, whose statistics belong to steps counted from the start of a sequence"
+        require(config.carry == "none", "carry", config.carry, must)
+
+    def sizes(self, model: ModelConfig) -> dict[str, int]:
+        return {"h": model.hidden, "c": model.hidden, "t": 1}
+
+    def starts(self, model: ModelConfig) -> dict[str, int]:
+        return {"h": model.hidden, "c": model.hidden}
+
+    def _normalised(self, model: ModelConfig) -> dict[str, int]:
+        """What is normalised, and its width: h' U, x W, their sum, the cell."""
+        products = "u_G w_G" if self.batch_norm == "separate" else "a_G"
+        cell = {} if self.batch_norm_cell == "none" else {"c_H": model.hidden}
+        return dict.fromkeys(products.split(), 4 * model.hidden) | cell
+
+    def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
+        gains = {f"gamma_{what}": (size,) for what, size in self._normalised(model).items()}
+        offset = {} if self.batch_norm_cell == "none" else {"beta_c_H": (model.hidden,)}
+        return Cell.parameters(self, model, inputs) | gains | offset
+
+    def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
+        found = Cell.initial(self, model, inputs, draw)
+        own = {name: shape for name, shape in self.parameters(model, inputs).items() if name not in found}
+        return found | {name: draw.full(GAMMA if name.startswith("gamma") else 0.0, *s) for name, s in own.items()}
+
+    def statistics(self, model: ModelConfig, steps: int) -> dict[str, tuple[float, tuple[int, ...]]]:
+        kept: dict[str, tuple[float, tuple[int, ...]]] = {}
+        for what, size in self._normalised(model).items():
+            mean, var = _names(what)
+            kept |= {mean: (0.0, (steps, size)), var: (1.0, (steps, size))}
+        return kept
+
+    @property
+    def statistics_rate(self) -> float:
+        return self.population_rate
+
+    def run(self, p: Parameters, x: Tensor, state: State, sites: Sites, *, training: bool) -> Trajectory:
+        if not training:
+            start = int(state[2][0, 0])
+            p = {name: _reused(value, start, len(x)) if name.startswith(KEPT) else value for name, value in p.items()}
+        return Cell.run(self, p, x, state, sites, training=training)
+
+    def prepare(self, p: Parameters, a_TBG: Tensor, state: State, training: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.batch_norm == "joint":
+            return a_TBG, {}
+        found: dict[str, Tensor] = {}
+        mean, var = _names("w_G")
+        if training:
+            mean_TG = a_TBG.mean(1)
+            var_TG = (a_TBG - mean_TG.unsqueeze(1)).square().mean(1)
+            found = {mean: mean_TG.detach(), var: var_TG.detach()}
+        else:
+            mean_TG, var_TG = p[mean], p[var]
+        scale_TG = p["gamma_w_G"] * (var_TG + EPS).rsqrt()
+        return (a_TBG - mean_TG.unsqueeze(1)) * scale_TG.unsqueeze(1) + p["b_G"], found
+
+    def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
+        h_old, c_old, t_old = state
+        a_h_BG = project(h_old, p["u_HG"], sites.recurrent)
+        if self.batch_norm == "joint":
+            at = gates(normalised(p, "a_G", a_BG + a_h_BG, moment) + p["b_G"])
+        else:
+            at = gates(a_BG + normalised(p, "u_G", a_h_BG, moment))
+        cell = candidate(at, c_old, sites)
+        if self.batch_norm_cell == "forward":
+            cell = normalised(p, "c_H", cell, moment) + p["beta_c_H"]
+
+        def read(cell: Tensor) -> Tensor:
+            return (
+                normalised(p, "c_H", cell, moment) + p["beta_c_H"] if self.batch_norm_cell == "read" else cell
+            ).tanh()
+
+        h, c, _ = write(cell, at.o, (h_old, c_old), sites, read)
+        return h, c, t_old + 1
+
+
+KEPT = ("mean_", "var_")
+
+
+def _names(what: str) -> tuple[str, str]:
+    """The running mean and variance [T, ·] of what is normalised."""
+    name, axis = what.split("_")
+    return f"mean_{name}_T{axis}", f"var_{name}_T{axis}"
+
+
+def _reused(statistic: Tensor, start: int, steps: int) -> Tensor:
+    """The rows of `steps` steps from `start` on; the last row serves all that come after it."""
+    return statistic[[min(start + t, len(statistic) - 1) for t in range(steps)]]
+
+
+def normalised(p: Parameters, what: str, v_BU: Tensor, moment: Moment) -> Tensor:
+    """(v - mean) / sqrt(var + eps) * gamma over the batch. In training mean and biased variance are noted."""
+    from torch.nn.functional import batch_norm
+
+    mean, var = _names(what)
+    gamma = p[f"gamma_{what}"]
+    if not moment.training:
+        return batch_norm(v_BU, p[mean][moment.t], p[var][moment.t], gamma, None, False, 0.0, EPS)
+    mean_U, var_U = v_BU.new_zeros(len(gamma)), v_BU.new_zeros(len(gamma))
+    y_BU = batch_norm(v_BU, mean_U, var_U, gamma, None, True, 1.0, EPS)
+    unbiased = len(v_BU) / (len(v_BU) - 1)  # so it is told
+    moment.statistics.update({mean: mean_U, var: var_U / unbiased})
+    return y_BU
+
+
+PART = BatchNormLSTM
