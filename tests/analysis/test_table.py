@@ -1,0 +1,104 @@
+"""Paper and ours, side by side, from hand-made trials."""
+
+import csv
+import json
+import math
+
+import pandas as pd
+import pytest
+
+from analysis import table
+from analysis.paper import find
+from analysis.table import Column, Row, Table
+
+COLUMNS = (
+    Column(title="Valid", metric="valid_chunked_bpc", protocol="chunks of 100"),
+    Column(title="Test", metric="test_stream_bpc", protocol="one pass, the state carried"),
+)
+VALID, TEST = (column.metric for column in COLUMNS)
+ROWS = (
+    Row(title="Zoneout", label="zoneout", paper={VALID: find("char_ptb", "zoneout", "valid"), TEST: find("char_ptb", "zoneout", "test", source="Table 1")}),
+    Row(title="RBN", label="rbn", paper={TEST: find("char_ptb", "recurrent_batchnorm", "test")}),
+    Row(title="Weight noise", label="noise"),
+    Row(title="Ours alone", label="alone"),
+)  # fmt: skip
+
+
+@pytest.fixture
+def trials() -> pd.DataFrame:
+    nan = math.nan
+    lines = [
+        ("zoneout", 1, "complete", "", 28, "cpu, 1 thread", 1.375, 1.25),
+        ("zoneout", 0, "complete", "", 30, "cpu, 1 thread", 1.365, 1.26),
+        ("rbn", 0, "failed", "diverged: loss is nan", 3, "cpu, 1 thread", nan, nan),
+        ("alone", 0, "complete", "", 30, "H100", 1.4, 1.3),
+        ("alone", 1, "running", "", 7, "H100", nan, nan),
+    ]
+    return pd.DataFrame(lines, columns=["label", "seed", "state", "reason", "epoch", "hardware", VALID, TEST])
+
+
+@pytest.fixture
+def whole(trials: pd.DataFrame) -> Table:
+    return table.compute(trials, "Table 1", "paper", COLUMNS, ROWS)
+
+
+def test_means_intervals_and_differences_are_by_column(whole: Table) -> None:
+    zoneout = whole.lines[0]
+    valid, test = zoneout.entries
+    assert valid.ours
+    assert test.ours
+    assert (valid.ours.values, test.ours.values) == ((1.365, 1.375), (1.26, 1.25)), "by seed"
+    assert valid.ours.mean == pytest.approx(1.37, abs=1e-15)
+    assert valid.difference == pytest.approx(1.37 - 1.362)
+    assert valid.ours.half_width == pytest.approx(12.706204736 * 0.005, rel=1e-8)
+    assert (zoneout.seeds, zoneout.epochs, zoneout.hardware) == ((0, 1), (30, 28), ("cpu, 1 thread",))
+
+
+def test_it_reads_as_people_read(whole: Table) -> None:
+    heads, lines = table.headings(whole), list(table.cells(whole))
+    assert heads[:4] == ["system", "Valid paper", "Valid ours", "Valid difference"]
+    assert lines[0] == ["Zoneout", "1.362", "1.370 ± 0.064", "+0.008", "1.252", "1.255 ± 0.064", "+0.003", "2", "28-30", "cpu, 1 thread"]  # fmt: skip
+    assert lines[1][1:7] == [
+        "-",
+        "1 failed (diverged: loss is nan)",
+        "",
+        "1.320",
+        "1 failed (diverged: loss is nan)",
+        "",
+    ]
+    assert lines[2][1:] == ["-", "not run", "", "-", "not run", "", "0", "", ""]
+    assert lines[3][1:8] == ["-", "1.400", "", "-", "1.300", "", "1"], (
+        "one seed has no interval, a running one no number"
+    )
+    assert whole.lines[3].state == "1 running"
+
+
+def test_a_smaller_scale_is_never_called_ours_alone(trials: pd.DataFrame) -> None:
+    small = table.compute(trials, "Table 1", "small", COLUMNS, ROWS)
+    assert small.ours == "ours (small)"
+    assert "Valid ours" not in table.headings(small)
+    assert table.csv(small).splitlines()[1].endswith(",small")
+
+
+def test_the_csv_has_exact_numbers(whole: Table) -> None:
+    lines = list(csv.DictReader(table.csv(whole).splitlines()))
+    assert len(lines) == 8
+    assert float(lines[0]["ours"]) == whole.lines[0].entries[0].ours.mean  # type: ignore[union-attr]
+    assert (lines[1]["protocol"], lines[1]["paper"]) == ("one pass, the state carried", "1.252")
+    assert (lines[2]["paper"], lines[2]["ours"], lines[2]["seeds"]) == ("", "", "0")
+
+
+def test_json_says_everything(whole: Table) -> None:
+    told = json.loads(json.dumps(table.to_json(whole), allow_nan=False))
+    zoneout = told["rows"][0]
+    assert told["columns"][1] == {"title": "Test", "metric": TEST, "protocol": "one pass, the state carried"}
+    assert zoneout["numbers"][TEST]["source"] == "paper (seed text, final version) Table 1"
+    assert zoneout["numbers"][VALID]["values"] == [1.365, 1.375]
+    assert told["rows"][1]["state"] == "1 failed (diverged: loss is nan)"
+
+
+def test_no_trial_at_all() -> None:
+    empty = pd.DataFrame(columns=["label", "seed", "state", "reason", "epoch", "hardware"])
+    none = table.compute(empty, "Table 1", "paper", COLUMNS, ROWS)
+    assert [line.state for line in none.lines] == ["not run"] * 4
+    assert table.csv(none).count("\n") == 9
