@@ -1,0 +1,210 @@
+"""`sweep reproduce`: a table or figure of the paper, with our numbers beside the published ones."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sweeps.cli import driving, options, text
+from sweeps.home import DEFAULT_HOME, Home
+from zoneout_core.errors import DataError, RunError
+
+if TYPE_CHECKING:
+    from sweeps.definition import Sweep
+    from sweeps.reproducing import Request
+    from sweeps.reproductions import Block, Reading, Reproduction
+    from sweeps.runner import How
+
+INCOMPLETE = 1
+"""Exit code when something that was asked for could not be run."""
+
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="table1, table2, figure3 to figure7, text-numbers or toys."),
+]
+ScaleName = Annotated[
+    str,
+    typer.Option("--scale", metavar="SCALE", help="smoke: seconds a row; small: minutes; paper: the whole setting."),
+]
+RowNames = Annotated[str, typer.Option("--rows", metavar="A,B", help="Only these rows.", show_default="all")]
+Seeds = Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Seeds 0 to N-1; more give intervals.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Train all of it anew, whatever the home has.")]
+Show = Annotated[bool, typer.Option("--show", help="Train nothing: show what the home has.")]
+
+
+def reproduce(
+    name: Name,
+    scale: ScaleName = "paper",
+    row_names: RowNames = "",
+    seeds: Seeds = 1,
+    settings: options.Settings = None,
+    lanes: options.Lanes = None,
+    fresh: Fresh = False,
+    show: Show = False,
+    home: options.HomeDir = DEFAULT_HOME,
+    data: options.DataDir = options.DEFAULT_DATA,
+    inline: driving.Inline = False,
+    address: driving.Address = "local",
+    tracking: driving.TrackingUri = "",
+    as_json: options.AsJson = False,
+) -> None:
+    """Reproduce a table or figure of the paper: run what the home lacks of it, and show paper and ours side by side."""
+    from sweeps import reproducing, reproductions
+    from sweeps.reproducing import Request
+    from sweeps.runner import How
+
+    reproduction = reproductions.get(name)
+    asked = Request(
+        name=name.replace("_", "-"),
+        scale=scale,
+        labels=tuple(one.strip() for one in row_names.split(",") if one.strip()),
+        seeds=seeds,
+        settings=options.parse(settings),
+    )
+    pairs = list(reproducing.blocks(reproduction, asked, lanes))
+    trainer = _Trainer(Home(home), How(data=data, inline=inline, address=address, tracking=tracking), fresh, as_json)
+    if not show:
+        trainer.train(pairs)
+    only = trainer.begun if fresh and not show else None
+    readings = [reproducing.read(Home(home), block, sweep, asked, only) for block, sweep in pairs]
+    told = _told(asked, readings)
+    files = reproducing.write(Home(home).folder / "reproductions" / asked.folder_name, reproduction, readings, told)
+    if as_json:
+        options.show_json(told | {"files": [str(file) for file in files], "not_run": trainer.refused})
+    else:
+        _print(reproduction, asked, readings, files)
+    if trainer.refused:
+        raise typer.Exit(INCOMPLETE)
+
+
+class _Trainer:
+    """Trains what a home lacks."""
+
+    def __init__(self, home: Home, how: "How", fresh: bool, quiet: bool) -> None:
+        self.home, self.how, self.fresh, self.quiet = home, how, fresh, quiet
+        self.begun: list[str] = []
+        """Names of the runs that this command began."""
+        self.refused: dict[str, str] = {}
+        """Why a sweep was not run, by its name."""
+
+    def train(self, pairs: "Sequence[tuple[Block, Sweep]]") -> None:
+        """All blocks. One whose data are not there is said and left out; raises `typer.Exit` when a driver stopped."""
+        from sweeps.runner import check_data
+
+        for block, sweep in pairs:
+            if block.trained_by:
+                continue
+            try:
+                check_data(sweep, self.how.data)
+            except DataError as error:
+                self.refused[sweep.name] = str(error)
+                driving.say(f"{sweep.name} is not run: {error}")
+            else:
+                self._train(sweep)
+
+    def _train(self, sweep: "Sweep") -> None:
+        from sweeps import reproducing, runner
+        from sweeps.cli import progress
+
+        only = self.begun if self.fresh else None
+        left = reproducing.lacking(self.home, sweep, only)
+        while left is not None:
+            run = None if self.fresh else reproducing.resumable(self.home, sweep)
+            if run is None:
+                run = runner.begin(self.home, left)
+                self.begun.append(run.name)
+            driving.say(f"Run {run.name} in {run.folder.parent}: {run.definition().max_trials} trials")
+            watch = progress.silent if self.quiet else progress.live
+            outcome = runner.drive(run, run.definition(), self.how, driving.say, watch)
+            if outcome.state != "finished":
+                driving.say(f"{run.name}: {outcome.state} ({outcome.reason}). The same command goes on with it.")
+                raise typer.Exit(driving.INTERRUPTED)
+            before, left = left, reproducing.lacking(self.home, sweep, only)
+            if left == before:
+                raise RunError(
+                    f"Run {run.name} ended, but what it was for is not there. Look at it: {run.command('status')}"
+                )
+
+
+def _told(asked: "Request", readings: "Sequence[Reading]") -> dict[str, Any]:
+    """What `--json` and numbers.json say; without the paths of this machine."""
+    from analysis import table
+    from sweeps import reproducing
+
+    return {
+        "reproduction": asked.name,
+        "scale": asked.scale,
+        "set": {key: str(value) for key, value in asked.settings.items()},
+        "seeds": asked.seeds,
+        "blocks": [
+            table.to_json(one.table)
+            | {
+                "sweep": one.sweep.name,
+                "task": one.sweep.base.task,
+                "not_as_in_the_paper": reproducing.smaller(one.block, one.sweep),
+                "runs": sorted({found.run.name for found in one.found}),
+            }
+            for one in readings
+        ],
+    }
+
+
+def _print(
+    reproduction: "Reproduction", asked: "Request", readings: "Sequence[Reading]", files: Sequence[Path]
+) -> None:
+    terminal = text.console()
+    changed = f", with --set {text.assignment(asked.settings)}" if asked.settings else ""
+    terminal.print(f"{reproduction.title}\nScale: {asked.scale}{changed}", soft_wrap=True)
+    for reading in readings:
+        for part in _block(asked, reading):
+            terminal.print(part, soft_wrap=isinstance(part, str))
+    for note in reproduction.notes:
+        terminal.print(f"Note: {note}", soft_wrap=True)
+    for file in files:
+        if file.suffix == ".png":
+            terminal.print(f"Figure: {file}", soft_wrap=True)
+    terminal.print(f"Numbers: {files[0].parent}", soft_wrap=True)
+
+
+def _block(asked: "Request", reading: "Reading") -> Iterator[Any]:
+    """A heading, what is smaller than in the paper, the table, how its columns are measured, and where it is from."""
+    from sweeps import reproducing
+
+    yield f"\n{reading.table.title}"
+    differing = reproducing.smaller(reading.block, reading.sweep)
+    if differing:
+        yield f"Not as in the paper: {', '.join(differing)}"
+    if reading.block.rows:
+        yield _table(asked, reading)
+        for column in reading.block.columns:
+            yield f"  {column.title}: {column.protocol} ({column.metric})"
+    for row in reading.block.rows:
+        if row.note:
+            yield f"  {row.title}: {row.note}"
+    hardware = sorted({one for line in reading.table.lines for one in line.hardware})
+    if hardware:
+        yield f"  Trained on: {'; '.join(hardware)}"
+    runs = sorted({found.run.name for found in reading.found})
+    yield f"  Runs: {', '.join(runs) or 'none'}"
+    if reading.block.trained_by:
+        yield f"  Only read here; train these rows with: sweep reproduce {reading.block.trained_by}"
+
+
+def _table(asked: "Request", reading: "Reading") -> Any:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from analysis import table
+
+    whole = reading.table
+    headings = table.headings(whole)[:-1]  # hardware is said below, once
+    grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for number, heading in enumerate(headings):
+        grid.add_column(heading, justify="left" if number == 0 else "right", overflow="fold")
+    same = whole.scale == table.PAPER_SCALE and not asked.settings
+    for cells in table.cells(whole):
+        bold = ["difference" in heading and same for heading in headings]
+        grid.add_row(*(Text(cell, "bold" if b else "") for cell, b in zip(cells[:-1], bold, strict=True)))
+    return grid

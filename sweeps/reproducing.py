@@ -1,0 +1,122 @@
+"""Carrying a reproduction out: the sweeps it lacks are run or gone on with, and all of it is read from the home."""
+
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from analysis import table
+from sweeps import evidence, rows
+from sweeps.definition import Sweep
+from sweeps.evidence import wanted
+from sweeps.home import Home, Run
+from sweeps.reproductions import Block, Reading, Reproduction
+from zoneout_core.errors import UnknownName
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user asked for."""
+
+    name: str
+    """Of the reproduction, as typed."""
+    scale: str = rows.PAPER
+    labels: tuple[str, ...] = ()
+    """Only these rows; none = all."""
+    seeds: int = 1
+    """Seeds 0 .. seeds - 1."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Of `--set`: they make it another experiment, which is always said."""
+
+    @property
+    def folder_name(self) -> str:
+        """`table1-small`; numbers that something was set for lie apart."""
+        return f"{self.name}-{self.scale}" + ("-changed" if self.settings else "")
+
+
+def blocks(reproduction: Reproduction, request: Request, lanes: int | None = None) -> Iterator[tuple[Block, Sweep]]:
+    """Every block with its sweep at the scale, narrowed to the rows and seeds that are asked for.
+
+    Raises `UnknownName` for a row or a scale that does not exist, `ConfigError` for a setting that is refused.
+    """
+    for label in request.labels:
+        if label not in reproduction.labels:
+            raise UnknownName(f"row of {request.name}", label, reproduction.labels)
+    for block in reproduction.blocks:
+        kept = [row for row in block.rows if not request.labels or row.label in request.labels]
+        if not kept and (block.rows or request.labels):
+            continue
+        sweep = rows.narrowed(rows.get(block.sweep, request.scale), [row.label for row in kept])
+        settings = request.settings | {"seeds": tuple(range(request.seeds))}
+        if lanes is not None:
+            settings["lanes"] = lanes
+        yield replace(block, rows=tuple(kept)), sweep.with_values(settings)
+
+
+def lacking(home: Home, sweep: Sweep, only: Collection[str] | None = None) -> Sweep | None:
+    """The part of a sweep that no finished trial of the home serves: its rows and seeds; None when nothing is left."""
+    served = {one.config for one in evidence.find(home, sweep, only) if evidence.rank(one.trial)}
+    left = [config for config in wanted(sweep) if config not in served]
+    if not left:
+        return None
+    seeds = [seed for seed in sweep.seeds if any(config.seed == seed for config in left)]
+    part = rows.narrowed(sweep, {config.label for config in left})
+    return replace(part, seeds=tuple(seeds))
+
+
+def resumable(home: Home, sweep: Sweep) -> Run | None:
+    """The newest run that stopped on its way and has nothing to do but trials that `sweep` wants."""
+    asked = set(wanted(sweep))
+    found = None
+    for run, begun, story in evidence.runs_of(home, sweep.name):
+        open_ = story.state != "finished" and not run.is_driven()
+        if open_ and begun.sampler == "grid" and set(wanted(begun)) <= asked and lacking(home, begun) is not None:
+            found = run
+    return found
+
+
+def read(home: Home, block: Block, sweep: Sweep, request: Request, only: Collection[str] | None = None) -> Reading:
+    """What the home has of a block."""
+    found = evidence.find(home, sweep, only)
+    trials = evidence.trials(found)
+    return Reading(
+        block=block,
+        sweep=sweep,
+        table=table.compute(trials, block.title, request.scale, block.columns, block.rows),
+        trials=trials,
+        curves=evidence.curves(found),
+        found=found,
+        subtitle=subtitle(sweep, request),
+    )
+
+
+def subtitle(sweep: Sweep, request: Request) -> str:
+    """What a figure has to say of its numbers: task, network, scale and what differs from the paper there."""
+    model = sweep.base.model
+    layers = "" if model.layers == 1 else f"{model.layers} layers, "
+    scale = f"scale: {request.scale}" + (", changed by --set" if request.settings else "")
+    seeds = f"{request.seeds} {'seed' if request.seeds == 1 else 'seeds'}"
+    return f"{sweep.base.task}  ·  {model.cell.upper()}, {layers}H = {model.hidden}  ·  {seeds}  ·  {scale}"
+
+
+def smaller(block: Block, sweep: Sweep) -> list[str]:
+    """What of the base is not as at the paper's scale: `hidden=128 (paper: 1000)`."""
+    mine, paper = sweep.base.flat(), rows.get(block.sweep, rows.PAPER).base.flat()
+    keys = [key for key in mine if mine[key] != paper[key] and key != "seed"]
+    return [f"{key.rpartition('.')[2]}={mine[key]} (paper: {paper[key]})" for key in keys]
+
+
+def write(folder: Path, reproduction: Reproduction, readings: Collection[Reading], told: dict[str, Any]) -> list[Path]:
+    """The numbers as CSV and JSON, and the figures, into `folder`; equal numbers give equal bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for reading in readings:
+        if reading.block.rows:
+            files.append(folder / f"{reading.block.sweep}.csv")
+            files[-1].write_text(table.csv(reading.table))
+    files.append(folder / "numbers.json")
+    files[-1].write_text(json.dumps(told, indent=2, allow_nan=False) + "\n")
+    if reproduction.draw is not None:
+        files += reproduction.draw(list(readings), folder)
+    return files
