@@ -106,7 +106,7 @@ def deliver(
         told = Tracking(tracking, experiment) if tracking else Tracking.local(found.folder.parent, experiment)
         told.save(found)
     told = Tracking.of(found)
-    left = Delivery(found.folder, told.uri, told.experiment, warn=_say).deliver(timeout)
+    left = Delivery(found.folder, told.uri, told.experiment, warn=say).deliver(timeout)
     if as_json:
         options.show_json({"run": found.name, "tracking": told.shown, "undelivered": left})
     else:
@@ -119,10 +119,10 @@ def _drive(run: Run, sweep: Sweep, data: Path, inline: bool, address: str, track
     from sweeps import runner
     from sweeps.cli import progress, summary
 
-    _say(f"Run {run.name} in {run.folder.parent}")
+    say(f"Run {run.name} in {run.folder.parent}")
     how = runner.How(data=data, inline=inline, address=address, tracking=tracking)
     try:
-        outcome = runner.drive(run, sweep, how, _say, progress.silent if as_json else progress.live)
+        outcome = runner.drive(run, sweep, how, say, progress.silent if as_json else progress.live)
     except ZoneoutError:
         raise
     except Exception:
@@ -143,7 +143,7 @@ def _keep_traceback(run: Run) -> None:
     """Into the run's log, because an error that nobody foresaw can be hard to meet again."""
     with run.log.open("a") as log:
         traceback.print_exc(file=log)
-    _say(f"The traceback is in {run.log}")
+    say(f"The traceback is in {run.log}")
 
 
 def _tell(run: Run, sweep: Sweep, outcome: "Outcome") -> None:
@@ -169,7 +169,7 @@ def _tell(run: Run, sweep: Sweep, outcome: "Outcome") -> None:
         typer.echo(f"Bring it to MLflow: {run.command('deliver')}")
 
 
-def _say(message: str) -> None:
+def say(message: str) -> None:
     """On stderr as Python sees it now: the live view stands in for it, and keeps its lines apart from these."""
     sys.stderr.write(f"{message}\n")
     sys.stderr.flush()
