@@ -132,10 +132,10 @@ def rewrite_index(**changes: object) -> Callable[[Path], None]:
         (lambda f: (f / "lane.json").write_bytes(b"{\xff}"), "lane.json", "a JSON object", "found UnicodeDecodeError"),
         (lambda f: (f / "lane.json").write_text("[1]"), "lane.json", "a JSON object", "found TypeError"),
         (make_index_a_folder, "lane.json", "a JSON object", "found IsADirectoryError"),
-        (rewrite_index(format=99), "lane.json", "expected format 1", "found format 99"),
-        (rewrite_index(step=None), "lane.json", "expected the fields of format 1", "found KeyError: 'step'"),
-        (rewrite_index(records=[{"trial": 1}]), "lane.json", "expected the fields of format 1", "found TypeError"),
-        (rewrite_index(config={"batch": "many"}), "lane.json", "expected the fields of format 1", "found ConfigError"),
+        (rewrite_index(format=99), "lane.json", "expected format 2", "found format 99"),
+        (rewrite_index(step=None), "lane.json", "expected the fields of format 2", "found KeyError: 'step'"),
+        (rewrite_index(records=[{"trial": 1}]), "lane.json", "expected the fields of format 2", "found TypeError"),
+        (rewrite_index(config={"batch": "many"}), "lane.json", "expected the fields of format 2", "found ConfigError"),
     ],
 )
 def test_damage_is_named(tmp_path: Path, damage: Callable[[Path], None], file: str, expected: str, found: str) -> None:
