@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import TyperException
 
-from sweeps.cli import catalogue, data, driving, options, reading
+from sweeps.cli import catalogue, data, driving, options, reading, reproduce
 from zoneout_core.errors import ZoneoutError
 
 USER_ERROR = 2
@@ -40,6 +40,11 @@ for command, examples in (
     (reading.report, ()),
     (reading.export, ("sweep export latest > trials.csv", "sweep export latest --curves --format json")),
     (driving.deliver, ("sweep deliver latest --tracking http://127.0.0.1:5000",)),
+    (reproduce.reproduce, (
+        "sweep reproduce table1 --scale smoke",
+        "sweep reproduce figure4 --seeds 3 --rows zoneout,unregularized",
+        "sweep reproduce table2 --show",
+    )),
     (reading.ui, ("sweep ui", "sweep ui demo-20261121-231500 --port 0")),
 ):  # fmt: skip
     app.command(epilog="\b\nExamples:\n" + "\n".join(f"  {one}" for one in examples) if examples else None)(command)

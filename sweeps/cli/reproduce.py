@@ -49,7 +49,10 @@ def reproduce(
     tracking: driving.TrackingUri = "",
     as_json: options.AsJson = False,
 ) -> None:
-    """Reproduce a table or figure of the paper: run what the home lacks of it, and show paper and ours side by side."""
+    """Reproduce a table or figure of the paper: ours beside the published numbers.
+
+    What the home already has is read, not trained again; only what is lacking is run, or gone on with.
+    """
     from sweeps import reproducing, reproductions
     from sweeps.reproducing import Request
     from sweeps.runner import How

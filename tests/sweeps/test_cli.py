@@ -32,6 +32,7 @@ OPTIONS = {
     "report": {"--home", "--from-mlflow", "--json"},
     "export": {"--home", "--format", "--curves", "--no-times", "--out", "--json"},
     "deliver": {"--home", "--tracking", "--timeout", "--json"},
+    "reproduce": DRIVING | {"--scale", "--rows", "--seeds", "--fresh", "--show"},
     "ui": {"--home", "--port", "--json"},
     "data ls": {"--data", "--json"},
     "data fetch": {"--data", "--from", "--force", "--json"},
