@@ -81,7 +81,7 @@ def test_an_exception_in_a_lane_fails_that_trial_with_its_message(tmp_path: Path
     assert drive_inline(run, sweep, tracking=uri).undelivered == 0
     assert states(run) == [COMPLETE, FAILED, COMPLETE]
     assert run.story().trials[1].reason == (
-        f"CheckpointError: {run.checkpoint(1)}/lane.json is damaged: expected format 1, found format 99. "
+        f"CheckpointError: {run.checkpoint(1)}/lane.json is damaged: expected format 2, found format 99. "
         f"Delete the folder {run.checkpoint(1)} to train this trial again from its start."
     )
     check_books(run)

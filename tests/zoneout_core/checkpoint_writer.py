@@ -22,7 +22,7 @@ def state(step: int) -> LaneState:
     """Every number of it says which step it belongs to."""
     weights, m, v, best = (torch.full((NUMBERS,), float(step)) for _ in range(4))
     return LaneState(
-        trial=7, config=TrialConfig(), step=step, weights=weights, m=m, v=v, best=best, loss_sum=float(step)
+        trial=7, config=TrialConfig(), step=step, weights=weights, m=m, v=v, best=best, sums={"nll": float(step)}
     )
 
 

@@ -35,8 +35,9 @@ def state(step: int = 17, best: bool = True) -> LaneState:
         m=m,
         v=v,
         best=kept if best else None,
-        loss_sum=0.1 + 0.2,
-        norm_sum=1e-300,
+        born=3,
+        restarts=2,
+        sums={"nll": 0.1 + 0.2, "grad_norm": 1e-300},
         seconds=1.5,
         records=[RECORD] if best else [],
     )
@@ -164,7 +165,7 @@ def whole_step(folder: Path) -> int:
     assert loaded.best is not None
     for row in (loaded.weights, loaded.m, loaded.v, loaded.best):
         assert torch.equal(row, torch.full_like(row, float(loaded.step)))
-    assert loaded.loss_sum == loaded.step
+    assert loaded.sums == {"nll": loaded.step}
     return loaded.step
 
 
