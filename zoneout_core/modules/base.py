@@ -63,9 +63,8 @@ class ZoneoutBase(nn.RNNBase):
         """The kind of mask, one of `keep.KINDS`."""
         return self._mask
 
-    @property
-    def plain(self) -> bool:
-        """Whether torch's own kernels compute the same, since nothing is ever kept."""
+    def is_plain(self) -> bool:
+        """Whether nothing is ever kept, so that torch's own kernels run. Rates in a tensor count as keeping."""
         return all(keep.off(z) for z in self._rates.values())
 
     def reset_parameters(self) -> None:
@@ -106,7 +105,7 @@ class ZoneoutBase(nn.RNNBase):
         check_inputs(self, input)
         form = Form(input, self.batch_first)
         state = self._start(form, hx)
-        if self.plain:
+        if self.is_plain():
             output, *last = self._fused(form.x, form.batch_sizes, state)
         else:
             output, last = self._layers(*form.rows(), state)

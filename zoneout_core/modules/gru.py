@@ -70,9 +70,8 @@ class ZoneoutGRU(ZoneoutBase):
         )
         self.reset = reset
 
-    @property
-    def plain(self) -> bool:
-        return self.reset == "after" and super().plain
+    def is_plain(self) -> bool:
+        return self.reset == "after" and super().is_plain()
 
     def to_torch(self) -> nn.RNNBase:
         """Raises `ConfigError` for reset="before", which torch.nn.GRU cannot compute."""
