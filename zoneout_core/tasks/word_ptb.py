@@ -36,8 +36,8 @@ LARGE: dict[str, Any] = _ZAREMBA | {
     "epochs": 55,
     "patience": 55,
 }
-"""With p_inputs = p_between = p_outputs = 0.65 it is NR-dropout's row, 82.2 / 78.4. As in the program, the learning rate is first
-divided after one epoch more than the text says, here and below (spec section 3)."""
+"""With p_inputs = p_between = p_outputs = 0.65 it is NR-dropout's row, 82.2 / 78.4. As in the program, the learning
+rate is first divided after one epoch more than the text says, here and below (spec section 3)."""
 MEDIUM: dict[str, Any] = _ZAREMBA | {
     "hidden": 650,
     "embedding": 650,

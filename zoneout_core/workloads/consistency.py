@@ -116,8 +116,8 @@ def check(config: TrialConfig) -> None:
     for part in config.regularizer.active():
         if not isinstance(part, Zoneout):
             raise ConfigError(
-                f"Task {config.task} must have no regularizer but zoneout of its states, but has {type(part).__name__}. "
-                "Leave its settings at their defaults."
+                f"Task {config.task} must have no regularizer but zoneout of its states, but has "
+                f"{type(part).__name__}. Leave its settings at their defaults."
             )
     for name in ("z_cells", "z_spread"):
         value = getattr(config.regularizer, name)
