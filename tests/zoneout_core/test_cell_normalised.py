@@ -1,0 +1,117 @@
+"""Cells that normalise: recurrent batch norm against the oracles (spec sections 5, 13), layer norm."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.zoneout_core.cell_oracles import side_by_side, tensor
+from zoneout_core.cells import Trajectory
+from zoneout_core.cells.bn_lstm import BatchNormLSTM
+from zoneout_core.config import TrialConfig
+from zoneout_core.errors import ConfigError
+from zoneout_core.sites import Sites
+
+F64 = torch.float64
+STATISTICS = {
+    "a_mean": "mean_u_TG",
+    "a_var": "var_u_TG",
+    "b_mean": "mean_w_TG",
+    "b_var": "var_w_TG",
+    "c_mean": "mean_c_TH",
+    "c_var": "var_c_TH",
+}
+"""The oracle's names of the statistics, and ours."""
+PARAMETERS = {
+    "Wx": "w_DG",
+    "Wh": "u_HG",
+    "gamma_a": "gamma_u_G",
+    "gamma_b": "gamma_w_G",
+    "beta_ab": "b_G",
+    "gamma_c": "gamma_c_H",
+    "beta_c": "beta_c_H",
+}
+
+
+def ours(value: Any) -> Tensor:
+    """Blocks g, f, i, o -> i, f, o, g."""
+    g, f, i, o = torch.as_tensor(value, dtype=F64).chunk(4, dim=-1)
+    return torch.cat([i, f, o, g], dim=-1)
+
+
+def inputs_of(oracles: dict[str, Any]) -> tuple[dict[str, Tensor], Tensor, tuple[Tensor, ...]]:
+    inputs = oracles["recurrent_batch_norm"]["inputs"]
+    assert inputs["gate_order_in_4H_blocks"] == ["g", "f", "i", "o"]
+    p = {
+        name: (
+            tensor(inputs[theirs], F64) if theirs in ("gamma_c", "beta_c") else ours(inputs[theirs])
+        ).requires_grad_()
+        for theirs, name in PARAMETERS.items()
+    }
+    h, c = (tensor(inputs[name], F64).requires_grad_() for name in ("h0", "c0"))
+    return p, tensor(inputs["X"], F64).requires_grad_(), (h, c)
+
+
+def rbn(oracles: dict[str, Any], name: str) -> dict[str, Any]:
+    (found,) = [one for one in oracles["recurrent_batch_norm"]["cases"] if one["name"] == name]
+    return found
+
+
+def start_of(state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (*(value[None] for value in state), torch.zeros(1, 1, dtype=F64))
+
+
+def close(value: Tensor, expected: Any, atol: float) -> None:
+    torch.testing.assert_close(value, torch.as_tensor(expected, dtype=F64), rtol=0, atol=atol)
+
+
+def trained(oracles: dict[str, Any], name: str = "rbn_train") -> Trajectory:
+    p, x, state = inputs_of(oracles)
+    mask = rbn(oracles, name)["mask"]
+    keep = None if mask is None else tensor(mask, F64)
+    sites = Sites(keep_cells=keep, keep_states=keep)
+    return BatchNormLSTM().run(p, x, start_of(state), sites, training=True)
+
+
+@pytest.mark.parametrize("name", ["rbn_train", "rbn_zoneout_shared_train"])
+def test_batch_norm_in_training(oracles: dict[str, Any], name: str) -> None:
+    wanted, weights = rbn(oracles, name), tensor(oracles["recurrent_batch_norm"]["inputs"]["loss_weights_h"], F64)
+    p, x, state = inputs_of(oracles)
+    keep = None if wanted["mask"] is None else tensor(wanted["mask"], F64)
+    sites = Sites(keep_cells=keep, keep_states=keep)
+    found = BatchNormLSTM().run(p, x, start_of(state), sites, training=True)
+    loss = (found.states[0] * weights).sum()
+    loss.backward()
+    for key, value in zip("hc", found.states, strict=False):
+        close(value, wanted["outputs"][key], 1e-12)
+    close(loss, wanted["loss"], 1e-12)
+    for t, statistics in enumerate(wanted["batch_stats"]):
+        for theirs, name_TG in STATISTICS.items():
+            expected = statistics[theirs] if theirs[0] == "c" else ours(statistics[theirs])
+            close(found.statistics[name_TG][t], expected, 1e-12)
+    gradients = {"X": x.grad, "h0": state[0].grad, "c0": state[1].grad}
+    for key, value in gradients.items():
+        close(value, wanted["grads"][key], 1e-10)
+    for theirs, name_G in PARAMETERS.items():
+        expected = wanted["grads"][theirs]
+        close(p[name_G].grad, expected if theirs in ("gamma_c", "beta_c") else ours(expected), 1e-10)
+
+
+@pytest.mark.parametrize("name", ["rbn_eval_popstats", "rbn_zoneout_eval_popstats"])
+def test_batch_norm_with_population_statistics(oracles: dict[str, Any], name: str) -> None:
+    """After one move of the running statistics towards those of the training batch."""
+    cell, wanted = BatchNormLSTM(), rbn(oracles, name)
+    p, x, state = inputs_of(oracles)
+    model = TrialConfig().with_values({"hidden": 3, "cell": "bn_lstm"}).model
+    running = trained(oracles).statistics
+    for key, (start, shape) in cell.statistics(model, 2).items():
+        p[key] = torch.full(shape, start, dtype=F64).lerp(running[key], cell.statistics_rate)
+    for t, statistics in enumerate(rbn(oracles, "rbn_eval_popstats")["pop_stats"]):
+        for theirs, key in STATISTICS.items():
+            close(p[key][t], statistics[theirs] if theirs[0] == "c" else ours(statistics[theirs]), 1e-12)
+    keep = tensor(wanted["z"], F64).view(1, 1, 1) if "z" in wanted else None
+    found = cell.run(p, x, start_of(state), Sites(keep_cells=keep, keep_states=keep), training=False)
+    assert found.statistics == {}
+    for key, value in zip("hc", found.states, strict=False):
+        close(value, wanted["outputs"][key], 1e-12)
