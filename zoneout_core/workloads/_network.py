@@ -18,6 +18,7 @@ from zoneout_core.lane import Lane
 from zoneout_core.layout import Layout, Shapes
 from zoneout_core.masks import LayerShape
 from zoneout_core.network import DTYPES, Network, NetworkSites, Parameters, Run, output_product
+from zoneout_core.regularizers import Mask
 from zoneout_core.workloads import Workload
 
 Told = dict[str, Tensor]
@@ -61,7 +62,7 @@ class NetworkWorkload(Workload):
 
     def choose(self, config: TrialConfig) -> Choice:
         """Which kernel runs for a lane of this configuration: a function of it alone, never of the neighbours."""
-        places = {mask.site for mask in config.regularizer.program()}
+        places = {mask.place for mask in config.regularizer.program()}
         return kernels.choose(self.networks[0].cell, config.precision, self.device, places)
 
     def groups(self, lanes: Sequence[Lane]) -> list[Group]:
@@ -97,9 +98,10 @@ class NetworkWorkload(Workload):
     def _gradients(self, group: Group, lanes: list[Lane], rows_KP: Tensor, gradient_KP: Tensor) -> list[Told]:
         """One group's gradients, and what its lanes tell."""
         rows = _select(rows_KP, group.lanes)
-        noisy = any(part.weight_noise for lane in lanes for part in lane.config.regularizer.active())
+        noisy = any(lane.config.regularizer.weight_noise for lane in lanes)
         trained = self._with_noise(lanes, rows) if noisy else rows
-        part = Part(group.choice, lanes, self.layout.views(trained), self.layout.kept_views(rows))
+        # `.data`: what is kept may change before the backward pass, which must not take that for a changed weight.
+        part = Part(group.choice, lanes, self.layout.views(trained), self.layout.kept_views(rows.data))
         for leaf in part.p.values():
             leaf.requires_grad_()
         told = self.losses(part)
@@ -121,9 +123,8 @@ class NetworkWorkload(Workload):
         matrices = [name for network in self.networks for name in network.matrices()]
         views = self.layout.views(noisy_KP)
         for k, lane in enumerate(lanes):
-            for part in lane.config.regularizer.active():
-                if part.weight_noise:
-                    noise.noise_([views[name][k] for name in matrices], part.weight_noise, lane.config.seed, lane.step)
+            own = [views[name][k] for name in matrices]
+            noise.noise_(own, lane.config.regularizer.weight_noise, lane.config.seed, lane.step)
         return noisy_KP
 
     def sites(
@@ -134,12 +135,14 @@ class NetworkWorkload(Workload):
         batch: int,
         first_layer: int = 0,
         evaluation: int | None = None,
+        programs: Sequence[tuple[Mask, ...]] = (),
     ) -> NetworkSites:
         """The masks of every lane's coming update or, with `evaluation`, what stands for them there.
 
         first_layer: where the network's layers stand among all layers of the row. evaluation: numbers the passes, for
-        the masks that are drawn there too.
+        the masks that are drawn there too. programs: the lanes' own, unless others are given.
         """
+        programs = programs or [lane.config.regularizer.program() for lane in lanes]
         hidden, gates = network.cell.units(self.config.model), network.cell.GATES
         tokens = self.reads_tokens and not self.config.model.embedding
 
@@ -147,7 +150,7 @@ class NetworkWorkload(Workload):
             shape = LayerShape(steps, batch, inputs, units, gates)
             return [
                 what(
-                    lane.config.regularizer.program(),
+                    program,
                     shape,
                     first_layer + layer,
                     lane.config.seed,
@@ -156,7 +159,7 @@ class NetworkWorkload(Workload):
                     evaluation is not None,
                     self.dtype,
                 )
-                for lane in lanes
+                for lane, program in zip(lanes, programs, strict=True)
             ]
 
         reads = [1 if tokens and layer == 0 else inputs for layer, inputs in enumerate(network.reads)]
@@ -182,6 +185,10 @@ class NetworkWorkload(Workload):
                     total = value_B if total is None else total + value_B
             added.append(total)
         return added
+
+    def wants_cells(self, part: Part) -> bool:
+        """Whether a penalty looks at the cells, so that the kernel has to keep them."""
+        return any(one.penalised == "cells" for lane in part.lanes for one in lane.config.regularizer.penalties())
 
     @torch.no_grad()
     def keep_statistics(self, network: Network, part: Part, run: Run) -> None:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zoneout_core import batches, evaluate, streams
+from zoneout_core import batches, evaluate, regularizers, streams
 from zoneout_core.batches import Batches, Contiguous, cut, pad
 from zoneout_core.config import TrialConfig
 from zoneout_core.errors import ConfigError
@@ -27,6 +27,7 @@ from zoneout_core.records import CHARACTERS
 from zoneout_core.tasks import Corpus, get
 from zoneout_core.workloads._network import NetworkWorkload, Part, Told
 
+Program = tuple[regularizers.Mask, ...]
 Means = dict[str, float]
 Protocol = Callable[[Sequence[Lane], Reader], list[float]]
 """Mean NLL in nats of each lane."""
@@ -83,7 +84,9 @@ class Language(NetworkWorkload):
         sites = self.sites(self.network, part.lanes, inputs_KTB.shape[1], inputs_KTB.shape[2])
         states = self._states(part)
         wanted = any(one.penalised == "cells" for lane in part.lanes for one in lane.config.regularizer.active())
-        run = self.network.run(part.p, inputs_KTB, states, sites, part.choice, training=True, trajectories=wanted)
+        run = self.network.run(
+            part.p, inputs_KTB, states, sites, part.choice, training=True, trajectories=self.wants_cells(part)
+        )
         self.keep_statistics(self.network, part, run)
         self._carry(part, run.states)
         nlls = evaluate.nll(self.network, part.p, run.outputs_KTBU, targets_KTB, self.product)
@@ -151,7 +154,10 @@ class Language(NetworkWorkload):
             test_chunked = self._nats(lanes, rows_KP, lambda _, reader: evaluate.chunked(reader, self._test_N, length))
             columns = [best, *([bits(value) for value in column] for column in (valid_stream, test_chunked, test))]
         else:
-            mc = self._nats(lanes, rows_KP, self._monte_carlo)
+            mc = [
+                self._monte_carlo(lane, row_P.unsqueeze(0), mean)
+                for lane, row_P, mean in zip(lanes, rows_KP, test, strict=True)
+            ]
             columns = [best, *([perplexity(value) for value in column] for column in (test, mc))]
         return [dict(zip(self.metrics.final, values, strict=True)) for values in zip(*columns, strict=True)]
 
@@ -164,19 +170,22 @@ class Language(NetworkWorkload):
         offsets = [_valid_offset(lane.config, len(lane.records) + 1) for lane in lanes]
         return evaluate.chunked(reader, self._valid_N, config.length, offsets)
 
-    def _monte_carlo(self, lanes: Sequence[Lane], reader: Reader) -> list[float]:
+    def _monte_carlo(self, lane: Lane, row_1P: Tensor, mean: float) -> float:
         """Probabilities averaged over passes whose masks are drawn (spec 9.7); the mean network's without passes."""
-        passes = max(lane.config.regularizer.mc_passes for lane in lanes)
+        passes, program = regularizers.monte_carlo(lane.config.regularizer.program())
         if not passes:
-            return evaluate.stream(reader, self._test_N)
-        readers = [self._reader(lanes, reader.p, reader.choice, number) for number in range(passes)]
-        return evaluate.averaged(readers, self._test_N)
+            return mean
+        p, choice = self._parameters(row_1P), self.choose(lane.config)
+        readers = [self._reader([lane], p, choice, number, [program]) for number in range(passes)]
+        return evaluate.averaged(readers, self._test_N)[0]
 
-    def _reader(self, lanes: Sequence[Lane], p: Parameters, choice: Choice, number: int = 0) -> Reader:
-        """These lanes, reading without learning; with a `number`, by masks that are drawn for that pass."""
+    def _reader(
+        self, lanes: Sequence[Lane], p: Parameters, choice: Choice, number: int = 0, programs: Sequence[Program] = ()
+    ) -> Reader:
+        """These lanes, reading without learning. number: of the pass, for masks that are drawn in evaluations."""
 
         def sites(steps: int, batch: int) -> NetworkSites:
-            return self.sites(self.network, lanes, steps, batch, evaluation=number)
+            return self.sites(self.network, lanes, steps, batch, evaluation=number, programs=programs)
 
         return Reader(
             network=self.network,
@@ -187,15 +196,17 @@ class Language(NetworkWorkload):
             steps=self.span(self.config) - 1,
         )
 
+    def _parameters(self, rows_KP: Tensor) -> Parameters:
+        return self.layout.views(rows_KP) | self.layout.kept_views(rows_KP)
+
     def _nats(self, lanes: Sequence[Lane], rows_KP: Tensor, protocol: Protocol) -> list[float]:
         """Mean NLL of each lane by a protocol, group by group."""
         values = [0.0] * len(lanes)
         for group in self.groups(lanes):
             index = list(group.lanes)
             own = [lanes[k] for k in index]
-            rows = rows_KP[index]
-            p = self.layout.views(rows) | self.layout.kept_views(rows)
-            for k, value in zip(index, protocol(own, self._reader(own, p, group.choice)), strict=True):
+            reader = self._reader(own, self._parameters(rows_KP[index]), group.choice)
+            for k, value in zip(index, protocol(own, reader), strict=True):
                 values[k] = value
         return values
 
