@@ -42,6 +42,11 @@ class Part:
     p: Parameters
     kept: Parameters
 
+    @property
+    def all(self) -> Parameters:
+        """Both, as a network runs on them."""
+        return {**self.p, **self.kept}
+
 
 class NetworkWorkload(Workload):
     """A workload whose rows hold networks; subclasses say which, and what a lane's loss is."""

@@ -83,9 +83,8 @@ class Language(NetworkWorkload):
         inputs_KTB, targets_KTB = cut(self._train_N, starts_KB, self.span(self.config))
         sites = self.sites(self.network, part.lanes, inputs_KTB.shape[1], inputs_KTB.shape[2])
         states = self._states(part)
-        wanted = any(one.penalised == "cells" for lane in part.lanes for one in lane.config.regularizer.active())
         run = self.network.run(
-            part.p, inputs_KTB, states, sites, part.choice, training=True, trajectories=self.wants_cells(part)
+            part.all, inputs_KTB, states, sites, part.choice, training=True, trajectories=self.wants_cells(part)
         )
         self.keep_statistics(self.network, part, run)
         self._carry(part, run.states)
