@@ -76,7 +76,7 @@ class Language(NetworkWorkload):
     def losses(self, part: Part) -> list[Told]:
         padded = [pad(self.batches(lane.config).at(lane.step), self.config.batch) for lane in part.lanes]
         if part.choice.implementation == "loop":  # alone, so that it can take its own number of examples
-            real = int(padded[0][1].sum())
+            real = max(2, int(padded[0][1].sum()))  # batch statistics want a second one, of weight zero
             padded = [(starts[:real], weight[:real]) for starts, weight in padded]
         starts_KB = torch.stack([starts_B for starts_B, _ in padded]).to(self.device)
         weight_KB = torch.stack([weight_B for _, weight_B in padded]).to(self.device, self.dtype)
