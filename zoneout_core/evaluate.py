@@ -63,7 +63,7 @@ class Reader:
     choice: Choice
     product: Product
     steps: int
-    """T of training: what depends on the step begins anew after so many (static masks), or stays (statistics)."""
+    """T of training: static masks begin anew after so many steps."""
 
     @property
     def lanes(self) -> int:
@@ -84,11 +84,8 @@ class Reader:
             embedding=sites.embedding,
             outputs=_pick(sites.outputs, steps % self.steps),
         )
-        p = self.p
-        if kept := self.network.kept():
-            p = {**p} | {name: p[name][:, steps.clamp(max=self.steps - 1)] for name in kept}
-        run = self.network.run(p, inputs_KTB, states, sites, self.choice, training=False)
-        return nll(self.network, p, run.outputs_KTBU, targets_KTB, self.product), run.states
+        run = self.network.run(self.p, inputs_KTB, states, sites, self.choice, training=False)
+        return nll(self.network, self.p, run.outputs_KTBU, targets_KTB, self.product), run.states
 
 
 def _at_steps(sites: Sites, steps_T: Tensor) -> Sites:

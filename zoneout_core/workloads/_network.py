@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -202,6 +202,18 @@ class NetworkWorkload(Workload):
         for k, found in enumerate(run.statistics):
             for name, value in found.items():
                 part.kept[name][k].lerp_(value, rate)
+
+    @torch.no_grad()
+    def keep_population(self, network: Network, rows_1P: Tensor, runs: Iterable[Run]) -> None:
+        """Replace one lane's running statistics by the plain average over runs on training data (spec section 5)."""
+        kept = self.layout.kept_views(rows_1P)
+        sums = {name: torch.zeros_like(kept[name][0]) for name in network.kept()}
+        count = 0
+        for count, run in enumerate(runs, start=1):  # noqa: B007
+            for name, total in sums.items():
+                total += run.statistics[0][name]
+        for name, total in sums.items():
+            kept[name][0] = total / count
 
     def learning_rate(self, lane: Lane) -> float:
         objectives = [record.metrics[self.metrics.objective] for record in lane.records]

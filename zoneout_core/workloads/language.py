@@ -7,7 +7,7 @@ are scored by perplexity.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,15 @@ from zoneout_core.errors import ConfigError
 from zoneout_core.evaluate import Reader, bits, perplexity
 from zoneout_core.kernels import Choice
 from zoneout_core.lane import Lane
-from zoneout_core.network import Network, NetworkSites, Parameters, States
+from zoneout_core.network import Network, NetworkSites, Parameters, Run, States
 from zoneout_core.records import CHARACTERS
 from zoneout_core.tasks import Corpus, get
 from zoneout_core.workloads._network import NetworkWorkload, Part, Told
 
 Program = tuple[regularizers.Mask, ...]
 Means = dict[str, float]
+POPULATION = 100
+"""Chunks in a batch from which population statistics are taken (spec section 11.3)."""
 Protocol = Callable[[Sequence[Lane], Reader], list[float]]
 """Mean NLL in nats of each lane."""
 
@@ -145,6 +147,10 @@ class Language(NetworkWorkload):
         ]
 
     def conclude(self, lanes: Sequence[Lane], rows_KP: Tensor) -> list[Means]:
+        if self.network.kept():
+            rows_KP = rows_KP.clone()
+            for lane, row_P in zip(lanes, rows_KP, strict=True):
+                self.keep_population(self.network, row_P[None], self._training_runs(lane, row_P[None]))
         best = [lane.best.metrics[self.metrics.objective] for lane in lanes]
         test = self._nats(lanes, rows_KP, lambda _, reader: evaluate.stream(reader, self._test_N))
         if self.metrics is CHARACTERS:
@@ -159,6 +165,18 @@ class Language(NetworkWorkload):
             ]
             columns = [best, *([perplexity(value) for value in column] for column in (test, mc))]
         return [dict(zip(self.metrics.final, values, strict=True)) for values in zip(*columns, strict=True)]
+
+    def _training_runs(self, lane: Lane, row_1P: Tensor) -> Iterator[Run]:
+        """Over the training text in chunks from its start, masks as expected, by the batches' own statistics."""
+        length, p = self.config.length, self._parameters(row_1P)
+        starts = torch.arange(0, len(self._train_N) - length + 1, length)
+        for starts_B in starts.split(POPULATION):
+            inputs_KTB, _ = cut(self._train_N, starts_B.to(self.device)[None], length)
+            sites = self.sites(self.network, [lane], length - 1, len(starts_B), evaluation=0)
+            if len(starts_B) == min(POPULATION, len(starts)):
+                yield self.network.run(
+                    p, inputs_KTB, self.network.start(p), sites, self.choose(lane.config), training=True
+                )
 
     def _validate(self, lanes: Sequence[Lane], reader: Reader) -> list[float]:
         config = self.config
