@@ -1,0 +1,214 @@
+"""Sequences with a class each: the loss and gradient of the equations, batches, scores, lanes (spec section 5)."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from zoneout_core import masks, tasks
+from zoneout_core.config import TrialConfig
+from zoneout_core.errors import ConfigError
+from zoneout_core.lane import Lane
+from zoneout_core.masks import LayerShape
+from zoneout_core.pack import Event, Pack
+from zoneout_core.records import EpochRecord
+from zoneout_core.tasks import Labelled
+from zoneout_core.workloads.classification import TOGETHER, Classification
+
+TASK = tasks.get("sequential_mnist")
+TRAIN, STEPS, CLASSES = 57, 14, 3
+SMALL = {"hidden": 11, "batch": 8, "length": STEPS, "epochs": 2, "seed": 4, "learning_rate": 0.01}
+ZONEOUT = {"z_cells": 0.15, "z_states": 0.15, "zoneout_mask": "shared"}
+
+
+@cache
+def data(held_out: int = 40) -> Labelled:
+    """Sequences whose class is which third is brightest."""
+    random = np.random.default_rng(2)
+    parts = {}
+    for name, count in (("train", TRAIN), ("valid", held_out), ("test", held_out)):
+        labels = np.concatenate([np.arange(CLASSES), random.integers(0, CLASSES, count - CLASSES)]).astype(np.uint8)
+        sequences = random.integers(0, 120, (count, STEPS))
+        for sequence, label in zip(sequences, labels, strict=True):
+            sequence[label * 4 : label * 4 + 4] += 120
+        parts |= {name: sequences.astype(np.uint8), f"{name}_labels": labels}
+    return Labelled(name="thirds", variant="any", classes=CLASSES, sha256="0" * 64, **parts)
+
+
+def config(**values: object) -> TrialConfig:
+    return TASK.config(**(SMALL | values))
+
+
+def pack_of(*configs: TrialConfig) -> Pack:
+    pack = Pack(configs[0], data(), capacity=len(configs))
+    for trial, one in enumerate(configs):
+        pack.admit(trial, one)
+    return pack
+
+
+def run(pack: Pack, steps: int) -> list[Event]:
+    return [event for _ in range(steps) for event in pack.step()]
+
+
+def workload(pack: Pack) -> Classification:
+    assert isinstance(pack.workload, Classification)
+    return pack.workload
+
+
+def logits_of(p: dict[str, Tensor], x_BT: Tensor, keep_cells: Tensor, keep_states: Tensor) -> Tensor:
+    """The LSTM's equations, read off spec sections 1 and 9.1; p: one lane's parameters. keep_*: [T, B, H]."""
+    h, c = (p[name].expand(len(x_BT), -1) for name in ("h0_H", "c0_H"))
+    for t in range(x_BT.shape[1]):
+        a = x_BT[:, t : t + 1] * p["w_DG"] + h @ p["u_HG"] + p["b_G"]
+        i, f, o, g = a.chunk(4, dim=1)
+        candidate = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = keep_states[t] * h + (1 - keep_states[t]) * o.sigmoid() * candidate.tanh()
+        c = keep_cells[t] * c + (1 - keep_cells[t]) * candidate
+    return h @ p["out_w_HV"] + p["out_b_V"]
+
+
+def chosen(lane: Lane, pack: Pack) -> tuple[Tensor, Tensor]:
+    index_B = workload(pack)._chosen(lane)
+    return torch.tensor(data().train[index_B] / 255), torch.tensor(data().train_labels[index_B]).long()
+
+
+@pytest.mark.parametrize("regularizer", [{}, ZONEOUT, {"z_cells": 0.5, "z_states": 0.05}])
+def test_loss_and_gradient_are_those_of_the_equations(regularizer: dict[str, object]) -> None:
+    pack = pack_of(config(precision="float64", **regularizer))
+    lane = pack._lanes[0]
+    row_P = pack.state(0).weights
+    p = {name: view_1[0].clone().requires_grad_() for name, view_1 in pack.layout.views(row_P[None]).items()}
+    x_BT, label_B = chosen(lane, pack)
+    drawn = masks.drawn(lane.config.regularizer.program(), LayerShape(STEPS, 8, 1, 11), 0, 4, 0)
+    none = torch.zeros(STEPS, 8, 11)
+    keeps = [(none if mask is None else mask).double() for mask in (drawn.keep_cells, drawn.keep_states)]
+    assert bool(regularizer) == any(keep.any() for keep in keeps)
+    expected = torch.nn.functional.cross_entropy(logits_of(p, x_BT, *keeps), label_B)
+    expected.backward()
+    gradient_1P = torch.zeros_like(row_P)[None]
+    (told,) = workload(pack).gradients([lane], row_P[None].clone(), gradient_1P)
+    torch.testing.assert_close(told["loss"], expected.detach(), rtol=1e-12, atol=0)
+    for name, gradient_1 in pack.layout.views(gradient_1P).items():
+        torch.testing.assert_close(gradient_1[0], p[name].grad, rtol=1e-9, atol=1e-12, msg=name)
+
+
+def test_an_epoch_shows_every_example_at_most_once_in_another_order() -> None:
+    pack = pack_of(config())
+    lane = pack._lanes[0]
+    assert lane.updates == TRAIN // 8 == 7
+    seen = []
+    for lane.step in range(14):
+        seen.append(workload(pack)._chosen(lane).tolist())
+    for epoch in (seen[:7], seen[7:]):
+        flat = [index for batch in epoch for index in batch]
+        assert len(set(flat)) == len(flat) == 56
+    assert seen[:7] != seen[7:]
+    lane.step = 3
+    assert workload(pack)._chosen(lane).tolist() == seen[3], "by the step alone"
+
+
+def test_it_learns_and_reports_what_its_task_says() -> None:
+    pack = pack_of(config(epochs=25, **ZONEOUT))
+    records = [event for event in run(pack, 25 * 7) if isinstance(event, EpochRecord)]
+    assert tuple(records[0].metrics) == TASK.metrics.epoch
+    assert records[0].metrics["valid_error"] > 0.3
+    assert min(record.metrics["valid_error"] for record in records) < 0.1
+    assert records[-1].metrics["train_loss"] < 0.5 < records[0].metrics["train_loss"]
+    final = records[-1].final
+    assert final is not None
+    assert set(final) == {*TASK.metrics.final, "best_epoch"}
+    assert final["valid_error"] == min(record.metrics["valid_error"] for record in records)
+    assert final["test_error"] < 0.2
+
+
+def test_errors_are_counted_with_masks_as_expected() -> None:
+    pack = pack_of(config(precision="float64", **ZONEOUT))
+    (record,) = run(pack, 7)
+    assert isinstance(record, EpochRecord)
+    expected = torch.full((STEPS, 1, 1), 0.15, dtype=torch.float64)
+    p = {name: view_1[0] for name, view_1 in pack.layout.views(pack.state(0).weights[None]).items()}
+    logits_BC = logits_of(p, torch.tensor(data().valid / 255), expected, expected)
+    wrong = logits_BC.argmax(dim=1).numpy() != data().valid_labels
+    assert record.metrics["valid_error"] == wrong.mean()
+
+
+@pytest.mark.parametrize("cell", ["lstm", "bn_lstm"])
+def test_a_lane_does_not_depend_on_its_neighbours(cell: str) -> None:
+    regularizers: list[dict[str, object]] = [ZONEOUT, {"p_recurrent": 0.5}, {"seed": 9, "beta_norm": 1.0}]
+    configs = [config(cell=cell, **values) for values in regularizers]
+    together = pack_of(*configs)
+    records = run(together, 14)
+    for trial, one in enumerate(configs):
+        alone = run(pack_of(one), 14)
+        theirs = [event for event in records if event.trial == trial]
+        for a, b in zip(theirs, alone, strict=True):
+            if isinstance(a, EpochRecord) and isinstance(b, EpochRecord):
+                assert (a.metrics, a.final) == (b.metrics, b.final)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "bn_lstm"])
+def test_a_lane_goes_on_from_its_state(cell: str) -> None:
+    pack = pack_of(config(cell=cell, **ZONEOUT))
+    run(pack, 10)
+    state = pack.state(0)
+    again = Pack(state.config, data(), capacity=1)
+    again.admit(0, state.config, state)
+    run(pack, 3)
+    run(again, 3)
+    assert torch.equal(again.state(0).weights, pack.state(0).weights)
+
+
+def test_running_statistics_move_with_training_and_population_replaces_them_in_the_end() -> None:
+    pack = pack_of(config(cell="bn_lstm", population_rate=0.5, epochs=1, **ZONEOUT))
+    names = workload(pack).network.kept()
+    start = pack.layout.kept_views(pack.state(0).weights[None])
+    run(pack, 6)
+    moved = pack.layout.kept_views(pack.state(0).weights[None])
+    for name in names:
+        changed = moved[name] != start[name]
+        assert changed[0, 1:].any(dim=-1).all(), f"{name} at every step but the first, where all states are alike"
+    row_1P = pack.state(0).weights[None].clone()
+    trained = row_1P[:, : pack.layout.trained_size].clone()
+    own = workload(pack)
+    own.keep_population(own.network, row_1P, own._training_runs(pack._lanes[0], row_1P))
+    assert torch.equal(row_1P[:, : pack.layout.trained_size], trained)
+    mean_TG = pack.layout.kept_views(row_1P)["mean_w_TG"][0]
+    w_DG = pack.layout.views(row_1P)["w_DG"][0]
+    expected_TG = torch.tensor(data().train / 255).float().mean(dim=0).unsqueeze(1) * w_DG
+    torch.testing.assert_close(mean_TG, expected_TG, msg="of W x, over all training examples")
+
+
+def test_no_score_depends_on_how_many_examples_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = []
+    for together in (TOGETHER, 16):
+        monkeypatch.setattr("zoneout_core.workloads.classification.TOGETHER", together)
+        record, _ = run(pack_of(config(epochs=1)), 7)
+        assert isinstance(record, EpochRecord)
+        scores.append((record.metrics, record.final))
+    assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"length": STEPS + 1},
+            "length must be at most 14, the length of the sequences, but is 15. Set it with --set length=VALUE.",
+        ),
+        (
+            {"embedding": 5},
+            "model.embedding must be 0 with task=sequential_mnist, but is 5. Set it with --set model.embedding=VALUE.",
+        ),
+        (
+            {"batch": 29, "fraction": 0.5},
+            "batch must be at most the number of examples to train on, but is 29 of 28. "
+            "Set a smaller batch or a larger fraction.",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_told(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        pack_of(config(**values))
+    assert str(error.value) == message
