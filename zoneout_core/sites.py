@@ -6,6 +6,7 @@ gate has one more axis before the units: [T, B, gates, U]. None = no mask there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -43,11 +44,11 @@ class Sites:
 
     def at(self, index: int) -> Sites:
         """The masks of lane `index` of K, or of step `index` of one lane; an axis of size 1 serves every index."""
-        return self._with({name: mask[index if len(mask) > 1 else 0] for name, mask in self.present().items()})
+        return self.map(lambda mask: mask[index if len(mask) > 1 else 0])
 
     def span(self, start: int, stop: int) -> Sites:
         """The masks of one lane's steps from `start` to before `stop`."""
-        return self._with({name: mask[start:stop] if len(mask) > 1 else mask for name, mask in self.present().items()})
+        return self.map(lambda mask: mask[start:stop] if len(mask) > 1 else mask)
 
     def steps(self, count: int, dtype: torch.dtype) -> list[Sites]:
         """The masks of one lane's T = `count` steps, each [B, U], as numbers of `dtype`."""
@@ -62,6 +63,10 @@ class Sites:
     def present(self) -> dict[str, Tensor]:
         """The masks that are there, by site."""
         return {name: mask for name in NAMES if (mask := getattr(self, name)) is not None}
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Sites:
+        """The sites with every mask changed."""
+        return self._with({name: change(mask) for name, mask in self.present().items()})
 
     def _with(self, masks: dict[str, Any]) -> Sites:
         return Sites(**masks, gate_form=self.gate_form)

@@ -1,0 +1,185 @@
+"""Three LSTMs above each other that find their own boundaries: HM-LSTM (Chung et al. 2016; spec section 11.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, cast
+
+from zoneout_core.cells import Cell, Draw, Moment, Parameters, State, gain, mix, project
+from zoneout_core.cells._memory import SITES, gates
+from zoneout_core.cells._norm import layer_norm
+from zoneout_core.settings import require
+from zoneout_core.sites import Sites
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zoneout_core.config import ModelConfig, TrialConfig
+
+LAYERS = 3
+SLOPE_MAX = 5.0
+
+
+class Layer(NamedTuple):
+    """The states of one layer."""
+
+    h: Tensor
+    c: Tensor
+    z: Tensor | float
+    """1 where it ended a segment, [B, 1]; the third layer never does: 0."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HMLSTM(Cell):
+    """Gate blocks are ordered i, f, o, g, and one more number is the boundary's. Of layer l, z' the boundaries before:
+
+        a = h'_l U_l + z'_l (h'_{l+1} V_l) + z_{l-1} (h_{l-1} W_l) + b_l        gates through layer norm
+        FLUSH if z'_l:                c = i * g                  otherwise
+        COPY if not z_{l-1}:          c = c', h = h'             otherwise UPDATE: c = f * c' + i * g
+        z_l = [clamp((slope a_z + 1) / 2) > 1/2]                 its gradient is that of the clamped line
+        output = relu(sum_l sigmoid(w_l [h_1 h_2 h_3]) h_l E_l)
+
+    States h and c hold the three layers side by side, and so do masks: 3 H units. z starts at 0.
+    """
+
+    STATES: ClassVar[tuple[str, ...]] = ("output", "h", "c", "z")
+    SITES: ClassVar[frozenset[str]] = SITES
+    FORGETS: ClassVar[bool] = False
+    EXACT: ClassVar[bool] = False
+    hm_output: int = 512
+    """Width of the output."""
+    hm_norm: bool = True
+    """Layer norm of each gate (not of the boundary), and of the cell as h reads it."""
+    slope_growth: float = 0.04
+    """The slope starts at 1 and grows by this after every epoch, up to 5; text8 has 0."""
+    hm_copy: Literal["keep", "top_recomputed"] = "keep"
+    """`top_recomputed`: the third layer's h is o * tanh(c) even where it copies c (the author's later code)."""
+    hm_gates: Literal["separate", "same"] = "separate"
+    """`same`: a matrix starts with the same numbers for all four gates (the author's later code)."""
+
+    def __post_init__(self) -> None:
+        require(self.hm_output >= 1, "cell.hm_output", self.hm_output, "at least 1")
+        require(self.slope_growth >= 0, "cell.slope_growth", self.slope_growth, "at least 0 (0 = a slope of 1)")
+
+    def check(self, config: TrialConfig) -> None:
+        Cell.check(self, config)
+        must = "1 with model.cell=hm_lstm, which has three layers in itself"
+        require(config.model.layers == 1, "model.layers", config.model.layers, must)
+        untied = any(mask.gates for mask in config.regularizer.program())
+        must = "one without masks for each gate: take tied masks, or another cell; it"
+        require(not untied, "model.cell", "hm_lstm", must)
+
+    def sizes(self, model: ModelConfig) -> dict[str, int]:
+        side_by_side = LAYERS * model.hidden
+        return {"output": self.hm_output, "h": side_by_side, "c": side_by_side, "z": LAYERS - 1}
+
+    def starts(self, model: ModelConfig) -> dict[str, int]:
+        return {"h": LAYERS * model.hidden, "c": LAYERS * model.hidden}
+
+    def units(self, model: ModelConfig) -> int:
+        return LAYERS * model.hidden
+
+    def statistics(self, model: ModelConfig, steps: int) -> dict[str, tuple[float, tuple[int, ...]]]:
+        return {"slope": (1.0, (1,))}
+
+    def schedule(self, epoch: int) -> dict[str, float]:
+        return {"slope": min(SLOPE_MAX, 1.0 + self.slope_growth * (epoch - 1))}
+
+    def _matrices(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, int]]:
+        """What each layer reads from below (w), from itself (u), and from above (v)."""
+        hidden, bounded = model.hidden, 4 * model.hidden + 1
+        shapes = {"w1_DG": (inputs, bounded), "w2_HG": (hidden, bounded), "w3_HG": (hidden, 4 * hidden)}
+        shapes |= {"u1_HG": (hidden, bounded), "u2_HG": (hidden, bounded), "u3_HG": (hidden, 4 * hidden)}
+        return shapes | {"v1_HG": (hidden, bounded), "v2_HG": (hidden, bounded)}
+
+    def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
+        hidden = model.hidden
+        shapes: dict[str, tuple[int, ...]] = {**self._matrices(model, inputs)}
+        shapes |= {f"b{layer}_G": shapes[f"u{layer}_HG"][1:] for layer in (1, 2, 3)}
+        if self.hm_norm:
+            shapes |= {f"gain{layer}_G": (4 * hidden,) for layer in (1, 2, 3)}
+            shapes |= {f"{name}_c{layer}_H": (hidden,) for name in ("gain", "shift") for layer in (1, 2, 3)}
+        side_by_side = LAYERS * hidden
+        return shapes | {"weigh_w_HL": (side_by_side, LAYERS), "output_w_HE": (side_by_side, self.hm_output)}
+
+    def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
+        import torch
+
+        hidden = model.hidden
+        found = {name: self._matrix(draw, *shape, hidden) for name, shape in self._matrices(model, inputs).items()}
+        found["weigh_w_HL"] = torch.cat([draw.matrix(hidden, LAYERS) for _ in range(LAYERS)])
+        found["output_w_HE"] = torch.cat([draw.matrix(hidden, self.hm_output) for _ in range(LAYERS)])
+        for name, shape in self.parameters(model, inputs).items():
+            if name not in found:
+                found[name] = draw.full(float(name.startswith("gain")), *shape)
+        for layer in (1, 2, 3):
+            found[f"b{layer}_G"][hidden : 2 * hidden] += model.forget_bias
+        return found
+
+    def _matrix(self, draw: Draw, rows: int, columns: int, hidden: int) -> Tensor:
+        import torch
+
+        if self.hm_gates == "separate":
+            return draw.matrix(rows, columns)
+        one = draw.matrix(rows, hidden + columns % 4)
+        return torch.cat([one[:, :hidden]] * 4 + [one[:, hidden:]], dim=1)
+
+    def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
+        return project(x, p["w1_DG"], gain)
+
+    def prepare(self, p: Parameters, a_TBG: Tensor, state: State, training: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        return a_TBG, {}
+
+    def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
+        import torch
+
+        _, h_old, c_old, z_old = state
+        bounds = (*z_old.split(1, dim=-1), 0.0)
+        olds = [Layer(*one) for one in zip(h_old.chunk(LAYERS, -1), c_old.chunk(LAYERS, -1), bounds, strict=True)]
+        masks = [_of_layer(sites, layer) for layer in range(LAYERS)]
+        read = [gain(mask.recurrent, old.h) for mask, old in zip(masks, olds, strict=True)]
+        layers: list[Layer] = []
+        z_below: Tensor | float = 1.0  # there is always news from the input
+        for n, (old, mask) in enumerate(zip(olds, masks, strict=True)):
+            a = read[n] @ p[f"u{n + 1}_HG"]
+            a = a + (z_below * (layers[-1].h @ p[f"w{n + 1}_HG"]) if layers else a_BG)
+            if n < LAYERS - 1:
+                a = a + old.z * (read[n + 1] @ p[f"v{n + 1}_HG"])
+            layers.append(self._layer(p, n + 1, a, old, z_below, mask))
+            z_below = layers[-1].z
+        h, c = torch.cat([layer.h for layer in layers], dim=-1), torch.cat([layer.c for layer in layers], dim=-1)
+        z = torch.cat([cast("Tensor", layer.z) for layer in layers[:-1]], dim=-1)
+        weights_BL = (h @ p["weigh_w_HL"]).sigmoid()
+        weighed = h.unflatten(-1, (LAYERS, -1)) * weights_BL.unsqueeze(-1)
+        return (weighed.flatten(-2) @ p["output_w_HE"]).relu(), h, c, z
+
+    def _layer(self, p: Parameters, n: int, a_BG: Tensor, old: Layer, z_below: Tensor | float, sites: Sites) -> Layer:
+        """Layer n's step, from its share of the gates and of the boundary without their bias."""
+        size = 4 * old.h.shape[-1]
+        a_gates, a_z, b_gates, b_z = a_BG[:, :size], a_BG[:, size:], p[f"b{n}_G"][:size], p[f"b{n}_G"][size:]
+        a_gates = layer_norm(a_gates, p[f"gain{n}_G"], b_gates, blocks=4) if self.hm_norm else a_gates + b_gates
+        i, f, o, g = gates(a_gates)
+        copy = (1 - old.z) * (1 - z_below)
+        update = (1 - old.z) * z_below
+        cell = gain(sites.cells, (1 - copy) * gain(sites.update, i * g) + (copy + update * f) * old.c)
+        seen = layer_norm(cell, p[f"gain_c{n}_H"], p[f"shift_c{n}_H"]) if self.hm_norm else cell
+        h = o * seen.tanh()
+        if n < LAYERS or self.hm_copy == "keep":
+            h = copy * old.h + (1 - copy) * h
+        h = mix(sites.keep_states, old.h, gain(sites.states, h))
+        c = mix(sites.keep_cells, old.c, gain(sites.carried, cell))
+        return Layer(h, c, boundary(a_z + b_z, p["slope"]) if n < LAYERS else 0.0)
+
+
+def boundary(a_B1: Tensor, slope: Tensor) -> Tensor:
+    """1 where slope * a > 0, else 0; its gradient is that of (slope * a + 1) / 2 clamped to 0..1."""
+    line = ((slope * a_B1 + 1) / 2).clamp(0, 1)
+    return (line > 0.5).to(line.dtype) + (line - line.detach())
+
+
+def _of_layer(sites: Sites, layer: int) -> Sites:
+    """The layer's third of every mask that has a value for each unit."""
+    return sites.map(lambda mask: mask.chunk(LAYERS, -1)[layer] if mask.shape[-1] > 1 else mask)
+
+
+PART = HMLSTM

@@ -1,0 +1,131 @@
+"""The HyperLSTM: a small LSTM scales the products of a large one at every step (Ha et al. 2016; spec 11.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from zoneout_core.cells import Cell, Draw, Moment, Parameters, State, project
+from zoneout_core.cells._memory import SITES, Gates, candidate, gates, write
+from zoneout_core.cells._norm import layer_norm
+from zoneout_core.settings import require
+from zoneout_core.sites import Sites
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zoneout_core.config import ModelConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HyperLSTM(Cell):
+    """Gate blocks are ordered i, f, o, g. Q units of the hyper LSTM, which reads [h'; x], and N numbers for each gate:
+
+        z_h = q A_h + a_h      z_x = q A_x + a_x      z_b = q A_b          q: the hyper LSTM's state
+        pre = L((z_h B_h) * (h' U) + (z_x B_x) * (x W) + z_b B_b + b_0)    L: layer norm of each gate
+        c~  = f * c' + i * g            h~ = o * tanh(L(c~))               and likewise within the hyper LSTM
+
+    Masks act on the large LSTM, those on x and h' also where the small one reads them.
+    """
+
+    STATES: ClassVar[tuple[str, ...]] = ("h", "c", "hyper_h", "hyper_c")
+    SITES: ClassVar[frozenset[str]] = SITES
+    hyper_hidden: int = 128
+    """Q, units of the hyper LSTM."""
+    hyper_embedding: int = 4
+    """N, numbers by which it speaks to each gate."""
+    hyper_norm: bool = True
+    """Layer norm in both LSTMs."""
+    hyper_read: Literal["now", "before"] = "now"
+    """q is the hyper LSTM's state after this step (code), or before it (as printed)."""
+
+    def __post_init__(self) -> None:
+        for name in ("hyper_hidden", "hyper_embedding"):
+            require(getattr(self, name) >= 1, f"cell.{name}", getattr(self, name), "at least 1")
+
+    def sizes(self, model: ModelConfig) -> dict[str, int]:
+        return {"h": model.hidden, "c": model.hidden, "hyper_h": self.hyper_hidden, "hyper_c": self.hyper_hidden}
+
+    def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
+        hidden, hyper, numbers = model.hidden, self.hyper_hidden, self.hyper_embedding
+        own = {
+            "hyper_w_XG": (hidden + inputs, 4 * hyper),
+            "hyper_u_QG": (hyper, 4 * hyper),
+            "hyper_b_G": (4 * hyper,),
+            "speak_w_QN": (hyper, 12 * numbers),
+            "speak_b_N": (8 * numbers,),
+            "scale_PNH": (12, numbers, hidden),
+        }
+        return Cell.parameters(self, model, inputs) | own | (self._norms(model) if self.hyper_norm else {})
+
+    def _norms(self, model: ModelConfig) -> dict[str, tuple[int, ...]]:
+        hidden, hyper = model.hidden, self.hyper_hidden
+        shapes: dict[str, tuple[int, ...]] = {"b0_G": (4 * hidden,), "gain_G": (4 * hidden,)}
+        shapes |= {"gain_c_H": (hidden,), "shift_c_H": (hidden,), "hyper_gain_G": (4 * hyper,)}
+        return shapes | {"hyper_gain_c_Q": (hyper,), "hyper_shift_c_Q": (hyper,)}
+
+    def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
+        import torch
+
+        hidden, hyper, numbers = model.hidden, self.hyper_hidden, self.hyper_embedding
+        found = Cell.initial(self, model, inputs, draw)
+        found["hyper_w_XG"] = draw.matrix(hidden + inputs, 4 * hyper)
+        found["hyper_u_QG"] = draw.matrix(hyper, 4 * hyper)
+        found["hyper_b_G"] = draw.full(0.0, 4 * hyper)
+        found["hyper_b_G"][hyper : 2 * hyper] += model.forget_bias
+        # Scaling of both products starts at 0.1 everywhere, and the moving bias at 0.
+        unmoved = draw.full(0.0, hyper, 8 * numbers)
+        found["speak_w_QN"] = torch.cat([unmoved, draw.normal(0.01, hyper, 4 * numbers)], dim=1)
+        found["speak_b_N"] = draw.full(1.0, 8 * numbers)
+        scales = (draw.full(0.1 / numbers, 8, numbers, hidden), draw.full(0.0, 4, numbers, hidden))
+        found["scale_PNH"] = torch.cat(scales)
+        if self.hyper_norm:
+            found |= {name: draw.full(float("gain" in name), *shape) for name, shape in self._norms(model).items()}
+        return found
+
+    def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
+        import torch
+
+        hidden = len(p["u_HG"])
+        return torch.cat([project(x, w_DG, gain) for w_DG in (p["w_DG"], p["hyper_w_XG"][hidden:])], dim=-1)
+
+    def prepare(self, p: Parameters, a_TBG: Tensor, state: State, training: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        return a_TBG, {}
+
+    def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
+        h_old, c_old, q_old, hyper_c_old = state
+        hidden, hyper = h_old.shape[-1], q_old.shape[-1]
+        a_x, a_hyper = a_BG.split([4 * hidden, 4 * hyper], dim=-1)
+        a_hyper = a_hyper + project(h_old, p["hyper_w_XG"][:hidden], sites.recurrent) + q_old @ p["hyper_u_QG"]
+        hyper_at = self._gates(p, a_hyper, "hyper_gain_G", "hyper_b_G")
+        hyper_c = hyper_at.f * hyper_c_old + hyper_at.i * hyper_at.g
+        q = hyper_at.o * self._read(p, hyper_c, "hyper_gain_c_Q", "hyper_shift_c_Q")
+        by_h, by_x, offset = self._scales(p, q if self.hyper_read == "now" else q_old)
+        a = by_h * project(h_old, p["u_HG"], sites.recurrent) + by_x * a_x + offset
+        at = self._gates(p, a + p["b0_G"] if self.hyper_norm else a, "gain_G", "b_G")
+
+        def read(cell_BH: Tensor) -> Tensor:
+            return self._read(p, cell_BH, "gain_c_H", "shift_c_H")
+
+        h, c, _ = write(candidate(at, c_old, sites), at.o, (h_old, c_old), sites, read)
+        return h, c, q, hyper_c
+
+    def _scales(self, p: Parameters, q_BQ: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the gates' shares of h' U and of x W are multiplied with, and the moving bias: each [B, G]."""
+        import torch
+
+        numbers = len(p["speak_b_N"]) // 8
+        z_hx, z_b = (q_BQ @ p["speak_w_QN"]).split([8 * numbers, 4 * numbers], dim=-1)
+        z_PBN = torch.cat([z_hx + p["speak_b_N"], z_b], dim=-1).unflatten(-1, (12, numbers)).transpose(0, 1)
+        d_BPH = (z_PBN @ p["scale_PNH"]).transpose(0, 1)
+        by_h, by_x, offset = (part.flatten(-2) for part in d_BPH.chunk(3, dim=1))
+        return by_h, by_x, offset
+
+    def _gates(self, p: Parameters, a_BG: Tensor, gain: str, shift: str) -> Gates:
+        return gates(layer_norm(a_BG, p[gain], p[shift], blocks=4) if self.hyper_norm else a_BG + p[shift])
+
+    def _read(self, p: Parameters, cell: Tensor, gain: str, shift: str) -> Tensor:
+        return (layer_norm(cell, p[gain], p[shift]) if self.hyper_norm else cell).tanh()
+
+
+PART = HyperLSTM

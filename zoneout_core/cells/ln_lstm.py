@@ -1,0 +1,62 @@
+"""The LSTM with layer normalisation (Ba et al. 2016, as Ha et al. 2016 use it; spec section 11.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from zoneout_core.cells import Cell, Draw, Moment, Parameters, State, project
+from zoneout_core.cells._memory import SITES, candidate, gates, write
+from zoneout_core.cells._norm import layer_norm
+from zoneout_core.sites import Sites
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zoneout_core.config import ModelConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerNormLSTM(Cell):
+    """Gate blocks are ordered i, f, o, g. L(v) has mean 0 and variance 1 over the units of each block.
+
+    pre = gain L(x W + h' U) + b          h~ = o * tanh(gain_c L(c~) + shift_c)         otherwise the LSTM
+    """
+
+    SITES: ClassVar[frozenset[str]] = SITES
+    layer_norm: Literal["joint", "separate"] = "joint"
+    """The sum of both products is normalised, or each by itself: gain_w L(x W) + gain_u L(h' U)."""
+
+    def _gains(self) -> tuple[str, ...]:
+        return ("gain_G",) if self.layer_norm == "joint" else ("gain_w_G", "gain_u_G")
+
+    def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
+        hidden = model.hidden
+        gains = dict.fromkeys(self._gains(), (4 * hidden,))
+        return Cell.parameters(self, model, inputs) | gains | {"gain_c_H": (hidden,), "shift_c_H": (hidden,)}
+
+    def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
+        found = Cell.initial(self, model, inputs, draw)
+        found |= {name: draw.full(1.0, 4 * model.hidden) for name in self._gains()}
+        return found | {"gain_c_H": draw.full(1.0, model.hidden), "shift_c_H": draw.full(0.0, model.hidden)}
+
+    def prepare(self, p: Parameters, a_TBG: Tensor, state: State, training: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        joint = self.layer_norm == "joint"
+        return a_TBG if joint else layer_norm(a_TBG, p["gain_w_G"], p["b_G"], blocks=4), {}
+
+    def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
+        h_old, c_old = state
+        a_h_BG = project(h_old, p["u_HG"], sites.recurrent)
+        if self.layer_norm == "joint":
+            at = gates(layer_norm(a_BG + a_h_BG, p["gain_G"], p["b_G"], blocks=4))
+        else:
+            at = gates(a_BG + layer_norm(a_h_BG, p["gain_u_G"], blocks=4))
+
+        def read(cell_BH: Tensor) -> Tensor:
+            return layer_norm(cell_BH, p["gain_c_H"], p["shift_c_H"]).tanh()
+
+        h, c, _ = write(candidate(at, c_old, sites), at.o, (h_old, c_old), sites, read)
+        return h, c
+
+
+PART = LayerNormLSTM

@@ -1,0 +1,83 @@
+"""Surprisal-driven zoneout: what the network did not expect is written (Rocki et al. 2016; spec section 9.15)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from zoneout_core.cells import Cell, Draw, Moment, Parameters, State, gain, project
+from zoneout_core.cells._memory import SITES, gates, write
+from zoneout_core.errors import ConfigError
+from zoneout_core.settings import require, require_probability
+from zoneout_core.sites import Sites
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zoneout_core.config import ModelConfig, TrialConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SurprisalLSTM(Cell):
+    """Gate blocks are ordered i, f, o, g; here f means forget. p' is what the last output predicted, x one-hot:
+
+        s   = log p'(x)                    a = x W + h' U + s v + b
+        q   = min(tau + |(p' - x) Y^T|, 1)          Y: the output layer's matrix; no gradient through q
+        c   = (1 - f Z) * c' + Z * i * g   h = o * tanh(c)
+
+    Z = 1 with probability q, a unit at a time: where the uniform numbers at site `uniform` are at most q. Without
+    such numbers Z is its expectation q.
+    """
+
+    SITES: ClassVar[frozenset[str]] = SITES | {"uniform"}
+    FORGETS: ClassVar[bool] = False
+    EXACT: ClassVar[bool] = False
+    tau: float = 0.2
+    """The probability of an update where nothing surprises."""
+    surprisal_state: Literal["poster", "code"] = "poster"
+    """h = o * tanh(c), or Z * o * tanh(c)."""
+
+    def __post_init__(self) -> None:
+        require_probability("cell.tau", self.tau)
+
+    def check(self, config: TrialConfig) -> None:
+        Cell.check(self, config)
+        for name, must in (("embedding", 0), ("layers", 1)):
+            why = f"{must} with model.cell=surprisal_lstm, which compares the symbols with what it predicted"
+            require(getattr(config.model, name) == must, f"model.{name}", getattr(config.model, name), why)
+
+    def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
+        return Cell.parameters(self, model, inputs) | {"v_G": (4 * model.hidden,)}
+
+    def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
+        found = Cell.initial(self, model, inputs, draw)
+        found["b_G"][model.hidden : 2 * model.hidden] -= model.forget_bias
+        return found | {"v_G": draw.full(0.0, 4 * model.hidden)}
+
+    def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
+        if x.is_floating_point() or len(p["w_DG"]) != len(p["out_b_V"]):
+            raise ConfigError(
+                "model.cell must be one that can read what this task gives it, but surprisal_lstm compares the symbols "
+                "it reads with those it predicted. Take a task that predicts the next symbol, or another cell."
+            )
+        return project(x, p["w_DG"], gain)
+
+    def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
+        h_old, c_old = state
+        log_p_BV = (h_old @ p["out_w_HV"] + p["out_b_V"]).log_softmax(-1)
+        s_B1 = log_p_BV.gather(1, moment.x.unsqueeze(1))
+        i, f, o, g = gates(a_BG + project(h_old, p["u_HG"], sites.recurrent) + s_B1 * p["v_G"])
+        z = self._updates(log_p_BV.detach().exp(), moment.x, p["out_w_HV"].detach(), sites.uniform)
+        cell = (1 - f * z) * c_old + z * gain(sites.update, i * g)
+        opened = o if self.surprisal_state == "poster" else z * o
+        h, c, _ = write(cell, opened, (h_old, c_old), sites, lambda cell_BH: cell_BH.tanh())
+        return h, c
+
+    def _updates(self, p_BV: Tensor, x_B: Tensor, y_HV: Tensor, uniform: Tensor | None) -> Tensor:
+        """Z of every unit, or its expectation: [B, H]."""
+        missed_BH = p_BV @ y_HV.T - y_HV.T[x_B]
+        q_BH = (self.tau + missed_BH.abs()).clamp(max=1.0)
+        return q_BH if uniform is None else (uniform <= q_BH).to(q_BH.dtype)
+
+
+PART = SurprisalLSTM
