@@ -91,7 +91,7 @@ def of_layer(z: Rate, index: int) -> Rate:
 def drawn(
     kind: str, rates: Sequence[Rate], rows: int, state_BH: Tensor, generator: torch.Generator | None
 ) -> list[Tensor | None]:
-    """Masks [N, H] for `rows` = N and each of the rates (cells, states); None where a rate is the number 0.
+    """Masks [N, H] (or [N, 1]) for `rows` = N and each of the rates (cells, states); None where a rate is the number 0.
 
     state_BH: says width, device and precision. `static` masks are not drawn here.
     """
