@@ -1,4 +1,4 @@
-"""Masks are Bernoulli(z), word position by word position, and independent of each other."""
+"""Masks are Bernoulli(z), word position by word position, and independent of each other; programs become sites."""
 
 from math import sqrt
 
@@ -7,6 +7,10 @@ import torch
 from torch import Tensor
 
 from zoneout_core import masks
+from zoneout_core.config import TrialConfig
+from zoneout_core.masks import LayerShape
+from zoneout_core.regularizers import Mask
+from zoneout_core.sites import Sites
 from zoneout_core.streams import Purpose, generator
 
 SHAPE = (100, 32, 100)
@@ -80,3 +84,102 @@ def test_a_lane_of_a_buffer_is_filled_as_if_alone() -> None:
     alone = masks.draw_(torch.empty(5, 3, 7, dtype=torch.bool), 0.5, generator(0, "masks_cells", 0))
     assert torch.equal(buffer[1], alone)
     assert not buffer[[0, 2]].any()
+
+
+# Programs
+
+
+ZONEOUT = TrialConfig().with_values({"z_cells": 0.5, "z_states": 0.05}).regularizer.program()
+LAYER = LayerShape(steps=100, batch=32, inputs=1, hidden=100)
+
+
+def test_zoneout_of_the_first_layer_is_drawn_as_it_always_was() -> None:
+    """Numbers of published trials hang on it."""
+    sites = masks.drawn(ZONEOUT, LAYER, 0, seed=7, step=3)
+    assert sites.present().keys() == {"keep_cells", "keep_states"}
+    for mask, z, purpose in (
+        (sites.keep_cells, 0.5, "masks_cells"),
+        (sites.keep_states, 0.05, "masks_states"),
+    ):
+        assert mask is not None
+        assert torch.equal(mask, drawn(z, purpose, step=3, seed=7))
+
+
+def test_expectations_are_numbers_of_the_dtype_asked_for() -> None:
+    sites = masks.expected(ZONEOUT, LAYER, 0, 7, "cpu", torch.float64)
+    assert sites.keep_states is not None
+    assert (sites.keep_states.shape, sites.keep_states.dtype) == ((1, 1, 1), torch.float64)
+    assert sites.keep_states.item() == 0.05
+
+
+def test_several_masks_at_one_site_act_together() -> None:
+    both = TrialConfig().with_values({"z_cells": 0.5, "z_depth": 0.2, "p_recurrent": 0.3, "p_gate": 0.4})
+    (gain_1, gain_2), (keep_1, keep_2) = (
+        [m for m in both.regularizer.program() if m.site == site] for site in ("update", "keep_cells")
+    )
+
+    def one(mask: Mask, *, evaluation: bool = False) -> Tensor:
+        tensor = getattr(masks.drawn([mask], LAYER, 0, 7, 3, evaluation=evaluation), mask.site)
+        assert isinstance(tensor, Tensor)
+        return tensor
+
+    sites = masks.drawn(both.regularizer.program(), LAYER, 0, 7, 3)
+    assert sites.update is not None
+    assert torch.equal(sites.update, one(gain_1) * one(gain_2))
+    assert sites.keep_cells is not None
+    assert torch.equal(sites.keep_cells, one(keep_1) | one(keep_2))
+    stands = masks.expected(both.regularizer.program(), LAYER, 0, 7, "cpu", torch.float64)
+    assert stands.keep_cells is not None
+    assert stands.keep_cells.item() == pytest.approx(1 - 0.5 * 0.8)
+    assert stands.update is not None
+    assert stands.update.item() == pytest.approx(0.7 * 0.6)
+
+
+def test_a_stack_gives_lanes_what_they_have_and_neutral_numbers_for_what_they_have_not() -> None:
+    zoned = masks.drawn(ZONEOUT, LAYER, 0, 7, 3)
+    scaled = Sites(update=torch.full((1, 32, 1), 1.25))
+    tied, untied = Sites(recurrent=torch.full((1, 32, 100), 2.0)), Sites(recurrent=torch.rand(1, 32, 4, 100))
+    stacked = masks.stack([zoned, scaled, tied, untied])
+    assert stacked.keep_cells is not None
+    assert stacked.keep_cells.dtype == torch.bool
+    assert stacked.keep_cells.shape == (4, 100, 32, 100)
+    assert not stacked.keep_cells[1:].any()
+    assert stacked.update is not None
+    assert stacked.update.shape == (4, 1, 32, 1)
+    assert stacked.update[:, 0, 0, 0].tolist() == [1.0, 1.25, 1.0, 1.0]
+    assert stacked.recurrent is not None
+    assert stacked.recurrent.shape == (4, 1, 32, 4, 100)
+    assert [float(lane.max()) for lane in stacked.recurrent[:3]] == [1.0, 1.0, 2.0]
+    assert untied.recurrent is not None
+    assert torch.equal(stacked.recurrent[3], untied.recurrent)
+    assert stacked.cells is None
+
+
+def test_a_stack_of_one_copies_nothing() -> None:
+    zoned = masks.drawn(ZONEOUT, LAYER, 0, 7, 3)
+    stacked = masks.stack([zoned])
+    assert zoned.keep_cells is not None
+    assert stacked.keep_cells is not None
+    assert stacked.keep_cells.shape == (1, 100, 32, 100)
+    assert stacked.keep_cells.data_ptr() == zoned.keep_cells.data_ptr()
+
+
+def test_lanes_with_different_output_gates_are_no_pack() -> None:
+    gate = torch.ones(1, 1, 1)
+    with pytest.raises(AssertionError, match="different forms of the output gate"):
+        masks.stack([Sites(gate=gate, gate_form="intent"), Sites(gate=gate, gate_form="literal")])
+    assert masks.stack([Sites(gate=gate, gate_form="intent"), Sites()]).gate_form == "intent"
+
+
+def test_no_number_stands_for_a_cells_own_expectation() -> None:
+    with pytest.raises(AssertionError, match="all lanes draw masks of their own, or none"):
+        masks.stack([Sites(uniform=torch.rand(2, 3, 4)), Sites()])
+
+
+def test_gains_of_embedding_and_outputs_stack_too() -> None:
+    gain = torch.full((1, 3, 5), 2.0)
+    assert masks.stack_gains([None, None]) is None
+    stacked = masks.stack_gains([None, gain])
+    assert stacked is not None
+    assert stacked.shape == (2, 1, 3, 5)
+    assert [float(lane.mean()) for lane in stacked] == [1.0, 2.0]

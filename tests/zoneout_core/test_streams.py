@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from zoneout_core.streams import PURPOSES, generator, stream_seed
+from zoneout_core.streams import PURPOSES, generator, masks, stream_seed
 
 
 def test_seeds_never_change() -> None:
@@ -32,4 +32,21 @@ def test_a_generator_starts_at_its_stream() -> None:
 
 def test_a_purpose_must_be_known() -> None:
     with pytest.raises(AssertionError, match="lunch"):
-        stream_seed(0, "lunch", 0)  # type: ignore[arg-type]  # the point of the test
+        stream_seed(0, "lunch", 0)
+    with pytest.raises(AssertionError, match="lunch"):
+        masks("lunch", 0)
+
+
+def test_the_first_layer_trains_on_the_streams_own_name() -> None:
+    assert masks("masks_cells", 0) == "masks_cells"
+    assert masks("masks_cells", 2, evaluation=True, static=True) == "evaluation.static.masks_cells.layer2"
+
+
+def test_layers_evaluations_and_static_masks_have_streams_of_their_own() -> None:
+    names = ("masks_cells", "masks_states", "masks_variational_recurrent")
+    flags = (False, True)
+    purposes = [
+        masks(name, layer, evaluation=evaluation, static=static)
+        for name, layer, evaluation, static in itertools.product(names, range(12), flags, flags)
+    ]
+    assert len({stream_seed(0, purpose, 0) for purpose in purposes}) == len(purposes) == 3 * 12 * 4

@@ -1,0 +1,44 @@
+"""Surprisal-driven zoneout: the cell `surprisal_lstm` draws its masks by how surprised it is (spec section 9.15).
+
+The cell owns the equations and their settings, such as tau. What is random in it is said here: the uniform numbers that
+it compares with its probabilities of an update. Without them it takes the probabilities themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from zoneout_core.regularizers import LANE, Mask, Regularizer
+
+if TYPE_CHECKING:
+    from zoneout_core.config import TrialConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surprisal(Regularizer):
+    """Its strength is the cell's `tau`: the probability of an update where nothing surprises."""
+
+    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"surprisal_masks": "expected", "cell": "surprisal_lstm"},
+        {"surprisal_masks": "sampled", "cell": "surprisal_lstm"},
+    )
+
+    surprisal_masks: Literal["off", "expected", "sampled"] = field(default="off", metadata=LANE)
+    """Whether training draws masks, and what stands in an evaluation: their probabilities, or (as its authors have it)
+    masks that are drawn there too."""
+
+    @property
+    def active(self) -> bool:
+        return self.surprisal_masks != "off"
+
+    def check(self, config: TrialConfig) -> None:
+        self.require_site(config, "uniform", "surprisal_masks", "off")
+
+    def program(self) -> tuple[Mask, ...]:
+        stands = None if self.surprisal_masks == "sampled" else 0.5
+        mask = Mask(site="uniform", field="surprisal_masks", one=0.5, expected=stands, kind="uniform")
+        return (mask,) if self.active else ()
+
+
+PART = Surprisal
