@@ -1,0 +1,101 @@
+"""How far gradients reach back through time (Figure 6, spec section 8.1).
+
+For every step t: the mean over examples of the norm over units of dL/dc_t, divided by the sum of these means over
+all t; and the same of dL/dh_t. Masks stay drawn, as in training: the question is what training sees.
+
+T steps, B examples, H units.
+"""
+
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor
+
+from zoneout_core import kernels, tasks, workloads
+from zoneout_core.cells import Cell, State
+from zoneout_core.checkpoint import LaneState
+from zoneout_core.errors import ConfigError
+from zoneout_core.lane import Lane
+from zoneout_core.sites import Sites
+from zoneout_core.workloads._network import NetworkWorkload, Part
+
+Of = Literal["carried", "candidate"]
+"""`carried`: of the states that the next step reads. `candidate`: as the code has it, those gradients times the masks
+of what was written, hence 0 where a unit was zoned out, which hides what the figure is about."""
+BATCHES = 100
+"""The paper's; its script used one."""
+
+
+class Noted(list[tuple[State, Sites]]):
+    """The states after every step of a run, with the masks of that step."""
+
+
+def noting(cell: Cell, noted: Noted) -> Cell:
+    """The same cell; each step that it makes is appended to `noted`."""
+    kind: type[Any] = type(cell)
+
+    def step(self: Cell, p: Any, a_BG: Tensor, state: State, sites: Sites, moment: Any) -> State:
+        # Copies, which only the next step and the outputs read: h_t reads the candidate cell, not the carried one.
+        state = tuple(one.clone() for one in kind.step(self, p, a_BG, state, sites, moment))
+        noted.append((state, sites))
+        return state
+
+    subclass = type(f"Noting{kind.__name__}", (kind,), {"step": step})
+    return cast("Cell", subclass(**{f.name: getattr(cell, f.name) for f in fields(kind)}))
+
+
+def shares(state: LaneState, data: Any, batches: int = BATCHES, of: Of = "carried") -> dict[str, list[float]]:
+    """From a trained lane, over the next `batches` training batches: each step's share by the name of the state.
+
+    Raises `ConfigError` for a network of several layers, whose states no figure of the paper shows.
+    """
+    config = state.config
+    if config.model.layers != 1:
+        raise ConfigError(f"Gradients through time are those of one layer, but model.layers is {config.model.layers}.")
+    workload = workloads.get(tasks.get(config.task).workload)(config, data, torch.device("cpu"))
+    assert isinstance(workload, NetworkWorkload), "a task with a network"
+    (network,) = workload.networks
+    names = network.cell.STATES
+    noted = Noted()
+    network.cell = noting(network.cell, noted)
+    sums = {name: torch.zeros(config.length, dtype=torch.float64) for name in names}
+    for number in range(batches):
+        noted.clear()
+        lane = Lane(trial=state.trial, config=config, updates=workload.updates(config), step=state.step + number)
+        loss = _loss(workload, lane, state.weights)
+        for name, norms_T in norms(loss, noted, names, of).items():
+            sums[name][: len(norms_T)] += norms_T
+    return {name: _normalised(total_T) for name, total_T in sums.items()}
+
+
+def _loss(workload: NetworkWorkload, lane: Lane, row_P: Tensor) -> Tensor:
+    """Of the lane's coming update, with everything on that disturbs training but weight noise."""
+    rows_1P = row_P.detach().clone()[None]
+    choice = kernels.choose(workload.networks[0].cell, lane.config.precision, "cpu", implementation="loop")
+    part = Part(choice, [lane], workload.layout.views(rows_1P), workload.layout.kept_views(rows_1P))
+    for leaf in part.p.values():
+        leaf.requires_grad_()
+    return workload.losses(part)[0]["loss"]
+
+
+def norms(loss: Tensor, noted: Noted, names: tuple[str, ...], of: Of = "carried") -> dict[str, Tensor]:
+    """Mean over examples of ||dL/d state_t||, [T] float64, by the name of the state. Frees the graph of `loss`."""
+    flat = [value for state, _ in noted for value in state[: len(names)]]
+    found = torch.autograd.grad(loss, flat, allow_unused=True)
+    pairs: Iterable[tuple[Tensor, Tensor | None]] = zip(flat, found, strict=True)
+    gradients = [torch.zeros_like(value) if gradient is None else gradient for value, gradient in pairs]
+    result = {}
+    for place, name in enumerate(names):
+        keeps = [sites.keep_cells if name == "c" else sites.keep_states for _, sites in noted]
+        own = gradients[place :: len(names)]
+        if of == "candidate":
+            own = [g if keep is None else g * (1 - keep) for g, keep in zip(own, keeps, strict=True)]
+        result[name] = torch.stack([g.double().norm(dim=-1).mean() for g in own])
+    return result
+
+
+def _normalised(total_T: Tensor) -> list[float]:
+    total = total_T.sum()
+    return [float(value) for value in (total_T / total if total > 0 else total_T)]
