@@ -1,0 +1,30 @@
+"""The sequence-to-sequence toy of the paper's code: decimal addition with a curriculum (spec section 6)."""
+
+from sweeps import rows
+from sweeps.definition import Sweep
+from sweeps.rows import Rows, Scale
+from zoneout_core import tasks
+
+ROWS: Rows = {
+    "unregularized": {},
+    "zoneout-script": {"z_cells": 0.05},  # what the script has, whatever its flags say
+    "zoneout": {"z_cells": 0.5, "z_states": 0.05},  # what the README says
+}
+SCALES = {
+    "smoke": Scale(values={"hidden": 8, "epochs": 1}),
+    "small": Scale(values={"hidden": 64, "epochs": 5}),
+    "paper": Scale(),
+}
+
+
+def sweep(scale: str = "paper") -> Sweep:
+    """Five seeds of each system, since the rule that begins again makes a single run meaningless; 40 epochs."""
+    whole = Sweep(
+        name="addition",
+        description="Learning to add, with a curriculum: with and without zoneout, five seeds",
+        base=tasks.get("addition").config(),
+        space=rows.space(ROWS),
+        seeds=(0, 1, 2, 3, 4),
+        threads=1,
+    )
+    return rows.at_scale(whole, SCALES[scale], ROWS)

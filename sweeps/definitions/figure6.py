@@ -1,0 +1,33 @@
+"""Figure 6 of the paper: three systems after one epoch of permuted sequential MNIST (spec section 8.1).
+
+One epoch, to show what is inherent and not what was learned for the task. `sweep reproduce figure6` then measures how
+far their gradients reach back through time.
+"""
+
+from sweeps import rows
+from sweeps.definition import Sweep
+from sweeps.definitions import table2
+from sweeps.rows import Rows, Scale
+from zoneout_core import tasks
+
+ROWS: Rows = {
+    "unregularized": {},
+    "zoneout": {"z_cells": 0.5},
+    "dropout": {"p_cells": 0.5},  # the naive kind, of the recurrent connection
+}
+SCALES = {
+    "smoke": table2.SCALES["smoke"],
+    "small": Scale(values={"fraction": 0.1, "scored": 0.1}),
+    "paper": Scale(),
+}
+
+
+def sweep(scale: str = "paper") -> Sweep:
+    """A trial of each system; settings are those of Table 2."""
+    whole = Sweep(
+        name="figure6",
+        description="Figure 6 of the paper: three systems after one epoch of permuted sequential MNIST",
+        base=tasks.get("sequential_mnist").config(epochs=1),
+        space=rows.space(ROWS),
+    )
+    return rows.at_scale(whole, SCALES[scale], ROWS)

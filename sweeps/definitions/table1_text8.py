@@ -1,0 +1,52 @@
+"""Table 1 of the paper, text8 (spec sections 4, 9, 11)."""
+
+from sweeps import rows
+from sweeps.definition import Sweep
+from sweeps.rows import Rows, Scale
+from zoneout_core import tasks
+
+ROWS: Rows = {
+    "unregularized": {},
+    "weight-noise": {"sigma_weights": 0.075},
+    "norm-stabilizer": {"beta_norm": 50.0},
+    "stochastic-depth": {"z_depth": 0.05},
+    "recurrent-dropout": {"p_recurrent": 0.5},
+    "zoneout": {"z_cells": 0.5, "z_states": 0.05},
+    "zoneout-0.2": {"z_cells": 0.2, "z_states": 0.2},  # the README's, by its own warning
+    "rbn": {"cell": "bn_lstm", "population_rate": 0.05, "init": "whole", "epochs": 50},
+    "hm-lstm": {
+        "cell": "hm_lstm",
+        "hidden": 1024,
+        "embedding": 128,
+        "hm_output": 2048,
+        "slope_growth": 0.0,
+        "offset": "zero",
+        "carry": "zero",
+        "schedule": "plateau",
+        "decay_factor": 50.0,
+    },
+}
+"""Strengths that Table 1 does not state for text8 are those of characters; recurrent dropout's is the README's."""
+SCALES = {
+    "smoke": Scale(
+        values={"hidden": 16, "batch": 8, "length": 50, "epochs": 1, "fraction": 5e-5, "scored": 4e-4},
+        rows={"hm-lstm": {"embedding": 8, "hm_output": 16}},
+    ),
+    "small": Scale(
+        values={"hidden": 128, "epochs": 1, "fraction": 0.02, "scored": 0.02},
+        rows={"hm-lstm": {"embedding": 32, "hm_output": 128}},
+    ),
+    "paper": Scale(),
+}
+
+
+def sweep(scale: str = "paper") -> Sweep:
+    """A trial of each row; at the paper's scale H=2000 on 90 million characters, the largest job of the paper."""
+    whole = Sweep(
+        name="table1_text8",
+        description="Table 1 of the paper, text8: a trial of each system, H=2000; wants days of a GPU",
+        base=tasks.get("text8").config(),
+        space=rows.space(ROWS),
+        lanes=2,
+    )
+    return rows.at_scale(whole, SCALES[scale], ROWS)

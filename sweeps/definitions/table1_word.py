@@ -1,0 +1,55 @@
+"""Table 1 of the paper, words of Penn Treebank (spec sections 3, 9.6, 9.7, 11.1, 11.2)."""
+
+from typing import Any
+
+from sweeps import rows
+from sweeps.definition import Sweep
+from sweeps.rows import Rows, Scale
+from zoneout_core import tasks
+from zoneout_core.tasks.word_ptb import MEDIUM, SMALL
+
+
+def _dropout(p: float) -> dict[str, Any]:
+    """Zaremba's, at its three places."""
+    return {"p_inputs": p, "p_between": p, "p_outputs": p}
+
+
+ROWS: Rows = {
+    "unregularized": SMALL,
+    "nr-dropout": _dropout(0.65),
+    "zoneout": _dropout(0.65) | {"z_cells": 0.25, "z_states": 0.025},
+    "v-dropout": {
+        "p_sequence_words": 0.3,
+        "p_sequence_inputs": 0.5,
+        "p_sequence_states": 0.3,
+        "p_sequence_outputs": 0.5,
+        "mc_passes": 100,
+        "weight_decay": 1e-7,
+        "decay_after": 11,
+    },
+    "nr-dropout-medium": MEDIUM | _dropout(0.5),
+}
+"""The paper's unregularized row is Zaremba's small model; its zoneout is added to NR-dropout."""
+SCALES = {
+    "smoke": Scale(
+        values={"hidden": 8, "embedding": 8, "length": 10, "epochs": 1, "fraction": 0.003, "scored": 0.01},
+        rows={"v-dropout": {"mc_passes": 2}},
+    ),
+    "small": Scale(
+        values={"hidden": 200, "embedding": 200, "length": 20, "epochs": 2, "fraction": 0.1, "scored": 0.1},
+        rows={"v-dropout": {"mc_passes": 10}},
+    ),
+    "paper": Scale(),
+}
+
+
+def sweep(scale: str = "paper") -> Sweep:
+    """A trial of each row; at the paper's scale two layers of 1500 units (200 and 650 in Zaremba's smaller models)."""
+    whole = Sweep(
+        name="table1_word",
+        description="Table 1 of the paper, words of Penn Treebank: a trial of each system; wants a GPU",
+        base=tasks.get("word_ptb").config(),
+        space=rows.space(ROWS),
+        lanes=2,
+    )
+    return rows.at_scale(whole, SCALES[scale], ROWS)

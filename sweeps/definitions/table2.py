@@ -1,0 +1,34 @@
+"""Table 2 and Figure 5 of the paper: permuted sequential MNIST, with and without batch norm (spec section 5)."""
+
+from sweeps import rows
+from sweeps.definition import Sweep
+from sweeps.rows import Rows, Scale
+from zoneout_core import tasks
+
+ZONEOUT = {"z_cells": 0.15, "z_states": 0.15, "zoneout_mask": "shared"}
+"""For this setting the paper shares the mask of cells and states."""
+ROWS: Rows = {
+    "unregularized": {},
+    "recurrent-dropout": {"p_recurrent": 0.5},
+    "zoneout": ZONEOUT,
+    "rbn": {"cell": "bn_lstm", "init": "identity", "epochs": 200},
+    "rbn-zoneout": {"cell": "bn_lstm"} | ZONEOUT,
+}
+SCALES = {
+    "smoke": Scale(
+        values={"hidden": 8, "batch": 20, "length": 28, "epochs": 1, "fraction": 0.004, "scored": 0.01},
+    ),
+    "small": Scale(values={"length": 196, "batch": 50, "epochs": 2, "fraction": 0.1, "scored": 0.2}),
+    "paper": Scale(),
+}
+
+
+def sweep(scale: str = "paper") -> Sweep:
+    """A trial of each row; at the paper's scale H=100 over 784 steps, 150 epochs."""
+    whole = Sweep(
+        name="table2",
+        description="Table 2 and Figure 5 of the paper: five systems on permuted sequential MNIST, 150 epochs",
+        base=tasks.get("sequential_mnist").config(),
+        space=rows.space(ROWS),
+    )
+    return rows.at_scale(whole, SCALES[scale], ROWS)

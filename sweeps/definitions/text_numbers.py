@@ -1,0 +1,33 @@
+"""Numbers that the paper has in its text only: GRU and tanh-RNN with and without zoneout (spec sections 1, 2.4)."""
+
+from sweeps import rows
+from sweeps.definition import Sweep
+from sweeps.definitions import table1_char
+from sweeps.rows import Rows
+from zoneout_core import tasks
+
+Z_STATES = (0.05, 0.1, 0.15, 0.2, 0.25)
+"""The text names the range and not the value that it found best."""
+_CELLS = {
+    "gru": {"cell": "gru", "learning_rate": 0.001, "offset": "zero"},
+    "rnn": {"cell": "rnn", "learning_rate": 0.0003, "offset": "zero"},
+}
+"""Chunks do not overlap: the offset is always 0."""
+ROWS: Rows = {
+    label + (f"-zoneout-{z:g}" if z else ""): values | ({"z_states": z} if z else {})
+    for label, values in _CELLS.items()
+    for z in (0.0, *Z_STATES)
+}
+SCALES = table1_char.SCALES
+
+
+def sweep(scale: str = "paper") -> Sweep:
+    """A trial of each cell and each z; at the paper's scale H=1000, at most 110 epochs."""
+    whole = Sweep(
+        name="text_numbers",
+        description="GRU and tanh-RNN of the paper's text: six values of z_states each, on Penn Treebank; wants a GPU",
+        base=tasks.get("char_ptb").config(epochs=110),
+        space=rows.space(ROWS),
+        lanes=4,
+    )
+    return rows.at_scale(whole, SCALES[scale], ROWS)
