@@ -89,8 +89,18 @@ class Network:
         return shapes
 
     def kept(self) -> Shapes:
-        """Shapes of the running statistics, by name."""
+        """Shapes of what is kept with the parameters but not trained, by name."""
         return {name: shape for name, (_, shape) in self._statistics().items()}
+
+    def schedule(self, epoch: int) -> dict[str, float]:
+        """Kept numbers that have this value throughout an epoch, counted from 1."""
+        own = self.cell.schedule(epoch)
+        return {self._name(layer, name): value for layer in self._layers() for name, value in own.items()}
+
+    @property
+    def normalises(self) -> bool:
+        """Whether running statistics are among what is kept."""
+        return self.cell.statistics_rate > 0
 
     def _statistics(self) -> dict[str, tuple[float, tuple[int, ...]]]:
         own = self.cell.statistics(self.config.model, self.steps)

@@ -109,6 +109,7 @@ class NetworkWorkload(Workload):
         part = Part(group.choice, lanes, self.layout.views(trained), self.layout.kept_views(rows.data))
         for leaf in part.p.values():
             leaf.requires_grad_()
+        self._follow_schedules(part)
         told = self.losses(part)
         losses = [one["loss"] for one in told]
         gradients: Sequence[Tensor | None] = torch.autograd.grad(losses, tuple(part.p.values()), allow_unused=True)
@@ -121,6 +122,13 @@ class NetworkWorkload(Workload):
             kept_from = self.layout.trained_size
             rows_KP[list(group.lanes), kept_from:] = rows[:, kept_from:]
         return [{name: value.detach() for name, value in one.items()} for one in told]
+
+    def _follow_schedules(self, part: Part) -> None:
+        """Set what the cells schedule by the epoch."""
+        for network in self.networks:
+            for k, lane in enumerate(part.lanes):
+                for name, value in network.schedule(lane.step // lane.updates + 1).items():
+                    part.kept[name][k].fill_(value)
 
     def _with_noise(self, lanes: list[Lane], rows_KP: Tensor) -> Tensor:
         """Copies of the rows with each lane's own noise on its weight matrices (spec section 9.9)."""
@@ -207,13 +215,9 @@ class NetworkWorkload(Workload):
     def keep_population(self, network: Network, rows_1P: Tensor, runs: Iterable[Run]) -> None:
         """Replace one lane's running statistics by the plain average over runs on training data (spec section 5)."""
         kept = self.layout.kept_views(rows_1P)
-        sums = {name: torch.zeros_like(kept[name][0]) for name in network.kept()}
-        count = 0
-        for count, run in enumerate(runs, start=1):  # noqa: B007
-            for name, total in sums.items():
-                total += run.statistics[0][name]
-        for name, total in sums.items():
-            kept[name][0] = total / count
+        found = [run.statistics[0] for run in runs]
+        for name in found[0]:
+            kept[name][0] = torch.stack([one[name] for one in found]).mean(0)
 
     def learning_rate(self, lane: Lane) -> float:
         objectives = [record.metrics[self.metrics.objective] for record in lane.records]

@@ -147,7 +147,7 @@ class Language(NetworkWorkload):
         ]
 
     def conclude(self, lanes: Sequence[Lane], rows_KP: Tensor) -> list[Means]:
-        if self.network.kept():
+        if self.network.normalises:
             rows_KP = rows_KP.clone()
             for lane, row_P in zip(lanes, rows_KP, strict=True):
                 self.keep_population(self.network, row_P[None], self._training_runs(lane, row_P[None]))
