@@ -1,48 +1,63 @@
 """Random lanes for the tests of the recurrence, and what comes out of them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from zoneout_core import kernels
+from zoneout_core.cells import Cell
 from zoneout_core.cells.lstm import LSTM
+from zoneout_core.config import ModelConfig
 from zoneout_core.kernels import Choice, Workspace, choose
 from zoneout_core.sites import Sites
+
+ZONEOUT = ("keep_cells", "keep_states")
 
 
 @dataclass(frozen=True)
 class Lanes:
-    """Inputs of K lanes and the gradients that reach their outputs. Every field has the lane axis in front."""
+    """Inputs of K lanes and the gradients that reach their outputs. Every tensor has the lane axis in front."""
 
+    cell: Cell
     x: Tensor
-    w: Tensor
-    u: Tensor
-    b: Tensor
-    h0: Tensor
-    c0: Tensor
-    mask_cells: Tensor
-    mask_states: Tensor
+    p: dict[str, Tensor]
+    state: tuple[Tensor, ...]
+    masks: dict[str, Tensor]
     dh: Tensor
-    dh_last: Tensor
-    dc_last: Tensor
+    dlast: tuple[Tensor, ...]
+    dmore: tuple[Tensor, ...] = field(default=())
+    """Gradients of the trajectories after the first, where they are asked for."""
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Lanes":
+        """The same with every tensor changed."""
+        return Lanes(
+            self.cell,
+            change(self.x),
+            {name: change(one) for name, one in self.p.items()},
+            tuple(change(one) for one in self.state),
+            {name: change(one) for name, one in self.masks.items()},
+            change(self.dh),
+            tuple(change(one) for one in self.dlast),
+            tuple(change(one) for one in self.dmore),
+        )
 
     def pick(self, order: Sequence[int]) -> "Lanes":
         """Copies of some lanes, in this order."""
-        index = torch.tensor(order)
-        return Lanes(*(getattr(self, f.name).index_select(0, index) for f in fields(self)))
+        return self.each(lambda one: one.index_select(0, torch.tensor(order)))
 
-    def with_(self, **values: Tensor) -> "Lanes":
-        return replace(self, **values)
-
-    @property
-    def parameters(self) -> dict[str, Tensor]:
-        return {"w_DG": self.w, "u_HG": self.u, "b_G": self.b}
+    def with_masks(self, **masks: Tensor) -> "Lanes":
+        return replace(self, masks=self.masks | masks)
 
     @property
     def sites(self) -> Sites:
-        return Sites(keep_cells=self.mask_cells, keep_states=self.mask_states)
+        return Sites(**self.masks, gate_form="intent" if "gate" in self.masks else "")
+
+    @property
+    def places(self) -> list[str]:
+        """As `Mask.place` says them."""
+        return ["gate intent" if name == "gate" else name for name in self.masks]
 
 
 def random_lanes(
@@ -53,49 +68,79 @@ def random_lanes(
     inputs: int = 11,
     dtype: torch.dtype = torch.float64,
     *,
+    cell: Cell | None = None,
+    sites: Iterable[str] = ZONEOUT,
     dense: bool = False,
+    trajectories: bool = False,
     seed: int = 0,
 ) -> Lanes:
-    """Lanes with sizes that fill no vector register, h_0 of its own per example and c_0 shared by the batch."""
+    """Lanes with sizes that fill no vector register. The first state is each example's own, others the batch shares.
+
+    sites: where there are masks, of zeros and ones, drawn anew for every step, example and unit.
+    """
     torch.manual_seed(seed)
-    K, T, B, H, D, G = lanes, steps, batch, hidden, inputs, 4 * hidden
+    cell = cell or LSTM()
+    K, T, B, H, D = lanes, steps, batch, hidden, inputs
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, dtype=dtype)
 
+    shapes = cell.parameters(ModelConfig(hidden=H), D)
+    p = {name: normal(K, *shape) * (H**-0.5 if name.startswith("u_") else 0.3) for name, shape in shapes.items()}
+    state = tuple(normal(K, B if n == 0 else 1, H) for n in range(len(cell.STATES)))
+    widths = {"inputs": D if dense else 1}
+    masks = {
+        name: torch.rand(K, T, B, widths.get(name, H)) < (0.3 if name.startswith("keep_") else 0.7) for name in sites
+    }
+    count = len(state) + ("gate" in masks)
     return Lanes(
+        cell=cell,
         x=normal(K, T, B, D) if dense else torch.randint(0, D, (K, T, B)),
-        w=normal(K, D, G) * 0.3,
-        u=normal(K, H, G) * H**-0.5,
-        b=normal(K, G) * 0.3,
-        h0=normal(K, B, H),
-        c0=normal(K, 1, H),
-        mask_cells=torch.rand(K, T, B, H) < 0.5,
-        mask_states=torch.rand(K, T, B, H) < 0.2,
+        p=p,
+        state=state,
+        masks=masks,
         dh=normal(K, T, B, H),
-        dh_last=normal(K, B, H),
-        dc_last=normal(K, B, H),
+        dlast=tuple(normal(K, B, H) for _ in range(count)),
+        dmore=tuple(normal(K, T, B, H) for _ in range(count - 1)) if trajectories else (),
     )
 
 
-def recurrence(lanes: Lanes, choice: Choice, workspace: Workspace | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """h_KTBH, and the last h and c."""
-    state = (lanes.h0, lanes.c0)
-    h_KTBH, (h, c), *_ = kernels.recurrence(LSTM(), lanes.parameters, lanes.x, state, lanes.sites, choice, workspace)
-    return h_KTBH, h, c
+def recurrence(lanes: Lanes, choice: Choice, workspace: Workspace | None = None) -> kernels.Lanes:
+    """Forward only."""
+    return kernels.recurrence(
+        lanes.cell,
+        lanes.p,
+        lanes.x,
+        lanes.state,
+        lanes.sites,
+        choice,
+        workspace,
+        trajectories=bool(lanes.dmore),
+    )
 
 
 def run(lanes: Lanes, choice: Choice, workspace: Workspace | None = None) -> dict[str, Tensor]:
     """Forward and backward: all outputs and all gradients, by name."""
-    names = ["w", "u", "b", "h0", "c0"] + (["x"] if lanes.x.is_floating_point() else [])
-    leaves = {name: getattr(lanes, name).detach().requires_grad_() for name in names}
-    lanes = lanes.with_(**leaves)
-    outputs = recurrence(lanes, choice, workspace)
-    gradients = torch.autograd.grad(outputs, list(leaves.values()), (lanes.dh, lanes.dh_last, lanes.dc_last))
-    result = dict(zip(("h", "h_last", "c_last"), outputs, strict=True))
+    leaves = dict(lanes.p) | {f"{name}0": one for name, one in zip("hc", lanes.state, strict=False)}
+    if lanes.x.is_floating_point():
+        leaves["x"] = lanes.x
+    leaves = {name: leaf.detach().requires_grad_() for name, leaf in leaves.items()}
+    state = tuple(leaves[f"{name}0"] for name, _ in zip("hc", lanes.state, strict=False))
+    p = {name: leaves[name] for name in lanes.p}
+    out = recurrence(replace(lanes, x=leaves.get("x", lanes.x), p=p, state=state), choice, workspace)
+    outputs = [out.outputs_KTBU, *out.last, *(out.trajectories or ())[1:]]
+    gradients = torch.autograd.grad(outputs, list(leaves.values()), [lanes.dh, *lanes.dlast, *lanes.dmore])
+    names = ["h", *(f"last{n}" for n in range(len(out.last))), *(f"every{n + 1}" for n in range(len(lanes.dmore)))]
+    result = dict(zip(names, outputs, strict=True))
     result |= {f"d{name}": gradient for name, gradient in zip(leaves, gradients, strict=True)}
     return {name: value.detach().clone() for name, value in result.items()}
 
 
-def torch_choice(precision: str) -> Choice:
-    return choose(LSTM(), precision, "cpu")
+def torch_choice(precision: str, lanes: Lanes | None = None) -> Choice:
+    """The lane-native kernel."""
+    return choose(lanes.cell if lanes else LSTM(), precision, "cpu", lanes.places if lanes else (), "torch")
+
+
+def loop_choice(precision: str) -> Choice:
+    """The ground truth."""
+    return choose(LSTM(), precision, "cpu", implementation="loop")

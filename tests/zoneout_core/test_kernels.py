@@ -187,12 +187,14 @@ def test_choose_takes_onednn_where_torch_has_it(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_choose_takes_the_loop_where_there_is_no_kernel_and_says_why() -> None:
-    choice = choose(LSTM(), "float32", "cpu", ["keep_cells", "gate"])
-    reason = "one lane and one step at a time: the kernel torch has no mask at gate of lstm"
+    choice = choose(LSTM(), "float32", "cpu", ["keep_cells", "gate literal"])
+    reason = "one lane and one step at a time: the kernel torch has no mask at gate literal of lstm"
     assert (choice.implementation, choice.reason) == ("loop", reason)
     with pytest.raises(ConfigError) as caught:
-        choose(LSTM(), "float32", "cpu", ["gate"], "torch")
-    message = "The kernel torch must know all that it runs, but it has no mask at gate of lstm. Take the kernel loop."
+        choose(LSTM(), "float32", "cpu", ["gate literal"], "torch")
+    message = (
+        "The kernel torch must know all that it runs, but it has no mask at gate literal of lstm. Take the kernel loop."
+    )
     assert str(caught.value) == message
 
 

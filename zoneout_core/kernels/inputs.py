@@ -1,0 +1,73 @@
+"""What the inputs of a layer add to its pre-activations, x_t W + b, and its gradients; for tokens and dense inputs."""
+
+import torch
+from torch import Tensor
+
+from zoneout_core.kernels.pointwise import numbers
+from zoneout_core.kernels.product import Product
+from zoneout_core.kernels.series import Series
+from zoneout_core.kernels.workspace import Workspace
+
+ROWS = 2048
+"""Dense inputs go through one product for as many steps as have about this many rows."""
+
+
+class Inputs:
+    """K lanes. Products are issued per lane, for the same steps whatever the pass keeps."""
+
+    def __init__(
+        self, x: Tensor, w_KDG: Tensor, b_KG: Tensor, gain: Tensor | None, product: Product, ws: Workspace
+    ) -> None:
+        """x: tokens [K, T, B] or [K, T, B, D]. gain: of tokens alone, [K, T, B, 1]; dense inputs come scaled."""
+        self.product, self.b, self.size = product, b_KG.unbind(0), w_KDG.shape[1]
+        K, T, B = x.shape[:3]
+        self.tokens = not x.is_floating_point()
+        self.chunk = 1 if self.tokens else max(1, min(T, ROWS // B))
+        """Steps that are filled together."""
+        self.gain = None
+        if not self.tokens:
+            self.w = ws.aligned("w", w_KDG, product.operand).unbind(0)
+            self.x_KTBD = ws.aligned("x", x, product.operand)
+            self.prepared = [product.prepare(w_DG, self.chunk * B) for w_DG in self.w]
+            return
+        # With a gain the bias stays apart; w * 1 + b has the bits of the row (w + b).
+        rows_KDG = ws.take("w", K, tuple(w_KDG.shape[1:]), w_KDG.dtype, w_KDG.device)
+        rows_KDG.copy_(w_KDG) if gain is not None else torch.add(w_KDG, b_KG[:, None], out=rows_KDG)
+        self.w = rows_KDG.unbind(0)
+        self.x_KTBD = x.long()
+        self.x = [step.unbind(0) for step in self.x_KTBD.unbind(1)]
+        if gain is not None:
+            self.gain_KTB1 = numbers(gain, w_KDG.dtype).expand(K, T, B, 1)
+            self.gain = self.gain_KTB1.unbind(1)
+
+    def fill(self, t: int, a: Series) -> None:
+        """Write x W + b of the steps from t on into `a`, if step t begins a chunk."""
+        if t % self.chunk:
+            return
+        slot = t % len(a)
+        if self.tokens:
+            for x, w, out in zip(self.x[t], self.w, a.lanes[slot], strict=True):
+                torch.index_select(w, 0, x, out=out)
+            if self.gain is not None:
+                a.steps[slot].mul_(self.gain[t])
+                for out, b in zip(a.lanes[slot], self.b, strict=True):
+                    out.add_(b)
+            return
+        for x, prepared, b, out in zip(self.x_KTBD, self.prepared, self.b, a.whole_KSBN, strict=True):
+            steps = x[t : t + self.chunk]
+            rows = self.product.multiply_prepared(steps.flatten(0, 1), prepared)
+            torch.add(rows.view(*steps.shape[:2], -1), b, out=out[slot : slot + len(steps)])
+
+    def gradients(self, k: int, dG: Tensor, dG_operand: Tensor, *, need_x: bool) -> tuple[Tensor | None, ...]:
+        """Of x (dense, on demand), w and b of lane k, from dG [T * B, G], those of all its pre-activations."""
+        x = self.x_KTBD[k].flatten(0, 1)
+        if not self.tokens:
+            dw = self.product.multiply(x.t(), dG_operand)
+            dx = self.product.multiply(dG_operand, self.w[k].t()).view_as(self.x_KTBD[k]) if need_x else None
+            return dx, dw, dG.sum(0)
+        dw = torch.ops.aten.embedding_dense_backward(dG, x, self.size, -1, False)
+        db = dw.sum(0)  # every example has exactly one token
+        if self.gain is not None:
+            dG = dG * self.gain_KTB1[k].flatten(0, 1)
+            dw = torch.ops.aten.embedding_dense_backward(dG, x, self.size, -1, False)
+        return None, dw, db
