@@ -215,9 +215,14 @@ class NetworkWorkload(Workload):
     def keep_population(self, network: Network, rows_1P: Tensor, runs: Iterable[Run]) -> None:
         """Replace one lane's running statistics by the plain average over runs on training data (spec section 5)."""
         kept = self.layout.kept_views(rows_1P)
-        found = [run.statistics[0] for run in runs]
-        for name in found[0]:
-            kept[name][0] = torch.stack([one[name] for one in found]).mean(0)
+        totals: dict[str, Tensor] = {}
+        pieces = 0
+        for run in runs:
+            pieces += 1
+            for name, value in run.statistics[0].items():
+                totals[name] = totals[name] + value if name in totals else value
+        for name, total in totals.items():
+            kept[name][0] = total / pieces
 
     def learning_rate(self, lane: Lane) -> float:
         objectives = [record.metrics[self.metrics.objective] for record in lane.records]
