@@ -113,6 +113,7 @@ TASK = Task(
         "init": "uniform",
         "init_width": 0.08,
         "init_state": "zero",
+        "output": "candidate",  # the softmax and the upper layer read what zoneout has not touched
         "learning_rate": 0.01,
         "clip_norm": float("inf"),
         "epochs": 40,

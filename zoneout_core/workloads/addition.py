@@ -1,0 +1,204 @@
+"""Questions and answers, symbol by symbol: an encoder-decoder with a curriculum (spec section 6).
+
+The encoder reads the question; the decoder starts from its last states, reads GO and then the answer's symbols, one
+step behind. An epoch is 20 updates on examples drawn for it; it is scored by greedy decoding.
+
+Everything that the curriculum decides follows from a lane's records, so that nothing of it needs saving.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from zoneout_core import streams
+from zoneout_core.config import TrialConfig, require
+from zoneout_core.evaluate import nll
+from zoneout_core.init import InitialDraw
+from zoneout_core.lane import Lane
+from zoneout_core.network import Network, NetworkSites, Parameters, States
+from zoneout_core.records import CURRICULUM, EpochRecord
+from zoneout_core.sites import Sites
+from zoneout_core.tasks.addition import GO, Problems, Split
+from zoneout_core.workloads._network import NetworkWorkload, Part, Told
+
+Means = dict[str, float]
+UPDATES = 20
+"""Of an epoch."""
+VALID_BATCHES = 128
+"""Batches to validate on, drawn once for each difficulty."""
+TOGETHER = 1024
+"""Examples that are decoded at once."""
+MASTERED = 0.10
+"""Below this error the difficulty rises."""
+LEARNING_RATE_FACTOR = 0.95
+"""At most difficulty, whenever the error rose."""
+HOPELESS = 0.85
+PATIENT_EPOCHS = 17
+"""A lane that is above the error `HOPELESS` at the end of this epoch since it began begins again."""
+
+
+class Addition(NetworkWorkload):
+    """Two networks: the encoder, which predicts nothing, and the decoder."""
+
+    metrics = CURRICULUM
+
+    def __init__(self, config: TrialConfig, data: Problems, device: torch.device) -> None:
+        data.fraction(config.fraction)
+        require(config.length == data.input_width, "length", config.length, f"{data.input_width}, the inputs' width")
+        require(config.carry == "none", "carry", config.carry, f"none with task={config.task}")
+        self.data = data
+        symbols = len(data.alphabet)
+        self.encoder = Network(config, symbols, 0, prefix="encoder.", steps=data.input_width)
+        self.decoder = Network(config, symbols, symbols, prefix="decoder.", steps=data.target_width)
+        self.build(config, [self.encoder, self.decoder], {}, device)
+
+    def initial_row(self, config: TrialConfig, restart: int = 0) -> Tensor:
+        """As every network, but for the output layer's bias: drawn like its weights, where those are uniform."""
+        draw = InitialDraw(config.model, config.seed, restart)
+        values = self.encoder.initial(draw) | self.decoder.initial(draw)
+        if config.model.init == "uniform":
+            values["decoder.out_b_V"] = draw.matrix(1, len(self.data.alphabet))[0]
+        return self.layout.row(values, self.dtype)
+
+    def updates(self, config: TrialConfig) -> int:
+        return UPDATES
+
+    def losses(self, part: Part) -> list[Told]:
+        drawn = [self._examples(lane, "train", difficulty(lane, self.data), self.config.batch) for lane in part.lanes]
+        inputs_KTB, targets_KTB = (torch.stack(tensors) for tensors in zip(*drawn, strict=True))
+        p = part.all
+        # The decoder's steps are as many as there are targets. The code runs one more, which no loss looks at.
+        go_K1B = torch.full_like(targets_KTB[:, :1], self.data.alphabet.index(GO))
+        read_KTB = torch.cat([go_K1B, targets_KTB[:, :-1]], dim=1)
+        batch = self.config.batch
+        encoder_sites, decoder_sites = self._sites(part.lanes, batch)
+        start = self.encoder.start(p)
+        encoded = self.encoder.run(p, inputs_KTB, start, encoder_sites, part.choice, training=True)
+        self.keep_statistics(self.encoder, part, encoded)
+        run = self.decoder.run(
+            p, read_KTB, encoded.states, decoder_sites, part.choice, training=True, trajectories=self.wants_cells(part)
+        )
+        self.keep_statistics(self.decoder, part, run)
+        told = []
+        nlls = nll(self.decoder, p, run.outputs_KTBU, targets_KTB, self.product)
+        for nll_TB, added_B in zip(nlls, self.penalties(part, run), strict=True):
+            mean = nll_TB.mean()
+            loss = mean * len(nll_TB) if self.config.loss == "sum" else mean
+            told.append({"loss": loss if added_B is None else loss + added_B.mean(), "nll": mean})
+        return told
+
+    def _examples(self, lane: Lane, split: Split, at: int, count: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets, int64 [T, count], to train on in the lane's coming update, or to validate on."""
+        purpose, step = ("examples", lane.step) if split == "train" else ("valid_examples", at)
+        seed = streams.stream_seed(lane.config.seed, purpose, step)
+        inputs_BT, targets_BT = (torch.from_numpy(ids) for ids in self.data.draw(seed, at, count, split))
+        return inputs_BT.T.to(self.device, torch.int64), targets_BT.T.to(self.device, torch.int64)
+
+    def _sites(
+        self, lanes: Sequence[Lane], batch: int, evaluation: int | None = None
+    ) -> tuple[NetworkSites, NetworkSites]:
+        """The masks of both networks; the decoder's layers come after the encoder's."""
+        encoder = self.sites(self.encoder, lanes, self.data.input_width, batch, evaluation=evaluation)
+        layers = self.config.model.layers
+        return encoder, self.sites(self.decoder, lanes, self.data.target_width, batch, layers, evaluation)
+
+    def measure(self, lanes: Sequence[Lane], rows_KP: Tensor, means: Sequence[Means]) -> list[Means]:
+        return [
+            {
+                "train_loss": mean["nll"],
+                "valid_error": error,
+                "difficulty": at,
+                "valid_shortfall": self.data.last - at + error,
+                "restarts": lane.restarts,
+            }
+            for lane, mean, error in zip(lanes, means, self._errors(lanes, rows_KP), strict=True)
+            for at in [difficulty(lane, self.data)]
+        ]
+
+    def conclude(self, lanes: Sequence[Lane], rows_KP: Tensor) -> list[Means]:
+        return [{name: lane.best.metrics[name] for name in self.metrics.final} for lane in lanes]
+
+    @torch.no_grad()
+    def _errors(self, lanes: Sequence[Lane], rows_KP: Tensor) -> list[float]:
+        """Share of each lane's validation examples whose answer is not right in every symbol."""
+        count = max(1, int(VALID_BATCHES * self.config.scored)) * self.config.batch
+        wrong = [0] * len(lanes)
+        for group in self.groups(lanes):
+            index = list(group.lanes)
+            part = Part(group.choice, [lanes[k] for k in index], *self._views(rows_KP[index]))
+            drawn = [self._examples(lane, "valid", difficulty(lane, self.data), count) for lane in part.lanes]
+            inputs_KTB, targets_KTB = (torch.stack(tensors) for tensors in zip(*drawn, strict=True))
+            pieces = zip(inputs_KTB.split(TOGETHER, dim=2), targets_KTB.split(TOGETHER, dim=2), strict=True)
+            for inputs, targets in pieces:
+                right_KB = (self._decode(part, inputs) == targets).all(dim=1)
+                for k, right_B in zip(index, right_KB, strict=True):
+                    wrong[k] += int((~right_B).sum())
+        return [one / count for one in wrong]
+
+    def _views(self, rows_KP: Tensor) -> tuple[Parameters, Parameters]:
+        return self.layout.views(rows_KP), self.layout.kept_views(rows_KP)
+
+    def _decode(self, part: Part, inputs_KTB: Tensor) -> Tensor:
+        """The likeliest symbol at each step, read again at the next: int64 [K, T, B], masks as expected."""
+        p = part.all
+        batch = inputs_KTB.shape[2]
+        encoder_sites, decoder_sites = self._sites(part.lanes, batch, evaluation=0)
+        states: States = self.encoder.run(
+            p, inputs_KTB, self.encoder.start(p), encoder_sites, part.choice, training=False
+        ).states
+        symbol_K1B = torch.full_like(inputs_KTB[:, :1], self.data.alphabet.index(GO))
+        symbols = []
+        for t in range(self.data.target_width):
+            run = self.decoder.run(p, symbol_K1B, states, _at(decoder_sites, t), part.choice, training=False)
+            logits = self.decoder.logits(p, run.outputs_KTBU[:, 0].unbind(), self.product)
+            symbol_K1B = torch.stack([logits_BV.argmax(dim=1, keepdim=True).T for logits_BV in logits])
+            states = run.states
+            symbols.append(symbol_K1B)
+        return torch.cat(symbols, dim=1)
+
+    def learning_rate(self, lane: Lane) -> float:
+        """Multiplied by 0.95 after every epoch at most difficulty whose error rose; whole again after a restart."""
+        own = _since_restart(lane)
+        rises = sum(
+            after.metrics["difficulty"] == self.data.last
+            and after.metrics["valid_error"] > before.metrics["valid_error"]
+            for before, after in pairwise(own)
+        )
+        return lane.config.optim.learning_rate * LEARNING_RATE_FACTOR**rises
+
+    def restarts(self, lane: Lane) -> bool:
+        own = _since_restart(lane)
+        return len(own) == PATIENT_EPOCHS and own[-1].metrics["valid_error"] > HOPELESS
+
+
+def difficulty(lane: Lane, data: Problems) -> int:
+    """Of the examples in the lane's coming epoch: one more after every epoch that mastered what it had."""
+    if not lane.records:
+        return data.first
+    last = lane.records[-1].metrics
+    return min(data.last, int(last["difficulty"]) + (last["valid_error"] < MASTERED))
+
+
+def _since_restart(lane: Lane) -> list[EpochRecord]:
+    """Records of the epochs since the lane's parameters were last drawn."""
+    return [record for record in lane.records if record.steps > lane.born]
+
+
+def _at(sites: NetworkSites, t: int) -> NetworkSites:
+    """The masks of step `t` alone, with a time axis of 1."""
+
+    def one(mask: Tensor | None) -> Tensor | None:
+        return mask if mask is None or mask.shape[1] == 1 else mask[:, t : t + 1]
+
+    layers = tuple(
+        Sites(**{name: one(mask) for name, mask in layer.present().items()}, gate_form=layer.gate_form)
+        for layer in sites.layers
+    )
+    return NetworkSites(layers=layers, embedding=sites.embedding, outputs=one(sites.outputs))
+
+
+WORKLOAD = Addition
