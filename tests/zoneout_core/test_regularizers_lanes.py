@@ -1,0 +1,43 @@
+"""Every example of every regularizer trains in a pack, beside all others of its shape, as it does alone."""
+
+from typing import Any
+
+import pytest
+
+from zoneout_core.config import TrialConfig
+from zoneout_core.pack import Pack
+from zoneout_core.records import EpochRecord
+from zoneout_core.regularizers import RegularizerConfig
+from zoneout_core.tasks import Corpus
+
+SIZES = {"hidden": 7, "batch": 4, "length": 11, "epochs": 1, "fraction": 0.2, "scored": 0.1, "seed": 5}
+EXAMPLES = [TrialConfig().with_values(SIZES | e) for part in RegularizerConfig.kinds() for e in part.EXAMPLES]
+SHAPES: dict[str, list[TrialConfig]] = {}
+for config in EXAMPLES:
+    SHAPES.setdefault(config.shape_key(), []).append(config)
+
+
+def numbers(configs: list[TrialConfig], corpus: Corpus) -> list[dict[str, Any]]:
+    """What each records in a pack of all of them."""
+    pack = Pack(configs[0], corpus, capacity=len(configs))
+    for trial, config in enumerate(configs):
+        pack.admit(trial, config)
+    found: dict[int, dict[str, Any]] = {}
+    while pack.trials:
+        for event in pack.step():
+            if isinstance(event, EpochRecord):
+                found[event.trial] = event.metrics | dict(event.final or {})
+    return [found[trial] for trial in range(len(configs))]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_in_company_as_alone_and_never_as_without(shape: str, tiny_corpus: Corpus) -> None:
+    first = SHAPES[shape][0]
+    off = {key: first.value(key) for key in first.changed() if not key.startswith("regularizer.") or "_form" in key}
+    configs = [TrialConfig().with_values(off), *SHAPES[shape]]
+    together = numbers(configs, tiny_corpus)
+    for config, found in zip(configs, together, strict=True):
+        assert numbers([config], tiny_corpus) == [found], config.changed()
+    plain, *regularized = (tuple(found.values()) for found in together)
+    assert len(set(regularized)) == len(regularized)
+    assert plain not in regularized
