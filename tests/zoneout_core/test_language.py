@@ -77,6 +77,18 @@ def test_every_cell_trains_in_a_pack(tiny_corpus: Corpus, cell: str) -> None:
     assert all(isfinite(value) for record in records for value in record.metrics.values())
 
 
+def test_the_hierarchical_cell_carries_its_state_while_its_slope_grows(tiny_corpus: Corpus) -> None:
+    one = config(cell="hm_lstm", carry="zero", epochs=2)
+    assert_alone(tiny_corpus, [one, config(cell="hm_lstm", carry="zero", epochs=2, seed=1)], steps=2)
+    pack = admitted(tiny_corpus, [one])
+    slopes = []
+    for _ in range(2 * pack.workload.updates(one) - 1):
+        advance(pack, 1)
+        slopes.append(float(pack.layout.kept_views(pack.state(0).weights[None])["slope"]))
+    assert len(set(slopes)) == 2
+    assert slopes[-1] - slopes[0] == pytest.approx(0.04, abs=1e-6)
+
+
 @pytest.mark.parametrize("carry", ["zero", "roll"])
 def test_the_state_goes_on_from_chunk_to_chunk_and_over_the_epochs_end_as_said(tiny_corpus: Corpus, carry: str) -> None:
     """By the rows: what an update leaves is what a run over its chunk gives from what the one before left."""

@@ -44,8 +44,8 @@ class Part:
 
     @property
     def all(self) -> Parameters:
-        """Both, as a network runs on them."""
-        return {**self.p, **self.kept}
+        """Both, as a network runs on them; copies of what is kept, which may change before the backward pass."""
+        return {**self.p, **{name: value.clone() for name, value in self.kept.items()}}
 
 
 class NetworkWorkload(Workload):
