@@ -15,9 +15,8 @@ COLOURS = "YlGnBu_r"
 NAMES = {
     "regularizer.z_cells": r"$\bf{z_{cells}}$, probability of preserving a cell",
     "regularizer.z_states": r"$\bf{z_{states}}$, probability of preserving a state",
-    "valid_chunked_bpc": "validation bits per character (lower is better)",
 }
-"""What axes and metrics are called for readers; others by their key."""
+"""What axes are called for readers; others by their key."""
 _LABEL: dict[str, Any] = {"boxstyle": "round,pad=0.35", "facecolor": "#f5f6f8", "edgecolor": "none"}
 _INK, _QUIET, _FAINT, _PAPER, _BEST = "#1a2233", "#667085", "#c3cad6", "#ffffff", "#d9480f"
 _STAR: dict[str, Any] = {"marker": "*", "markersize": 13, "mfc": "#ffd43b", "mec": _INK, "linestyle": ""}
@@ -28,9 +27,20 @@ class Caption(NamedTuple):
 
     sweep: str
     task: str
+    cell: str
+    """A file name of `zoneout_core.cells`."""
+    layers: int
     hidden: int
     """H"""
     epochs: int
+    metric: str
+    """What the numbers are, in words; lower is better."""
+
+    @property
+    def model(self) -> str:
+        """`LSTM, H = 1000`, `2 x GRU, H = 100`"""
+        layers = f"{self.layers} × " if self.layers > 1 else ""
+        return f"{layers}{self.cell.upper().replace('_', '-')}, H = {self.hidden}"
 
 
 def draw(plane: Plane, caption: Caption) -> "Figure":
@@ -41,7 +51,8 @@ def draw(plane: Plane, caption: Caption) -> "Figure":
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     rows, columns = plane.mean.shape
-    size = max(6.6, 3.3 + 0.95 * columns), max(4.0, 2.6 + 0.72 * rows)  # inches
+    width = max(6.6, 3.3 + 0.95 * columns, 0.08 * len(_subtitle(plane, caption)))  # inches, as are all sizes
+    size = width, max(4.0, 2.6 + 0.72 * rows)
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
     figure = Figure(figsize=size, dpi=160, facecolor=_PAPER, layout=layout)
     axes = figure.add_subplot()
@@ -58,7 +69,7 @@ def draw(plane: Plane, caption: Caption) -> "Figure":
     bar = figure.colorbar(mesh, ax=axes, pad=0.02, aspect=28, extend="max" if beyond else "neither")
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, labelsize=9, labelcolor=_QUIET)
-    bar.set_label(NAMES.get(plane.metric, plane.metric), color=_INK, fontsize=10, labelpad=10)
+    bar.set_label(f"{caption.metric} (lower is better)", color=_INK, fontsize=10, labelpad=10)
     return figure
 
 
@@ -69,7 +80,7 @@ def _limits(mean: "np.ndarray[Any, np.dtype[np.float64]]") -> tuple[float, float
         return 0.0, 1.0
     low, middle, upper = np.quantile(values, (0.0, 0.5, 0.75))
     high = min(values.max(), upper + 4 * max(upper - low, middle - low))
-    return float(low), float(max(high, low + 0.01))
+    return float(low), float(max(high, low + 0.01 * min(1.0, abs(low)), low + 1e-9))
 
 
 def _write(axes: "Axes", plane: Plane, cell: Cell, colour: tuple[float, ...]) -> None:
@@ -88,8 +99,13 @@ def _write(axes: "Axes", plane: Plane, cell: Cell, colour: tuple[float, ...]) ->
         return
     ink = _PAPER if np.dot(colour[:3], (0.2126, 0.7152, 0.0722)) < 0.6 else _INK
     lines = [f"n = {plane.complete[cell]}", ", ".join(lost)] if lost else [f"n = {plane.complete[cell]}"]
-    axes.text(column, row + 0.1, f"{plane.mean[cell]:.3f}", ha="center", va="center", fontsize=12, color=ink)
+    axes.text(column, row + 0.1, _number(plane.mean[cell], 3), ha="center", va="center", fontsize=12, color=ink)
     axes.text(column, row - 0.12, "\n".join(lines), ha="center", va="top", fontsize=7, color=ink, alpha=0.8)
+
+
+def _number(value: float, digits: int) -> str:
+    """With so many decimals, or for a small value (an error rate, a cost) so many digits."""
+    return f"{value:.{digits}f}" if abs(value) >= 0.1 else f"{value:.{digits}g}"
 
 
 def _hatch(axes: "Axes", cell: Cell) -> None:
@@ -99,8 +115,7 @@ def _hatch(axes: "Axes", cell: Cell) -> None:
     axes.add_patch(Rectangle(low, 0.92, 0.92, facecolor="#f5f6f8", edgecolor=_FAINT, hatch="////", linewidth=0))
 
 
-def _label(axes: "Axes", plane: Plane, caption: Caption) -> None:
-    """Title, axes and ticks. The axes say which way the probability counts: zoneout's is of PRESERVING."""
+def _subtitle(plane: Plane, caption: Caption) -> str:
     lost = [
         f"{counts.sum()} {word}"
         for counts, word in ((plane.pruned, "pruned"), (plane.failed, "failed"))
@@ -108,9 +123,15 @@ def _label(axes: "Axes", plane: Plane, caption: Caption) -> None:
     ]
     count = ", ".join([f"{plane.complete.sum()} complete {'trial' if plane.complete.sum() == 1 else 'trials'}", *lost])
     epochs = "1 epoch" if caption.epochs == 1 else f"{caption.epochs} epochs"
+    return f"{caption.task}  ·  {caption.model}  ·  {epochs}  ·  {count}"
+
+
+def _label(axes: "Axes", plane: Plane, caption: Caption) -> None:
+    """Title, axes and ticks. The axes say which way the probability counts: zoneout's is of PRESERVING."""
     axes.set_title(caption.sweep, loc="left", fontsize=17, fontweight="bold", color=_INK, pad=30)
-    subtitle = f"{caption.task}  ·  LSTM, H = {caption.hidden}  ·  {epochs}  ·  {count}"
-    axes.annotate(subtitle, (0, 1), (0, 11), "axes fraction", "offset points", fontsize=10, color=_QUIET)
+    axes.annotate(
+        _subtitle(plane, caption), (0, 1), (0, 11), "axes fraction", "offset points", fontsize=10, color=_QUIET
+    )
     axes.set_xlabel(NAMES.get(plane.x_key, plane.x_key), fontsize=11, color=_INK, labelpad=9)
     axes.set_ylabel(NAMES.get(plane.y_key, plane.y_key), fontsize=11, color=_INK, labelpad=9)
     axes.set_xticks(range(len(plane.x)), [f"{value:g}" for value in plane.x])
@@ -131,7 +152,7 @@ def _mark(axes: "Axes", plane: Plane) -> None:
             (column - 0.485, row - 0.485), 0.97, 0.97, fill=False, edgecolor=_BEST, linewidth=3.2, zorder=4
         )
         axes.add_patch(frame)
-        text = f"best cell: {plane.mean[plane.best]:.4f} at ({plane.x[column]:g}, {plane.y[row]:g})"
+        text = f"best cell: {_number(plane.mean[plane.best], 4)} at ({plane.x[column]:g}, {plane.y[row]:g})"
         handles.append(Rectangle((0, 0), 1, 1, fill=False, edgecolor=_BEST, linewidth=2.4, label=text))
     if plane.paper is not None:
         row, column = plane.paper

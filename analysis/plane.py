@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zoneout_core.errors import SpaceError
-from zoneout_core.records import OBJECTIVE, TrialState
+from zoneout_core.records import CHARACTERS, TrialState
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
 X, Y = "regularizer.z_cells", "regularizer.z_states"
+PAPER_PLANE = ("char_ptb", CHARACTERS.objective, X, Y)
+"""Task, metric and axes of the one plane of which the paper has a value."""
 PAPER_BEST, PAPER_BPC = (0.5, 0.05), 1.362
 """(z_cells, z_states) of the paper's best character model, and its validation bits per character (Table 1)."""
 MOST = 16
@@ -44,11 +46,11 @@ class Plane:
     best: Cell | None
     """The lowest mean, the first of equals; None when no trial completed."""
     paper: Cell | None
-    """The paper's best cell, where this is the plane of zoneout and has it."""
+    """The paper's best cell, where this is the paper's plane and has it."""
 
 
-def plane(frame: "pd.DataFrame", x_key: str = X, y_key: str = Y, metric: str = OBJECTIVE) -> Plane:
-    """The plane of a table of trials (`analysis.load`).
+def plane(frame: "pd.DataFrame", task: str, metric: str, x_key: str = X, y_key: str = Y) -> Plane:
+    """The plane of a task's table of trials (`analysis.load`); `metric` is one of its columns.
 
     Only complete trials count; pruned and failed ones are counted, interrupted ones only span the axes. Raises
     `SpaceError` when a key was not searched, is not a number, or has too many values for a plane.
@@ -77,7 +79,7 @@ def plane(frame: "pd.DataFrame", x_key: str = X, y_key: str = Y, metric: str = O
         pruned=counts[TrialState.PRUNED],
         failed=counts[TrialState.FAILED],
         best=_lowest(mean),
-        paper=_cell(rows, columns) if (x_key, y_key) == (X, Y) else None,
+        paper=_cell(rows, columns) if (task, metric, x_key, y_key) == PAPER_PLANE else None,
     )
 
 

@@ -7,22 +7,23 @@ import numpy as np
 
 from analysis.heatmap import Caption, draw
 from analysis.plane import Plane, X, Y, plane
-from zoneout_core.records import OBJECTIVE
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def write(
-    frame: "pd.DataFrame", folder: Path, caption: Caption, x_key: str = X, y_key: str = Y, metric: str = OBJECTIVE
+    frame: "pd.DataFrame", folder: Path, caption: Caption, metric: str, x_key: str = X, y_key: str = Y
 ) -> list[Path]:
     """Write heatmap.png, .svg and .csv of a table of trials into `folder`, and return their paths.
+
+    The colour of a cell is the mean of column `metric`.
 
     Raises `SpaceError` when the keys span no plane.
     """
     from matplotlib import rc_context
 
-    numbers = plane(frame, x_key, y_key, metric)
+    numbers = plane(frame, caption.task, metric, x_key, y_key)
     folder.mkdir(parents=True, exist_ok=True)
     png, svg, csv = (folder / f"heatmap.{kind}" for kind in ("png", "svg", "csv"))
     with rc_context({"svg.hashsalt": "heatmap", "svg.fonttype": "path", "font.family": "DejaVu Sans"}):

@@ -12,6 +12,7 @@ from search_spaces import Choice, Product, Space
 from zoneout_core import registry, tasks
 from zoneout_core.config import KEYS, TrialConfig, coerce, locate, require
 from zoneout_core.errors import ConfigError, UnknownName
+from zoneout_core.records import Metrics
 
 Sampler = Literal["grid", "tpe", "random", "qmc", "gp"]
 Scheduler = Literal["none", "asha", "hyperband", "median"]
@@ -67,7 +68,9 @@ class Sweep:
         require(len(self.seeds) > 0 and len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "distinct")
         require(all(seed >= 0 for seed in self.seeds), "seeds", self.seeds, "at least 0")
         tasks.get(self.base.task)
-        self.search_space.check(self.base)
+        if "task" in self.search_space.keys():
+            raise ConfigError("Trials of a sweep are compared, so it has one task. Make a sweep for each task.")
+        self.space.check(self.base)
         for name in ("trials", "seconds", "concurrency", "threads", "retries", "sampler_seed"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         for name in ("lanes", "grace", "checkpoint_epochs"):
@@ -81,6 +84,11 @@ class Sweep:
                 self.trials,
                 f"above 0 with sampler={self.sampler}, which never ends by itself",
             )
+
+    @property
+    def metrics(self) -> Metrics:
+        """What its trials report, and which of it is compared."""
+        return tasks.get(self.base.task).metrics
 
     @property
     def search_space(self) -> Space:

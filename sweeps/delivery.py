@@ -21,7 +21,7 @@ from sweeps.journal import Event, Reader
 from sweeps.mlflow_mirror import Milestone, Mirror
 from sweeps.story import Story
 from zoneout_core.errors import RunError
-from zoneout_core.records import OBJECTIVE, TrialState
+from zoneout_core.records import TrialState
 
 _LONGEST_PAUSE = 30.0
 _REST = 3.0
@@ -178,10 +178,10 @@ class Delivery:
 
     def _milestone(self, end: Event) -> Milestone:
         last = self._milestones[-1] if self._milestones else Milestone(0.0, 0, None)
-        record = self._story.trials[end["trial"]].best
+        value = self._story.trials[end["trial"]].best_value
         values = [] if last.best is None else [last.best]
-        if record is not None and end["state"] != TrialState.FAILED:
-            values.append(record.metrics[OBJECTIVE])
+        if value is not None and end["state"] != TrialState.FAILED:
+            values.append(value)
         return Milestone(end["time"], last.finished + 1, min(values, default=None))
 
     def _bring(self) -> None:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sweeps.story import Story, TrialStory
-from zoneout_core.records import EPOCH_METRICS, FINAL_METRICS, OBJECTIVE
 
 Format = Literal["csv", "json"]
 Row = dict[str, Any]
@@ -47,11 +46,11 @@ def _trial(trial: TrialStory, times: bool) -> Row:
         {"trial": trial.trial} | trial.params | {"seed": trial.seed, "state": str(trial.state), "reason": trial.reason}
     )
     row |= {"epochs": trial.epoch, "steps": last.steps if last else 0}
-    row |= {f"last_{name}": last.metrics[name] if last else None for name in EPOCH_METRICS}
+    row |= {f"last_{name}": last.metrics[name] if last else None for name in trial.metrics.epoch}
     row |= {"best_epoch": best.epoch if best else None}
-    row |= {f"best_{name}": final.get(name) for name in FINAL_METRICS}
+    row |= {f"best_{name}": final.get(name) for name in trial.metrics.final}
     if best and not final:  # pruned, failed or running: the validation number is known all the same
-        row[f"best_{OBJECTIVE}"] = best.metrics[OBJECTIVE]
+        row[f"best_{trial.metrics.objective}"] = trial.value(best)
     if times:
         row |= {"asked": _utc(trial.asked), "started": _utc(trial.started), "ended": _utc(trial.ended)}
         row |= {"seconds": sum(record.seconds for record in trial.records.values())}

@@ -13,7 +13,7 @@ from sweeps.home import Run
 from sweeps.journal import Event, Journal
 from sweeps.story import Story
 from sweeps.study import Assignment, Study
-from zoneout_core.records import OBJECTIVE, EpochRecord, TrialState
+from zoneout_core.records import EpochRecord, TrialState
 
 
 class Ledger:
@@ -42,7 +42,7 @@ class Ledger:
                     "event": "trial",
                     "trial": assignment.trial,
                     "params": assignment.params,
-                    "config": assignment.config.to_json(),
+                    "config": assignment.config.changed(),
                     "shape_key": assignment.config.shape_key(),
                     "seed": assignment.config.seed,
                 }
@@ -75,8 +75,7 @@ class Ledger:
         if trial.state.finished:
             return
         self._append({"event": "end", "trial": number, "state": str(state), "reason": reason, "epoch": trial.epoch})
-        best = trial.best
-        self._study.tell(number, state, reason, best.metrics[OBJECTIVE] if best else None)
+        self._study.tell(number, state, reason, trial.best_value)
 
     def lost(self, number: int, reason: str) -> None:
         """A trial's process is gone for good: it FAILED."""

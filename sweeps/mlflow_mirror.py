@@ -25,10 +25,12 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from sweeps.story import Story, TrialStory
-from zoneout_core.records import OBJECTIVE, TrialState
+from zoneout_core.config import TrialConfig
+from zoneout_core.records import Metrics, TrialState
 
 KEY = "zoneout.key"
 RUN = "zoneout.run"
+METRICS = "zoneout.metrics"
 TRIAL_STATUS = {
     TrialState.RUNNING: "RUNNING",
     TrialState.COMPLETE: "FINISHED",
@@ -95,12 +97,14 @@ class Mirror:
     def bring_run(self, story: Story, folder: Path, milestones: Sequence[Milestone]) -> None:
         """The parent run: definition, provenance, milestones, files and state. `folder` is the run's."""
         sent = self._parent(story)
-        definition = _read_json(folder / "sweep.json")
         points = [("trials_finished", float(m.finished), m.time, m.finished) for m in milestones]
-        points += [(f"best_{OBJECTIVE}", m.best, m.time, m.finished) for m in milestones if m.best is not None]
         closed = story.closed or {}
         tags = {"zoneout.state": story.state, "zoneout.reason": closed.get("reason", "")}
-        self._send(sent, points, dict(_flat(definition)), tags)
+        if story.metrics is not None:
+            best = f"best_{story.metrics.objective}"
+            points += [(best, m.best, m.time, m.finished) for m in milestones if m.best is not None]
+            tags |= _metric_tags(story.metrics)
+        self._send(sent, points, _run_params(folder / "sweep.json"), tags)
         names = {name: folder / name for name in ("sweep.json", "provenance.json")}
         names |= {name: folder / event["path"] for name, event in story.artifacts.items()}
         self._send_files(sent, names)
@@ -234,11 +238,21 @@ def _trial_tags(trial: TrialStory) -> dict[str, str]:
             "threads": str(placement.threads),
             "lanes": str(placement.lanes),
         }
-    return {f"zoneout.{name}": value for name, value in tags.items()}
+    return {f"zoneout.{name}": value for name, value in tags.items()} | _metric_tags(trial.metrics)
 
 
-def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text()) if path.is_file() else {}
+def _metric_tags(metrics: Metrics) -> dict[str, str]:
+    """What the metrics of a run mean: all that `analysis.load` needs besides them."""
+    return {METRICS: json.dumps(metrics.to_json())}
+
+
+def _run_params(definition: Path) -> dict[str, str]:
+    """The definition as text by dotted key; of the base configuration only the task and what is not the default."""
+    if not definition.is_file():
+        return {}
+    defaults = dict(_flat({"base": TrialConfig().to_json()}))
+    del defaults["base.task"]
+    return {key: value for key, value in _flat(json.loads(definition.read_text())) if value != defaults.get(key)}
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

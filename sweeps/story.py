@@ -3,6 +3,7 @@
 Export, status, delivery to MLflow and resume all read a run through `Story`.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from sweeps.journal import Event, read
-from zoneout_core.records import OBJECTIVE, EpochRecord, Placement, TrialState
+from zoneout_core import tasks
+from zoneout_core.config import TrialConfig
+from zoneout_core.records import EpochRecord, Metrics, Placement, TrialState
 
 _RECORD_FIELDS = tuple(f.name for f in fields(EpochRecord))
 _PLACEMENT_FIELDS = tuple(f.name for f in fields(Placement))
@@ -24,7 +27,9 @@ class TrialStory:
     params: dict[str, Any]
     """The searched hyperparameters alone."""
     config: dict[str, Any]
-    """`TrialConfig.to_json()`."""
+    """`TrialConfig.changed()`, or all of it (`TrialConfig.to_json()`) in runs of before."""
+    metrics: Metrics
+    """What it reports, as its task says."""
     shape_key: str
     seed: int
     asked: float
@@ -49,13 +54,23 @@ class TrialStory:
 
     @property
     def final(self) -> dict[str, float] | None:
-        """`FINAL_METRICS` and `best_epoch` of a complete trial."""
+        """`metrics.final` and `best_epoch` of a complete trial."""
         return next((r.final for r in reversed(self.records.values()) if r.final is not None), None)
 
     @property
     def best(self) -> EpochRecord | None:
         """The record with the lowest objective, the earliest of equals."""
-        return min(list(self.records.values()), key=lambda r: (r.metrics[OBJECTIVE], r.epoch), default=None)
+        return min(list(self.records.values()), key=lambda r: (self.value(r), r.epoch), default=None)
+
+    @property
+    def best_value(self) -> float | None:
+        """The lowest objective so far."""
+        best = self.best
+        return None if best is None else self.value(best)
+
+    def value(self, record: EpochRecord) -> float:
+        """The objective in one of its records."""
+        return record.metrics[self.metrics.objective]
 
     def row(self) -> dict[str, Any]:
         """One plain, JSON-ready row: what `sweep export` writes and `analysis.load.from_rows` reads."""
@@ -115,6 +130,11 @@ class Story:
         return "new" if self.driver is None else "running"
 
     @property
+    def metrics(self) -> Metrics | None:
+        """What its trials report; None before the first."""
+        return next((trial.metrics for trial in list(self.trials.values())), None)
+
+    @property
     def counts(self) -> Counter[TrialState]:
         """How many trials stand in each state."""
         return Counter(t.state for t in list(self.trials.values()))
@@ -123,7 +143,7 @@ class Story:
     def best(self) -> TrialStory | None:
         """The trial with the lowest objective so far among those that did not fail, the first of equals."""
         sound = (t for t in list(self.trials.values()) if t.state is not TrialState.FAILED)
-        told = [(best.metrics[OBJECTIVE], trial.trial) for trial in sound if (best := trial.best) is not None]
+        told = [(value, trial.trial) for trial in sound if (value := trial.best_value) is not None]
         return self.trials[min(told)[1]] if told else None
 
     def rows(self) -> list[dict[str, Any]]:
@@ -150,7 +170,8 @@ class Story:
                 self.driver, self.closed = event, None
             case "trial":
                 told = {key: event[key] for key in ("trial", "params", "config", "shape_key", "seed")}
-                self.trials.setdefault(event["trial"], TrialStory(**told, asked=event["time"]))
+                told |= {"metrics": _metrics(event["config"].get("task", TrialConfig().task)), "asked": event["time"]}
+                self.trials.setdefault(event["trial"], TrialStory(**told))
             case "placed" | "record" | "end":
                 self._add_to_trial(self.trials[event["trial"]], event)
             case "artifact":
@@ -176,3 +197,8 @@ class Story:
                 if not trial.state.finished:  # once per trial: the first end stands
                     trial.state, trial.reason = TrialState(event["state"]), event["reason"]
                     trial.ended = event["time"]
+
+
+@functools.cache
+def _metrics(task: str) -> Metrics:
+    return tasks.get(task).metrics

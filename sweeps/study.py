@@ -26,7 +26,7 @@ from sweeps.storage import open_storage, without
 from sweeps.story import TrialStory
 from zoneout_core.config import TrialConfig
 from zoneout_core.errors import RunError
-from zoneout_core.records import OBJECTIVE, EpochRecord, TrialState
+from zoneout_core.records import EpochRecord, TrialState
 
 _STATES = {
     TrialState.COMPLETE: OptunaState.COMPLETE,
@@ -52,6 +52,7 @@ class Study:
         """Open the study `name`, or create it. Raises `ConfigError` when the storage cannot be opened."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._sweep = sweep
+        self._objective = sweep.metrics.objective
         self._pruner = build_pruner(sweep)
         storage = open_storage(sweep.storage, journal)
         self._study = optuna.create_study(
@@ -90,7 +91,7 @@ class Study:
             others = optuna.Study(self._study.study_name, without(self._study._storage, record.trial))
             return self._pruner.prune(others, _as_of(frozen, record.epoch))
         trial = self._running[record.trial]
-        trial.report(record.metrics[OBJECTIVE], record.epoch)
+        trial.report(record.metrics[self._objective], record.epoch)
         return trial.should_prune()
 
     def tell(self, number: int, state: TrialState, reason: str, value: float | None = None) -> None:
@@ -132,11 +133,9 @@ class Study:
                 trial = optuna.Trial(self._study, frozen._trial_id)
                 for record in story.records.values():
                     if record.epoch not in frozen.intermediate_values:
-                        trial.report(record.metrics[OBJECTIVE], record.epoch)
+                        trial.report(story.value(record), record.epoch)
                 if story.state.finished:
-                    best = story.best
-                    value = best.metrics[OBJECTIVE] if best else None
-                    self.tell(frozen.number, story.state, story.reason, value)
+                    self.tell(frozen.number, story.state, story.reason, story.best_value)
                     continue
             self.requeue(frozen.number)
 

@@ -12,6 +12,9 @@ from sweeps.definition import Sweep
 from sweeps.home import DEFAULT_HOME, Home, Run
 from zoneout_core.errors import ZoneoutError
 
+_TOLD = ("task", "model.cell", "model.hidden", "epochs")
+"""Keys of the base configuration that `sweep show` tells first even where they have their default."""
+
 
 def ls(
     home: options.HomeDir = DEFAULT_HOME,
@@ -46,13 +49,17 @@ def show(
     own = {key: text.listed(plain[key]) for key in definition.SETTABLE if key != "space"}
     searched = list(sweep.search_space.keys())
     base = {key: text.listed(value) for key, value in sweep.base.flat().items() if key not in [*searched, "seed"]}
+    changed = {key: value for key, value in base.items() if key in [*_TOLD, *sweep.base.changed()]}
     for title, table in (
         (f"Searched, {sweep.max_trials} trials:", dict(_described(sweep.search_space))),
         ("Of the sweep:", own),
-        ("Of every trial:", base),
+        ("Of every trial:", changed),
     ):
         console.print(f"\n{title}")
         console.print(Padding(text.pairs(table), (0, 0, 0, 2)))
+    console.print("\nOf every trial, by default:")
+    rest = ", ".join(f"{key}={value}" for key, value in base.items() if key not in changed)
+    console.print(Padding(rest, (0, 0, 0, 2)))
 
 
 def _described(space: Space, case: str = "") -> Iterator[tuple[str, str]]:
@@ -99,8 +106,9 @@ def _run(run: Run) -> dict[str, Any]:
     try:
         told = summary.of_run(run, run.definition(), run.story())
     except ZoneoutError as error:
-        return {"run": run.name, "state": "unreadable", "reason": str(error), "of": None, "counts": {}, "best": None}
-    return {key: told[key] for key in ("run", "state", "reason", "of", "counts", "best")}
+        blank: dict[str, Any] = {"of": None, "counts": {}, "best": None, "objective": None}
+        return {"run": run.name, "state": "unreadable", "reason": str(error)} | blank
+    return {key: told[key] for key in ("run", "state", "reason", "of", "counts", "best", "objective")}
 
 
 def _show_runs(runs: list[dict[str, Any]], home: Home) -> None:
@@ -117,5 +125,6 @@ def _show_runs(runs: list[dict[str, Any]], home: Home) -> None:
         counts = ", ".join(f"{count} {state}" for state, count in run["counts"].items())
         asked, best = sum(run["counts"].values()), run["best"]
         trials = f"{asked} of {run['of']}" + (f": {counts}" if counts else "") if run["of"] else run["reason"]
-        table.add_row(run["run"], run["state"], trials, f"{best['best']:.4f}" if best else "")
+        unit = (run["objective"] or "").rpartition("_")[2]
+        table.add_row(run["run"], run["state"], trials, f"{text.number(best['best'])} {unit}" if best else "")
     text.console().print(table)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from sweeps.cli import text
 from sweeps.definition import Sweep
 from sweeps.story import Story, TrialStory
-from zoneout_core.records import OBJECTIVE, TrialState
+from zoneout_core.records import Metrics, TrialState
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -81,8 +81,19 @@ def best_of(trial: TrialStory) -> str:
     """`trial 3, epoch 2: 1.3620 bpc (z_cells=0.25, z_states=0)`"""
     record = trial.best
     assert record is not None, "the best trial has a record"
-    metric = f"{record.metrics[OBJECTIVE]:.4f} bpc"
+    metric = f"{text.number(trial.value(record))} {trial.metrics.unit}"
     return f"trial {trial.trial}, epoch {record.epoch}: {metric} ({text.assignment(trial.params)})"
+
+
+def measured(metrics: Metrics) -> dict[str, str]:
+    """What is shown of a record: names of metrics by heading. The last is the objective, the first what training says.
+
+    A heading without a unit (`train`, `valid`) has the objective's.
+    """
+    same, others = f"train_{metrics.unit}", [name for name in metrics.epoch if name.startswith("train_")]
+    train = [same] if same in others else others[:1]
+    shown = dict.fromkeys([*train, metrics.objective])
+    return {_heading(name, metrics.unit): name for name in shown}
 
 
 def elapsed(story: Story, now: float) -> float | None:
@@ -90,6 +101,11 @@ def elapsed(story: Story, now: float) -> float | None:
     if story.driver is None:
         return None
     return float((story.closed["time"] if story.closed else now) - story.driver["time"])
+
+
+def _heading(name: str, unit: str) -> str:
+    split, _, rest = name.partition("_")
+    return split if rest.endswith(unit) else f"{split} {rest}"
 
 
 def _ordered(story: Story) -> list[tuple[TrialState, int]]:
@@ -122,15 +138,19 @@ def _table(trials: list[TrialStory], best: TrialStory | None, sweep: Sweep, now:
     from rich.table import Table
     from rich.text import Text
 
-    keys = list(sweep.search_space.keys())
+    keys = list(sweep.search_space.always())
+    further = ["further"] if set(sweep.search_space.keys()) > set(keys) else []
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for column in ("trial", *map(text.short, keys), "epoch", "train", "valid", "time"):
-        table.add_column(column, justify="right", no_wrap=True)
+    shown = measured(sweep.metrics)
+    for column in ("trial", *map(text.short, keys), *further, "epoch", *shown, "time"):
+        table.add_column(column, justify="right", no_wrap=column not in further)
     table.add_column("state", overflow="fold", min_width=_STATE_WIDTH)
     for trial in trials:
         last = trial.records.get(trial.epoch)
         values = [text.value(trial.params[key]) if key in trial.params else "" for key in keys]
-        numbers = [f"{last.metrics[name]:.4f}" if last else "" for name in ("train_bpc", OBJECTIVE)]
+        if further:  # what only some trials have
+            values.append(text.assignment({key: given for key, given in trial.params.items() if key not in keys}))
+        numbers = [text.number(last.metrics[name]) if last else "" for name in shown.values()]
         state = Text(str(trial.state), _COLOURS[trial.state])
         if trial is best:
             state.append(" (best)", "bold green")

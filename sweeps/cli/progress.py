@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sweeps.cli import text
-from sweeps.cli.picture import picture
+from sweeps.cli.picture import measured, picture
 from sweeps.definition import Sweep
 from sweeps.story import Story
-from zoneout_core.records import OBJECTIVE
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -77,8 +76,9 @@ def _lines(story: Story, over: threading.Event, console: "Console") -> None:
             for epoch, record in list(trial.records.items()):
                 if (trial.trial, epoch) not in told:
                     told.add((trial.trial, epoch))
-                    train, valid = record.metrics["train_bpc"], record.metrics[OBJECTIVE]
-                    console.print(f"{name} epoch {epoch}: train {train:.4f}, valid {valid:.4f} bpc", soft_wrap=True)
+                    shown = measured(trial.metrics).items()
+                    said = ", ".join(f"{heading} {text.number(record.metrics[key])}" for heading, key in shown)
+                    console.print(f"{name} epoch {epoch}: {said} {trial.metrics.unit}", soft_wrap=True)
             if trial.state.finished and trial.trial not in ended:
                 ended.add(trial.trial)
                 console.print(f"{name} {trial.state}: {trial.reason}", soft_wrap=True)

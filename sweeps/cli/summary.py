@@ -7,7 +7,6 @@ from sweeps.cli.picture import elapsed
 from sweeps.definition import Sweep
 from sweeps.home import Run
 from sweeps.story import Story, TrialStory
-from zoneout_core.records import OBJECTIVE
 
 
 def of_run(run: Run, sweep: Sweep, story: Story) -> dict[str, Any]:
@@ -17,6 +16,7 @@ def of_run(run: Run, sweep: Sweep, story: Story) -> dict[str, Any]:
         "run": run.name,
         "folder": str(run.folder),
         "sweep": sweep.name,
+        "objective": sweep.metrics.objective,
         "state": story.state,
         "reason": story.closed["reason"] if story.closed else "",
         "driver": {key: driver[key] for key in ("mode", "pid", "host", "time")} if driver else None,
@@ -37,6 +37,6 @@ def of_trial(trial: TrialStory) -> dict[str, Any]:
         "state": str(trial.state),
         "reason": trial.reason,
         "epoch": trial.epoch,
-        "best": best.metrics[OBJECTIVE] if best else None,
+        "best": trial.value(best) if best else None,
         "best_epoch": best.epoch if best else None,
     }

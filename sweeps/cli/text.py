@@ -36,6 +36,11 @@ def value(given: Any) -> str:
     return f"{given:.6g}" if isinstance(given, float) else str(given)
 
 
+def number(measured: float) -> str:
+    """A metric: four decimals, or four digits when it is small, as an error rate or a cost may be."""
+    return f"{measured:.4f}" if abs(measured) >= 0.1 or measured == 0 else f"{measured:.4g}"
+
+
 def short(key: str) -> str:
     """A dotted key without its section; field names are unique over the sections."""
     return key.rpartition(".")[2]

@@ -13,6 +13,7 @@ from sweeps.story import Story
 from tests.sweeps.journals import RunMaker
 from tests.sweeps.stores import EXPERIMENT
 from zoneout_core.errors import RunError
+from zoneout_core.records import CHARACTERS
 
 
 @pytest.fixture
@@ -34,8 +35,8 @@ def rows(run: RunMaker) -> list[dict[str, Any]]:
 
 
 def test_a_row_per_trial_with_exact_numbers(rows: list[dict[str, Any]]) -> None:
-    frame = load.from_rows(rows)
-    assert list(frame.columns) == [*load.COLUMNS, "regularizer.z_cells", "regularizer.z_states"]
+    frame = load.from_rows(rows, CHARACTERS)
+    assert list(frame.columns) == [*load.COLUMNS, *CHARACTERS.final, "regularizer.z_cells", "regularizer.z_states"]
     assert frame["trial"].tolist() == [0, 1, 2, 3]
     assert frame["state"].tolist() == ["complete", "pruned", "failed", "interrupted"]
     assert frame["epoch"].tolist() == [3, 2, 1, 0]
@@ -47,24 +48,24 @@ def test_a_row_per_trial_with_exact_numbers(rows: list[dict[str, Any]]) -> None:
 
 
 def test_a_row_per_epoch(rows: list[dict[str, Any]]) -> None:
-    frame = load.curves_from_rows(rows)
+    frame = load.curves_from_rows(rows, CHARACTERS)
     assert list(frame.columns) == ["trial", "epoch", "train_bpc", "valid_chunked_bpc", "grad_norm"]
     assert list(zip(frame["trial"], frame["epoch"], strict=True)) == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (2, 1)]
     assert frame["valid_chunked_bpc"].iloc[2] == rows[0]["final"]["valid_chunked_bpc"]
 
 
 def test_order_of_rows_does_not_matter(rows: list[dict[str, Any]]) -> None:
-    pd.testing.assert_frame_equal(load.from_rows(rows[::-1]), load.from_rows(rows))
+    pd.testing.assert_frame_equal(load.from_rows(rows[::-1], CHARACTERS), load.from_rows(rows, CHARACTERS))
 
 
 def test_no_rows_give_an_empty_table() -> None:
-    assert list(load.from_rows([]).columns) == list(load.COLUMNS)
-    assert load.curves_from_rows([]).empty
+    assert list(load.from_rows([], CHARACTERS).columns) == [*load.COLUMNS, *CHARACTERS.final]
+    assert load.curves_from_rows([], CHARACTERS).empty
 
 
 def test_hyperparameters_that_are_words_stay_words(rows: list[dict[str, Any]]) -> None:
     rows[0]["params"]["optim.clip"] = "update"
-    frame = load.from_rows(rows)
+    frame = load.from_rows(rows, CHARACTERS)
     assert frame["optim.clip"].iloc[0] == "update"
     assert frame["optim.clip"].isna().tolist() == [False, True, True, True]
 
@@ -72,8 +73,8 @@ def test_hyperparameters_that_are_words_stay_words(rows: list[dict[str, Any]]) -
 def test_mlflow_gives_the_same_tables_as_the_journal(run: RunMaker, rows: list[dict[str, Any]], tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'home' / 'mlflow.db'}"
     assert Delivery(run.folder, uri, EXPERIMENT).deliver() == 0
-    pd.testing.assert_frame_equal(load.trials(uri, EXPERIMENT, "run1"), load.from_rows(rows))
-    pd.testing.assert_frame_equal(load.curves(uri, EXPERIMENT, "run1"), load.curves_from_rows(rows))
+    pd.testing.assert_frame_equal(load.trials(uri, EXPERIMENT, "run1"), load.from_rows(rows, CHARACTERS))
+    pd.testing.assert_frame_equal(load.curves(uri, EXPERIMENT, "run1"), load.curves_from_rows(rows, CHARACTERS))
     with pytest.raises(RunError) as error:
         load.trials(uri, EXPERIMENT, "run2")
     assert str(error.value) == (

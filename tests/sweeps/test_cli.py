@@ -108,7 +108,8 @@ def test_looking_around_loads_nothing_heavy(finished: Run) -> None:
 
 def test_ls_keeps_descriptions_readable_on_80_columns() -> None:
     done = sweep("ls")
-    assert done.lines[:3] == [
+    demo = next(number for number, line in enumerate(done.lines) if line.startswith("demo "))
+    assert done.lines[demo : demo + 3] == [
         "demo           3 x 3 zoneout plane on Python's language reference; no download,",
         "               two minutes on two cores",
         "               9 trials of char_pydoc, chosen by grid",
@@ -123,8 +124,10 @@ def test_show_prints_what_is_searched_and_what_is_set() -> None:
     done = sweep("show", "demo", "--set", "hidden=64", "--set", "seeds=0,1", "--lanes", "3")
     lines = [" ".join(line.split()) for line in done.lines]
     assert "Searched, 18 trials:" in lines
-    for line in ("seed 0, 1", "regularizer.z_states 0.0, 0.05, 0.25", "model.hidden 64", "lanes 3", "variant ''"):
+    for line in ("seed 0, 1", "regularizer.z_states 0.0, 0.05, 0.25", "model.hidden 64", "lanes 3", "model.cell lstm"):
         assert line in lines
+    assert not any(line.startswith("optim.clip ") for line in lines), "what has its default value comes last, in short"
+    assert "optim.clip=gradient, optim.clip_norm=1.0, " in " ".join(lines[lines.index("Of every trial, by default:") :])
     plain = json.loads(sweep("show", "demo", "--set", "hidden=64", "--json").out)
     assert definition.Sweep.from_json(plain) == definition.get("demo").with_values({"hidden": 64})
 
@@ -138,7 +141,8 @@ def test_show_puts_ranges_and_switches_into_words() -> None:
 
 
 def test_show_names_every_field_that_can_be_set() -> None:
-    shown = {line.split()[0] for line in sweep("show", "demo").lines if line.startswith("  ")}
+    lines = sweep("show", "demo").lines
+    shown = {line.split()[0] for line in lines if line.startswith("  ")} | set(re.findall(r"([\w.]+)=", "".join(lines)))
     fields = {*definition.SETTABLE, *definition.KEYS} - {"space", "seed"}
     assert fields <= shown
 
@@ -163,6 +167,7 @@ def test_ls_runs_lists_each_with_its_state(copied: Run) -> None:
         "9",
         "complete",
         f"{listed[0]['best']['best']:.4f}",
+        "bpc",
     ]
 
 
@@ -223,8 +228,10 @@ def test_status_says_it_all(finished: Run) -> None:
 def test_status_as_json_is_whole_and_plain(finished: Run) -> None:
     status = json.loads(sweep("status", finished.name, *home_of(finished), "--json").out)
     assert set(status) == {
-        "run", "folder", "sweep", "state", "reason", "driver", "seconds", "of", "counts", "best", "trials", "warnings"
+        "run", "folder", "sweep", "objective", "state", "reason", "driver", "seconds", "of", "counts", "best", "trials",
+        "warnings",
     }  # fmt: skip
+    assert status["objective"] == "valid_chunked_bpc"
     assert (status["state"], status["reason"], status["counts"]) == ("finished", "all trials ended", {"complete": 9})
     assert set(status["driver"]) == {"mode", "pid", "host", "time"}
     assert status["best"] in status["trials"]

@@ -1,11 +1,14 @@
 """Definitions: every sweep through one suite; overrides, their errors, and what a resumed run may change."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from search_spaces import NOTHING, Choice, Switch
 from sweeps import definition
 from sweeps.definition import Sweep
+from zoneout_core import tasks
 from zoneout_core.errors import ConfigError, SpaceError, UnknownName
 
 
@@ -54,7 +57,7 @@ def test_values_are_set_on_the_sweep_or_on_its_base() -> None:
         (
             {"hiden": "3"},
             UnknownName,
-            "There is no key of a sweep named 'hiden'. Did you mean 'hidden'? What exists: batch, ",
+            "There is no key of a sweep named 'hiden'. Did you mean 'hidden'? What exists: ",
         ),
         (
             {"sampler": "tpee"},
@@ -92,6 +95,17 @@ def test_values_are_set_on_the_sweep_or_on_its_base() -> None:
             "Choose --set sampler=tpe (or random, qmc, gp), or give the space a list of values.",
         ),
         ({"space": "plane"}, UnknownName, "There is no space named 'plane'. Did you mean 'zoneout_plane'?"),
+        (
+            {"space": "seed", "hidden": "0"},
+            ConfigError,
+            "model.hidden must be at least 1, but is 0. Set it with --set model.hidden=VALUE.",
+        ),
+        (
+            {"cell": "gru"},
+            ConfigError,
+            "Every point of a space must be a configuration, but regularizer.z_cells=0.25, regularizer.z_states=0.0 is "
+            "none: regularizer.z_cells must be 0 with model.cell=gru",
+        ),
         ({"task": "char_ptp"}, UnknownName, "There is no task named 'char_ptp'. Did you mean 'char_ptb'?"),
         ({"device": "gpu"}, UnknownName, "There is no value of device named 'gpu'."),
     ],
@@ -137,3 +151,25 @@ def test_only_fields_that_no_number_depends_on_may_differ_after_a_resume() -> No
         "sampler_seed: 0 -> 1",
         "base.epochs: 8 -> 9",
     ]
+
+
+def test_a_sweep_has_the_metrics_of_its_one_task() -> None:
+    demo = definition.get("demo")
+    assert demo.metrics == tasks.get("char_pydoc").metrics
+    with pytest.raises(ConfigError) as error:
+        replace(demo, space=Choice("task", ("char_ptb", "char_pydoc")))
+    assert str(error.value) == ("Trials of a sweep are compared, so it has one task. Make a sweep for each task.")
+
+
+def test_rows_of_a_table_are_trials_with_labels() -> None:
+    rows = Switch("label", (("baseline", NOTHING), ("zoneout", Choice("z_cells", (0.5,)))))
+    sweep = replace(definition.get("demo"), space=rows, seeds=(1, 2))
+    assert Sweep.from_json(json.loads(json.dumps(sweep.to_json()))) == sweep
+    told = [sweep.trial_config(point) for point in sweep.search_space.grid()]
+    assert [(one.label, one.seed, one.regularizer.z_cells) for one in told] == [
+        ("baseline", 1, 0.0),
+        ("zoneout", 1, 0.5),
+        ("baseline", 2, 0.0),
+        ("zoneout", 2, 0.5),
+    ]
+    assert len({one.shape_key() for one in told}) == 1, "a label is no part of the shape"

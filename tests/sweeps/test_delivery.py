@@ -1,4 +1,5 @@
 import fcntl
+import json
 import multiprocessing
 import random
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from sweeps import definition
 from sweeps import delivery as delivery_module
 from sweeps.delivery import Delivery, Tracking
 from sweeps.home import Run
@@ -20,7 +22,7 @@ from tests.sweeps import deliverer
 from tests.sweeps.journals import BEGAN, RunMaker, bpc
 from tests.sweeps.stores import EXPERIMENT, Stored, free_port, kill, postgres, sqlite_store, stored
 from zoneout_core.errors import RunError
-from zoneout_core.records import TrialState
+from zoneout_core.records import CHARACTERS, Metrics, TrialState
 
 
 def one_of_each(run: RunMaker) -> None:
@@ -91,6 +93,7 @@ def test_every_state_and_number_reaches_mlflow(run: RunMaker, uri: str) -> None:
         "zoneout.state": "complete",
         "zoneout.reason": "all 5 epochs",
         "zoneout.shape_key": complete.tags["zoneout.shape_key"],
+        "zoneout.metrics": json.dumps(CHARACTERS.to_json()),
         "zoneout.implementation": "torch",
         "zoneout.implementation_reason": "CPU",
         "zoneout.device": "cpu",
@@ -115,6 +118,7 @@ def test_the_parent_has_the_definition_a_chart_and_the_files(run: RunMaker, uri:
     parent = stored(uri)["run1"]
     assert (parent.status, parent.tags["zoneout.reason"]) == ("FINISHED", "all trials ended")
     assert parent.params == {"name": "figure3", "lanes": "8", "base.task": "char_ptb"}
+    assert Metrics.from_json(json.loads(parent.tags["zoneout.metrics"])) == CHARACTERS
     assert parent.files == ["heatmap.png", "provenance.json", "sweep.json"]
     assert [(step, value) for step, _, value in parent.history["trials_finished"]] == [(1, 1.0), (2, 2.0), (3, 3.0)]
     best = bpc(0.5, 0.05, 5)
@@ -123,6 +127,23 @@ def test_the_parent_has_the_definition_a_chart_and_the_files(run: RunMaker, uri:
         (2, best),
         (3, best),
     ]
+
+
+def test_of_the_base_configuration_mlflow_shows_the_task_and_what_was_changed(run: RunMaker, uri: str) -> None:
+    run.driver()
+    run.closed()
+    Run(run.folder).write_definition(definition.get("figure3_small").with_values({"batch": 16, "clip_norm": "inf"}))
+    deliver(run, uri)
+    parent = stored(uri)["run1"]
+    base = {key: value for key, value in parent.params.items() if key.startswith("base.")}
+    assert base == {
+        "base.task": "char_ptb",
+        "base.model.hidden": "128",
+        "base.epochs": "1",
+        "base.batch": "16",
+        "base.optim.clip_norm": "inf",
+    }
+    assert parent.params["lanes"] == "9"
 
 
 def test_delivering_again_changes_nothing(run: RunMaker, uri: str) -> None:

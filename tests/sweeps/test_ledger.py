@@ -18,7 +18,7 @@ from sweeps.ledger import Ledger
 from tests.sweeps.driven import begin, curves, tiny
 from tests.sweeps.truths import check_books, cut_lines, states
 from zoneout_core.errors import HomeError
-from zoneout_core.records import EPOCH_METRICS, FINAL_METRICS, EpochRecord, TrialState
+from zoneout_core.records import CHARACTERS, EpochRecord, TrialState
 
 EPOCHS = 3
 PLACED = {"implementation": "torch", "reason": "CPU", "device": "cpu", "host": "here", "threads": 1, "lanes": 2}
@@ -32,9 +32,9 @@ def sweep(scheduler: str = "none") -> Sweep:
 def record(trial: int, epoch: int) -> EpochRecord:
     """A value that depends on trial and epoch alone, as a real one does; the second trial is the best."""
     value = 3.0 - 0.1 * epoch + 0.3 * abs(trial - 0.8)
-    final = dict.fromkeys(FINAL_METRICS, value) | {"best_epoch": float(epoch)} if epoch == EPOCHS else None
+    final = dict.fromkeys(CHARACTERS.final, value) | {"best_epoch": float(epoch)} if epoch == EPOCHS else None
     return EpochRecord(
-        trial=trial, epoch=epoch, steps=4 * epoch, metrics=dict.fromkeys(EPOCH_METRICS, value), final=final
+        trial=trial, epoch=epoch, steps=4 * epoch, metrics=dict.fromkeys(CHARACTERS.epoch, value), final=final
     )
 
 

@@ -1,10 +1,14 @@
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sweeps.story import Story
 from tests.sweeps.journals import RunMaker
+from zoneout_core import tasks
+from zoneout_core.config import TrialConfig
 from zoneout_core.records import TrialState
 
 
@@ -120,7 +124,19 @@ def test_rows_are_plain_and_by_number(run: RunMaker) -> None:
     first, second = story(run).rows()
     assert (first["trial"], first["params"]["regularizer.z_cells"], first["final"]) == (0, 0.25, None)
     assert [record["epoch"] for record in second["records"]] == [1, 2, 3]
-    assert second["config"]["task"] == "char_ptb"
+    assert second["config"] == {"epochs": 3, "regularizer.z_cells": 0.5, "regularizer.z_states": 0.05}
+
+
+@pytest.mark.parametrize("told", [TrialConfig.to_json, TrialConfig.changed], ids=["whole", "changed"])
+def test_a_journal_may_tell_a_whole_configuration_or_what_was_changed_in_it(
+    told: Callable[[TrialConfig], dict[str, Any]],
+) -> None:
+    """Journals of before the second form can still be read."""
+    config = TrialConfig().with_values({"task": "char_pydoc", "hidden": 12})
+    asked = {"event": "trial", "time": 0.0, "trial": 0, "params": {}, "seed": 0, "shape_key": "k"}
+    trial = Story([asked | {"config": told(config)}]).trials[0]
+    assert TrialConfig.from_json(trial.config) == config
+    assert trial.metrics == tasks.get("char_pydoc").metrics
 
 
 def test_unknown_events_change_nothing(run: RunMaker) -> None:

@@ -12,13 +12,13 @@ from sweeps.story import Story
 from sweeps.study import Study
 from tests.sweeps.driven import tiny
 from zoneout_core.errors import ConfigError, RunError
-from zoneout_core.records import EPOCH_METRICS, EpochRecord, TrialState
+from zoneout_core.records import CHARACTERS, EpochRecord, TrialState
 
 LEARNING_RATE = {"space": "learning_rate", "trials": 6}
 
 
 def record(trial: int, epoch: int, value: float) -> EpochRecord:
-    return EpochRecord(trial=trial, epoch=epoch, steps=epoch, metrics=dict.fromkeys(EPOCH_METRICS, value))
+    return EpochRecord(trial=trial, epoch=epoch, steps=epoch, metrics=dict.fromkeys(CHARACTERS.epoch, value))
 
 
 def run_all(study: Study) -> list[dict[str, object]]:

@@ -14,6 +14,7 @@ from sweeps.story import Story
 from sweeps.ui import Server
 from tests.sweeps.journals import Z_CELLS, Z_STATES, RunMaker
 from tests.sweeps.stores import EXPERIMENT
+from zoneout_core.records import CHARACTERS
 
 pytestmark = pytest.mark.needs_chromium
 
@@ -31,8 +32,9 @@ def figure(run: RunMaker, uri: str) -> RunMaker:
     cells = ((z_cells, z_states) for z_cells in Z_CELLS for z_states in Z_STATES)
     for number, (z_cells, z_states) in enumerate(cells):
         run.complete(number, z_cells, z_states)
-    frame = load.from_rows(Story.of(run.folder / "journal.jsonl").rows())
-    report.write(frame, run.folder / "report", Caption("figure3", "char_ptb", 1000, 5))
+    frame = load.from_rows(Story.of(run.folder / "journal.jsonl").rows(), CHARACTERS)
+    caption = Caption("figure3", "char_ptb", "lstm", 1, 1000, 5, CHARACTERS.label)
+    report.write(frame, run.folder / "report", caption, CHARACTERS.objective)
     run.tell("artifact", path="report/heatmap.png", name="heatmap.png")
     run.closed()
     Tracking(uri, EXPERIMENT).save(Run(run.folder))

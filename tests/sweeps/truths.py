@@ -13,7 +13,7 @@ from sweeps import journal
 from sweeps.home import Run
 from sweeps.mlflow_mirror import RUN_STATUS, TRIAL_STATUS
 from tests.sweeps.stores import stored
-from zoneout_core.records import OBJECTIVE, TrialState
+from zoneout_core.records import TrialState
 
 OPTUNA = {
     TrialState.COMPLETE: OptunaState.COMPLETE,
@@ -48,13 +48,12 @@ def check_books(run: Run) -> None:
             assert frozen.state == OptunaState.WAITING
             continue
         assert frozen.state == OPTUNA[trial.state], (trial.trial, trial.state, frozen.state)
-        assert frozen.intermediate_values == {e: r.metrics[OBJECTIVE] for e, r in trial.records.items()}
+        assert frozen.intermediate_values == {e: trial.value(r) for e, r in trial.records.items()}
         assert list(trial.records) == sorted(trial.records), "told in their order"
         if trial.state.finished:
             assert frozen.user_attrs["reason"] == trial.reason
         if trial.state is TrialState.COMPLETE:
-            assert trial.best is not None
-            assert frozen.value == trial.best.metrics[OBJECTIVE]
+            assert frozen.value == trial.best_value is not None
 
 
 def check_mlflow(run: Run, experiment: str) -> None:
@@ -70,7 +69,7 @@ def check_mlflow(run: Run, experiment: str) -> None:
         assert child.status == TRIAL_STATUS[trial.state]
         assert child.tags["zoneout.state"] == str(trial.state)
         assert child.tags["zoneout.reason"] == trial.reason
-        steps = [step for step, _, _ in child.history.get(OBJECTIVE, ())]
+        steps = [step for step, _, _ in child.history.get(trial.metrics.objective, ())]
         assert steps == list(trial.records)
 
 
