@@ -6,11 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.zoneout_core.cell_oracles import side_by_side, tensor
+from tests.zoneout_core.cell_oracles import tensor
 from zoneout_core.cells import Trajectory
 from zoneout_core.cells.bn_lstm import BatchNormLSTM
 from zoneout_core.config import TrialConfig
-from zoneout_core.errors import ConfigError
 from zoneout_core.sites import Sites
 
 F64 = torch.float64

@@ -85,15 +85,13 @@ class Cell:
     EXACT: ClassVar[bool] = True
     """False where part of the gradient is cut off or straight-through by definition, hence no derivative."""
 
+    SYMBOLS: ClassVar[bool] = False
+    """Whether it reads symbols only, no dense inputs."""
+
     def check(self, config: TrialConfig) -> None:
         """Raises `ConfigError` when the rest of the configuration does not suit the cell; called when it is chosen."""
-        name = registry_name(type(self))
-        asked = {mask.site for mask in config.regularizer.program()} - {"embedding", "outputs"}
-        missing = ", ".join(sorted(asked - self.SITES))
-        must = f"a cell that has a place for masks at {missing}, which the regularizers ask for"
-        require(not missing, "model.cell", name, must)
         constant = config.model.forget_constant
-        must = f"0 with model.cell={name}, which has no forget gate to add it to"
+        must = f"0 with model.cell={config.model.cell}, which has no forget gate to add it to"
         require(self.FORGETS or constant == 0, "model.forget_constant", constant, must)
 
     def sizes(self, model: ModelConfig) -> dict[str, int]:

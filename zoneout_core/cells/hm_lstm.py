@@ -65,9 +65,12 @@ class HMLSTM(Cell):
         Cell.check(self, config)
         must = "1 with model.cell=hm_lstm, which has three layers in itself"
         require(config.model.layers == 1, "model.layers", config.model.layers, must)
-        untied = any(mask.gates for mask in config.regularizer.program())
-        must = "one without masks for each gate: take tied masks, or another cell; it"
-        require(not untied, "model.cell", "hm_lstm", must)
+        must = (
+            "0, or of one mask for all gates, with model.cell=hm_lstm, whose matrices hold a boundary beside the gates"
+        )
+        for mask in config.regularizer.program():
+            strength = getattr(config.regularizer, mask.field)
+            require(not mask.gates, f"regularizer.{mask.field}", strength, must)
 
     def sizes(self, model: ModelConfig) -> dict[str, int]:
         side_by_side = LAYERS * model.hidden

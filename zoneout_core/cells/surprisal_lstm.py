@@ -32,6 +32,7 @@ class SurprisalLSTM(Cell):
     SITES: ClassVar[frozenset[str]] = SITES | {"uniform"}
     FORGETS: ClassVar[bool] = False
     EXACT: ClassVar[bool] = False
+    SYMBOLS: ClassVar[bool] = True
     tau: float = 0.2
     """The probability of an update where nothing surprises."""
     surprisal_state: Literal["poster", "code"] = "poster"
