@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from tests.zoneout_core.cell_oracles import tensor
+from tests.zoneout_core.made_cells import make
 from zoneout_core.cells import Trajectory
 from zoneout_core.cells.bn_lstm import BatchNormLSTM
 from zoneout_core.config import TrialConfig
+from zoneout_core.init import InitialDraw
 from zoneout_core.sites import Sites
 
 F64 = torch.float64
@@ -114,3 +116,66 @@ def test_batch_norm_with_population_statistics(oracles: dict[str, Any], name: st
     assert found.statistics == {}
     for key, value in zip("hc", found.states, strict=False):
         close(value, wanted["outputs"][key], 1e-12)
+
+
+@pytest.mark.parametrize("products", ["separate", "joint"])
+@pytest.mark.parametrize("cell", ["read", "forward", "none"])
+def test_forms_of_batch_norm(products: str, cell: str) -> None:
+    """Spec section 11.3, written out a second time."""
+    made = make("bn_lstm", {"batch_norm": products, "batch_norm_cell": cell}, batch=4)
+    p, (h, c, _) = made.p, made.state
+    found = made.run()
+
+    def norm(t: int, what: str, v: Tensor) -> Tensor:
+        mean, var = v.mean(0), v.var(0, correction=0)
+        name, axis = what.split("_")
+        close(found.statistics[f"mean_{name}_T{axis}"][t], mean, 1e-12)
+        close(found.statistics[f"var_{name}_T{axis}"][t], var, 1e-12)
+        return (v - mean) / (var + 1e-5).sqrt() * p[f"gamma_{what}"]
+
+    for t, x in enumerate(torch.nn.functional.one_hot(made.x, 5).double()):
+        from_h, from_x = h @ p["u_HG"], x @ p["w_DG"]
+        if products == "separate":
+            a = norm(t, "u_G", from_h) + norm(t, "w_G", from_x)
+        else:
+            a = norm(t, "a_G", from_h + from_x)
+        i, f, o, g = (a + p["b_G"]).chunk(4, dim=1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        read = norm(t, "c_H", c) + p["beta_c_H"] if cell != "none" else c
+        c = read if cell == "forward" else c
+        h = o.sigmoid() * read.tanh()
+        close(found.states[0][t], h, 1e-12)
+        close(found.states[1][t], c, 1e-12)
+
+
+def test_steps_beyond_the_training_length_reuse_its_last_statistics() -> None:
+    made = make("bn_lstm", {}, steps=3)
+    longer = {key: torch.cat([made.p[key], made.p[key][-1:].expand(4, -1)]) for key in STATISTICS.values()}
+    x = torch.cat([made.x, made.x, made.x[:1]])
+    short, long = made.run(training=False, x=x), made.run(training=False, x=x, p=longer)
+    assert all(torch.equal(one, other) for one, other in zip(short.states, long.states, strict=True))
+    assert short.states[2][:, 0, 0].tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert not torch.equal(
+        short.states[0], made.run(training=False, x=x, p={"mean_u_TG": longer["mean_u_TG"] + 1}).states[0]
+    )
+
+
+def test_constant_inputs_have_no_spread_and_give_beta() -> None:
+    """var = 0 at the first step of a trainable start, and at pixels that are always black: forward exactly beta."""
+    made = make("bn_lstm", {})
+    same = torch.zeros_like(made.x)
+    state = (*(value[:1] for value in made.state[:2]), made.state[2])
+    h, c, _ = made.run(x=same, state=state).states
+    i, f, _, g = made.p["b_G"].chunk(4)
+    close(c[0], (f.sigmoid() * made.state[1][0] + i.sigmoid() * g.tanh()).expand(3, -1), 1e-12)
+    assert h.isfinite().all()
+
+
+def test_fresh_batch_norm_starts_at_a_tenth() -> None:
+    config = TrialConfig().with_values({"cell": "bn_lstm", "hidden": 4})
+    cell = config.cell.chosen("bn_lstm")
+    p = cell.initial(config.model, 3, InitialDraw(config.model, 0))
+    assert all(p[name].eq(0.1).all() for name in ("gamma_u_G", "gamma_w_G", "gamma_c_H"))
+    assert not p["beta_c_H"].any()
+    assert p["b_G"].tolist() == [0.0] * 4 + [1.0] * 4 + [0.0] * 8
+    assert cell.statistics_rate == 0.01
