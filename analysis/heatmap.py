@@ -129,9 +129,10 @@ def _subtitle(plane: Plane, caption: Caption) -> str:
 def _label(axes: "Axes", plane: Plane, caption: Caption) -> None:
     """Title, axes and ticks. The axes say which way the probability counts: zoneout's is of PRESERVING."""
     axes.set_title(caption.sweep, loc="left", fontsize=17, fontweight="bold", color=_INK, pad=30)
-    axes.annotate(
+    subtitle = axes.annotate(
         _subtitle(plane, caption), (0, 1), (0, 11), "axes fraction", "offset points", fontsize=10, color=_QUIET
     )
+    subtitle.set_in_layout(False)  # it may reach over the colour bar; the figure is wide enough
     axes.set_xlabel(NAMES.get(plane.x_key, plane.x_key), fontsize=11, color=_INK, labelpad=9)
     axes.set_ylabel(NAMES.get(plane.y_key, plane.y_key), fontsize=11, color=_INK, labelpad=9)
     axes.set_xticks(range(len(plane.x)), [f"{value:g}" for value in plane.x])
