@@ -19,7 +19,7 @@ Masks = Sequence[Tensor | None]
 ALL: tuple[type[ZoneoutBase], ...] = (ZoneoutLSTM, ZoneoutGRU, ZoneoutRNN)
 
 
-def rates(kind: type[ZoneoutBase], *values: float) -> dict[str, Any]:
+def rates(kind: type[ZoneoutBase], *values: Any) -> dict[str, Any]:
     """z_states, and z_cells of an LSTM."""
     return dict(zip(kind.RATES, values, strict=False))
 

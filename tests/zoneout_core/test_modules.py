@@ -108,7 +108,7 @@ def test_names_shapes_and_start_values_are_torchs(kind: type[ZoneoutBase]) -> No
     torch.manual_seed(9)
     theirs = kind.TORCH(3, 5, **arguments).state_dict()
     torch.manual_seed(9)
-    ours = kind(3, 5, **arguments, **rates(kind, 0.5, torch.full((5,), 0.5))).state_dict()  # type: ignore[call-arg, arg-type]
+    ours = kind(3, 5, **arguments, **rates(kind, 0.5, torch.full((5,), 0.5))).state_dict()
     assert list(ours) == list(theirs)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 

@@ -17,7 +17,7 @@ from zoneout_core.modules import keep
 from zoneout_core.modules.checks import check_inputs, check_states
 from zoneout_core.modules.keep import Keep, Rate
 from zoneout_core.modules.sequences import Form, Keeps, State, Step, run
-from zoneout_core.modules.weights import Weights, arguments, copy_weights
+from zoneout_core.modules.weights import Weights, arguments, autocast_dtype, copy_weights
 
 
 class ZoneoutBase(nn.RNNBase):
@@ -159,10 +159,8 @@ class ZoneoutBase(nn.RNNBase):
     def _weights(self, index: int) -> Weights:
         """Parameters of layer and direction `index`; under autocast they are converted here, once a sequence."""
         weights: list[Tensor] = list(self.all_weights[index])
-        device = weights[0].device.type
-        if torch.is_autocast_enabled(device):
-            weights = [one.to(torch.get_autocast_dtype(device)) for one in weights]
-        return Weights(*weights)
+        dtype = autocast_dtype(weights[0].device.type)
+        return Weights(*weights) if dtype is None else Weights(*(one.to(dtype) for one in weights))
 
     def _layer(self, x_ND: Tensor, weights: Weights) -> tuple[Tensor, Step]:
         """The inputs' share of the gates, [N, G], and the function that makes a step."""

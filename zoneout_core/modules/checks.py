@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
+
+from zoneout_core.modules.weights import autocast_dtype
 
 
 def check_inputs(module: nn.RNNBase, inputs: Tensor | PackedSequence) -> None:
@@ -55,7 +56,7 @@ def check_states(module: nn.RNNBase, states: tuple[Tensor, ...], count: int, bat
 def _check_precision(module: nn.RNNBase, label: str, one: Tensor) -> None:
     """Mixed precision is autocast's business; without it everything has the weights' precision, as in torch.nn."""
     weight: Any = module.weight_hh_l0
-    if one.dtype != weight.dtype and not torch.is_autocast_enabled(one.device.type):
+    if one.dtype != weight.dtype and autocast_dtype(one.device.type) is None:
         rule = f"{label} must have the precision of the weights, {weight.dtype}"
         raise ValueError(
             f"{type(module).__name__}: {rule}, but has {one.dtype}. "

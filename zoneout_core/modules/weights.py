@@ -25,6 +25,13 @@ class Weights(NamedTuple):
         return None if self.b_G is None or self.b_recurrent_G is None else self.b_G + self.b_recurrent_G
 
 
+def autocast_dtype(device: str) -> torch.dtype | None:
+    """The precision of products under autocast on that type of device; None where there is no autocast."""
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return None
+
+
 def affine(a_BG: Tensor, h_BH: Tensor, u_HG: Tensor) -> Tensor:
     """a + h U in the precision of h: under autocast the product is 16-bit, states and pointwise arithmetic are not."""
     return torch.addmm(a_BG, h_BH, u_HG).to(h_BH.dtype)
