@@ -22,8 +22,9 @@ class Curve:
     title: str
     colour: int
     """Index of its system."""
+    what: str
+    """`train` (with masks on), `valid`, or another metric in a word."""
     dashed: bool
-    """Of a training curve, taken with masks on."""
     epochs: tuple[int, ...]
     mean: tuple[float, ...]
     half_width: tuple[float, ...]
@@ -47,8 +48,8 @@ class Panel:
     """The paper's vertical axis, where ours fits in."""
 
 
-def compute(frame: "pd.DataFrame", systems: Mapping[str, str], train: str, valid: str, epochs: int) -> list[Curve]:
-    """A dashed curve of metric `train` and a solid one of `valid` for each system, {label: title}.
+def compute(frame: "pd.DataFrame", systems: Mapping[str, str], metrics: Mapping[str, str], epochs: int) -> list[Curve]:
+    """A curve of each metric, {word: column}, for each system, {label: title}; all but the last metric's are dashed.
 
     `frame` has a line per trial and epoch: `label seed epoch` and the metrics. An epoch counts when every seed of its
     system reached it, so that no curve jumps where a seed ended early; systems without trials have no curve.
@@ -59,13 +60,14 @@ def compute(frame: "pd.DataFrame", systems: Mapping[str, str], train: str, valid
         seeds = trials["seed"].nunique()
         reached = trials["epoch"].value_counts()
         whole = sorted(int(epoch) for epoch in trials["epoch"].unique() if reached[epoch] == seeds)
-        for metric, dashed in ((train, True), (valid, False)):
+        for number, (what, metric) in enumerate(metrics.items(), start=1):
             means = [Estimate(tuple(trials.loc[trials["epoch"] == epoch, metric])) for epoch in whole]
             found.append(
                 Curve(
                     title=title,
                     colour=colour,
-                    dashed=dashed,
+                    what=what,
+                    dashed=number < len(metrics),
                     epochs=tuple(whole),
                     mean=tuple(one.mean for one in means),
                     half_width=tuple(one.half_width or 0.0 for one in means),
@@ -94,7 +96,7 @@ def draw(panels: Sequence[Panel]) -> "Figure":
 
 def _line(axes: "Axes", curve: Curve) -> dict[str, Any]:
     colour = style.COLOURS[curve.colour % len(style.COLOURS)]
-    name = f"{curve.title}: {'train' if curve.dashed else 'valid'}"
+    name = f"{curve.title}: {curve.what}"
     x, y, half = np.array(curve.epochs), np.array(curve.mean), np.array(curve.half_width)
     look: dict[str, Any] = {"dashes": (4, 1.8)} if curve.dashed else {}
     alpha, marker = (0.75, "") if curve.dashed else (1.0, "o" if len(x) <= 5 else "")

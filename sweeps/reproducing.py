@@ -1,7 +1,7 @@
 """Carrying a reproduction out: the sweeps it lacks are run or gone on with, and all of it is read from the home."""
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ class Request:
     scale: str = rows.PAPER
     labels: tuple[str, ...] = ()
     """Only these rows; none = all."""
-    seeds: int = 1
-    """Seeds 0 .. seeds - 1."""
+    seeds: int = 0
+    """Seeds 0 .. seeds - 1; 0 = those of the definitions."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Of `--set`: they make it another experiment, which is always said."""
 
@@ -48,10 +48,21 @@ def blocks(reproduction: Reproduction, request: Request, lanes: int | None = Non
         if not kept and (block.rows or request.labels):
             continue
         sweep = rows.narrowed(rows.get(block.sweep, request.scale), [row.label for row in kept])
-        settings = request.settings | {"seeds": tuple(range(request.seeds))}
+        settings = dict(request.settings)
+        if request.seeds:
+            settings["seeds"] = tuple(range(request.seeds))
         if lanes is not None:
             settings["lanes"] = lanes
         yield replace(block, rows=tuple(kept)), sweep.with_values(settings)
+
+
+def to_train(pairs: Iterable[tuple[Block, Sweep]]) -> list[Sweep]:
+    """What has to be trained for these blocks: blocks over one definition become one sweep over all their rows."""
+    merged: dict[str, Sweep] = {}
+    for block, sweep in pairs:
+        if not block.trained_by:
+            merged[sweep.name] = rows.merged(merged[sweep.name], sweep) if sweep.name in merged else sweep
+    return list(merged.values())
 
 
 def lacking(home: Home, sweep: Sweep, only: Collection[str] | None = None) -> Sweep | None:
@@ -96,7 +107,7 @@ def subtitle(sweep: Sweep, request: Request) -> str:
     model = sweep.base.model
     layers = "" if model.layers == 1 else f"{model.layers} layers, "
     scale = f"scale: {request.scale}" + (", changed by --set" if request.settings else "")
-    seeds = f"{request.seeds} {'seed' if request.seeds == 1 else 'seeds'}"
+    seeds = f"{len(sweep.seeds)} {'seed' if len(sweep.seeds) == 1 else 'seeds'}"
     return f"{sweep.base.task}  ·  {model.cell.upper()}, {layers}H = {model.hidden}  ·  {seeds}  ·  {scale}"
 
 
@@ -111,9 +122,9 @@ def write(folder: Path, reproduction: Reproduction, readings: Collection[Reading
     """The numbers as CSV and JSON, and the figures, into `folder`; equal numbers give equal bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    for reading in readings:
+    for number, reading in enumerate(readings, start=1):
         if reading.block.rows:
-            files.append(folder / f"{reading.block.sweep}.csv")
+            files.append(folder / f"{number}_{reading.block.sweep}.csv")
             files[-1].write_text(table.csv(reading.table))
     files.append(folder / "numbers.json")
     files[-1].write_text(json.dumps(told, indent=2, allow_nan=False) + "\n")

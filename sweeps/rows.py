@@ -73,6 +73,16 @@ def labels(sweep: Sweep) -> list[str]:
     return []
 
 
+def merged(one: Sweep, other: Sweep) -> Sweep:
+    """One sweep over the rows of both, which are the same definition's, narrowed in two ways."""
+    if labels(one) == labels(other):
+        return one
+    match one.space, other.space:
+        case Switch(cases=mine), Switch(cases=theirs):
+            return replace(one, space=Switch("label", tuple(dict((*mine, *theirs)).items())))
+    raise AssertionError(f"{one.name} has no rows")
+
+
 def narrowed(sweep: Sweep, kept: Collection[str]) -> Sweep:
     """The same sweep over some of its rows only; one over something else stays whole."""
     match sweep.space:

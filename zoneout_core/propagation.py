@@ -8,7 +8,7 @@ T steps, B examples, H units.
 
 from collections.abc import Iterable
 from dataclasses import fields
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor
@@ -46,8 +46,8 @@ def noting(cell: Cell, noted: Noted) -> Cell:
     return cast("Cell", subclass(**{f.name: getattr(cell, f.name) for f in fields(kind)}))
 
 
-def shares(state: LaneState, data: Any, batches: int = BATCHES, of: Of = "carried") -> dict[str, list[float]]:
-    """From a trained lane, over the next `batches` training batches: each step's share by the name of the state.
+def shares(state: LaneState, data: Any, batches: int = BATCHES) -> dict[Of, dict[str, list[float]]]:
+    """From a trained lane, over the next `batches` training batches: each step's share, of what, by name of the state.
 
     Raises `ConfigError` for a network of several layers, whose states no figure of the paper shows.
     """
@@ -60,14 +60,14 @@ def shares(state: LaneState, data: Any, batches: int = BATCHES, of: Of = "carrie
     names = network.cell.STATES
     noted = Noted()
     network.cell = noting(network.cell, noted)
-    sums = {name: torch.zeros(config.length, dtype=torch.float64) for name in names}
+    sums: dict[tuple[Of, str], Tensor] = {}
     for number in range(batches):
         noted.clear()
         lane = Lane(trial=state.trial, config=config, updates=workload.updates(config), step=state.step + number)
         loss = _loss(workload, lane, state.weights)
-        for name, norms_T in norms(loss, noted, names, of).items():
-            sums[name][: len(norms_T)] += norms_T
-    return {name: _normalised(total_T) for name, total_T in sums.items()}
+        for key, norms_T in norms(loss, noted, names).items():
+            sums[key] = sums.get(key, 0.0) + norms_T
+    return {of: {name: _normalised(sums[of, name]) for name in names} for of in get_args(Of)}
 
 
 def _loss(workload: NetworkWorkload, lane: Lane, row_P: Tensor) -> Tensor:
@@ -80,20 +80,24 @@ def _loss(workload: NetworkWorkload, lane: Lane, row_P: Tensor) -> Tensor:
     return workload.losses(part)[0]["loss"]
 
 
-def norms(loss: Tensor, noted: Noted, names: tuple[str, ...], of: Of = "carried") -> dict[str, Tensor]:
-    """Mean over examples of ||dL/d state_t||, [T] float64, by the name of the state. Frees the graph of `loss`."""
+def norms(loss: Tensor, noted: Noted, names: tuple[str, ...]) -> dict[tuple[Of, str], Tensor]:
+    """Mean over examples of ||dL/d state_t||, [T] float64, by what and name of the state. Frees the graph of `loss`."""
     flat = [value for state, _ in noted for value in state[: len(names)]]
     found = torch.autograd.grad(loss, flat, allow_unused=True)
     pairs: Iterable[tuple[Tensor, Tensor | None]] = zip(flat, found, strict=True)
     gradients = [torch.zeros_like(value) if gradient is None else gradient for value, gradient in pairs]
-    result = {}
+    result: dict[tuple[Of, str], Tensor] = {}
     for place, name in enumerate(names):
         keeps = [sites.keep_cells if name == "c" else sites.keep_states for _, sites in noted]
         own = gradients[place :: len(names)]
-        if of == "candidate":
-            own = [g if keep is None else g * (1 - keep) for g, keep in zip(own, keeps, strict=True)]
-        result[name] = torch.stack([g.double().norm(dim=-1).mean() for g in own])
+        result["carried", name] = _norms(own)
+        written = [g if keep is None else g * (1 - keep) for g, keep in zip(own, keeps, strict=True)]
+        result["candidate", name] = _norms(written)
     return result
+
+
+def _norms(gradients: Iterable[Tensor]) -> Tensor:
+    return torch.stack([gradient_BH.double().norm(dim=-1).mean() for gradient_BH in gradients])
 
 
 def _normalised(total_T: Tensor) -> list[float]:

@@ -13,7 +13,7 @@ from zoneout_core.errors import DataError, RunError
 if TYPE_CHECKING:
     from sweeps.definition import Sweep
     from sweeps.reproducing import Request
-    from sweeps.reproductions import Block, Reading, Reproduction
+    from sweeps.reproductions import Reading, Reproduction
     from sweeps.runner import How
 
 INCOMPLETE = 1
@@ -28,7 +28,12 @@ ScaleName = Annotated[
     typer.Option("--scale", metavar="SCALE", help="smoke: seconds a row; small: minutes; paper: the whole setting."),
 ]
 RowNames = Annotated[str, typer.Option("--rows", metavar="A,B", help="Only these rows.", show_default="all")]
-Seeds = Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Seeds 0 to N-1; more give intervals.")]
+Seeds = Annotated[
+    int | None,
+    typer.Option(
+        "--seeds", metavar="N", min=1, help="Seeds 0 to N-1: several give intervals.", show_default="1 (toys: 5)"
+    ),
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Train all of it anew, whatever the home has.")]
 Show = Annotated[bool, typer.Option("--show", help="Train nothing: show what the home has.")]
 
@@ -37,7 +42,7 @@ def reproduce(
     name: Name,
     scale: ScaleName = "paper",
     row_names: RowNames = "",
-    seeds: Seeds = 1,
+    seeds: Seeds = None,
     settings: options.Settings = None,
     lanes: options.Lanes = None,
     fresh: Fresh = False,
@@ -49,7 +54,7 @@ def reproduce(
     tracking: driving.TrackingUri = "",
     as_json: options.AsJson = False,
 ) -> None:
-    """Reproduce a table or figure of the paper: ours beside the published numbers.
+    """Reproduce a table or figure of the paper, ours beside it.
 
     What the home already has is read, not trained again; only what is lacking is run, or gone on with.
     """
@@ -62,15 +67,17 @@ def reproduce(
         name=name.replace("_", "-"),
         scale=scale,
         labels=tuple(one.strip() for one in row_names.split(",") if one.strip()),
-        seeds=seeds,
+        seeds=seeds or 0,
         settings=options.parse(settings),
     )
     pairs = list(reproducing.blocks(reproduction, asked, lanes))
     trainer = _Trainer(Home(home), How(data=data, inline=inline, address=address, tracking=tracking), fresh, as_json)
     if not show:
-        trainer.train(pairs)
+        trainer.train(reproducing.to_train(pairs))
     only = trainer.begun if fresh and not show else None
     readings = [reproducing.read(Home(home), block, sweep, asked, only) for block, sweep in pairs]
+    if reproduction.measure is not None and not show:
+        reproduction.measure(readings, data, driving.say)
     told = _told(asked, readings)
     files = reproducing.write(Home(home).folder / "reproductions" / asked.folder_name, reproduction, readings, told)
     if as_json:
@@ -91,13 +98,11 @@ class _Trainer:
         self.refused: dict[str, str] = {}
         """Why a sweep was not run, by its name."""
 
-    def train(self, pairs: "Sequence[tuple[Block, Sweep]]") -> None:
-        """All blocks. One whose data are not there is said and left out; raises `typer.Exit` when a driver stopped."""
+    def train(self, sweeps: "Sequence[Sweep]") -> None:
+        """All of them. One whose data are not there is said and left out; raises `typer.Exit` when a driver stopped."""
         from sweeps.runner import check_data
 
-        for block, sweep in pairs:
-            if block.trained_by:
-                continue
+        for sweep in sweeps:
             try:
                 check_data(sweep, self.how.data)
             except DataError as error:
@@ -139,12 +144,12 @@ def _told(asked: "Request", readings: "Sequence[Reading]") -> dict[str, Any]:
         "reproduction": asked.name,
         "scale": asked.scale,
         "set": {key: str(value) for key, value in asked.settings.items()},
-        "seeds": asked.seeds,
         "blocks": [
             table.to_json(one.table)
             | {
                 "sweep": one.sweep.name,
                 "task": one.sweep.base.task,
+                "asked_seeds": list(one.sweep.seeds),
                 "not_as_in_the_paper": reproducing.smaller(one.block, one.sweep),
                 "runs": sorted({found.run.name for found in one.found}),
             }
@@ -205,7 +210,9 @@ def _table(asked: "Request", reading: "Reading") -> Any:
     headings = table.headings(whole)[:-1]  # hardware is said below, once
     grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for number, heading in enumerate(headings):
-        grid.add_column(heading, justify="left" if number == 0 else "right", overflow="fold")
+        title, _, what = heading.partition(" ")  # in two lines, so that 80 columns are enough
+        shown = f"{title}\n{what.replace('difference', 'diff')}"
+        grid.add_column(shown, justify="left" if number == 0 else "right", min_width=17 if number == 0 else None)
     same = whole.scale == table.PAPER_SCALE and not asked.settings
     for cells in table.cells(whole):
         bold = ["difference" in heading and same for heading in headings]

@@ -53,6 +53,8 @@ class Reading:
 
 Draw = Callable[[Sequence[Reading], Path], list[Path]]
 """Draws into a folder, and returns the files."""
+Measure = Callable[[Sequence[Reading], Path, Callable[[str], None]], None]
+"""Measures on trained rows what records do not hold, with (readings, data folder, say); kept with the runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +64,14 @@ class Reproduction:
     title: str
     blocks: tuple[Block, ...]
     draw: Draw | None = None
+    measure: Measure | None = None
     notes: tuple[str, ...] = ()
     """What a reader has to know of the numbers."""
 
     @property
     def labels(self) -> list[str]:
-        """Of all rows."""
-        return list(dict.fromkeys(row.label for block in self.blocks for row in block.rows))
+        """Of all rows that can be run."""
+        return [label for label in dict.fromkeys(row.label for block in self.blocks for row in block.rows) if label]
 
 
 def names() -> list[str]:

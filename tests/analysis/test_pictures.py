@@ -12,6 +12,7 @@ from analysis.curves import Panel
 from analysis.paper import find
 from analysis.table import Column, Row, compute
 
+METRICS = {"train": "train_bpc", "valid": "valid_chunked_bpc"}
 SYSTEMS = {"unregularized": "Unregularized", "zoneout": "Zoneout", "dropout": "Recurrent dropout"}
 
 
@@ -34,7 +35,7 @@ def words(figure: Figure) -> str:
 
 
 def test_a_curve_is_the_mean_over_seeds_as_far_as_all_of_them_go(epochs: pd.DataFrame) -> None:
-    found = curves.compute(epochs, SYSTEMS, "train_bpc", "valid_chunked_bpc", epochs=30)
+    found = curves.compute(epochs, SYSTEMS, METRICS, epochs=30)
     assert [(one.title, one.dashed) for one in found] == [
         ("Unregularized", True), ("Unregularized", False), ("Zoneout", True), ("Zoneout", False),
     ]  # fmt: skip
@@ -46,12 +47,12 @@ def test_a_curve_is_the_mean_over_seeds_as_far_as_all_of_them_go(epochs: pd.Data
 
 
 def test_curves_end_where_the_papers_axis_does(epochs: pd.DataFrame) -> None:
-    found = curves.compute(epochs, SYSTEMS, "train_bpc", "valid_chunked_bpc", epochs=1)
+    found = curves.compute(epochs, SYSTEMS, METRICS, epochs=1)
     assert {one.epochs for one in found} == {(1,)}
 
 
 def test_panels_have_the_papers_axis_and_mark_its_values(epochs: pd.DataFrame) -> None:
-    found = tuple(curves.compute(epochs, SYSTEMS, "train_bpc", "valid_chunked_bpc", epochs=30))
+    found = tuple(curves.compute(epochs, SYSTEMS, METRICS, epochs=30))
     panel = Panel(title="Figure 4", subtitle="char_ptb  ·  scale: small", y_label="bits per character", epochs=30, curves=found, published={"Zoneout": 1.362})  # fmt: skip
     figure = curves.draw([panel, Panel(title="text8", subtitle="", y_label="", epochs=40, curves=())])
     left, right = figure.axes
@@ -95,7 +96,7 @@ def test_shares_of_the_gradient_are_means_over_seeds() -> None:
 
 def test_equal_numbers_give_equal_bytes(epochs: pd.DataFrame, tmp_path: Path) -> None:
     def draw() -> Figure:
-        found = tuple(curves.compute(epochs, SYSTEMS, "train_bpc", "valid_chunked_bpc", epochs=30))
+        found = tuple(curves.compute(epochs, SYSTEMS, METRICS, epochs=30))
         return curves.draw([Panel(title="Figure 4", subtitle="", y_label="", epochs=30, curves=found)])
 
     first, again = (style.save(draw, tmp_path / name, "figure4") for name in ("one", "two"))

@@ -1,0 +1,72 @@
+"""Columns and drawings that several tables and figures have in common."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from analysis.table import Column, Row
+from sweeps.reproductions import Reading, row
+
+if TYPE_CHECKING:
+    from analysis.curves import Panel
+
+CHARACTERS = (
+    Column(
+        title="Valid",
+        metric="valid_chunked_bpc",
+        protocol="bits per character of chunks of 100, each from the initial state",
+    ),
+    Column(
+        title="Test",
+        metric="test_stream_bpc",
+        protocol="bits per character of one pass over the whole text, the state carried",
+    ),
+)
+"""The paper's two columns are two protocols (spec section 2.5)."""
+STREAMED = (
+    Column(
+        title="Valid",
+        metric="valid_stream_bpc",
+        protocol="bits per character of one pass over the whole text, the state carried",
+    ),
+    CHARACTERS[1],
+)
+"""Of systems below the line."""
+CLASSES = (
+    Column(title="Valid", metric="valid_error", protocol="error rate on 10,000 images, masks as expected"),
+    Column(title="Test", metric="test_error", protocol="error rate on 10,000 images, of the parameters best on valid"),
+)
+
+
+def table1(task: str, label: str, title: str, regularizer: str, note: str = "", **rest: Any) -> Row:
+    """A row of Table 1 on a character task; `rest` goes to `row`."""
+    published = {"task": task, "regularizer": regularizer, "source": "Table 1"}
+    return row(label, title, CHARACTERS, published, note=note, **rest)
+
+
+def six(task: str, dropout: str) -> tuple[Row, ...]:
+    """The paper's own six systems; `dropout` is the strength of recurrent dropout."""
+    return (
+        table1(task, "unregularized", "Unregularized LSTM", "none"),
+        table1(task, "weight-noise", "Weight noise 0.075", "weight_noise"),
+        table1(task, "norm-stabilizer", "Norm stabilizer 50", "norm_stabilizer"),
+        table1(task, "stochastic-depth", "Stochastic depth 0.05", "stochastic_depth"),
+        table1(task, "recurrent-dropout", f"Recurrent dropout {dropout}", "recurrent_dropout"),
+        table1(task, "zoneout", "Zoneout 0.5 / 0.05", "zoneout"),
+    )
+
+
+def panel(reading: Reading, title: str, y_label: str, epochs: int, metrics: Mapping[str, str]) -> "Panel":
+    """The curves of a block's rows, {word: metric}, on the paper's axis; stars are what it printed of the last one."""
+    from analysis import curves
+    from analysis.curves import Panel
+
+    systems = {row.label: row.title for row in reading.block.rows}
+    *_, marked = metrics.values()
+    return Panel(
+        title=title,
+        subtitle=reading.subtitle,
+        y_label=y_label,
+        epochs=epochs,
+        curves=tuple(curves.compute(reading.curves, systems, metrics, epochs)),
+        published={row.title: row.paper[marked].number for row in reading.block.rows if marked in row.paper},
+    )

@@ -1,0 +1,59 @@
+"""The two toys of the paper's code, for which no numbers were published (spec sections 6, 7)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.table import Column
+from sweeps.reproductions import Block, Reading, Reproduction, row
+from sweeps.reproductions._shared import panel
+
+ADDITION = (
+    Column(title="Difficulty", metric="difficulty", protocol="most digits that it got to: from 2 to 5", digits=2),
+    Column(title="Error", metric="valid_error", protocol="share of sums with a wrong symbol, greedily decoded"),
+)
+CONSISTENCY = (
+    Column(title="Cost", metric="train_cost", protocol="squared distance after ten steps, of a batch of 32", digits=4),
+    Column(title="|W-I|", metric="distance_plus", protocol="Frobenius; below 0.01 is a success with zoneout", digits=4),
+    Column(title="|W+I|", metric="distance_minus", protocol="Frobenius; below 0.01 is what none leaves", digits=4),
+)
+
+
+def draw(readings: Sequence[Reading], folder: Path) -> list[Path]:
+    """toys.*: error and difficulty of addition, cost and W of semantic consistency."""
+    from analysis import curves, style
+
+    panels = []
+    for one in readings:
+        epochs = one.sweep.base.epochs
+        if one.sweep.name == "addition":
+            panels.append(panel(one, "Addition: error", "error", epochs, {"valid": "valid_error"}))
+            panels.append(panel(one, "Addition: difficulty", "digits", epochs, {"difficulty": "difficulty"}))
+        else:
+            panels.append(panel(one, "Semantic consistency", "diagonal of W", epochs, {"w_00": "w_00", "w_11": "w_11"}))
+            panels.append(panel(one, "Semantic consistency", "cost", epochs, {"cost": "train_cost"}))
+    return style.save(lambda: curves.draw(panels), folder, "toys")
+
+
+REPRODUCTION = Reproduction(
+    title="Toys: addition, and semantic consistency",
+    blocks=(
+        Block(
+            title="Addition with a curriculum",
+            sweep="addition",
+            columns=ADDITION,
+            rows=(
+                row("unregularized", "Unregularized LSTM"),
+                row("zoneout-script", "Zoneout 0.05 / 0", note="what the script does whatever its flags say"),
+                row("zoneout", "Zoneout 0.5 / 0.05", note="what the README says"),
+            ),
+        ),
+        Block(
+            title="Semantic consistency",
+            sweep="consistency",
+            columns=CONSISTENCY,
+            rows=(row("unregularized", "Unregularized"), row("zoneout", "Zoneout 0.1")),
+        ),
+    ),
+    draw=draw,
+    notes=("No numbers were published. Without zoneout W = -I solves it exactly; with zoneout only W = +I does.",),
+)
