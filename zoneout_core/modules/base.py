@@ -63,6 +63,15 @@ class ZoneoutBase(nn.RNNBase):
         """The kind of mask, one of `keep.KINDS`."""
         return self._mask
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # nn.Module would make a parameter of a Parameter, and an attribute without effect of a misspelt rate.
+        if name in self.RATES:
+            object.__setattr__(self, name, value)
+        elif name.startswith("z_"):
+            raise AttributeError(f"{type(self).__name__} has no {name}. What it has: {', '.join(sorted(self.RATES))}.")
+        else:
+            super().__setattr__(name, value)
+
     def is_plain(self) -> bool:
         """Whether nothing is ever kept, so that torch's own kernels run. Rates in a tensor count as keeping."""
         return all(keep.off(z) for z in self._rates.values())
@@ -118,7 +127,7 @@ class ZoneoutBase(nn.RNNBase):
         if hx is None:
             shape = (len(self.all_weights), form.batch, self.hidden_size)
             return tuple(torch.zeros(shape, dtype=weight.dtype, device=form.x.device) for _ in self.RATES)
-        given = (hx,) if isinstance(hx, Tensor) else tuple(hx)
+        given = tuple(hx) if isinstance(hx, tuple | list) else (hx,)
         check_states(self, given, len(self.RATES), form.batch if form.batched else None)
         return form.enter(tuple(one.to(weight.dtype) for one in given))
 

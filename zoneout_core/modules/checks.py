@@ -10,11 +10,16 @@ from torch.nn.utils.rnn import PackedSequence
 from zoneout_core.modules.weights import autocast_dtype
 
 
-def check_inputs(module: nn.RNNBase, inputs: Tensor | PackedSequence) -> None:
-    """Raises `ValueError` unless `inputs` is a sequence of at least one step that `module` can read."""
+def check_inputs(module: nn.RNNBase, inputs: object) -> None:
+    """Raises `ValueError` unless `inputs` is a sequence of at least one step that `module` can read.
+
+    And `TypeError` when it is no tensor and no packed sequence.
+    """
+    name = type(module).__name__
+    if not isinstance(inputs, Tensor | PackedSequence):
+        raise TypeError(f"{name}: the input must be a tensor or a PackedSequence, but is a {type(inputs).__name__}.")
     packed = isinstance(inputs, PackedSequence)
     x = inputs.data if isinstance(inputs, PackedSequence) else inputs
-    name = type(module).__name__
     if not packed and x.dim() not in (2, 3):
         form = "[batch, steps, input]" if module.batch_first else "[steps, batch, input]"
         raise ValueError(
@@ -27,7 +32,7 @@ def check_inputs(module: nn.RNNBase, inputs: Tensor | PackedSequence) -> None:
         )
     if x.shape[1 if not packed and x.dim() == 3 and module.batch_first else 0] == 0:
         raise ValueError(f"{name}: the input must have at least one step, but its shape is {list(x.shape)}.")
-    _check_precision(module, "input", x)
+    _check_precision(module, "the input", x)
 
 
 def check_states(module: nn.RNNBase, states: tuple[Tensor, ...], count: int, batch: int | None) -> None:
@@ -41,15 +46,13 @@ def check_states(module: nn.RNNBase, states: tuple[Tensor, ...], count: int, bat
         found = ", ".join(type(one).__name__ for one in states)
         raise ValueError(f"{name}: the initial state must be {must}, but is ({found}).")
     rows = module.num_layers * (2 if module.bidirectional else 1)
-    must_be = [rows, module.hidden_size] if batch is None else [rows, batch, module.hidden_size]
+    must = f"[layers * directions, batch, H] = {[rows, batch, module.hidden_size]}"
+    if batch is None:
+        must = f"[layers * directions, H] = {[rows, module.hidden_size]}, as the input has no batch"
+    shape = [rows, *([] if batch is None else [batch]), module.hidden_size]
     for label, one in zip(("h_0", "c_0"), states, strict=False):
-        if list(one.shape) != must_be:
-            axes = (
-                "[layers * directions, H] (as the input has no batch)"
-                if batch is None
-                else "[layers * directions, batch, H]"
-            )
-            raise ValueError(f"{name}: {label} must be {axes} = {must_be}, but has the shape {list(one.shape)}.")
+        if list(one.shape) != shape:
+            raise ValueError(f"{name}: {label} must be {must}, but has the shape {list(one.shape)}.")
         _check_precision(module, label, one)
 
 
@@ -58,7 +61,4 @@ def _check_precision(module: nn.RNNBase, label: str, one: Tensor) -> None:
     weight: Any = module.weight_hh_l0
     if one.dtype != weight.dtype and autocast_dtype(one.device.type) is None:
         rule = f"{label} must have the precision of the weights, {weight.dtype}"
-        raise ValueError(
-            f"{type(module).__name__}: {rule}, but has {one.dtype}. "
-            f"Convert it with .to({weight.dtype}), or the module with .to({one.dtype})."
-        )
+        raise ValueError(f"{type(module).__name__}: {rule}, but has {one.dtype}. Convert it with .to({weight.dtype}).")

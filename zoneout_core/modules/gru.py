@@ -83,7 +83,7 @@ class ZoneoutGRU(ZoneoutBase):
         return super().to_torch()
 
     def extra_repr(self) -> str:
-        return super().extra_repr() + ("" if self.reset == "after" else f", reset={self.reset}")
+        return super().extra_repr() + ("" if self.reset == "after" else f", reset={self.reset!r}")
 
     def _layer(self, x_ND: Tensor, weights: Weights) -> tuple[Tensor, Step]:
         return self._reset_after(x_ND, weights) if self.reset == "after" else self._reset_before(x_ND, weights)

@@ -9,6 +9,7 @@ Shapes: N rows, one for each example and step; H hidden.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Final
 
 import torch
@@ -40,14 +41,18 @@ def checked(name: str, z: Rate, hidden: int, rows: int) -> Rate:
     Raises `ConfigError` when it is no probability, or a tensor of another shape than [hidden], [rows, hidden] and
     [rows, 1], where `rows` counts the layers times the directions.
     """
-    if not isinstance(z, Tensor):
-        if isinstance(z, bool) or not 0.0 <= z <= 1.0:
-            raise ConfigError(f"{name} must be a probability from 0 to 1 (that of KEEPING a value), but is {z!r}.")
-        return float(z)
+    if not isinstance(z, Tensor) or (z.dim() == 0 and not z.is_meta):
+        number: object = z.item() if isinstance(z, Tensor) else z
+        if isinstance(number, bool) or not isinstance(number, Real) or not 0.0 <= float(number) <= 1.0:
+            must = "a number from 0 to 1, the probability of KEEPING a value, or a tensor of such"
+            raise ConfigError(f"{name} must be {must}, but is {number!r}.")
+        return float(number)
     if z.shape not in {(hidden,), (rows, hidden), (rows, 1)}:
         must = f"[{hidden}] (one for each unit), or [{rows}, {hidden}] or [{rows}, 1] (layers times directions first)"
         raise ConfigError(f"{name} must be one number or a tensor {must}, but has the shape {list(z.shape)}.")
-    z = z.detach().to(torch.float32, copy=True)
+    if z.requires_grad:
+        raise ConfigError(f"{name} must not want a gradient: masks pass none on to it. Give it as {name}.detach().")
+    z = z.to(torch.float32, copy=True)
     if not z.is_meta and not bool(((z >= 0) & (z <= 1)).all()):
         raise ConfigError(f"{name} must hold probabilities from 0 to 1, but goes from {z.min():g} to {z.max():g}.")
     return z
@@ -57,9 +62,12 @@ def check_kind(kind: str, steps: int | None) -> None:
     """Raises `UnknownName` for another kind than KINDS, `ConfigError` where `steps` does not go with it."""
     if kind not in KINDS:
         raise UnknownName("mask", kind, KINDS)
-    if (kind == "static") != (steps is not None):
-        must = 'given with mask="static", the number of steps to draw masks for' if steps is None else "left out"
-        raise ConfigError(f'steps must be {must}: mask is "{kind}" and steps is {steps}.')
+    if kind == "static" and steps is None:
+        raise ConfigError(
+            'steps must be given with mask="static", as the number of steps to draw masks for, but is None.'
+        )
+    if kind != "static" and steps is not None:
+        raise ConfigError(f'steps must be left out unless mask="static", but is {steps} with mask="{kind}".')
     if steps is not None and steps < 1:
         raise ConfigError(f"steps must be at least 1, but is {steps}. Give the length of the longest sequence.")
 
