@@ -90,6 +90,8 @@ def test_loss_and_gradient_are_those_of_the_equations(regularizer: dict[str, obj
     gradient_1P = torch.zeros_like(row_P)[None]
     (told,) = workload(pack).gradients([lane], row_P[None].clone(), gradient_1P)
     torch.testing.assert_close(told["loss"], expected.detach(), rtol=1e-12, atol=0)
+    wrong_B = logits_of(p, x_BT, *keeps).argmax(dim=1) != label_B
+    assert told["error"] == wrong_B.double().mean()
     for name, gradient_1 in pack.layout.views(gradient_1P).items():
         torch.testing.assert_close(gradient_1[0], p[name].grad, rtol=1e-9, atol=1e-12, msg=name)
 
@@ -123,15 +125,20 @@ def test_it_learns_and_reports_what_its_task_says() -> None:
     assert final["test_error"] < 0.2
 
 
-def test_errors_are_counted_with_masks_as_expected() -> None:
-    pack = pack_of(config(precision="float64", **ZONEOUT))
-    (record,) = run(pack, 7)
-    assert isinstance(record, EpochRecord)
+def test_scores_are_taken_with_masks_as_expected() -> None:
+    pack = pack_of(config(precision="float64", epochs=1, **ZONEOUT))
+    lane = pack._lanes[0]
+    events = run(pack, 6)
+    own, rows_1P = workload(pack), pack.state(0).weights[None]
+    x_TBD = torch.tensor(data().valid.T / 255).unsqueeze(-1)
+    p, found = own._read([lane], rows_1P, x_TBD, own.choose(lane.config), training=False)
     expected = torch.full((STEPS, 1, 1), 0.15, dtype=torch.float64)
-    p = {name: view_1[0] for name, view_1 in pack.layout.views(pack.state(0).weights[None]).items()}
-    logits_BC = logits_of(p, torch.tensor(data().valid / 255), expected, expected)
+    one = {name: view_1[0] for name, view_1 in pack.layout.views(rows_1P).items()}
+    logits_BC = logits_of(one, torch.tensor(data().valid / 255), expected, expected)
+    torch.testing.assert_close(own._logits(p, found)[0], logits_BC, rtol=1e-12, atol=1e-12)
     wrong = logits_BC.argmax(dim=1).numpy() != data().valid_labels
-    assert record.metrics["valid_error"] == wrong.mean()
+    assert own._errors([lane], rows_1P, own._valid) == [wrong.mean()]
+    assert not events
 
 
 @pytest.mark.parametrize("cell", ["lstm", "bn_lstm"])
@@ -178,6 +185,16 @@ def test_running_statistics_move_with_training_and_population_replaces_them_in_t
     w_DG = pack.layout.views(row_1P)["w_DG"][0]
     expected_TG = torch.tensor(data().train / 255).float().mean(dim=0).unsqueeze(1) * w_DG
     torch.testing.assert_close(mean_TG, expected_TG, msg="of W x, over all training examples")
+
+
+def test_the_test_is_taken_with_population_statistics() -> None:
+    """Running ones that hardly move stay at mean 0 and variance 1, which suit no network."""
+    pack = pack_of(config(cell="bn_lstm", population_rate=1e-9, epochs=30))
+    run(pack, 140)
+    own, lane, rows_1P = workload(pack), pack._lanes[0], pack.state(0).weights[None]
+    (final,) = own.conclude([lane], rows_1P)
+    (running,) = own._errors([lane], rows_1P, own._test)
+    assert final["test_error"] < 0.15 < running
 
 
 def test_no_score_depends_on_how_many_examples_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

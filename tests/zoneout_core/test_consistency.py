@@ -93,6 +93,10 @@ def test_a_step_of_sgd_follows_the_gradient_of_the_drawn_examples() -> None:
     assert keep_TU.shape == (10, 2), "one mask for the whole batch"
     _, gradient_UU = cost_and_gradient(before[:4].view(2, 2), x_BU, keep_TU)
     assert gradient_UU.norm() > 1, "it is not clipped"
+    lane.step = 1
+    for now, then in zip(pack.workload._draw(lane), (x_BU, keep_TU), strict=True):  # type: ignore[attr-defined]
+        assert not torch.equal(now, then), "every update draws anew"
+    lane.step = 0
     pack.step()
     torch.testing.assert_close(pack.state(0).weights[:4].view(2, 2), before[:4].view(2, 2) - 1e-4 * gradient_UU)
 
