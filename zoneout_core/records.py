@@ -78,10 +78,6 @@ CONSISTENCY = Metrics(
 )
 """Of semantic consistency (spec section 7): the matrix W, and its Frobenius distances to +I and -I."""
 
-OBJECTIVE = CHARACTERS.objective
-EPOCH_METRICS = CHARACTERS.epoch
-FINAL_METRICS = CHARACTERS.final
-
 
 class TrialState(StrEnum):
     """Where a trial stands. Values are persisted: only ever add, never rename."""
