@@ -13,12 +13,12 @@ DIRTY_DIFF_BYTES = 1_000_000
 """A longer diff is cut, and says so."""
 
 
-def collect(corpus: str, variant: str, sha256: str, threads: int) -> dict[str, Any]:
+def collect(task: str, variant: str, sha256: str, threads: int) -> dict[str, Any]:
     """Plain data: commit and diff of the code, every installed version, hash of the data, machine and threads."""
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "code": _code(),
-        "data": {"task": corpus, "variant": variant, "sha256": sha256},
+        "data": {"task": task, "variant": variant, "sha256": sha256},
         "python": platform.python_version(),
         "packages": {
             d.name: d.version for d in sorted(importlib.metadata.distributions(), key=lambda d: d.name.lower())

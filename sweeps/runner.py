@@ -18,7 +18,7 @@ from sweeps.lane_server import ServerOptions
 from sweeps.ledger import Ledger
 from sweeps.story import Story
 from zoneout_core.errors import RunError, SpaceError, ZoneoutError
-from zoneout_core.tasks import Corpus, load_corpus
+from zoneout_core.tasks import load_data
 
 NO_TRACKING = "none"
 """The tracking URI that means: do not deliver now."""
@@ -61,7 +61,7 @@ Watch = Callable[[Story, Sweep], AbstractContextManager[Any]]
 
 def check_data(sweep: Sweep, data: Path) -> None:
     """Raises `DataError` unless the task's data is there and whole: before a run is begun, not after."""
-    load_corpus(sweep.base.task, sweep.base.variant, data)
+    load_data(sweep.base.task, sweep.base.variant, data)
 
 
 def begin(home: Home, sweep: Sweep) -> Run:
@@ -76,8 +76,7 @@ def drive(run: Run, sweep: Sweep, how: How, say: Callable[[str], None], watch: W
     damaged, `HomeError` when the disk refuses the journal; all that was recorded before stays.
     """
     with run.driving():
-        corpus = load_corpus(sweep.base.task, sweep.base.variant, how.data)
-        _write_provenance(run, sweep, corpus)
+        _write_provenance(run, sweep, load_data(sweep.base.task, sweep.base.variant, how.data))
         run.write_definition(sweep)
         delivery = _start_delivery(run, sweep, how, say)
         ledger = Ledger(run, sweep, "inline" if how.inline else "ray")
@@ -133,16 +132,16 @@ def _outcome(interrupts: Interrupts, ledger: Ledger) -> tuple[str, str]:
     return "interrupted", interrupts.reason or "Tune ended before all trials had"
 
 
-def _write_provenance(run: Run, sweep: Sweep, corpus: Corpus) -> None:
+def _write_provenance(run: Run, sweep: Sweep, data: Any) -> None:
     """Begin or continue `provenance.json`, an entry for each driver. Raises `RunError` when the data is another."""
     told: list[dict[str, Any]] = json.loads(run.provenance.read_text()) if run.provenance.exists() else []
-    if told and told[0]["data"]["sha256"] != corpus.sha256:
+    if told and told[0]["data"]["sha256"] != data.sha256:
         raise RunError(
             f"A resumed run needs the data it began with, but {sweep.base.task} had SHA-256 "
-            f"{told[0]['data']['sha256']} then and has {corpus.sha256} now. "
+            f"{told[0]['data']['sha256']} then and has {data.sha256} now. "
             f"Restore the data, or begin a new run with: sweep run {sweep.name}"
         )
-    now = provenance.collect(corpus.name, corpus.variant, corpus.sha256, sweep.threads)
+    now = provenance.collect(data.name, data.variant, data.sha256, sweep.threads)
     run.write(run.provenance, [*told, now])
 
 

@@ -17,6 +17,7 @@ from zoneout_core.records import EpochRecord, Metrics, Placement, TrialState
 
 _RECORD_FIELDS = tuple(f.name for f in fields(EpochRecord))
 _PLACEMENT_FIELDS = tuple(f.name for f in fields(Placement))
+_DEFAULT = TrialConfig()
 
 
 @dataclass(slots=True)
@@ -46,6 +47,11 @@ class TrialStory:
     """By epoch, ascending; the first one told wins."""
     times: dict[int, float] = field(default_factory=dict)
     """When each record was told, by epoch."""
+
+    @property
+    def epochs(self) -> int:
+        """How many it is to train."""
+        return int(self.config.get("epochs", _DEFAULT.epochs))
 
     @property
     def epoch(self) -> int:
@@ -170,7 +176,7 @@ class Story:
                 self.driver, self.closed = event, None
             case "trial":
                 told = {key: event[key] for key in ("trial", "params", "config", "shape_key", "seed")}
-                told |= {"metrics": _metrics(event["config"].get("task", TrialConfig().task)), "asked": event["time"]}
+                told |= {"metrics": _metrics(event["config"].get("task", _DEFAULT.task)), "asked": event["time"]}
                 self.trials.setdefault(event["trial"], TrialStory(**told))
             case "placed" | "record" | "end":
                 self._add_to_trial(self.trials[event["trial"]], event)

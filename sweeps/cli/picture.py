@@ -31,9 +31,9 @@ def picture(story: Story, sweep: Sweep, now: float, rows: int | None = None) -> 
     from rich.table import Table
     from rich.text import Text
 
+    trials, best = list(story.trials.values()), story.best
     bar = Table.grid()  # a bar alone ends no line
-    bar.add_row(ProgressBar(_whole(sweep), _done(list(story.trials.values()), sweep), width=_BAR_WIDTH))
-    best = story.best
+    bar.add_row(ProgressBar(_whole(trials, sweep), _done(trials), width=_BAR_WIDTH))
     lines: list[RenderableType] = [Text(pace(story, sweep, now)), bar, Text(counts(story, sweep))]
     lines += [Text(f"best: {best_of(best)}")] if best else []
     lines += [table(story, sweep, now, rows)] if story.trials else []
@@ -58,7 +58,7 @@ def table(story: Story, sweep: Sweep, now: float, rows: int | None = None) -> "R
 def pace(story: Story, sweep: Sweep, now: float) -> str:
     """`18 of 27 epochs, 3 min 20 s, about 1 min 40 s left`; the time is that of the last driver."""
     trials = list(story.trials.values())
-    done, whole = _done(trials, sweep), _whole(sweep)
+    done, whole = _done(trials), _whole(trials, sweep)
     spent = elapsed(story, now)
     said = [f"{done} of {whole} epochs", *([text.duration(spent)] if spent is not None else [])]
     if spent is not None and story.driver is not None and story.closed is None and done < whole:
@@ -113,13 +113,14 @@ def _ordered(story: Story) -> list[tuple[TrialState, int]]:
     return [(state, there[state]) for state in TrialState if there[state]]
 
 
-def _done(trials: Iterable[TrialStory], sweep: Sweep) -> int:
+def _done(trials: Iterable[TrialStory]) -> int:
     """Epochs that need no training any more: those of a trial that ended early are saved."""
-    return sum(sweep.base.epochs if trial.state.finished else trial.epoch for trial in trials)
+    return sum(trial.epochs if trial.state.finished else trial.epoch for trial in trials)
 
 
-def _whole(sweep: Sweep) -> int:
-    return sweep.max_trials * sweep.base.epochs
+def _whole(trials: list[TrialStory], sweep: Sweep) -> int:
+    """Epochs of all trials; those that were not asked for yet are taken to have as many as the base has."""
+    return sum(trial.epochs for trial in trials) + max(0, sweep.max_trials - len(trials)) * sweep.base.epochs
 
 
 def _chosen(trials: list[TrialStory], best: TrialStory | None, rows: int | None) -> list[TrialStory]:
@@ -157,7 +158,7 @@ def _table(trials: list[TrialStory], best: TrialStory | None, sweep: Sweep, now:
         elif trial.state is TrialState.FAILED:
             state.append(f": {trial.reason}")
         time = _time(trial, story, now)
-        table.add_row(str(trial.trial), *values, f"{trial.epoch}/{sweep.base.epochs}", *numbers, time, state)
+        table.add_row(str(trial.trial), *values, f"{trial.epoch}/{trial.epochs}", *numbers, time, state)
     return table
 
 

@@ -100,6 +100,16 @@ def test_the_time_left_is_of_this_driver_alone(maker: RunMaker) -> None:
     assert pace(told, SWEEP, now) == "4 of 27 epochs, 10 s, about 3 min 50 s left"
 
 
+def test_trials_may_be_of_different_length(maker: RunMaker) -> None:
+    maker.complete(0)
+    maker.epochs = 7
+    maker.trial(1)
+    maker.record(1, 1, 2.0)
+    lines = drawn(story(maker))
+    assert lines[0].startswith("4 of 31 epochs, "), "3 and 7, and as many as the base has for the seven to come"
+    assert [line.split()[3] for line in lines[7:9]] == ["3/3", "1/7"]
+
+
 def test_nothing_is_left_at_the_end(maker: RunMaker) -> None:
     for number in range(9):
         maker.complete(number)
