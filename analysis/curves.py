@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+FEW = 5
+"""Epochs up to which each is marked by a dot: one alone would not be seen."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
@@ -98,9 +101,10 @@ def _line(axes: "Axes", curve: Curve) -> dict[str, Any]:
     colour = style.COLOURS[curve.colour % len(style.COLOURS)]
     name = f"{curve.title}: {curve.what}"
     x, y, half = np.array(curve.epochs), np.array(curve.mean), np.array(curve.half_width)
-    look: dict[str, Any] = {"dashes": (4, 1.8)} if curve.dashed else {}
-    alpha, marker = (0.75, "") if curve.dashed else (1.0, "o" if len(x) <= 5 else "")
-    (line,) = axes.plot(x, y, color=colour, linewidth=1.8, alpha=alpha, marker=marker, markersize=4, label=name, **look)
+    look: dict[str, Any] = {"dashes": (4, 1.8), "alpha": 0.75} if curve.dashed else {}
+    if len(x) <= FEW:
+        look |= {"marker": "o", "markersize": 4.5, "mfc": style.PAPER if curve.dashed else colour}
+    (line,) = axes.plot(x, y, color=colour, linewidth=1.8, label=name, **look)
     if half.any():
         axes.fill_between(x, y - half, y + half, color=colour, alpha=0.15, linewidth=0)
     return {name: line}

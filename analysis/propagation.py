@@ -59,8 +59,9 @@ def draw(curves: list[Propagation], title: str, subtitle: str) -> "Figure":
 
 
 def _line(axes: "Axes", curve: Propagation) -> dict[str, object]:
-    steps = range(1, len(curve.share) + 1)
+    steps = [step for step, share in enumerate(curve.share, start=1) if share > 0]  # of 0 there is no logarithm
+    shares = [share for share in curve.share if share > 0]
     name = curve.title + (f" (mean of {curve.seeds} seeds)" if curve.seeds > 1 else "")
     colour, dash = style.COLOURS[curve.colour % len(style.COLOURS)], style.DASHES[curve.colour % len(style.DASHES)]
-    (line,) = axes.plot(steps, curve.share, color=colour, linestyle=dash, linewidth=1.7, label=name)
+    (line,) = axes.plot(steps, shares, color=colour, linestyle=dash, linewidth=1.7, label=name)
     return {name: line}

@@ -38,6 +38,7 @@ def frame(axes: "Axes", x_label: str, y_label: str) -> None:
     """Named axes, faint grid lines, no box."""
     axes.set_xlabel(x_label, fontsize=11, color=INK, labelpad=7)
     axes.set_ylabel(y_label, fontsize=11, color=INK, labelpad=7)
+    axes.ticklabel_format(useOffset=False)
     axes.tick_params(length=0, labelsize=10, labelcolor=INK)
     axes.grid(color=FAINT, linewidth=0.6, alpha=0.7)
     axes.set_axisbelow(True)

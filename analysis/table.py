@@ -87,6 +87,11 @@ class Table:
         """What our numbers are headed with."""
         return "ours" if self.scale == PAPER_SCALE else f"ours ({self.scale})"
 
+    @property
+    def published(self) -> tuple[bool, ...]:
+        """For each column, whether the paper has any number of it; others are shown as ours alone."""
+        return tuple(any(line.entries[k].paper is not None for line in self.lines) for k in range(len(self.columns)))
+
 
 def compute(frame: "pd.DataFrame", title: str, scale: str, columns: Sequence[Column], rows: Sequence[Row]) -> Table:
     """The table of these rows.
@@ -134,19 +139,23 @@ def _state(trials: "pd.DataFrame") -> str:
     return ", ".join(parts)
 
 
-def headings(table: Table) -> list[str]:
-    """Of `cells`."""
-    numbers = [f"{c.title} {what}" for c in table.columns for what in ("paper", table.ours, "difference")]
-    return ["system", *numbers, "seeds", "epochs", "hardware"]
+def headings(table: Table) -> list[tuple[str, str]]:
+    """Of `cells`, each a column's title and what of it is below."""
+    found = [("", "system")]
+    for column, published in zip(table.columns, table.published, strict=True):
+        whats = ("paper", table.ours, "diff") if published else (table.ours,)
+        found += [(column.title, what) for what in whats]
+    return [*found, ("", "seeds"), ("", "epochs")]
 
 
 def cells(table: Table) -> Iterator[list[str]]:
     """The lines as a person reads them: `1.362`, `1.364 ± 0.002`, `+0.002`."""
     for line in table.lines:
-        numbers = [
-            text for entry, c in zip(line.entries, table.columns, strict=True) for text in shown(entry, c, line.state)
-        ]
-        yield [line.row.title, *numbers, str(len(line.seeds)), spread(line.epochs), ", ".join(line.hardware)]
+        found = [line.row.title]
+        for entry, column, published in zip(line.entries, table.columns, table.published, strict=True):
+            paper, ours, difference = shown(entry, column, line.state)
+            found += [paper, ours, difference] if published else [ours]
+        yield [*found, str(len(line.seeds)), spread(line.epochs)]
 
 
 def shown(entry: Entry, column: Column, state: str) -> tuple[str, str, str]:

@@ -12,6 +12,8 @@ from sweeps.definition import Sweep
 from sweeps.evidence import wanted
 from sweeps.home import Home, Run
 from sweeps.reproductions import Block, Reading, Reproduction
+from zoneout_core import tasks
+from zoneout_core.config import TrialConfig
 from zoneout_core.errors import UnknownName
 
 
@@ -106,16 +108,33 @@ def subtitle(sweep: Sweep, request: Request) -> str:
     """What a figure has to say of its numbers: task, network, scale and what differs from the paper there."""
     model = sweep.base.model
     layers = "" if model.layers == 1 else f"{model.layers} layers, "
+    network = f"{model.cell.upper()}, {layers}H = {model.hidden}  ·  "
+    if tasks.get(sweep.base.task).workload == "consistency":
+        network = ""  # a recurrence on two numbers
     scale = f"scale: {request.scale}" + (", changed by --set" if request.settings else "")
     seeds = f"{len(sweep.seeds)} {'seed' if len(sweep.seeds) == 1 else 'seeds'}"
-    return f"{sweep.base.task}  ·  {model.cell.upper()}, {layers}H = {model.hidden}  ·  {seeds}  ·  {scale}"
+    return f"{sweep.base.task}  ·  {network}{seeds}  ·  {scale}"
 
 
-def smaller(block: Block, sweep: Sweep) -> list[str]:
-    """What of the base is not as at the paper's scale: `hidden=128 (paper: 1000)`."""
-    mine, paper = sweep.base.flat(), rows.get(block.sweep, rows.PAPER).base.flat()
-    keys = [key for key in mine if mine[key] != paper[key] and key != "seed"]
-    return [f"{key.rpartition('.')[2]}={mine[key]} (paper: {paper[key]})" for key in keys]
+def smaller(block: Block, sweep: Sweep) -> dict[str, list[str]]:
+    """What is not as in the paper, `hidden=128 (paper: 1000)`: of all rows (under ""), and by label what one has alone.
+
+    Rows that differ in what all have differ from it in the paper.
+    """
+    whole = rows.narrowed(rows.get(block.sweep, rows.PAPER), [row.label for row in block.rows])
+    found = {"": _differences(sweep.base, whole.base)}
+    theirs = {config.label: config for config in wanted(whole)}
+    for config in wanted(replace(sweep, seeds=sweep.seeds[:1])):
+        if config.label:
+            own = [one for one in _differences(config, theirs[config.label]) if one not in found[""]]
+            found |= {config.label: own} if own else {}
+    return found
+
+
+def _differences(mine: TrialConfig, paper: TrialConfig) -> list[str]:
+    ours, theirs = mine.flat(), paper.flat()
+    keys = [key for key in ours if ours[key] != theirs[key] and key != "seed"]
+    return [f"{key.rpartition('.')[2]}={ours[key]} (paper: {theirs[key]})" for key in keys]
 
 
 def write(folder: Path, reproduction: Reproduction, readings: Collection[Reading], told: dict[str, Any]) -> list[Path]:

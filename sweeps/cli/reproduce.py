@@ -166,7 +166,10 @@ def _print(
     terminal.print(f"{reproduction.title}\nScale: {asked.scale}{changed}", soft_wrap=True)
     for reading in readings:
         for part in _block(asked, reading):
-            terminal.print(part, soft_wrap=isinstance(part, str))
+            if isinstance(part, str):
+                terminal.print(part, soft_wrap=True)
+            else:  # whole, even where the terminal is too narrow for its numbers
+                terminal.print(part, width=max(terminal.width, terminal.measure(part).minimum), crop=False)
     for note in reproduction.notes:
         terminal.print(f"Note: {note}", soft_wrap=True)
     for file in files:
@@ -181,8 +184,8 @@ def _block(asked: "Request", reading: "Reading") -> Iterator[Any]:
 
     yield f"\n{reading.table.title}"
     differing = reproducing.smaller(reading.block, reading.sweep)
-    if differing:
-        yield f"Not as in the paper: {', '.join(differing)}"
+    if differing[""]:
+        yield f"Not as in the paper: {', '.join(differing[''])}"
     if reading.block.rows:
         yield _table(asked, reading)
         for column in reading.block.columns:
@@ -190,6 +193,8 @@ def _block(asked: "Request", reading: "Reading") -> Iterator[Any]:
     for row in reading.block.rows:
         if row.note:
             yield f"  {row.title}: {row.note}"
+        if row.label in differing:
+            yield f"  {row.title} is not as in the paper: {', '.join(differing[row.label])}"
     hardware = sorted({one for line in reading.table.lines for one in line.hardware})
     if hardware:
         yield f"  Trained on: {'; '.join(hardware)}"
@@ -207,14 +212,14 @@ def _table(asked: "Request", reading: "Reading") -> Any:
     from analysis import table
 
     whole = reading.table
-    headings = table.headings(whole)[:-1]  # hardware is said below, once
+    headings = table.headings(whole)
     grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for number, heading in enumerate(headings):
-        title, _, what = heading.partition(" ")  # in two lines, so that 80 columns are enough
-        shown = f"{title}\n{what.replace('difference', 'diff')}"
-        grid.add_column(shown, justify="left" if number == 0 else "right", min_width=17 if number == 0 else None)
+    for title, what in headings:
+        first = what == "system"
+        shown = f"{title}\n{what}" if title else f"\n{what}"
+        grid.add_column(shown, justify="left" if first else "right", no_wrap=not first, min_width=17 if first else None)
     same = whole.scale == table.PAPER_SCALE and not asked.settings
     for cells in table.cells(whole):
-        bold = ["difference" in heading and same for heading in headings]
-        grid.add_row(*(Text(cell, "bold" if b else "") for cell, b in zip(cells[:-1], bold, strict=True)))
+        styles = ["bold" if what == "diff" and same else "" for _, what in headings]
+        grid.add_row(*(Text(cell, style) for cell, style in zip(cells, styles, strict=True)))
     return grid

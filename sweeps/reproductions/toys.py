@@ -19,19 +19,25 @@ CONSISTENCY = (
 
 
 def draw(readings: Sequence[Reading], folder: Path) -> list[Path]:
-    """toys.*: error and difficulty of addition, cost and W of semantic consistency."""
+    """addition.*: error and difficulty by epoch. consistency.*: cost, and the diagonal of W."""
+    return [file for reading in readings for file in _draw(reading, folder)]
+
+
+def _draw(reading: Reading, folder: Path) -> list[Path]:
     from analysis import curves, style
 
-    panels = []
-    for one in readings:
-        epochs = one.sweep.base.epochs
-        if one.sweep.name == "addition":
-            panels.append(panel(one, "Addition: error", "error", epochs, {"valid": "valid_error"}))
-            panels.append(panel(one, "Addition: difficulty", "digits", epochs, {"difficulty": "difficulty"}))
-        else:
-            panels.append(panel(one, "Semantic consistency", "diagonal of W", epochs, {"w_00": "w_00", "w_11": "w_11"}))
-            panels.append(panel(one, "Semantic consistency", "cost", epochs, {"cost": "train_cost"}))
-    return style.save(lambda: curves.draw(panels), folder, "toys")
+    epochs = reading.sweep.base.epochs
+    shown: tuple[tuple[str, str, dict[str, str]], ...] = (
+        ("Semantic consistency: cost", "cost", {"cost": "train_cost"}),
+        ("Semantic consistency: W", "diagonal of W", {"w_00": "w_00", "w_11": "w_11"}),
+    )
+    if reading.sweep.name == "addition":
+        shown = (
+            ("Addition: error", "share of sums with an error", {"error": "valid_error"}),
+            ("Addition: difficulty", "most digits of a number", {"difficulty": "difficulty"}),
+        )
+    panels = [panel(reading, title, y_label, epochs, metrics) for title, y_label, metrics in shown]
+    return style.save(lambda: curves.draw(panels), folder, reading.sweep.name)
 
 
 REPRODUCTION = Reproduction(
