@@ -247,13 +247,18 @@ def test_programs_train_as_well(short_epochs: None) -> None:
     [
         ({"length": 12}, "length must be 13, the inputs' width, but is 12. Set it with --set length=VALUE."),
         (
+            {"cell": "bn_lstm", "output": "zoned"},
+            "model.cell must be one that keeps no running numbers with task=addition, whose decoder goes on from an "
+            "encoder, but is 'bn_lstm'. Set it with --set model.cell=VALUE.",
+        ),
+        (
             {"fraction": 0.5},
             "fraction must be 1 with task=addition, which draws its examples, but is 0.5. "
             "Set it with --set fraction=VALUE.",
         ),
     ],
 )
-def test_what_does_not_fit_is_told(values: dict[str, float], message: str) -> None:
+def test_what_does_not_fit_is_told(values: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError) as error:
         pack_of(config(**values))
     assert str(error.value) == message

@@ -54,6 +54,8 @@ class Addition(NetworkWorkload):
         symbols = len(data.alphabet)
         self.encoder = Network(config, symbols, 0, prefix="encoder.", steps=data.input_width)
         self.decoder = Network(config, symbols, symbols, prefix="decoder.", steps=data.target_width)
+        must = f"one that keeps no running numbers with task={config.task}, whose decoder goes on from an encoder"
+        require(not self.encoder.kept(), "model.cell", config.model.cell, must)
         self.build(config, [self.encoder, self.decoder], {}, device)
 
     def initial_row(self, config: TrialConfig, restart: int = 0) -> Tensor:
@@ -70,7 +72,7 @@ class Addition(NetworkWorkload):
     def losses(self, part: Part) -> list[Told]:
         drawn = [self._examples(lane, "train", difficulty(lane, self.data), self.config.batch) for lane in part.lanes]
         inputs_KTB, targets_KTB = (torch.stack(tensors) for tensors in zip(*drawn, strict=True))
-        p = part.all
+        p = part.p
         # The decoder's steps are as many as there are targets. The code runs one more, which no loss looks at.
         go_K1B = torch.full_like(targets_KTB[:, :1], self.data.alphabet.index(GO))
         read_KTB = torch.cat([go_K1B, targets_KTB[:, :-1]], dim=1)
@@ -78,11 +80,15 @@ class Addition(NetworkWorkload):
         encoder_sites, decoder_sites = self._sites(part.lanes, batch)
         start = self.encoder.start(p)
         encoded = self.encoder.run(p, inputs_KTB, start, encoder_sites, part.choice, training=True)
-        self.keep_statistics(self.encoder, part, encoded)
         run = self.decoder.run(
-            p, read_KTB, encoded.states, decoder_sites, part.choice, training=True, trajectories=self.wants_cells(part)
+            p,
+            read_KTB,
+            encoded.states,
+            decoder_sites,
+            part.choice,
+            training=True,
+            trajectories=self.wants_trajectories(part),
         )
-        self.keep_statistics(self.decoder, part, run)
         told = []
         nlls = nll(self.decoder, p, run.outputs_KTBU, targets_KTB, self.product)
         for nll_TB, added_B in zip(nlls, self.penalties(part, run), strict=True):
@@ -144,7 +150,7 @@ class Addition(NetworkWorkload):
 
     def _decode(self, part: Part, inputs_KTB: Tensor) -> Tensor:
         """The likeliest symbol at each step, read again at the next: int64 [K, T, B], masks as expected."""
-        p = part.all
+        p = part.p
         batch = inputs_KTB.shape[2]
         encoder_sites, decoder_sites = self._sites(part.lanes, batch, evaluation=0)
         states: States = self.encoder.run(
