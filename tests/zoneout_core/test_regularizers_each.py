@@ -62,6 +62,8 @@ def test_rates_of_units_are_spread_evenly_within_bounds() -> None:
     assert stands is not None
     assert stands.shape == (1, 1, 5)
     assert same(stands[0, 0], rates_U)
+    (low,) = program(z_cells=0.2, z_spread=0.4)
+    assert masks.rates(low, 5, "cpu").tolist() == pytest.approx([0.0, 0.0, 0.2, 0.4, 0.6])
 
 
 def test_gaussian_masks_have_mean_and_variance_of_the_bernoulli_masks() -> None:
@@ -155,10 +157,11 @@ def test_dropout_on_inputs_is_of_the_first_layer_between_of_the_others() -> None
         assert found == layers
 
 
-def test_input_dropout_takes_whole_vectors() -> None:
+def test_input_dropout_takes_whole_vectors_of_the_first_layer() -> None:
     inputs = drawn(p_input_steps=0.5).inputs
     assert inputs is not None
     assert inputs.shape == (20, 8, 1)
+    assert masks.drawn(program(p_input_steps=0.5), SHAPE, 1, 3, 0).inputs is None
 
 
 @pytest.mark.parametrize(("tied", "shape"), [("tied", (1, 8, 50)), ("untied", (1, 8, 4, 50))])
@@ -257,7 +260,7 @@ def test_a_single_step_has_no_differences() -> None:
         ),
         (
             {"beta_norm": 50, "norm_of": "cells", "cell": "rnn"},
-            "regularizer.norm_of must be states with model.cell=rnn, which has no place for a mask at keep_cells, but is 'cells'.",
+            "regularizer.norm_of must be states with model.cell=rnn, which carries h, but is 'cells'.",
         ),
         (
             {"z_cells": 0.5, "z_states": 0.1, "zoneout_mask": "shared"},

@@ -138,12 +138,12 @@ class Regularizer:
         return 0.0
 
     @property
-    def penalised(self) -> Literal["", "states", "cells"]:
-        """Which trajectory `penalty` wants; empty = there is none."""
+    def penalised(self) -> str:
+        """The state (by its name in `Cell.sizes`) whose trajectory `penalty` wants; empty = there is none."""
         return ""
 
     def penalty(self, trajectory_TBH: Tensor) -> Tensor:
-        """What it adds to the loss, [B] per example, from the carried states (or cells) of the last layer."""
+        """What it adds to the loss, [B] per example, from what the last layer carried from step to step."""
         raise NotImplementedError
 
 

@@ -48,12 +48,14 @@ class NormStabilizer(Regularizer):
         return self.beta_norm > 0
 
     def check(self, config: TrialConfig) -> None:
-        if self.norm_of == "cells":
-            self.require_site(config, "keep_cells", "norm_of", "states")
+        cell = config.model.cell
+        carried = config.cell.chosen(cell).sizes(config.model)
+        must = f"states with model.cell={cell}, which carries {' and '.join(carried)}"
+        require(self.penalised in carried, "regularizer.norm_of", self.norm_of, must)
 
     @property
-    def penalised(self) -> Literal["", "states", "cells"]:
-        return self.norm_of if self.active else ""
+    def penalised(self) -> str:
+        return {"states": "h", "cells": "c"}[self.norm_of] if self.active else ""
 
     def penalty(self, trajectory_TBH: Tensor) -> Tensor:
         steps = len(trajectory_TBH)

@@ -188,20 +188,22 @@ class NetworkWorkload(Workload):
 
     def penalties(self, part: Part, run: Run) -> list[Tensor | None]:
         """What regularizers add to each lane's loss, [B] per example, from the last layer's trajectory."""
+        if run.trajectories is None:
+            return [None] * len(part.lanes)
+        names = list(self.networks[-1].cell.sizes(self.config.model))
         added: list[Tensor | None] = []
         for k, lane in enumerate(part.lanes):
             total: Tensor | None = None
-            for one in lane.config.regularizer.active():
-                if one.penalised:
-                    trajectory = run.outputs_KTBU[k] if one.penalised == "states" else _cells(run)[k]
-                    value_B = one.penalty(trajectory)
-                    total = value_B if total is None else total + value_B
+            for one in lane.config.regularizer.penalties():
+                value_B = one.penalty(run.trajectories[names.index(one.penalised)][k])
+                total = value_B if total is None else total + value_B
             added.append(total)
         return added
 
-    def wants_cells(self, part: Part) -> bool:
-        """Whether a penalty looks at the cells, so that the kernel has to keep them."""
-        return any(one.penalised == "cells" for lane in part.lanes for one in lane.config.regularizer.penalties())
+    def wants_trajectories(self, part: Part) -> bool:
+        """Whether a penalty looks at the carried states, so that the kernel has to keep them: what a network puts out
+        may be something else, or masked."""
+        return any(lane.config.regularizer.penalties() for lane in part.lanes)
 
     @torch.no_grad()
     def keep_statistics(self, network: Network, part: Part, run: Run) -> None:
@@ -233,8 +235,3 @@ def _select(rows_KP: Tensor, lanes: tuple[int, ...]) -> Tensor:
     """The rows of these lanes: a view where they lie side by side, else a copy."""
     first, last = lanes[0], lanes[-1]
     return rows_KP[first : last + 1] if last - first + 1 == len(lanes) else rows_KP[list(lanes)]
-
-
-def _cells(run: Run) -> Tensor:
-    assert run.trajectories is not None, "the kernel was asked for trajectories"
-    return run.trajectories[1]

@@ -59,7 +59,13 @@ class Classification(NetworkWorkload):
         p = part.all
         sites = self.sites(self.network, part.lanes, x_KTBD.shape[1], x_KTBD.shape[2])
         run = self.network.run(
-            p, x_KTBD, self.network.start(p), sites, part.choice, training=True, trajectories=self.wants_cells(part)
+            p,
+            x_KTBD,
+            self.network.start(p),
+            sites,
+            part.choice,
+            training=True,
+            trajectories=self.wants_trajectories(part),
         )
         self.keep_statistics(self.network, part, run)
         told = []

@@ -86,7 +86,7 @@ class Language(NetworkWorkload):
         sites = self.sites(self.network, part.lanes, inputs_KTB.shape[1], inputs_KTB.shape[2])
         states = self._states(part)
         run = self.network.run(
-            part.all, inputs_KTB, states, sites, part.choice, training=True, trajectories=self.wants_cells(part)
+            part.all, inputs_KTB, states, sites, part.choice, training=True, trajectories=self.wants_trajectories(part)
         )
         self.keep_statistics(self.network, part, run)
         self._carry(part, run.states)
