@@ -90,7 +90,7 @@ def test_the_regularizer_is_a_choice_that_brings_its_own_settings() -> None:
         assert bool(config.regularizer.active()) == (config.label != "unregularized")
     assert set(seen) == set(regularizer.SPACES)
     assert seen["unregularized"] == {"label"}
-    assert seen["weight_noise"] == {"label", "regularizer.sigma_weights"}
+    assert seen["weight-noise"] == {"label", "regularizer.sigma_weights"}
     assert seen["zoneout"] == {"label", "regularizer.z_cells", "regularizer.z_states"}
 
 
