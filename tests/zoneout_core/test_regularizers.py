@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoneout_core import cells, masks, regularizers, sites, streams
+from zoneout_core import cells, masks, regularizers, streams
 from zoneout_core.config import LANE_KEYS, TrialConfig
 from zoneout_core.errors import ConfigError
 from zoneout_core.init import InitialDraw
@@ -43,18 +43,21 @@ def configured(example: dict[str, Any], **further: Any) -> TrialConfig:
 
 
 def masked(example: dict[str, Any]) -> dict[str, Mask]:
-    """The masks of layers that the example asks for, by site; of two at a site the first."""
+    """The masks that the example asks for, by site; of two at a site the first."""
     found: dict[str, Mask] = {}
     for mask in configured(example).regularizer.program():
-        if mask.site in sites.NAMES:
-            found.setdefault(mask.site, mask)
+        found.setdefault(mask.site, mask)
     return found
 
 
 def alone(mask: Mask, layer: int = -1, seed: int = SEED, step: int = 0, evaluation: bool = False) -> Tensor:
     """One mask as a tensor, in the first layer where it stands."""
     layer = layer if layer >= 0 else int(mask.layers == "later")
-    tensor = getattr(masks.drawn([mask], SHAPE, layer, seed, step, evaluation=evaluation), mask.site)
+    gains = {"embedding": masks.embedding_gain, "outputs": masks.outputs_gain}
+    if mask.site in gains:
+        tensor = gains[mask.site]([mask], SHAPE, layer, seed, step, evaluation=evaluation)
+    else:
+        tensor = getattr(masks.drawn([mask], SHAPE, layer, seed, step, evaluation=evaluation), mask.site)
     assert isinstance(tensor, Tensor)
     return tensor
 
@@ -201,7 +204,7 @@ def correlation(a: Tensor, b: Tensor) -> float:
 def test_axes_are_shared_or_not_as_the_mask_says(example: dict[str, Any]) -> None:
     for mask in masked(example).values():
         steps, batch, *gates, units = alone(mask).shape
-        full = SHAPE.inputs if mask.site == "inputs" else SHAPE.hidden
+        full = SHAPE.inputs if mask.site in ("inputs", "embedding") else SHAPE.hidden
         expected = (("time", steps, SHAPE.steps), ("batch", batch, SHAPE.batch), ("unit", units, full))
         for axis, size, whole in expected:
             assert size == (1 if axis in mask.shared else whole), (mask.site, axis)
@@ -259,12 +262,14 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
             x = x * gain_TBV.gather(-1, tokens_TB.unsqueeze(-1))
     head = {"out_w_HV": draw.matrix(model.hidden, SYMBOLS), "out_b_V": draw.bias(SYMBOLS)}
     for layer in range(model.layers):
-        p = cell.initial(model, reads, draw) | head
+        kept = {name: draw.full(start, *size) for name, (start, size) in cell.statistics(model, config.length).items()}
+        p = cell.initial(model, reads, draw) | kept | head
         if config.regularizer.weight_noise and not evaluation:
-            matrices = [value for value in p.values() if value.dim() == 2]
+            matrices = [p["w_DG"], p["u_HG"], p["out_w_HV"]]
             noise_(matrices, config.regularizer.weight_noise, seed, step)
         shape = LayerShape(config.length, config.batch, reads if x.is_floating_point() else 1, model.hidden, cell.GATES)
-        state = tuple(torch.full((1, size), 0.3, dtype=torch.float64) for size in cell.sizes(model).values())
+        sizes = cell.sizes(model).items()
+        state = tuple(draw.full(0.3 if name in ("h", "c") else 0.0, 1, size) for name, size in sizes)
         at = masks.drawn(program, shape, layer, seed, step, **how)
         trajectory = cell.run(p, x, state, at, training=not evaluation)
         x, reads = trajectory.states[0], model.hidden

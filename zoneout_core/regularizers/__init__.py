@@ -4,8 +4,9 @@ A regularizer is a *mask program*: it says at which sites of a step masks stand,
 and what stands for them in an evaluation. `zoneout_core.masks` turns programs into tensors; cells apply them in the
 order of spec section 9.16. Two kinds of regularizer need no mask: weight noise, and a penalty on the loss.
 
-Everything in them may differ from lane to lane. Fields named `z_*` are probabilities of PRESERVING the old value,
-`p_*` of DROPPING. The default of every field is "off". Imports no torch.
+What they say may differ from lane to lane, unless it changes the arithmetic (the form of an output gate). Fields
+named `z_*` are probabilities of PRESERVING the old value, `p_*` of DROPPING. The default of every field is "off".
+Imports no torch.
 """
 
 from __future__ import annotations

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from zoneout_core.config import TrialConfig
 
 
+ZONED = {"p_recurrent": 0.15, "recurrent_mask": "zoneout", "z_cells": 0.15, "z_states": 0.15, "zoneout_mask": "shared"}
+"""How pMNIST's code runs batch norm with zoneout: one mask m = 1 - d for all three."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecurrentDropout(Regularizer):
     """A mask of its own, or (pMNIST's code with batch norm, spec section 5) the very one of zoneout."""
@@ -25,7 +29,8 @@ class RecurrentDropout(Regularizer):
         {"p_recurrent": 0.4},
         {"p_recurrent": 0.4, "recurrent_scale": "inverted"},
         {"p_recurrent": 0.4, "cell": "gru"},
-        {"p_recurrent": 0.15, "z_cells": 0.15, "z_states": 0.15, "zoneout_mask": "shared", "recurrent_mask": "zoneout"},
+        ZONED,
+        ZONED | {"cell": "bn_lstm"},
     )
 
     p_recurrent: float = field(default=0.0, metadata=LANE)
