@@ -134,7 +134,7 @@ def test_a_space_with_very_many_points_is_tried_at_its_bounds() -> None:
         many.check(TrialConfig())
 
 
-@pytest.mark.parametrize("space", [*PARTS, NOTHING], ids=[*(type(part).__name__.lower() for part in PARTS), "nothing"])
+@pytest.mark.parametrize("space", [*PARTS, Product((PARTS[3], PARTS[0], PARTS[1])), NOTHING], ids=range(6))
 def test_bounds_are_corners_and_leave_no_value_out(space: Space) -> None:
     corners, bounds = list(space.corners()), list(space.bounds())
     assert all(bound in corners for bound in bounds)

@@ -17,6 +17,7 @@ from sweeps.journal import as_event
 from sweeps.ledger import Ledger
 from tests.sweeps.driven import begin, curves, tiny
 from tests.sweeps.truths import check_books, cut_lines, states
+from zoneout_core.config import TrialConfig
 from zoneout_core.errors import HomeError
 from zoneout_core.records import CHARACTERS, EpochRecord, TrialState
 
@@ -33,9 +34,8 @@ def record(trial: int, epoch: int) -> EpochRecord:
     """A value that depends on trial and epoch alone, as a real one does; the second trial is the best."""
     value = 3.0 - 0.1 * epoch + 0.3 * abs(trial - 0.8)
     final = dict.fromkeys(CHARACTERS.final, value) | {"best_epoch": float(epoch)} if epoch == EPOCHS else None
-    return EpochRecord(
-        trial=trial, epoch=epoch, steps=4 * epoch, metrics=dict.fromkeys(CHARACTERS.epoch, value), final=final
-    )
+    metrics = dict.fromkeys(CHARACTERS.epoch, 9.0 - value) | {CHARACTERS.objective: value}
+    return EpochRecord(trial=trial, epoch=epoch, steps=4 * epoch, metrics=metrics, final=final)
 
 
 def drive(run: Run, sweep: Sweep) -> None:
@@ -170,6 +170,16 @@ def test_an_epoch_and_an_end_told_again_change_nothing(fresh: Path) -> None:
     check_books(run)
     trial = run.story().trials[0]
     assert (trial.state, trial.reason, list(trial.records)) == (TrialState.FAILED, "first", [1])
+
+
+def test_the_journal_tells_each_configuration_briefly_and_exactly(fresh: Path) -> None:
+    run = begin(fresh, sweep())
+    drive(run, sweep())
+    changed = {"task", "model.hidden", "optim.learning_rate", "epochs", "fraction"}
+    for trial in run.story().trials.values():
+        assert TrialConfig.from_json(trial.config) == sweep().trial_config(trial.params)
+        searched = {key for key, value in trial.params.items() if value}
+        assert set(trial.config) == changed | searched
 
 
 @pytest.mark.parametrize(

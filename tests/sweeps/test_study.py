@@ -1,6 +1,7 @@
 """The study: exact grids, samplers that need nothing saved, true states, and mending after a crash."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -11,14 +12,16 @@ from sweeps.definition import Sweep
 from sweeps.story import Story
 from sweeps.study import Study
 from tests.sweeps.driven import tiny
+from zoneout_core import tasks
 from zoneout_core.errors import ConfigError, RunError
-from zoneout_core.records import CHARACTERS, EpochRecord, TrialState
+from zoneout_core.records import CHARACTERS, EpochRecord, Metrics, TrialState
 
 LEARNING_RATE = {"space": "learning_rate", "trials": 6}
 
 
-def record(trial: int, epoch: int, value: float) -> EpochRecord:
-    return EpochRecord(trial=trial, epoch=epoch, steps=epoch, metrics=dict.fromkeys(CHARACTERS.epoch, value))
+def record(trial: int, epoch: int, value: float, kind: Metrics = CHARACTERS) -> EpochRecord:
+    metrics = dict.fromkeys(kind.epoch, -value) | {kind.objective: value}
+    return EpochRecord(trial=trial, epoch=epoch, steps=epoch, metrics=metrics)
 
 
 def run_all(study: Study) -> list[dict[str, object]]:
@@ -98,6 +101,18 @@ def test_states_are_true(tmp_path: Path, state: TrialState, optuna_state: Optuna
     assert frozen.value == {OptunaState.COMPLETE: 2.5, OptunaState.PRUNED: 3.0, OptunaState.FAIL: None}[optuna_state]
     study.tell(0, TrialState.COMPLETE, "again", 1.0)  # the first end stands
     assert stored(tmp_path / "study.journal", optuna_state)[0].user_attrs["reason"] == "why"
+
+
+@pytest.mark.parametrize("task", tasks.names())
+def test_what_is_minimised_is_the_tasks_objective(tmp_path: Path, task: str) -> None:
+    demo = tiny(scheduler="asha")
+    study = Study("s", replace(demo, base=replace(demo.base, task=task)), tmp_path / "study.journal")
+    for number in range(4):
+        assert study.ask() is not None
+        stops = study.report(record(number, 1, 1.0 + number, tasks.get(task).metrics))
+        assert stops == (number > 0), "the first one is best"
+    trials = optuna.load_study(study_name="s", storage=storage(tmp_path / "study.journal")).trials
+    assert [trial.intermediate_values for trial in trials[:2]] == [{1: 1.0}, {1: 2.0}]
 
 
 def test_an_interrupted_trial_is_asked_again_under_its_number(tmp_path: Path) -> None:
