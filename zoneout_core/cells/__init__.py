@@ -133,24 +133,23 @@ class Cell:
         """Kept numbers that have this value throughout epoch `epoch` of the training, counted from 1."""
         return {}
 
+    def unpack(self, p: Parameters) -> Parameters:
+        """The parameters as the other methods take them: what is cut out of one, or made of several, is made once."""
+        return p
+
     def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
-        """What the inputs add to the gates at every step, [T, B, G], without the bias.
+        """What inputs and biases add to the gates at every step, [T, B, G]: all that needs no state, done at once.
 
         x: tokens [T, B], or [T, B, D]. gain: broadcasts to x (for tokens: to [T, B, 1]), or to [T, B, gates, D].
         """
-        return project(x, p["w_DG"], gain)
-
-    def prepare(self, p: Parameters, a_TBG: Tensor, state: State, training: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        """What can be done for all steps before the first one, from the share of the inputs: that share as `step`
-        takes it, and batch statistics [T, ·] found on the way."""
-        return a_TBG + p["b_G"], {}
+        return project(x, p["w_DG"], gain, p["b_G"])
 
     def begin(self, state: State, sites: Sites) -> State:
         """The states, each [B, ·], as `step` takes them first: what only some masks need may be added."""
         return state
 
     def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
-        """The states after one step; `a_BG` is that step's share of `prepare`, `sites` that step's masks."""
+        """The states after one step; `a_BG` is that step's share of `project`, `sites` that step's masks."""
         raise NotImplementedError
 
     def run(self, p: Parameters, x: Tensor, state: State, sites: Sites, *, training: bool) -> Trajectory:
@@ -158,10 +157,10 @@ class Cell:
 
         In training, normalisation uses the batch's own statistics and returns them; otherwise the running ones in `p`.
         """
+        p = self.unpack(p)
         a_TBG = self.project(p, x, sites.inputs)
         steps, batch = a_TBG.shape[:2]
         state = self.begin(tuple(one.expand(batch, -1) for one in state), sites)
-        a_TBG, statistics = self.prepare(p, a_TBG, state, training)
         found: list[State] = []
         noted: list[dict[str, Tensor]] = []
         each = zip(a_TBG.unbind(0), sites.steps(steps, a_TBG.dtype), x.unbind(0), strict=True)
@@ -171,7 +170,7 @@ class Cell:
             found.append(state)
             noted.append(moment.statistics)
         torch = _torch()
-        statistics |= {name: torch.stack([one[name] for one in noted]) for name in noted[0]}
+        statistics = {name: torch.stack([one[name] for one in noted]) for name in noted[0]}
         return Trajectory(tuple(torch.stack(one) for one in zip(*found, strict=True)), statistics)
 
 
@@ -208,8 +207,8 @@ def registry_name(kind: type[Any]) -> str:
 
 
 def mix(mask: Tensor | None, old: Tensor, new: Tensor) -> Tensor:
-    """Zoneout's mix: mask * old + (1 - mask) * new; `new` itself where there is no mask."""
-    return new if mask is None else mask * old + (1 - mask) * new
+    """Zoneout's mix: mask * old + (1 - mask) * new, exact where the mask is 0 or 1; `new` where there is no mask."""
+    return new if mask is None else new.lerp(old, mask)
 
 
 def gain(mask: Tensor | None, value: Tensor) -> Tensor:
@@ -217,24 +216,31 @@ def gain(mask: Tensor | None, value: Tensor) -> Tensor:
     return value if mask is None else mask * value
 
 
-def project(x: Tensor, w_DG: Tensor, gain: Tensor | None) -> Tensor:
-    """x W, [..., G], where x is [..., D] and has a gain. Tokens [...] pick their row of W.
+def project(x: Tensor, w_DG: Tensor, gain: Tensor | None = None, plus: Tensor | None = None) -> Tensor:
+    """x W + plus, [..., G], where x is [..., D] and has a gain. Tokens [...] pick their row of W.
 
     gain: broadcasts to x (for tokens: to [..., 1]), or to [..., gates, D] (tokens: [..., gates, 1]) with one gain for
-    each block of columns of W.
+    each block of columns of W. plus: [G], or like the result.
     """
-    if gain is not None:
-        gain = gain.to(w_DG.dtype)
+    torch = _torch()
+    gain = gain if gain is None else gain.to(w_DG.dtype)
     if not x.is_floating_point():
-        a = _torch().nn.functional.embedding(x, w_DG)
-        if gain is None or gain.dim() == a.dim():
-            return a if gain is None else cast("Tensor", a * gain)
-        return cast("Tensor", (a.unflatten(-1, (gain.shape[-2], -1)) * gain).flatten(-2))
-    if gain is None or gain.dim() == x.dim():
-        return (x if gain is None else x * gain) @ w_DG
-    blocks = w_DG.chunk(gain.shape[-2], dim=-1)
-    parts = [(x * one) @ block for one, block in zip(gain.unbind(-2), blocks, strict=True)]
-    return cast("Tensor", _torch().cat(parts, dim=-1))
+        if gain is None and plus is not None and plus.dim() == 1:
+            return cast("Tensor", torch.nn.functional.embedding(x, w_DG + plus))
+        a = torch.nn.functional.embedding(x, w_DG)
+        if gain is not None:
+            a = a * gain if gain.dim() == a.dim() else (a.unflatten(-1, (gain.shape[-2], -1)) * gain).flatten(-2)
+    elif gain is not None and gain.dim() > x.dim():
+        blocks = zip(gain.unbind(-2), w_DG.chunk(gain.shape[-2], dim=-1), strict=True)
+        a = torch.cat([(x * one) @ block for one, block in blocks], dim=-1)
+    else:
+        x = x if gain is None else x * gain
+        if plus is not None and x.dim() == 2:
+            return cast("Tensor", torch.addmm(plus, x, w_DG))
+        if plus is not None and plus.dim() == 1:
+            return cast("Tensor", torch.nn.functional.linear(x, w_DG.t(), plus))
+        a = x @ w_DG
+    return cast("Tensor", a if plus is None else a + plus)
 
 
 def _torch() -> Any:

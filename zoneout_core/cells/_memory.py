@@ -32,8 +32,10 @@ class Gates(NamedTuple):
 
 def gates(a_BG: Tensor) -> Gates:
     """From the pre-activations in blocks i, f, o, g."""
-    a_i, a_f, a_o, a_g = a_BG.chunk(4, dim=-1)
-    return Gates(a_i.sigmoid(), a_f.sigmoid(), a_o.sigmoid(), a_g.tanh())
+    hidden = a_BG.shape[-1] // 4
+    a_ifo, a_g = a_BG.split([3 * hidden, hidden], dim=-1)
+    i, f, o = a_ifo.sigmoid().chunk(3, dim=-1)
+    return Gates(i, f, o, a_g.tanh())
 
 
 def candidate(at: Gates, c_old: Tensor, sites: Sites) -> Tensor:

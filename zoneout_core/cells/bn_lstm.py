@@ -92,35 +92,27 @@ class BatchNormLSTM(Cell):
             p = {name: _reused(value, start, len(x)) if name.startswith(KEPT) else value for name, value in p.items()}
         return Cell.run(self, p, x, state, sites, training=training)
 
-    def prepare(self, p: Parameters, a_TBG: Tensor, state: State, training: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        if self.batch_norm == "joint":
-            return a_TBG, {}
-        found: dict[str, Tensor] = {}
-        mean, var = _names("w_G")
-        if training:
-            mean_TG = a_TBG.mean(1)
-            var_TG = (a_TBG - mean_TG.unsqueeze(1)).square().mean(1)
-            found = {mean: mean_TG.detach(), var: var_TG.detach()}
-        else:
-            mean_TG, var_TG = p[mean], p[var]
-        scale_TG = p["gamma_w_G"] * (var_TG + EPS).rsqrt()
-        return (a_TBG - mean_TG.unsqueeze(1)) * scale_TG.unsqueeze(1) + p["b_G"], found
+    def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
+        return project(
+            x, p["w_DG"], gain
+        )  # normalising it here would cost passes over memory; in `step` it is in cache
 
     def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
         h_old, c_old, t_old = state
-        a_h_BG = project(h_old, p["u_HG"], sites.recurrent)
         if self.batch_norm == "joint":
-            at = gates(normalised(p, "a_G", a_BG + a_h_BG, moment) + p["b_G"])
+            a_BG = normalised(p, "a_G", project(h_old, p["u_HG"], sites.recurrent, a_BG), moment, p["b_G"])
         else:
-            at = gates(a_BG + normalised(p, "u_G", a_h_BG, moment))
+            from_h_BG = normalised(p, "u_G", project(h_old, p["u_HG"], sites.recurrent), moment)
+            a_BG = normalised(p, "w_G", a_BG, moment, p["b_G"]) + from_h_BG
+        at = gates(a_BG)
         cell = candidate(at, c_old, sites)
         if self.batch_norm_cell == "forward":
-            cell = normalised(p, "c_H", cell, moment) + p["beta_c_H"]
+            cell = normalised(p, "c_H", cell, moment, p["beta_c_H"])
 
         def read(cell: Tensor) -> Tensor:
-            return (
-                normalised(p, "c_H", cell, moment) + p["beta_c_H"] if self.batch_norm_cell == "read" else cell
-            ).tanh()
+            if self.batch_norm_cell == "read":
+                cell = normalised(p, "c_H", cell, moment, p["beta_c_H"])
+            return cell.tanh()
 
         h, c, _ = write(cell, at.o, (h_old, c_old), sites, read)
         return h, c, t_old + 1
@@ -140,16 +132,16 @@ def _reused(statistic: Tensor, start: int, steps: int) -> Tensor:
     return statistic[[min(start + t, len(statistic) - 1) for t in range(steps)]]
 
 
-def normalised(p: Parameters, what: str, v_BU: Tensor, moment: Moment) -> Tensor:
-    """(v - mean) / sqrt(var + eps) * gamma over the batch. In training mean and biased variance are noted."""
+def normalised(p: Parameters, what: str, v_BU: Tensor, moment: Moment, beta_U: Tensor | None = None) -> Tensor:
+    """(v - mean) / sqrt(var + eps) * gamma + beta over the batch. In training mean and biased variance are noted."""
     from torch.nn.functional import batch_norm
 
     mean, var = _names(what)
-    gamma = p[f"gamma_{what}"]
+    gamma_U = p[f"gamma_{what}"]
     if not moment.training:
-        return batch_norm(v_BU, p[mean][moment.t], p[var][moment.t], gamma, None, False, 0.0, EPS)
-    mean_U, var_U = v_BU.new_zeros(len(gamma)), v_BU.new_zeros(len(gamma))
-    y_BU = batch_norm(v_BU, mean_U, var_U, gamma, None, True, 1.0, EPS)
+        return batch_norm(v_BU, p[mean][moment.t], p[var][moment.t], gamma_U, beta_U, False, 0.0, EPS)
+    mean_U, var_U = v_BU.new_zeros(len(gamma_U)), v_BU.new_zeros(len(gamma_U))
+    y_BU = batch_norm(v_BU, mean_U, var_U, gamma_U, beta_U, True, 1.0, EPS)
     unbiased = len(v_BU) / (len(v_BU) - 1)  # so it is told
     moment.statistics.update({mean: mean_U, var: var_U / unbiased})
     return y_BU

@@ -38,17 +38,21 @@ class GRU(Cell):
         second = {"v_H": draw.bias(model.hidden)} if self.reset == "after" else {}
         return Cell.initial(self, model, inputs, draw) | second
 
+    def unpack(self, p: Parameters) -> Parameters:
+        hidden = len(p["u_HG"])
+        u_gates, u_new = p["u_HG"].split([2 * hidden, hidden], dim=-1)
+        return {**p, "u_gates": u_gates, "u_new": u_new}
+
     def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
         (h_old,) = state
         hidden = h_old.shape[-1]
         gates_mask, new_mask = _split(sites.recurrent)
-        u_gates, u_new = p["u_HG"][:, : 2 * hidden], p["u_HG"][:, 2 * hidden :]
-        a_gates, a_new = a_BG[:, : 2 * hidden], a_BG[:, 2 * hidden :]
-        r, u = (a_gates + project(h_old, u_gates, gates_mask)).sigmoid().chunk(2, dim=-1)
+        a_gates, a_new = a_BG.split([2 * hidden, hidden], dim=-1)
+        r, u = project(h_old, p["u_gates"], gates_mask, a_gates).sigmoid().chunk(2, dim=-1)
         if self.reset == "before":
-            n = (a_new + project(r * h_old, u_new, new_mask)).tanh()
+            n = project(r * h_old, p["u_new"], new_mask, a_new).tanh()
         else:
-            n = (a_new + r * (project(h_old, u_new, new_mask) + p["v_H"])).tanh()
+            n = (a_new + r * project(h_old, p["u_new"], new_mask, p["v_H"])).tanh()
         h_new = gain(sites.states, u * h_old + (1 - u) * gain(sites.update, n))
         return (mix(sites.keep_states, h_old, h_new),)
 

@@ -130,9 +130,6 @@ class HMLSTM(Cell):
     def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
         return project(x, p["w1_DG"], gain)
 
-    def prepare(self, p: Parameters, a_TBG: Tensor, state: State, training: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        return a_TBG, {}
-
     def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
         import torch
 
@@ -158,8 +155,8 @@ class HMLSTM(Cell):
 
     def _layer(self, p: Parameters, n: int, a_BG: Tensor, old: Layer, z_below: Tensor | float, sites: Sites) -> Layer:
         """Layer n's step, from its share of the gates and of the boundary without their bias."""
-        size = 4 * old.h.shape[-1]
-        a_gates, a_z, b_gates, b_z = a_BG[:, :size], a_BG[:, size:], p[f"b{n}_G"][:size], p[f"b{n}_G"][size:]
+        parts = [4 * old.h.shape[-1], a_BG.shape[-1] - 4 * old.h.shape[-1]]
+        (a_gates, a_z), (b_gates, b_z) = a_BG.split(parts, dim=-1), p[f"b{n}_G"].split(parts)
         a_gates = layer_norm(a_gates, p[f"gain{n}_G"], b_gates, blocks=4) if self.hm_norm else a_gates + b_gates
         i, f, o, g = gates(a_gates)
         copy = (1 - old.z) * (1 - z_below)

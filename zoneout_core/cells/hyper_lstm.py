@@ -83,20 +83,21 @@ class HyperLSTM(Cell):
             found |= {name: draw.full(float("gain" in name), *shape) for name, shape in self._norms(model).items()}
         return found
 
+    def unpack(self, p: Parameters) -> Parameters:
+        w_XG, hidden = p["hyper_w_XG"], len(p["u_HG"])
+        from_h, from_x = w_XG.split([hidden, len(w_XG) - hidden])
+        return {**p, "hyper_from_h": from_h, "hyper_from_x": from_x}
+
     def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
         import torch
 
-        hidden = len(p["u_HG"])
-        return torch.cat([project(x, w_DG, gain) for w_DG in (p["w_DG"], p["hyper_w_XG"][hidden:])], dim=-1)
-
-    def prepare(self, p: Parameters, a_TBG: Tensor, state: State, training: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        return a_TBG, {}
+        return torch.cat([project(x, w_DG, gain) for w_DG in (p["w_DG"], p["hyper_from_x"])], dim=-1)
 
     def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
         h_old, c_old, q_old, hyper_c_old = state
         hidden, hyper = h_old.shape[-1], q_old.shape[-1]
         a_x, a_hyper = a_BG.split([4 * hidden, 4 * hyper], dim=-1)
-        a_hyper = a_hyper + project(h_old, p["hyper_w_XG"][:hidden], sites.recurrent) + q_old @ p["hyper_u_QG"]
+        a_hyper = project(h_old, p["hyper_from_h"], sites.recurrent, project(q_old, p["hyper_u_QG"], None, a_hyper))
         hyper_at = self._gates(p, a_hyper, "hyper_gain_G", "hyper_b_G")
         hyper_c = hyper_at.f * hyper_c_old + hyper_at.i * hyper_at.g
         q = hyper_at.o * self._read(p, hyper_c, "hyper_gain_c_Q", "hyper_shift_c_Q")

@@ -40,17 +40,17 @@ class LayerNormLSTM(Cell):
         found |= {name: draw.full(1.0, 4 * model.hidden) for name in self._gains()}
         return found | {"gain_c_H": draw.full(1.0, model.hidden), "shift_c_H": draw.full(0.0, model.hidden)}
 
-    def prepare(self, p: Parameters, a_TBG: Tensor, state: State, training: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        joint = self.layer_norm == "joint"
-        return a_TBG if joint else layer_norm(a_TBG, p["gain_w_G"], p["b_G"], blocks=4), {}
+    def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
+        a_TBG = project(x, p["w_DG"], gain)
+        return a_TBG if self.layer_norm == "joint" else layer_norm(a_TBG, p["gain_w_G"], p["b_G"], blocks=4)
 
     def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
         h_old, c_old = state
-        a_h_BG = project(h_old, p["u_HG"], sites.recurrent)
         if self.layer_norm == "joint":
-            at = gates(layer_norm(a_BG + a_h_BG, p["gain_G"], p["b_G"], blocks=4))
+            a_BG = layer_norm(project(h_old, p["u_HG"], sites.recurrent, a_BG), p["gain_G"], p["b_G"], blocks=4)
         else:
-            at = gates(a_BG + layer_norm(a_h_BG, p["gain_u_G"], blocks=4))
+            a_BG = layer_norm(project(h_old, p["u_HG"], sites.recurrent), p["gain_u_G"], a_BG, blocks=4)
+        at = gates(a_BG)
 
         def read(cell_BH: Tensor) -> Tensor:
             return layer_norm(cell_BH, p["gain_c_H"], p["shift_c_H"]).tanh()

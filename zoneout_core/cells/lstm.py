@@ -58,7 +58,7 @@ class LSTM(Cell):
     def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
         upward = self.output == "candidate"
         h_old, c_old, *more = state[1:] if upward else state
-        at = gates(a_BG + project(h_old, p["u_HG"], sites.recurrent))
+        at = gates(project(h_old, p["u_HG"], sites.recurrent, a_BG))
         if remembers_gate(sites):
             used, seen = opened(at.o, more[0], sites)
             at, more = at._replace(o=used), [seen]

@@ -24,8 +24,7 @@ class RNN(Cell):
 
     def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
         (h_old,) = state
-        mask = sites.recurrent
-        a = a_BG + project(h_old, p["u_HG"], mask[:, 0] if mask is not None and mask.dim() == 3 else mask)
+        a = project(h_old, p["u_HG"], sites.recurrent, a_BG)
         h_new = gain(sites.states, a.tanh() if self.activation == "tanh" else a.relu())
         return (mix(sites.keep_states, h_old, h_new),)
 

@@ -61,13 +61,13 @@ class SurprisalLSTM(Cell):
                 "model.cell must be one that can read what this task gives it, but surprisal_lstm compares the symbols "
                 "it reads with those it predicted. Take a task that predicts the next symbol, or another cell."
             )
-        return project(x, p["w_DG"], gain)
+        return project(x, p["w_DG"], gain, p["b_G"])
 
     def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
         h_old, c_old = state
         log_p_BV = (h_old @ p["out_w_HV"] + p["out_b_V"]).log_softmax(-1)
         s_B1 = log_p_BV.gather(1, moment.x.unsqueeze(1))
-        i, f, o, g = gates(a_BG + project(h_old, p["u_HG"], sites.recurrent) + s_B1 * p["v_G"])
+        i, f, o, g = gates(project(h_old, p["u_HG"], sites.recurrent, a_BG) + s_B1 * p["v_G"])
         z = self._updates(log_p_BV.detach().exp(), moment.x, p["out_w_HV"].detach(), sites.uniform)
         cell = (1 - f * z) * c_old + z * gain(sites.update, i * g)
         opened = o if self.surprisal_state == "poster" else z * o
