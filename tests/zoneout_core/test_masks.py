@@ -183,3 +183,16 @@ def test_gains_of_embedding_and_outputs_stack_too() -> None:
     assert stacked is not None
     assert stacked.shape == (2, 1, 3, 5)
     assert [float(lane.mean()) for lane in stacked] == [1.0, 2.0]
+
+
+def test_two_gains_on_the_outputs_multiply() -> None:
+    values = [{"p_outputs": 0.5}, {"p_sequence_outputs": 0.2}, {"p_outputs": 0.5, "p_sequence_outputs": 0.2}]
+    first, second, both = (
+        masks.outputs_gain(TrialConfig().with_values(one).regularizer.program(), LAYER, 0, 7, 3) for one in values
+    )
+    assert first is not None
+    assert second is not None
+    assert both is not None
+    assert first.shape == both.shape == (100, 32, 100)
+    assert second.shape == (1, 32, 100)
+    assert torch.equal(both, first * second)

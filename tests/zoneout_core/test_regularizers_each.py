@@ -200,6 +200,19 @@ def test_monte_carlo_draws_all_variational_masks_but_those_of_words() -> None:
     assert same(first.keep_cells, second.keep_cells)
 
 
+def test_surprisals_numbers_are_drawn_in_training_and_where_asked_for_in_an_evaluation() -> None:
+    values = {"cell": "surprisal_lstm", "surprisal_masks": "expected"}
+    uniform = drawn(**values).uniform
+    assert uniform is not None
+    assert uniform.shape == (20, 8, 50)
+    assert float(uniform.min()) >= 0
+    assert float(uniform.max()) < 1
+    assert (float(uniform.mean()), float(uniform.var())) == pytest.approx((0.5, 1 / 12), abs=0.02)
+    assert drawn(evaluation=True, **values).uniform is None
+    sampled = drawn(evaluation=True, **values | {"surprisal_masks": "sampled"}).uniform
+    assert not same(sampled, uniform)
+
+
 # The norm stabilizer
 
 
