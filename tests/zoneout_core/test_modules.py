@@ -153,3 +153,12 @@ def test_the_package_brings_torch_only_with_the_modules(repo_root: Path) -> None
     assert {"ZoneoutGRU", "ZoneoutLSTM", "ZoneoutRNN"} <= set(zoneout_core.__all__)
     with pytest.raises(AttributeError, match="module 'zoneout_core' has no attribute 'ZoneoutTransformer'"):
         zoneout_core.ZoneoutTransformer  # noqa: B018
+
+
+def test_the_examples_of_the_documentation_run(repo_root: Path) -> None:
+    blocks = (repo_root / "docs" / "modules.md").read_text().split("```python\n")[1:]
+    names: dict[str, Any] = {}
+    exec("".join(block.partition("```")[0] for block in blocks), names)
+    assert len(blocks) == 2
+    assert names["output"].shape == (100, 32, 200)
+    assert isinstance(names["plain"], nn.LSTM)
