@@ -89,6 +89,11 @@ def resumable(home: Home, sweep: Sweep) -> Run | None:
     return found
 
 
+def going_on(begun: Sweep, sweep: Sweep) -> Sweep:
+    """The definition of a run that is gone on with; what changes no number is as it is asked for now."""
+    return replace(begun, **{name: getattr(sweep, name) for name in ("seconds", "lanes", "concurrency", "retries")})
+
+
 def read(home: Home, block: Block, sweep: Sweep, request: Request, only: Collection[str] | None = None) -> Reading:
     """What the home has of a block."""
     found = evidence.find(home, sweep, only)

@@ -119,12 +119,14 @@ class _Trainer:
         left = reproducing.lacking(self.home, sweep, only)
         while left is not None:
             run = None if self.fresh else reproducing.resumable(self.home, sweep)
+            verb = "Run" if run is None else "Going on with run"
             if run is None:
                 run = runner.begin(self.home, left)
                 self.begun.append(run.name)
-            driving.say(f"Run {run.name} in {run.folder.parent}: {run.definition().max_trials} trials")
+            definition = reproducing.going_on(run.definition(), sweep)
+            driving.say(f"{verb} {run.name} in {run.folder.parent}: {definition.max_trials} trials")
             watch = progress.silent if self.quiet else progress.live
-            outcome = runner.drive(run, run.definition(), self.how, driving.say, watch)
+            outcome = runner.drive(run, definition, self.how, driving.say, watch)
             if outcome.state != "finished":
                 driving.say(f"{run.name}: {outcome.state} ({outcome.reason}). The same command goes on with it.")
                 raise typer.Exit(driving.INTERRUPTED)
