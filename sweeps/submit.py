@@ -27,7 +27,7 @@ def arguments(given: Sequence[str]) -> list[str]:
 
 def drives(given: Sequence[str]) -> bool:
     """Whether the command trains anything, and so needs the cluster."""
-    return given[:1] in (["run"], ["resume"]) and "--help" not in given
+    return given[:1] in (["run"], ["resume"], ["reproduce"]) and "--help" not in given
 
 
 def expected_hosts(bootstrap: Path) -> set[str]:

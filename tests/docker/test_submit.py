@@ -12,6 +12,7 @@ from sweeps import submit
     [
         (["run", "demo"], ["run", "demo", "--address", "auto"]),
         (["resume", "latest"], ["resume", "latest", "--address", "auto"]),
+        (["reproduce", "table1"], ["reproduce", "table1", "--address", "auto"]),
         (["run", "demo", "--address", "head:6379"], ["run", "demo", "--address", "head:6379"]),
         (["run", "demo", "--address=head:6379"], ["run", "demo", "--address=head:6379"]),
         (["run", "--help"], ["run", "--help"]),
