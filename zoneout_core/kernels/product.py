@@ -64,11 +64,15 @@ def _as_is(b: Tensor, _rows: int) -> Tensor:
 
 
 def _onednn(a: Tensor, weight_PN: Tensor) -> Tensor:
+    if not (a.is_contiguous() or a.t().is_contiguous()):
+        a = a.contiguous()  # with gaps between its rows, oneDNN would take a hundred times as long
     result: Tensor = torch.ops.mkldnn._linear_pointwise(a, weight_PN, None, "none", [], "")
     return result
 
 
 def _onednn_strided(a: Tensor, b: Tensor) -> Tensor:
+    if not (b.is_contiguous() or b.t().is_contiguous()):
+        b = b.contiguous()
     return _onednn(a, b.t())
 
 

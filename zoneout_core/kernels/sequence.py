@@ -30,7 +30,6 @@ class Pass(ABC):
 
     BLOCKS: ClassVar[int]
     """Gates, side by side in w, u and b."""
-    PARAMETERS: ClassVar[tuple[str, ...]] = ("w_DG", "u_HG", "b_G")
     SITES: ClassVar[frozenset[str]] = frozenset({"inputs", "recurrent", "states", "keep_states"})
     """What it knows of `Mask.place`."""
     SETTINGS: ClassVar[dict[str, tuple[Any, ...]]] = {}
@@ -47,11 +46,12 @@ class Pass(ABC):
         keep: bool,
         trajectories: bool,
     ) -> None:
-        """leaves: x, the parameters in the order of `PARAMETERS`, the states. Dense inputs come scaled."""
+        """leaves: x, the parameters in the order of `parameters`, the states. Dense inputs come scaled."""
         x, w_KDG, u_KHG, b_KG = leaves[:4]
         self.cell, self.product, self.ws = cell, product, ws
         self.keep, self.trajectories = keep, trajectories
-        self.more, self.start = leaves[4 : 1 + len(self.PARAMETERS)], leaves[1 + len(self.PARAMETERS) :]
+        count = len(self.parameters())
+        self.more, self.start = leaves[4 : 1 + count], leaves[1 + count :]
         self.like = w_KDG
         T = x.shape[1]
         self.shape = (*x.shape[:3], u_KHG.shape[1])
@@ -68,6 +68,16 @@ class Pass(ABC):
         self.minus_one = w_KDG.new_tensor(-1.0)
         ws.uses += 1
         self.use = ws.uses
+
+    @classmethod
+    def of(cls, cell: Cell) -> "type[Pass]":
+        """The pass for a cell with these settings."""
+        return cls
+
+    @staticmethod
+    def parameters() -> tuple[str, ...]:
+        """The cell's parameters in the order that `leaves` and `gradients` have them."""
+        return ("w_DG", "u_HG", "b_G")
 
     def site(self, name: str) -> Sequence[Tensor | None]:
         """The mask at a site by step, each [K, B, H]; None where no lane has one."""
@@ -171,12 +181,13 @@ class Pass(ABC):
 
     def through(self, t: int, into: Sequence[Tensor]) -> None:
         """Add what reaches the h before step t through its product with U, to each lane of `into`."""
-        for k, (out, da, u) in enumerate(zip(into, self.a.lanes[t], self.u_prepared, strict=True)):
-            self.add_masked_(out, self.product.multiply_prepared(da.to(self.product.operand), u), t, k)
+        self.add_through(t, self.a.lanes[t], into)
 
-    def add_masked_(self, out: Tensor, dread: Tensor, t: int, k: int) -> None:
-        """out += v dread, for lane k."""
-        out.add_(dread if self.v is None else dread * self.v[t][k])
+    def add_through(self, t: int, da_lanes: Sequence[Tensor], into: Sequence[Tensor]) -> None:
+        """out += v (da U^T), for each lane."""
+        for k, (out, da, u) in enumerate(zip(into, da_lanes, self.u_prepared, strict=True)):
+            dread = self.product.multiply_prepared(da.to(self.product.operand), u)
+            out.add_(dread if self.v is None else dread * self.v[t][k])
 
     def recurrent_gradient(self, k: int, dG_operand: Tensor) -> Tensor:
         """Of U."""

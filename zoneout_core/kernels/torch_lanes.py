@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from zoneout_core.cells import Cell, registry_name
+from zoneout_core.kernels.gru import GRUPass
 from zoneout_core.kernels.lanes import Lanes
 from zoneout_core.kernels.lstm import LSTMPass
 from zoneout_core.kernels.product import Product
@@ -18,7 +19,7 @@ from zoneout_core.kernels.sequence import Pass
 from zoneout_core.kernels.workspace import Workspace
 from zoneout_core.sites import Sites
 
-KERNELS: Final[dict[str, type[Pass]]] = {"lstm": LSTMPass, "rnn": RNNPass}
+KERNELS: Final[Mapping[str, type[Pass]]] = {"lstm": LSTMPass, "gru": GRUPass, "rnn": RNNPass}
 """By cell."""
 ELSEWHERE: Final = frozenset({"embedding", "outputs"})
 """Places of masks that are no part of a layer."""
@@ -50,12 +51,12 @@ def run(
 ) -> Lanes:
     """`zoneout_core.kernels.recurrence`, which has the contract."""
     assert all(mask.dim() == 4 for mask in sites.present().values()), "masks by gate are no business of this kernel"
-    kernel = KERNELS[registry_name(type(cell))]
+    kernel = KERNELS[registry_name(type(cell))].of(cell)
     if sites.inputs is not None and x.is_floating_point():
         x = x * sites.inputs.to(x.dtype)
     if sites.gate is not None and len(state) == len(cell.STATES):
         state = (*state, torch.zeros_like(state[0][:, :1]))  # no output gate was open before the first step
-    leaves = (x, *(p[name] for name in kernel.PARAMETERS), *state)
+    leaves = (x, *(p[name] for name in kernel.parameters()), *state)
     make = partial(kernel, cell, sites, product, workspace, trajectories=trajectories)
     if torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves):
         apply: Callable[..., tuple[Tensor, ...]] = _Sequence.apply
