@@ -38,6 +38,9 @@ class LayerShape:
     hidden: int
     """H"""
     gates: int = 4
+    first: bool | None = None
+    """Whether it reads what the network reads; None: if it is layer 0. (A decoder's layers are numbered on from its
+    encoder's.)"""
 
 
 def drawn(
@@ -52,8 +55,8 @@ def drawn(
 ) -> Sites:
     """The masks of one layer of one lane: bool, or `dtype` where they are no 0/1 masks.
 
-    step: the update. evaluation: expectations stand for all masks that have one; those that have none are drawn from
-    streams of their own, and `step` is then the pass over the data.
+    layer: its number among all layers of the lane. step: the update. evaluation: expectations stand for all masks
+    that have one; those that have none are drawn from streams of their own, and `step` is then the pass over the data.
     """
     found: dict[str, Any] = {}
     for mask in program:
@@ -164,7 +167,8 @@ def _words_like(mask: Tensor, generator: Generator, words: Tensor | None) -> Ten
 def _stands(mask: Mask, shape: LayerShape, layer: int) -> bool:
     if mask.site == "inputs" and shape.inputs == 1 and "time" in mask.shared:
         return False  # one draw would silence the whole sequence; symbols are dropped by their type, at `embedding`
-    return mask.layers == "all" or (mask.layers == "first") == (layer == 0)
+    first = layer == 0 if shape.first is None else shape.first
+    return mask.layers == "all" or (mask.layers == "first") == first
 
 
 def _axes(mask: Mask, shape: LayerShape) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """What single regularizers promise beyond the common suite: equations, oracles, modes and refusals."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -155,6 +156,9 @@ def test_dropout_on_inputs_is_of_the_first_layer_between_of_the_others() -> None
     for values, layers in (({"p_inputs": 0.5}, [True, False]), ({"p_between": 0.5}, [False, True])):
         found = [masks.drawn(program(**values), SHAPE, layer, 3, 0).inputs is not None for layer in (0, 1)]
         assert found == layers
+        decoder = [replace(SHAPE, first=first) for first in (True, False)]
+        found = [masks.drawn(program(**values), shape, 2, 3, 0).inputs is not None for shape in decoder]
+        assert found == layers
 
 
 def test_input_dropout_takes_whole_vectors_of_the_first_layer() -> None:
@@ -191,7 +195,7 @@ def test_word_types_are_dropped_per_sequence() -> None:
 def test_monte_carlo_draws_all_variational_masks_but_those_of_words() -> None:
     values = {"p_sequence_words": 0.3, "p_sequence_states": 0.3, "embedding": 4}
     assert regularizers.monte_carlo(program(**values))[0] == 0
-    passes, sampled = regularizers.monte_carlo(program(mc_passes=100, z_cells=0.5, **values))
+    passes, sampled = regularizers.monte_carlo(program(mc_passes=100, carry="zero", z_cells=0.5, **values))
     assert passes == 100
     assert {mask.site: mask.expected for mask in sampled} == {"embedding": 1.0, "recurrent": None, "keep_cells": 0.5}
     first, second = (masks.drawn(sampled, SHAPE, 0, 3, step, evaluation=True) for step in (0, 1))
@@ -310,6 +314,10 @@ def test_a_single_step_has_no_differences() -> None:
         (
             {"p_sequence_inputs": 0.3},
             "regularizer.p_sequence_inputs must be 0 with model.embedding=0 and one layer, since it would silence whole sequences, but is 0.3.",
+        ),
+        (
+            {"p_sequence_states": 0.3, "mc_passes": 9},
+            "regularizer.mc_passes must be 0 with carry=none, since only texts that are read on and on are scored by Monte Carlo passes, but is 9.",
         ),
         ({"mc_passes": -1}, "regularizer.mc_passes must be at least 0 (0 = none), but is -1."),
     ],

@@ -21,8 +21,9 @@ class Variational(Regularizer):
 
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
         {"p_sequence_states": 0.4},
-        {"p_sequence_states": 0.4, "p_sequence_outputs": 0.5, "variational_masks": "tied", "mc_passes": 3},
-        {"p_sequence_words": 0.3, "p_sequence_inputs": 0.5, "embedding": 5, "mc_passes": 2},
+        {"p_sequence_states": 0.4, "p_sequence_outputs": 0.5, "variational_masks": "tied"},
+        {"p_sequence_words": 0.3, "p_sequence_inputs": 0.5, "embedding": 5},
+        {"p_sequence_states": 0.3, "mc_passes": 2, "task": "word_ptb", "carry": "zero"},
     )
 
     p_sequence_words: float = field(default=0.0, metadata=LANE)
@@ -50,6 +51,8 @@ class Variational(Regularizer):
 
     def check(self, config: TrialConfig) -> None:
         Regularizer.check(self, config)
+        must = "0 with carry=none, since only texts that are read on and on are scored by Monte Carlo passes"
+        require(self.mc_passes == 0 or config.carry != "none", "regularizer.mc_passes", self.mc_passes, must)
         model, name = config.model, "regularizer.p_sequence_words"
         words = self.p_sequence_words == 0 or model.embedding > 0
         require(words, name, self.p_sequence_words, "0 with model.embedding=0, since it drops rows of an embedding")
