@@ -160,7 +160,7 @@ class NetworkWorkload(Workload):
         tokens = self.reads_tokens and not self.config.model.embedding
 
         def each(what: Callable[..., Any], layer: int, inputs: int, units: int = hidden) -> list[Any]:
-            shape = LayerShape(steps, batch, inputs, units, gates)
+            shape = LayerShape(steps, batch, inputs, units, gates, first=layer == 0)
             return [
                 what(
                     program,
