@@ -13,11 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
+import pandas as pd
 import pytest
 import yaml
 from sqlalchemy import make_url
 
+from analysis import load
+from sweeps.delivery import Delivery
+from sweeps.story import Story
+from tests.sweeps.journals import RunMaker
 from tests.sweeps.stores import free_port, postgres
+from zoneout_core.records import WORDS
 
 pytestmark = [pytest.mark.needs_postgres, pytest.mark.timeout(300)]
 
@@ -105,6 +111,23 @@ def test_only_known_host_names_are_answered(server: Server) -> None:
     search = "/api/2.0/mlflow/experiments/search?max_results=1"
     assert server.status(search, password=server.password, host="mlflow:5000") == 200
     assert server.status(search, password=server.password, host="evil.example") == 403
+
+
+def test_a_delivered_run_is_read_back_from_the_server_alone(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of any task: what its numbers are stands beside them."""
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", server.password)
+    run = RunMaker(tmp_path / "run1", epochs=3, task="word_ptb")
+    run.driver()
+    run.complete(0)
+    run.pruned(1, epoch=1)
+    run.closed()
+    assert Delivery(run.folder, server.url, "words").deliver() == 0
+    rows = Story.of(run.folder / "journal.jsonl").rows()
+    pd.testing.assert_frame_equal(load.trials(server.url, "words", "run1"), load.from_rows(rows, WORDS))
+    pd.testing.assert_frame_equal(load.curves(server.url, "words", "run1"), load.curves_from_rows(rows, WORDS))
 
 
 def test_artifacts_travel_through_the_server(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
