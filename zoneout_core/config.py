@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from typing import Any, ClassVar, Literal, Self, get_type_hints
 
-from zoneout_core.cells import CellConfig, names as cell_names
-from zoneout_core.errors import ConfigError, UnknownName
+from zoneout_core.cells import CellConfig
+from zoneout_core.cells import names as cell_names
+from zoneout_core.errors import UnknownName
 from zoneout_core.regularizers import RegularizerConfig
 from zoneout_core.settings import LANE, Section, coerce, require
 
