@@ -55,6 +55,12 @@ ARGUMENTS: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
         ConfigError,
         "z_states must not want a gradient: masks pass none on to it. Give it as z_states.detach().",
     ),
+    "no numbers": (
+        ZoneoutRNN,
+        {"z_states": torch.zeros(5, device="meta"), "device": "meta"},
+        ConfigError,
+        "z_states must have numbers, but is on the meta device. Give it as a tensor of the CPU.",
+    ),
     "mask": (
         ZoneoutLSTM,
         {"mask": "gausian"},
@@ -215,6 +221,9 @@ def test_what_a_module_says_of_itself() -> None:
     assert repr(
         ZoneoutGRU(3, 5, 2, batch_first=True, z_states=torch.tensor([0, 0.5, 1, 0.5, 0.25]), reset="before")
     ) == ("ZoneoutGRU(3, 5, num_layers=2, batch_first=True, z_states=<5 rates from 0 to 1>, reset='before')")
+    assert repr(ZoneoutLSTM(3, 2, 4, z_cells=torch.ones(4, 2))) == (
+        "ZoneoutLSTM(3, 2, num_layers=4, z_cells=<8 rates from 1 to 1>, z_states=0)"
+    )
     assert repr(ZoneoutRNN(3, 5, 1, "relu", z_states=0.1, mask="static", steps=9)) == (
         "ZoneoutRNN(3, 5, z_states=0.1, mask='static', steps=9)"
     )

@@ -192,6 +192,9 @@ def test_rates_can_be_set_for_layers_and_at_any_time() -> None:
     c_n = module(x_TBD)[1][1]
     assert c_n[0].all()
     assert torch.equal(c_n[1], torch.zeros(B, H))
+    module.z_cells = given_rates = torch.zeros(H)
+    given_rates.fill_(1.0)
+    assert not module.z_cells.any(), "a rate is a copy"
     module.z_cells = 0
     assert module.z_cells == 0.0
     assert module.is_plain()

@@ -41,7 +41,9 @@ def checked(name: str, z: Rate, hidden: int, rows: int) -> Rate:
     Raises `ConfigError` when it is no probability, or a tensor of another shape than [hidden], [rows, hidden] and
     [rows, 1], where `rows` counts the layers times the directions.
     """
-    if not isinstance(z, Tensor) or (z.dim() == 0 and not z.is_meta):
+    if isinstance(z, Tensor) and z.is_meta:
+        raise ConfigError(f"{name} must have numbers, but is on the meta device. Give it as a tensor of the CPU.")
+    if not isinstance(z, Tensor) or z.dim() == 0:
         number: object = z.item() if isinstance(z, Tensor) else z
         if isinstance(number, bool) or not isinstance(number, Real) or not 0.0 <= float(number) <= 1.0:
             must = "a number from 0 to 1, the probability of KEEPING a value, or a tensor of such"
@@ -53,7 +55,7 @@ def checked(name: str, z: Rate, hidden: int, rows: int) -> Rate:
     if z.requires_grad:
         raise ConfigError(f"{name} must not want a gradient: masks pass none on to it. Give it as {name}.detach().")
     z = z.to(torch.float32, copy=True)
-    if not z.is_meta and not bool(((z >= 0) & (z <= 1)).all()):
+    if not bool(((z >= 0) & (z <= 1)).all()):
         raise ConfigError(f"{name} must hold probabilities from 0 to 1, but goes from {z.min():g} to {z.max():g}.")
     return z
 

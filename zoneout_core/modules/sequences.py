@@ -26,17 +26,17 @@ class Form:
     """How an input came, [T, B, D], [B, T, D], [T, D] or packed, so that outputs can go the same way."""
 
     def __init__(self, given: Tensor | PackedSequence, batch_first: bool) -> None:
-        self.packed = given if isinstance(given, PackedSequence) else None
-        self.batched = isinstance(given, PackedSequence) or given.dim() == 3
+        self.packed: PackedSequence | None = None
+        self.batch_sizes: Tensor | None = None
         self.batch_first = batch_first
-        self.batch_sizes = None if self.packed is None else self.packed.batch_sizes
         if isinstance(given, PackedSequence):
-            self.x = given.data
+            self.packed, self.batched = given, True
+            self.x, self.batch_sizes = given.data, given.batch_sizes  # x: [N, D], and otherwise [T, B, D]
             self.batch = int(given.batch_sizes[0])
-        else:
-            self.x = given.unsqueeze(1) if not self.batched else given.transpose(0, 1) if batch_first else given
-            self.batch = self.x.shape[1]
-        """x: [T, B, D], or [N, D] of a packed sequence."""
+            return
+        self.batched = given.dim() == 3
+        self.x = given.unsqueeze(1) if not self.batched else given.transpose(0, 1) if batch_first else given
+        self.batch = self.x.shape[1]
 
     def rows(self) -> tuple[Tensor, list[int]]:
         """(x [N, D], the number of rows of each step)."""
@@ -51,7 +51,7 @@ class Form:
         return state if self.batched else tuple(one.unsqueeze(1) for one in state)
 
     def leave(self, output: Tensor, state: State) -> tuple[Tensor | PackedSequence, State]:
-        """The output, [T, B, H] or [N, H], and the last states [layers * directions, B, H], as the input came."""
+        """Output, [T, B, H] or [N, H], and last states, [layers * directions, B, H], in the form of the input."""
         if self.packed is not None:
             sizes, order, back = self.packed[1:]
             if back is not None:
