@@ -31,13 +31,13 @@ def measure(readings: Sequence[Reading], data: Path, say: Callable[[str], None])
     base = lacking[0].config
     corpus = tasks.load_data(base.task, base.variant, data)
     for found in lacking:
-        say(f"Measuring the gradients of {found.config.label}, seed {found.config.seed}")
         state = checkpoint.load(found.run.checkpoint(found.trial.trial))
         if state is None:
             raise RunError(
                 f"Figure 6 is measured on the trained parameters, but run {found.run.name} has no checkpoint of trial "
                 f"{found.trial.trial} any more. Train it again with: sweep reproduce figure6 --fresh"
             )
+        say(f"Measuring the gradients of {found.config.label}, seed {found.config.seed}")
         shares = propagation.shares(state, corpus, min(propagation.BATCHES, state.step))
         lines = [
             f"{of},{name},{step},{share!r}"
