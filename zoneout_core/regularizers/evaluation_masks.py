@@ -1,0 +1,35 @@
+"""What stands for masks in an evaluation: what is expected of them (the paper), or masks that are drawn there too.
+
+The original code of the sequence-to-sequence toy, and probably that of the word models, sampled masks while it
+evaluated (spec section 12, row 28, and section 3). Draws have streams of their own, the same at each evaluation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+from zoneout_core.regularizers import LANE, Mask, Regularizer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationMasks(Regularizer):
+    """Changes what the masks of all other regularizers are in an evaluation."""
+
+    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"evaluation_masks": "sampled", "z_cells": 0.5, "z_states": 0.2},
+        {"evaluation_masks": "sampled", "p_recurrent": 0.4},
+    )
+
+    evaluation_masks: Literal["expected", "sampled"] = field(default="expected", metadata=LANE)
+    """`sampled` is for faithfulness to the code: a score then depends on one draw."""
+
+    @property
+    def active(self) -> bool:
+        return self.evaluation_masks == "sampled"
+
+    def transform(self, program: tuple[Mask, ...]) -> tuple[Mask, ...]:
+        return tuple(replace(mask, expected=None) for mask in program) if self.active else program
+
+
+PART = EvaluationMasks
