@@ -13,9 +13,12 @@ In an evaluation 1 - p stands for m in both places.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from zoneout_core.regularizers import LANE, Mask, Regularizer, dropout, require_probability
+from zoneout_core.regularizers import LANE, Mask, Regularizer, dropout, require, require_probability
+
+if TYPE_CHECKING:
+    from zoneout_core.config import TrialConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +43,11 @@ class OutputGate(Regularizer):
     @property
     def active(self) -> bool:
         return self.p_gate > 0
+
+    def check(self, config: TrialConfig) -> None:
+        Regularizer.check(self, config)
+        must = "none with masks on the output gate, whose last value does not go on from chunk to chunk"
+        require(config.carry == "none" or self.gate_form == "code", "carry", config.carry, must)
 
     def program(self) -> tuple[Mask, ...]:
         if not self.active:
