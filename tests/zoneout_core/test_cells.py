@@ -234,6 +234,10 @@ REFUSED = {
         {"reset": "after"},
         "cell.reset must be left alone with model.cell=lstm, since it is a setting of gru, but is 'after'. Set it with --set cell.reset=VALUE.",
     ),
+    "lstm-carry": (
+        {"p_gate": 0.25, "carry": "zero"},
+        "carry must be none with masks on the output gate, whose last value does not go on from chunk to chunk, but is 'zero'. Set it with --set carry=VALUE.",
+    ),
     "gru": (
         {"cell": "gru", "forget_constant": 1.0},
         "model.forget_constant must be 0 with model.cell=gru, which has no forget gate to add it to, but is 1.0. Set it with --set model.forget_constant=VALUE.",
