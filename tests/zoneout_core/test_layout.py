@@ -5,6 +5,7 @@ from math import prod
 import pytest
 import torch
 
+from zoneout_core import tasks
 from zoneout_core.config import TrialConfig
 from zoneout_core.layout import ALIGNMENT, Layout
 from zoneout_core.network import Network
@@ -52,3 +53,19 @@ def test_a_row_holds_what_was_put_into_it() -> None:
     row_P = layout.row(parameters, torch.float64)
     for name, view in layout.views(row_P.unsqueeze(0)).items():
         assert torch.equal(view[0], parameters[name])
+
+
+@pytest.mark.parametrize(
+    ("task", "inputs", "outputs", "parameters"),
+    [
+        ("char_ptb", 50, 50, 4_256_050),
+        ("text8", 27, 27, 16_282_027),
+        ("word_ptb", 10_000, 10_000, 66_022_000),
+        ("sequential_mnist", 1, 10, 42_010),
+    ],
+)
+def test_the_papers_settings_of_each_task_have_the_papers_number_of_parameters(
+    task: str, inputs: int, outputs: int, parameters: int
+) -> None:
+    """Spec sections 2.3, 3 (66 M), 4 (16.3 M) and 5 (one layer of 100 units with h_0 and c_0)."""
+    assert Layout(Network(tasks.get(task).config(), inputs, outputs).trained()).count == parameters
