@@ -8,13 +8,14 @@ from typing import Any
 
 from analysis import table
 from sweeps import evidence, rows
-from sweeps.definition import Sweep
+from sweeps.definition import RESUMABLE, Sweep
 from sweeps.evidence import wanted
 from sweeps.home import Home, Run
 from sweeps.reproductions import Block, Reading, Reproduction
 from zoneout_core import tasks
 from zoneout_core.config import TrialConfig
 from zoneout_core.errors import UnknownName
+from zoneout_core.records import TrialState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +33,14 @@ class Request:
     """Of `--set`: they make it another experiment, which is always said."""
 
     @property
+    def changed(self) -> bool:
+        """Whether a number depends on what was set."""
+        return not set(self.settings) <= set(RESUMABLE)
+
+    @property
     def folder_name(self) -> str:
-        """`table1-small`; numbers that something was set for lie apart."""
-        return f"{self.name}-{self.scale}" + ("-changed" if self.settings else "")
+        """`table1-small`; numbers of a changed experiment lie apart."""
+        return f"{self.name}-{self.scale}" + ("-changed" if self.changed else "")
 
 
 def blocks(reproduction: Reproduction, request: Request, lanes: int | None = None) -> Iterator[tuple[Block, Sweep]]:
@@ -109,6 +115,16 @@ def read(home: Home, block: Block, sweep: Sweep, request: Request, only: Collect
     )
 
 
+def best(reading: Reading) -> dict[str, Any] | None:
+    """The complete trial with the lowest objective; None while there is none."""
+    done = [one.trial for one in reading.found if one.trial.state is TrialState.COMPLETE]
+    values = [trial.best_value for trial in done]
+    if not done:
+        return None
+    value, trial = min(zip(values, done, strict=True), key=lambda pair: (pair[0], pair[1].trial))
+    return {"of": len(done), "value": value, "params": trial.params}
+
+
 def subtitle(sweep: Sweep, request: Request) -> str:
     """What a figure has to say of its numbers: task, network, scale and what differs from the paper there."""
     model = sweep.base.model
@@ -116,7 +132,7 @@ def subtitle(sweep: Sweep, request: Request) -> str:
     network = f"{model.cell.upper()}, {layers}H = {model.hidden}  ·  "
     if tasks.get(sweep.base.task).workload == "consistency":
         network = ""  # a recurrence on two numbers
-    scale = f"scale: {request.scale}" + (", changed by --set" if request.settings else "")
+    scale = f"scale: {request.scale}" + (", changed by --set" if request.changed else "")
     seeds = f"{len(sweep.seeds)} {'seed' if len(sweep.seeds) == 1 else 'seeds'}"
     return f"{sweep.base.task}  ·  {network}{seeds}  ·  {scale}"
 

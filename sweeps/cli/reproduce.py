@@ -100,16 +100,12 @@ class _Trainer:
 
     def train(self, sweeps: "Sequence[Sweep]") -> None:
         """All of them. One whose data are not there is said and left out; raises `typer.Exit` when a driver stopped."""
-        from sweeps.runner import check_data
-
         for sweep in sweeps:
             try:
-                check_data(sweep, self.how.data)
+                self._train(sweep)
             except DataError as error:
                 self.refused[sweep.name] = str(error)
                 driving.say(f"{sweep.name} is not run: {error}")
-            else:
-                self._train(sweep)
 
     def _train(self, sweep: "Sweep") -> None:
         from sweeps import reproducing, runner
@@ -117,6 +113,8 @@ class _Trainer:
 
         only = self.begun if self.fresh else None
         left = reproducing.lacking(self.home, sweep, only)
+        if left is not None:
+            runner.check_data(sweep, self.how.data)
         while left is not None:
             run = None if self.fresh else reproducing.resumable(self.home, sweep)
             verb = "Run" if run is None else "Going on with run"
@@ -128,7 +126,8 @@ class _Trainer:
             watch = progress.silent if self.quiet else progress.live
             outcome = runner.drive(run, definition, self.how, driving.say, watch)
             if outcome.state != "finished":
-                driving.say(f"{run.name}: {outcome.state} ({outcome.reason}). The same command goes on with it.")
+                again = "The same command without --fresh" if self.fresh else "The same command"
+                driving.say(f"{run.name}: {outcome.state} ({outcome.reason}). {again} goes on with it.")
                 raise typer.Exit(driving.INTERRUPTED)
             before, left = left, reproducing.lacking(self.home, sweep, only)
             if left == before:
@@ -153,6 +152,7 @@ def _told(asked: "Request", readings: "Sequence[Reading]") -> dict[str, Any]:
                 "task": one.sweep.base.task,
                 "asked_seeds": list(one.sweep.seeds),
                 "not_as_in_the_paper": reproducing.smaller(one.block, one.sweep),
+                "best": None if one.block.rows else reproducing.best(one),
                 "runs": sorted({found.run.name for found in one.found}),
             }
             for one in readings
@@ -192,6 +192,9 @@ def _block(asked: "Request", reading: "Reading") -> Iterator[Any]:
         yield _table(asked, reading)
         for column in reading.block.columns:
             yield f"  {column.title}: {column.protocol} ({column.metric})"
+    elif (best := reproducing.best(reading)) is not None:
+        at = ", ".join(f"{key.rpartition('.')[2]}={value:g}" for key, value in best["params"].items())
+        yield f"  Best of {best['of']} trials: {best['value']:.4f} at {at} ({reading.sweep.metrics.label})"
     for row in reading.block.rows:
         if row.note:
             yield f"  {row.title}: {row.note}"
@@ -220,7 +223,7 @@ def _table(asked: "Request", reading: "Reading") -> Any:
         first = what == "system"
         shown = f"{title}\n{what}" if title else f"\n{what}"
         grid.add_column(shown, justify="left" if first else "right", no_wrap=not first, min_width=17 if first else None)
-    same = whole.scale == table.PAPER_SCALE and not asked.settings
+    same = whole.scale == table.PAPER_SCALE and not asked.changed
     for cells in table.cells(whole):
         styles = ["bold" if what == "diff" and same else "" for _, what in headings]
         grid.add_row(*(Text(cell, style) for cell, style in zip(cells, styles, strict=True)))

@@ -134,6 +134,9 @@ def test_figure3(reproduce: Reproduce, home: Home) -> None:
     assert pictures(told) == {"heatmap.png", "bars.png"}
     assert len(newest(home, "figure3").story().trials) == 9
     assert len(rows(told)) == 6
+    plane = told["blocks"][0]
+    assert plane["best"]["of"] == 9
+    assert set(plane["best"]["params"]) == {"regularizer.z_cells", "regularizer.z_states"}
 
 
 def test_figure4(reproduce: Reproduce) -> None:

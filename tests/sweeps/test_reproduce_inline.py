@@ -70,6 +70,7 @@ def test_show_trains_nothing(home: Home, data_dir: Path) -> None:
 
 def test_what_stopped_on_its_way_is_gone_on_with(home: Home, data_dir: Path) -> None:
     options = ("--rows", "zoneout,unregularized")
+    assert not Request(name="table2", settings={"seconds": "0.001"}).changed
     stopped = reproduce(home, data_dir, "table2", *options, "--set", "seconds=0.001")
     assert stopped.code == 130
     (run,) = home.runs()
