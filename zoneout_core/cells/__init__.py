@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from zoneout_core import registry
+from zoneout_core.cells._arithmetic import project
 from zoneout_core.settings import Section, require
 from zoneout_core.sites import Sites
 
@@ -84,14 +85,13 @@ class Cell:
     """Whether b_G has a block for a forget gate, the second one."""
     EXACT: ClassVar[bool] = True
     """False where part of the gradient is cut off or straight-through by definition, hence no derivative."""
-
     SYMBOLS: ClassVar[bool] = False
     """Whether it reads symbols only, no dense inputs."""
 
     def check(self, config: TrialConfig) -> None:
         """Raises `ConfigError` when the rest of the configuration does not suit the cell; called when it is chosen."""
         constant = config.model.forget_constant
-        must = f"0 with model.cell={config.model.cell}, which has no forget gate to add it to"
+        must = f"0 with model.cell={config.model.cell}, whose biases have no place for it"
         require(self.FORGETS or constant == 0, "model.forget_constant", constant, must)
 
     def sizes(self, model: ModelConfig) -> dict[str, int]:
@@ -169,7 +169,8 @@ class Cell:
             state = self.step(p, a_BG, state, masks, moment)
             found.append(state)
             noted.append(moment.statistics)
-        torch = _torch()
+        import torch
+
         statistics = {name: torch.stack([one[name] for one in noted]) for name in noted[0]}
         return Trajectory(tuple(torch.stack(one) for one in zip(*found, strict=True)), statistics)
 
@@ -204,46 +205,3 @@ def names() -> list[str]:
 def registry_name(kind: type[Any]) -> str:
     """The file name of a cell's class."""
     return kind.__module__.rpartition(".")[2]
-
-
-def mix(mask: Tensor | None, old: Tensor, new: Tensor) -> Tensor:
-    """Zoneout's mix: mask * old + (1 - mask) * new, exact where the mask is 0 or 1; `new` where there is no mask."""
-    return new if mask is None else new.lerp(old, mask)
-
-
-def gain(mask: Tensor | None, value: Tensor) -> Tensor:
-    """mask * value; `value` itself where there is no mask."""
-    return value if mask is None else mask * value
-
-
-def project(x: Tensor, w_DG: Tensor, gain: Tensor | None = None, plus: Tensor | None = None) -> Tensor:
-    """x W + plus, [..., G], where x is [..., D] and has a gain. Tokens [...] pick their row of W.
-
-    gain: broadcasts to x (for tokens: to [..., 1]), or to [..., gates, D] (tokens: [..., gates, 1]) with one gain for
-    each block of columns of W. plus: [G], or like the result.
-    """
-    torch = _torch()
-    gain = gain if gain is None else gain.to(w_DG.dtype)
-    if not x.is_floating_point():
-        if gain is None and plus is not None and plus.dim() == 1:
-            return cast("Tensor", torch.nn.functional.embedding(x, w_DG + plus))
-        a = torch.nn.functional.embedding(x, w_DG)
-        if gain is not None:
-            a = a * gain if gain.dim() == a.dim() else (a.unflatten(-1, (gain.shape[-2], -1)) * gain).flatten(-2)
-    elif gain is not None and gain.dim() > x.dim():
-        blocks = zip(gain.unbind(-2), w_DG.chunk(gain.shape[-2], dim=-1), strict=True)
-        a = torch.cat([(x * one) @ block for one, block in blocks], dim=-1)
-    else:
-        x = x if gain is None else x * gain
-        if plus is not None and x.dim() == 2:
-            return cast("Tensor", torch.addmm(plus, x, w_DG))
-        if plus is not None and plus.dim() == 1:
-            return cast("Tensor", torch.nn.functional.linear(x, w_DG.t(), plus))
-        a = x @ w_DG
-    return cast("Tensor", a if plus is None else a + plus)
-
-
-def _torch() -> Any:
-    import torch
-
-    return torch

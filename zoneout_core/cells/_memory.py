@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from zoneout_core.cells import State, gain, mix
+from zoneout_core.cells import State
+from zoneout_core.cells._arithmetic import gain, mix
 from zoneout_core.sites import Sites
 
 if TYPE_CHECKING:

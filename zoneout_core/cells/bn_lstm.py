@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from zoneout_core.cells import Cell, Draw, Moment, Parameters, State, Trajectory, project
+from zoneout_core.cells import Cell, Draw, Moment, Parameters, State, Trajectory
+from zoneout_core.cells._arithmetic import project
 from zoneout_core.cells._memory import SITES, candidate, gates, write
 from zoneout_core.settings import require
 from zoneout_core.sites import Sites

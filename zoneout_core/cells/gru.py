@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from zoneout_core.cells import Cell, Draw, Moment, Parameters, State, gain, mix, project
+from zoneout_core.cells import Cell, Draw, Moment, Parameters, State
+from zoneout_core.cells._arithmetic import gain, mix, project
 from zoneout_core.sites import Sites
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, cast
 
-from zoneout_core.cells import Cell, Draw, Moment, Parameters, State, gain, mix, project
+from zoneout_core.cells import Cell, Draw, Moment, Parameters, State
+from zoneout_core.cells._arithmetic import gain, mix, project
 from zoneout_core.cells._memory import SITES, gates
 from zoneout_core.cells._norm import layer_norm
 from zoneout_core.settings import require

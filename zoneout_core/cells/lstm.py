@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from zoneout_core.cells import Cell, Draw, Moment, Parameters, State, project
+from zoneout_core.cells import Cell, Draw, Moment, Parameters, State
+from zoneout_core.cells._arithmetic import project
 from zoneout_core.cells._memory import SITES, candidate, gates, opened, remembers_gate, write
 from zoneout_core.sites import Sites
 

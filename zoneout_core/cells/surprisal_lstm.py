@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from zoneout_core.cells import Cell, Draw, Moment, Parameters, State, gain, project
+from zoneout_core.cells import Cell, Draw, Moment, Parameters, State
+from zoneout_core.cells._arithmetic import gain, project
 from zoneout_core.cells._memory import SITES, gates, write
 from zoneout_core.errors import ConfigError
 from zoneout_core.settings import require, require_probability
