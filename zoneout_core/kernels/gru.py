@@ -125,7 +125,7 @@ class ResetBefore(GRUPass):
     def back_of_new(self, t: int, da_new: Tensor, dh_kept: Tensor) -> None:
         dthrough, dr, scratch = self.dthrough.steps[0], self.dru.parts[0][0], self.scratch[0]
         for out, da, u in zip(self.dthrough.lanes[0], da_new.unbind(0), self.new_prepared, strict=True):
-            out.copy_(self.product.multiply_prepared(da.to(self.product.operand), u))
+            out.copy_(self.product.times(da, u))
         read = self.reading(t).steps[t % len(self.read)]
         torch.mul(dthrough, read, out=dr)
         torch.mul(dthrough, self.a.parts[t][0], out=scratch)
@@ -156,7 +156,7 @@ class ResetAfter(GRUPass):
         return (*Pass.parameters(), "v_H")
 
     def add_recurrent(self, t: int, slot: int) -> None:
-        (v_KH,), hidden, operand = self.more, self.shape[3], self.product.operand
+        (v_KH,), hidden = self.more, self.shape[3]
         lanes = zip(
             self.ru.lanes[slot],
             self.y.lanes[t % len(self.y)],
@@ -166,7 +166,7 @@ class ResetAfter(GRUPass):
             strict=True,
         )
         for a, y, h, u, v in lanes:
-            product = self.product.multiply_prepared(h.to(operand), u)
+            product = self.product.times(h, u)
             a.add_(product[:, : 2 * hidden])
             torch.add(v, product[:, 2 * hidden :], out=y)
 

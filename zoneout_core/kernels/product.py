@@ -32,9 +32,15 @@ class Product:
     multiply_prepared: Callable[[Tensor, Tensor], Tensor]
     """(a_MN of dtype `operand`, prepared b) -> a @ b, of that dtype."""
 
+    def times(self, a_MN: Tensor, prepared: Tensor) -> Tensor:
+        """a @ b, of dtype `operand`; `a` has the dtype of the master weights."""
+        if a_MN.dtype != self.operand:
+            a_MN = a_MN.to(self.operand)
+        return self.multiply_prepared(a_MN, prepared)
+
     def add_(self, out_MP: Tensor, a_MN: Tensor, prepared: Tensor) -> None:
         """out += a @ b; `out` and `a` have the dtype of the master weights."""
-        out_MP.add_(self.multiply_prepared(a_MN.to(self.operand), prepared))
+        out_MP.add_(self.times(a_MN, prepared))
 
 
 def pick(precision: str, device: torch.device) -> Product:

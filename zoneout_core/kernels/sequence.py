@@ -186,7 +186,7 @@ class Pass(ABC):
     def add_through(self, t: int, da_lanes: Sequence[Tensor], into: Sequence[Tensor]) -> None:
         """out += v (da U^T), for each lane."""
         for k, (out, da, u) in enumerate(zip(into, da_lanes, self.u_prepared, strict=True)):
-            dread = self.product.multiply_prepared(da.to(self.product.operand), u)
+            dread = self.product.times(da, u)
             out.add_(dread if self.v is None else dread * self.v[t][k])
 
     def recurrent_gradient(self, k: int, dG_operand: Tensor) -> Tensor:
