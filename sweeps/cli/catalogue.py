@@ -1,6 +1,7 @@
 """`sweep ls` and `sweep show`: what can be run, and what was."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
@@ -75,7 +76,12 @@ def _described(space: Space, case: str = "") -> Iterator[tuple[str, str]]:
         case Switch():
             yield space.key + case, text.listed([value for value, _ in space.cases])
             for value, inner in space.cases:
-                yield from _described(inner, f"{case} [{text.short(space.key)}={value}]")
+                here = f"{case} [{text.short(space.key)}={value}]"
+                match list(islice(inner.corners(), 2)):
+                    case [point]:  # a row of a table: its settings in one line
+                        yield from [(here.strip(), text.assignment(point))] if point else []
+                    case _:
+                        yield from _described(inner, here)
 
 
 def _sweep(sweep: Sweep) -> dict[str, Any]:

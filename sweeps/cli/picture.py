@@ -1,8 +1,9 @@
 """How a run looks at one moment: how far it is, its best trial, and a table of its trials."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from search_spaces import Choice, Product, Range, Space, Switch
 from sweeps.cli import text
 from sweeps.definition import Sweep
 from sweeps.story import Story, TrialStory
@@ -140,7 +141,8 @@ def _table(trials: list[TrialStory], best: TrialStory | None, sweep: Sweep, now:
     from rich.text import Text
 
     keys = list(sweep.search_space.always())
-    further = ["further"] if set(sweep.search_space.keys()) > set(keys) else []
+    varied = set(_varied(sweep.search_space)) - set(keys)
+    further = ["further"] if varied else []
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     shown = measured(sweep.metrics)
     for column in ("trial", *map(text.short, keys), *further, "epoch", *shown, "time"):
@@ -150,7 +152,7 @@ def _table(trials: list[TrialStory], best: TrialStory | None, sweep: Sweep, now:
         last = trial.records.get(trial.epoch)
         values = [text.value(trial.params[key]) if key in trial.params else "" for key in keys]
         if further:  # what only some trials have
-            values.append(text.assignment({key: given for key, given in trial.params.items() if key not in keys}))
+            values.append(text.assignment({key: given for key, given in trial.params.items() if key in varied}))
         numbers = [text.number(last.metrics[name]) if last else "" for name in shown.values()]
         state = Text(str(trial.state), _COLOURS[trial.state])
         if trial is best:
@@ -160,6 +162,19 @@ def _table(trials: list[TrialStory], best: TrialStory | None, sweep: Sweep, now:
         time = _time(trial, story, now)
         table.add_row(str(trial.trial), *values, f"{trial.epoch}/{trial.epochs}", *numbers, time, state)
     return table
+
+
+def _varied(space: Space) -> Iterator[str]:
+    """Keys that may differ between trials that are alike in every `Switch`: no setting that only makes up a row."""
+    match space:
+        case Choice() if len(space.values) > 1:
+            yield space.key
+        case Range():
+            yield space.key
+        case Product():
+            yield from (key for part in space.parts for key in _varied(part))
+        case Switch():
+            yield from (key for _, inner in space.cases for key in _varied(inner))
 
 
 def _time(trial: TrialStory, story: Story, now: float) -> str:

@@ -140,6 +140,12 @@ def test_show_puts_ranges_and_switches_into_words() -> None:
     assert any(line.startswith("optim.clip_norm [clip=gradient] ") for line in lines)
 
 
+def test_show_puts_a_row_of_a_table_on_a_line() -> None:
+    lines = [" ".join(line.split()) for line in sweep("show", "table1_char", width=120).lines]
+    assert "[label=zoneout] z_cells=0.5, z_states=0.05" in lines
+    assert "[label=recurrent-dropout] p_recurrent=0.25" in lines
+
+
 def test_show_names_every_field_that_can_be_set() -> None:
     lines = sweep("show", "demo").lines
     shown = {line.split()[0] for line in lines if line.startswith("  ")} | set(re.findall(r"([\w.]+)=", "".join(lines)))
