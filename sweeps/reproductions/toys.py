@@ -13,14 +13,31 @@ ADDITION = (
 )
 CONSISTENCY = (
     Column(title="Cost", metric="train_cost", protocol="squared distance after ten steps, of a batch of 32", digits=4),
-    Column(title="|W-I|", metric="distance_plus", protocol="Frobenius; below 0.01 is a success with zoneout", digits=4),
-    Column(title="|W+I|", metric="distance_minus", protocol="Frobenius; below 0.01 is what none leaves", digits=4),
+    Column(
+        title="|W-I|", metric="distance_plus", protocol="Frobenius norm; below 0.01 is a success with zoneout", digits=4
+    ),
+    Column(
+        title="|W+I|", metric="distance_minus", protocol="Frobenius norm; below 0.01 is right without zoneout", digits=4
+    ),
 )
 
 
 def draw(readings: Sequence[Reading], folder: Path) -> list[Path]:
-    """addition.*: error and difficulty by epoch. consistency.*: cost, and the diagonal of W."""
-    return [file for reading in readings for file in _draw(reading, folder)]
+    """addition.*: error and difficulty by epoch. consistency.*: cost, and the diagonal of W.
+
+    addition_reached.csv: the first epoch of each difficulty that a seed got to.
+    """
+    return [file for reading in readings for file in _draw(reading, folder)] + [
+        _reached(reading, folder) for reading in readings if reading.sweep.name == "addition"
+    ]
+
+
+def _reached(reading: Reading, folder: Path) -> Path:
+    file = folder / "addition_reached.csv"
+    keys = ["label", "seed", "difficulty"]
+    reached = reading.curves.reindex(columns=[*keys, "epoch"]).groupby(keys, sort=True, as_index=False)["epoch"].min()
+    reached.to_csv(file, index=False)
+    return file
 
 
 def _draw(reading: Reading, folder: Path) -> list[Path]:
