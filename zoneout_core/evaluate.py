@@ -64,6 +64,8 @@ class Reader:
     product: Product
     steps: int
     """T of training: static masks begin anew after so many steps."""
+    by_batch: bool = False
+    """Whether a normalising cell takes the statistics of what it reads, and not the running ones."""
 
     @property
     def lanes(self) -> int:
@@ -84,7 +86,7 @@ class Reader:
             embedding=sites.embedding,
             outputs=_pick(sites.outputs, steps % self.steps),
         )
-        run = self.network.run(self.p, inputs_KTB, states, sites, self.choice, training=False)
+        run = self.network.run(self.p, inputs_KTB, states, sites, self.choice, training=self.by_batch)
         return nll(self.network, self.p, run.outputs_KTBU, targets_KTB, self.product), run.states
 
 

@@ -227,3 +227,26 @@ def test_counts_of_words() -> None:
 def test_perplexity_that_has_no_number_is_infinite() -> None:
     assert evaluate.perplexity(1.0) == exp(1.0)
     assert not isfinite(evaluate.perplexity(1e6))
+
+
+@pytest.mark.parametrize(
+    ("setting", "moved"),
+    [({"batch_norm_scores": "batch"}, "valid_chunked_bpc"), ({"population_masks": "sampled"}, "test_chunked_bpc")],
+)
+def test_batch_norm_may_be_scored_as_the_code_does(tiny_corpus: Corpus, setting: dict[str, Any], moved: str) -> None:
+    """Spec section 12, row 25, and section 5: validation by the batches' own statistics; masks drawn while population
+    statistics are taken. Training is the same, bit for bit."""
+    states = []
+    for values in ({}, setting):
+        one = config(cell="bn_lstm", population_rate=0.5, z_cells=0.5, z_states=0.3, epochs=1, **values)
+        pack = admitted(tiny_corpus, [one])
+        while pack.trials:
+            pack.step()
+        states.append(pack.state(0))
+    trained = pack.layout.trained_size
+    assert torch.equal(states[0].weights[:trained], states[1].weights[:trained])
+    first, second = states[0].records[-1].final, states[1].records[-1].final
+    assert first is not None
+    assert second is not None
+    assert first[moved] != second[moved]
+    assert (first["valid_chunked_bpc"] != second["valid_chunked_bpc"]) == (moved == "valid_chunked_bpc")

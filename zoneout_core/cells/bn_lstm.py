@@ -37,6 +37,10 @@ class BatchNormLSTM(Cell):
     SITES: ClassVar[frozenset[str]] = SITES
     population_rate: float = 0.01
     """Share of a new batch's statistics in the running ones: 0.01 for pixels, 0.05 for characters."""
+    batch_norm_scores: Literal["population", "batch"] = "population"
+    """Whose statistics the validation of an epoch takes: running ones, or as the code does the batch's own."""
+    population_masks: Literal["expected", "sampled"] = "expected"
+    """What stands for masks while the final population statistics are taken: as in evaluations, or as in training."""
     batch_norm: Literal["separate", "joint"] = "separate"
     """The products of state and input are normalised each by itself, or their sum is."""
     batch_norm_cell: Literal["read", "forward", "none"] = "read"

@@ -226,6 +226,14 @@ class NetworkWorkload(Workload):
         for name, total in totals.items():
             kept[name][0] = total / pieces
 
+    def scores_by_batch(self) -> bool:
+        """Whether validations take the statistics of their own batches (spec section 12, row 25)."""
+        return bool(self.networks[0].normalises and self.config.cell.batch_norm_scores == "batch")
+
+    def population_draws(self) -> bool:
+        """Whether masks are drawn while population statistics are taken, and not as expected (spec section 5)."""
+        return bool(self.config.cell.population_masks == "sampled")
+
     def learning_rate(self, lane: Lane) -> float:
         objectives = [record.metrics[self.metrics.objective] for record in lane.records]
         return optim.scheduled(lane.config.optim, len(lane.records) + 1, objectives)

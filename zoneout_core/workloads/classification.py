@@ -93,7 +93,7 @@ class Classification(NetworkWorkload):
         return self.network.logits(p, run.outputs_KTBU[:, -1].unbind(), self.product)
 
     def measure(self, lanes: Sequence[Lane], rows_KP: Tensor, means: Sequence[Means]) -> list[Means]:
-        errors = self._errors(lanes, rows_KP, self._valid)
+        errors = self._errors(lanes, rows_KP, self._valid, by_batch=self.scores_by_batch())
         return [
             {"train_loss": mean["nll"], "train_error": mean["error"], "valid_error": error}
             for mean, error in zip(means, errors, strict=True)
@@ -101,7 +101,7 @@ class Classification(NetworkWorkload):
 
     def conclude(self, lanes: Sequence[Lane], rows_KP: Tensor) -> list[Means]:
         """The test is taken with population statistics of the best parameters, not with running ones (spec 5)."""
-        if self.network.kept():
+        if self.network.normalises:
             rows_KP = rows_KP.clone()
             for lane, row_P in zip(lanes, rows_KP, strict=True):
                 self.keep_population(self.network, row_P[None], self._training_runs(lane, row_P[None]))
@@ -110,30 +110,41 @@ class Classification(NetworkWorkload):
         return [{"valid_error": valid, "test_error": test} for valid, test in zip(best, errors, strict=True)]
 
     @torch.no_grad()
-    def _errors(self, lanes: Sequence[Lane], rows_KP: Tensor, examples: _Examples) -> list[float]:
+    def _errors(
+        self, lanes: Sequence[Lane], rows_KP: Tensor, examples: _Examples, *, by_batch: bool = False
+    ) -> list[float]:
         """Share of the examples that each lane gets wrong, masks as expected."""
         wrong = [0] * len(lanes)
         for group in self.groups(lanes):
             index = list(group.lanes)
             own, rows = [lanes[k] for k in index], rows_KP[index]
             for x_TBD, label_B in examples.pieces():
-                p, run = self._read(own, rows, x_TBD, group.choice, training=False)
+                p, run = self._read(own, rows, x_TBD, group.choice, training=by_batch)
                 for k, logits_BC in zip(index, self._logits(p, run), strict=True):
                     wrong[k] += int((logits_BC.argmax(dim=1) != label_B).sum())
         return [count / len(examples) for count in wrong]
 
     def _training_runs(self, lane: Lane, rows_1P: Tensor) -> Iterator[Run]:
-        """The lane reads all training examples by their own statistics, masks as expected."""
+        """The lane reads all training examples by their own statistics."""
         for x_TBD, _ in self._train.pieces(whole=True):
-            yield self._read([lane], rows_1P, x_TBD, self.choose(lane.config), training=True)[1]
+            choice, drawn = self.choose(lane.config), self.population_draws()
+            yield self._read([lane], rows_1P, x_TBD, choice, training=True, drawn=drawn)[1]
 
     def _read(
-        self, lanes: Sequence[Lane], rows_KP: Tensor, x_TBD: Tensor, choice: Choice, *, training: bool
+        self,
+        lanes: Sequence[Lane],
+        rows_KP: Tensor,
+        x_TBD: Tensor,
+        choice: Choice,
+        *,
+        training: bool,
+        drawn: bool = False,
     ) -> tuple[Parameters, Run]:
-        """All lanes read the same examples. training: by the examples' own statistics, not the running ones."""
+        """All lanes read the same examples. training: by the examples' own statistics, not the running ones. drawn:
+        with masks as in training."""
         p = self.layout.views(rows_KP) | self.layout.kept_views(rows_KP)
         steps, batch, _ = x_TBD.shape
-        sites = self.sites(self.network, lanes, steps, batch, evaluation=0)
+        sites = self.sites(self.network, lanes, steps, batch, evaluation=None if drawn else 0)
         x_KTBD = x_TBD.expand(len(lanes), -1, -1, -1)
         return p, self.network.run(p, x_KTBD, self.network.start(p), sites, choice, training=training)
 

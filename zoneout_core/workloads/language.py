@@ -8,6 +8,7 @@ are scored by perplexity.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -172,14 +173,15 @@ class Language(NetworkWorkload):
         starts = torch.arange(0, len(self._train_N) - length + 1, length)
         for starts_B in starts.split(POPULATION):
             inputs_KTB, _ = cut(self._train_N, starts_B.to(self.device)[None], length)
-            sites = self.sites(self.network, [lane], length - 1, len(starts_B), evaluation=0)
+            drawn = None if self.population_draws() else 0
+            sites = self.sites(self.network, [lane], length - 1, len(starts_B), evaluation=drawn)
             if len(starts_B) == min(POPULATION, len(starts)):
                 yield self.network.run(
                     p, inputs_KTB, self.network.start(p), sites, self.choose(lane.config), training=True
                 )
 
     def _validate(self, lanes: Sequence[Lane], reader: Reader) -> list[float]:
-        config = self.config
+        config, reader = self.config, replace(reader, by_batch=self.scores_by_batch())
         if self.metrics is not CHARACTERS:
             return evaluate.carried(reader, self._valid_N, config.batch, config.length)
         if config.valid_offset == "zero":
