@@ -55,7 +55,14 @@ def six(task: str, dropout: str) -> tuple[Row, ...]:
     )
 
 
-def panel(reading: Reading, title: str, y_label: str, epochs: int, metrics: Mapping[str, str]) -> "Panel":
+def panel(
+    reading: Reading,
+    title: str,
+    y_label: str,
+    epochs: int,
+    metrics: Mapping[str, str],
+    y_limits: tuple[float, float] | None = None,
+) -> "Panel":
     """The curves of a block's rows, {word: metric}, on the paper's axis; stars are what it printed of the last one."""
     from analysis import curves
     from analysis.curves import Panel
@@ -68,5 +75,6 @@ def panel(reading: Reading, title: str, y_label: str, epochs: int, metrics: Mapp
         y_label=y_label,
         epochs=epochs,
         curves=tuple(curves.compute(reading.curves, systems, metrics, epochs)),
+        y_limits=y_limits,
         published={row.title: row.paper[marked].number for row in reading.block.rows if marked in row.paper},
     )

@@ -44,16 +44,18 @@ def _draw(reading: Reading, folder: Path) -> list[Path]:
     from analysis import curves, style
 
     epochs = reading.sweep.base.epochs
-    shown: tuple[tuple[str, str, dict[str, str]], ...] = (
-        ("Semantic consistency: cost", "cost", {"cost": "train_cost"}),
-        ("Semantic consistency: W", "diagonal of W", {"w_00": "w_00", "w_11": "w_11"}),
-    )
     if reading.sweep.name == "addition":
-        shown = (
-            ("Addition: error", "share of sums with an error", {"error": "valid_error"}),
-            ("Addition: difficulty", "most digits of a number", {"difficulty": "difficulty"}),
-        )
-    panels = [panel(reading, title, y_label, epochs, metrics) for title, y_label, metrics in shown]
+        difficulty = {"difficulty": "difficulty"}
+        panels = [
+            panel(reading, "Addition: error", "share of sums with an error", epochs, {"error": "valid_error"}, (0, 1)),
+            panel(reading, "Addition: difficulty", "most digits of a number", epochs, difficulty, (2, 5)),
+        ]
+    else:
+        w = {"w_00": "w_00", "w_11": "w_11"}
+        panels = [
+            panel(reading, "Semantic consistency: cost", "cost", epochs, {"cost": "train_cost"}),
+            panel(reading, "Semantic consistency: W", "diagonal of W", epochs, w),
+        ]
     return style.save(lambda: curves.draw(panels), folder, reading.sweep.name)
 
 
