@@ -53,8 +53,9 @@ def choose(
             raise UnknownName(kind, name, names)
     device = torch.device(device)
     how = product.pick(precision, device)
+    slowly = "one lane and one step at a time" + (", in float32" if precision == "bfloat16" else "")
     if implementation == "loop":
-        return Choice("loop", "asked for; one lane and one step at a time", how)
+        return Choice("loop", f"asked for; {slowly}", how)
     missing = torch_lanes.missing(cell, frozenset(sites))
     if not missing:
         return Choice("torch", f"explicit backward on {device.type}; product {how.name}: {how.reason}", how)
@@ -62,7 +63,7 @@ def choose(
         raise ConfigError(
             f"The kernel torch must know all that it runs, but it has no {missing}. Take the kernel loop."
         )
-    return Choice("loop", f"one lane and one step at a time: the kernel torch has no {missing}", how)
+    return Choice("loop", f"{slowly}: the kernel torch has no {missing}", how)
 
 
 def recurrence(
