@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 STATES = {"c": r"$\|\partial L/\partial c_t\|$", "h": r"$\|\partial L/\partial h_t\|$"}
 """What is shown, by the name of the state."""
 
+FLOOR = 1e-9
+"""Smaller shares are not shown: the curves of others would lie on one another."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Propagation:
@@ -53,6 +56,7 @@ def draw(curves: list[Propagation], title: str, subtitle: str) -> "Figure":
         for curve in (one for one in curves if one.state == state):
             handles |= _line(axes, curve)
         axes.set_yscale("log")
+        axes.set_ylim(max(FLOOR, axes.get_ylim()[0]), 1.0)
         axes.minorticks_off()
     style.legend(figure, list(handles.values()), columns=3)
     return figure

@@ -111,6 +111,7 @@ def read(home: Home, block: Block, sweep: Sweep, request: Request, only: Collect
         trials=trials,
         curves=evidence.curves(found),
         found=found,
+        whole=request.scale == rows.PAPER and not request.changed,
         subtitle=subtitle(sweep, request),
     )
 

@@ -167,7 +167,7 @@ def _print(
     changed = f", with --set {text.assignment(asked.settings)}" if asked.settings else ""
     terminal.print(f"{reproduction.title}\nScale: {asked.scale}{changed}", soft_wrap=True)
     for reading in readings:
-        for part in _block(asked, reading):
+        for part in _block(reading):
             if isinstance(part, str):
                 terminal.print(part, soft_wrap=True)
             else:  # whole, even where the terminal is too narrow for its numbers
@@ -180,7 +180,7 @@ def _print(
     terminal.print(f"Numbers: {files[0].parent}", soft_wrap=True)
 
 
-def _block(asked: "Request", reading: "Reading") -> Iterator[Any]:
+def _block(reading: "Reading") -> Iterator[Any]:
     """A heading, what is smaller than in the paper, the table, how its columns are measured, and where it is from."""
     from sweeps import reproducing
 
@@ -189,7 +189,7 @@ def _block(asked: "Request", reading: "Reading") -> Iterator[Any]:
     if differing[""]:
         yield f"Not as in the paper: {', '.join(differing[''])}"
     if reading.block.rows:
-        yield _table(asked, reading)
+        yield _table(reading)
         for column in reading.block.columns:
             yield f"  {column.title}: {column.protocol} ({column.metric})"
     elif (best := reproducing.best(reading)) is not None:
@@ -209,7 +209,7 @@ def _block(asked: "Request", reading: "Reading") -> Iterator[Any]:
         yield f"  Only read here; train these rows with: sweep reproduce {reading.block.trained_by}"
 
 
-def _table(asked: "Request", reading: "Reading") -> Any:
+def _table(reading: "Reading") -> Any:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -223,8 +223,7 @@ def _table(asked: "Request", reading: "Reading") -> Any:
         first = what == "system"
         shown = f"{title}\n{what}" if title else f"\n{what}"
         grid.add_column(shown, justify="left" if first else "right", no_wrap=not first, min_width=17 if first else None)
-    same = whole.scale == table.PAPER_SCALE and not asked.changed
     for cells in table.cells(whole):
-        styles = ["bold" if what == "diff" and same else "" for _, what in headings]
+        styles = ["bold" if what == "diff" and reading.whole else "" for _, what in headings]
         grid.add_row(*(Text(cell, style) for cell, style in zip(cells, styles, strict=True)))
     return grid

@@ -47,8 +47,10 @@ class Reading:
     curves: "pd.DataFrame"
     """A line per trial and epoch: `label seed epoch` and the metrics."""
     found: Sequence["Found"]
+    whole: bool
+    """Whether this is the paper's experiment, at its scale and unchanged."""
     subtitle: str
-    """For figures: task, network, scale."""
+    """For figures: task, network, seeds, scale."""
 
 
 Draw = Callable[[Sequence[Reading], Path], list[Path]]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from analysis.table import Column, Row
+from sweeps.evidence import wanted
 from sweeps.reproductions import Reading, row
 
 if TYPE_CHECKING:
@@ -63,12 +64,19 @@ def panel(
     metrics: Mapping[str, str],
     y_limits: tuple[float, float] | None = None,
 ) -> "Panel":
-    """The curves of a block's rows, {word: metric}, on the paper's axis; stars are what it printed of the last one."""
+    """The curves of a block's rows, {word: metric}; `epochs` and `y_limits` are the paper's axes.
+
+    Stars are what the paper printed of the last metric. Another experiment than the paper's has axes of its own and no
+    stars, since it would be a spot in a corner of the paper's.
+    """
     from analysis import curves
     from analysis.curves import Panel
 
     systems = {row.label: row.title for row in reading.block.rows}
     *_, marked = metrics.values()
+    if not reading.whole:
+        epochs = max(config.epochs for config in wanted(reading.sweep))
+    published = {row.title: row.paper[marked].number for row in reading.block.rows if marked in row.paper}
     return Panel(
         title=title,
         subtitle=reading.subtitle,
@@ -76,5 +84,5 @@ def panel(
         epochs=epochs,
         curves=tuple(curves.compute(reading.curves, systems, metrics, epochs)),
         y_limits=y_limits,
-        published={row.title: row.paper[marked].number for row in reading.block.rows if marked in row.paper},
+        published=published if reading.whole else {},
     )
