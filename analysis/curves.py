@@ -112,9 +112,11 @@ def _line(axes: "Axes", curve: Curve) -> dict[str, Any]:
 
 def _limit(axes: "Axes", panel: Panel) -> None:
     """The paper's axes; ours are added to the vertical one where they would not be seen."""
+    from matplotlib.ticker import MaxNLocator
+
     shown = [value for curve in panel.curves for value in curve.mean] + list(panel.published.values())
     axes.set_xlim(0, panel.epochs)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if not shown:
         axes.set_yticks([])
         axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", fontsize=13, color=style.QUIET)
