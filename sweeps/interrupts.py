@@ -56,10 +56,10 @@ class Interrupts:
     def _hear(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1
         if self._signals > 1:
-            self._say(f"Left at once. Go on with: {self._run.command('resume')}")
             for pid in _descendants(os.getpid()):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+            self._say(f"Left at once. Go on with: {self._run.command('resume')}")  # last, after what other threads say
             os._exit(EXIT_CODE)
         self.reason = f"stopped by {signal.Signals(number).name}"
         self._say("Stopping after the updates under way; Ctrl-C again leaves at once.")
