@@ -69,7 +69,9 @@ class Line:
     hardware: tuple[str, ...]
     """On which they were trained, each once."""
     state: str
-    """`complete`, `not run`, or what became of the trials that did not complete."""
+    """`complete`, `not run`, or what became of the trials that did not complete: `1 failed`."""
+    reasons: tuple[str, ...]
+    """Why they did not, each once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +114,9 @@ def _line(trials: "pd.DataFrame", columns: Sequence[Column], row: Row) -> Line:
         epochs=tuple(int(epoch) for epoch in done["epoch"]),
         hardware=tuple(sorted(set(done["hardware"]))),
         state=_state(trials),
+        reasons=tuple(
+            sorted({str(one) for one in trials.loc[trials["state"] != TrialState.COMPLETE, "reason"]} - {""})
+        ),
     )
 
 
@@ -126,17 +131,12 @@ def _entry(done: "pd.DataFrame", column: Column, row: Row) -> Entry:
 
 
 def _state(trials: "pd.DataFrame") -> str:
+    """`complete`, `not run`, or `1 failed, 2 running`."""
     if trials.empty:
         return NOT_RUN
     lost = trials[trials["state"] != TrialState.COMPLETE]
-    if lost.empty:
-        return str(TrialState.COMPLETE)
-    parts = []
-    for state in sorted({str(one) for one in lost["state"]}):
-        some = lost[lost["state"] == state]
-        reasons = sorted({str(one) for one in some["reason"]} - {""})
-        parts.append(f"{len(some)} {state}" + (f" ({'; '.join(reasons)})" if reasons else ""))
-    return ", ".join(parts)
+    counts = [f"{(lost['state'] == state).sum()} {state}" for state in sorted({str(one) for one in lost["state"]})]
+    return ", ".join(counts) or str(TrialState.COMPLETE)
 
 
 def headings(table: Table) -> list[tuple[str, str]]:
@@ -196,7 +196,8 @@ def _json_line(table: Table, line: Line) -> dict[str, Any]:
         }
         for column, entry in zip(table.columns, line.entries, strict=True)
     }
-    told = {"system": line.row.title, "label": line.row.label, "note": line.row.note, "state": line.state}
+    told: dict[str, Any] = {"system": line.row.title, "label": line.row.label, "note": line.row.note}
+    told |= {"state": line.state, "reasons": list(line.reasons)}
     ran = {"seeds": list(line.seeds), "epochs": list(line.epochs), "hardware": list(line.hardware)}
     return told | ran | {"numbers": numbers}
 

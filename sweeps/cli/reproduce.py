@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 INCOMPLETE = 1
 """Exit code when something that was asked for could not be run."""
+WIDEST = 1000
+"""Columns that no table has."""
 
 Name = Annotated[
     str,
@@ -171,7 +173,9 @@ def _print(
             if isinstance(part, str):
                 terminal.print(part, soft_wrap=True)
             else:  # whole, even where the terminal is too narrow for its numbers
-                terminal.print(part, width=max(terminal.width, terminal.measure(part).minimum), crop=False)
+                unbounded = terminal.options.update(width=WIDEST)
+                terminal.width = max(terminal.width, terminal.measure(part, options=unbounded).minimum)
+                terminal.print(part)
     for note in reproduction.notes:
         terminal.print(f"Note: {note}", soft_wrap=True)
     for file in files:
@@ -200,6 +204,9 @@ def _block(reading: "Reading") -> Iterator[Any]:
             yield f"  {row.title}: {row.note}"
         if row.label in differing:
             yield f"  {row.title} is not as in the paper: {', '.join(differing[row.label])}"
+    for line in reading.table.lines:
+        for reason in line.reasons:
+            yield f"  {line.row.title}, {line.state}: {reason}"
     hardware = sorted({one for line in reading.table.lines for one in line.hardware})
     if hardware:
         yield f"  Trained on: {'; '.join(hardware)}"
@@ -216,14 +223,15 @@ def _table(reading: "Reading") -> Any:
 
     from analysis import table
 
-    whole = reading.table
-    headings = table.headings(whole)
+    headings, lines = table.headings(reading.table), list(table.cells(reading.table))
     grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for title, what in headings:
-        first = what == "system"
-        shown = f"{title}\n{what}" if title else f"\n{what}"
-        grid.add_column(shown, justify="left" if first else "right", no_wrap=not first, min_width=17 if first else None)
-    for cells in table.cells(whole):
+    for (title, what), *cells in zip(headings, *lines, strict=True):
+        longest = max(map(len, (title, what, *cells)))
+        if what == "system":  # names may be broken over lines, numbers never
+            grid.add_column(f"{title}\n{what}", min_width=min(longest, 17))
+        else:
+            grid.add_column(f"{title}\n{what}", justify="right", min_width=longest)
+    for cells in lines:
         styles = ["bold" if what == "diff" and reading.whole else "" for _, what in headings]
         grid.add_row(*(Text(cell, style) for cell, style in zip(cells, styles, strict=True)))
     return grid

@@ -68,6 +68,15 @@ def test_show_trains_nothing(home: Home, data_dir: Path) -> None:
     assert set(map(tuple, numbers(done).values())) == {()}
 
 
+@pytest.mark.parametrize("name", reproductions.names())
+def test_with_nothing_run_the_papers_numbers_stand_alone(name: str, home: Home) -> None:
+    done = sweep("reproduce", name, "--show", "--home", home.folder, width=60)
+    assert done.code == 0, done.err
+    assert "Scale: paper" in done.lines
+    assert "not run" in done.out
+    assert " epochs" in done.out, "no column is cut on a narrow terminal"
+
+
 def test_what_stopped_on_its_way_is_gone_on_with(home: Home, data_dir: Path) -> None:
     options = ("--rows", "zoneout,unregularized")
     assert not Request(name="table2", settings={"seconds": "0.001"}).changed
@@ -142,8 +151,10 @@ def test_a_failed_trial_is_shown_and_not_trained_again(home: Home, data_dir: Pat
     diverging = ("--rows", "zoneout", "--set", "learning_rate=1e30", "--set", "clip_norm=inf")
     done = reproduce(home, data_dir, "table2", *diverging, "--json")
     (row,) = json.loads(done.out)["blocks"][0]["rows"]
-    assert row["state"].startswith("1 failed (diverged")
-    reproduce(home, data_dir, "table2", *diverging, "--json")
+    assert row["state"] == "1 failed"
+    assert row["reasons"][0].startswith("diverged")
+    shown = reproduce(home, data_dir, "table2", *diverging)
+    assert f"  Zoneout 0.15, 1 failed: {row['reasons'][0]}" in shown.lines
     assert len(home.runs()) == 1
 
 
