@@ -4,6 +4,8 @@ A trial's numbers depend on its configuration and seed alone, so a table's row i
 the wanted configuration: nothing is trained twice, and runs over some of the rows add up to the whole table.
 """
 
+import json
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -85,6 +87,30 @@ def _config(trial: TrialStory) -> TrialConfig | None:
         return TrialConfig.from_json(trial.config)
     except ZoneoutError:
         return None
+
+
+def commits(found: Iterable[Found]) -> list[str]:
+    """Of the code that trained these trials, by what the drivers of their runs wrote down; seven digits each."""
+    files = {one.run.provenance for one in found if one.run.provenance.exists()}
+    drivers = [entry for file in files for entry in json.loads(file.read_text())]
+    return sorted({entry["code"]["commit"][:7] for entry in drivers if entry["code"]["commit"]})
+
+
+def seconds(found: Iterable[Found]) -> float:
+    """Wall time of all their epochs. Lanes of a pack share theirs, and each counts all of it."""
+    return sum(record.seconds for one in found for record in one.trial.records.values())
+
+
+def commits(found: Iterable[Found]) -> list[str]:
+    """The code that trained them: commits, shortened, `+` where files differed from them."""
+    folders = sorted({one.run.provenance for one in found})
+    codes = [entry["code"] for path in folders if path.is_file() for entry in json.loads(path.read_text())]
+    return sorted({f"{code['commit'][:7]}{'+' if code['diff'] else ''}" for code in codes if code["commit"]})
+
+
+def seconds(found: Iterable[Found]) -> float:
+    """Wall time of all their epochs; lanes that trained side by side share it."""
+    return sum(record.seconds for one in found for record in one.trial.records.values())
 
 
 def trials(found: Iterable[Found]) -> "pd.DataFrame":

@@ -141,7 +141,7 @@ class _Trainer:
 def _told(asked: "Request", readings: "Sequence[Reading]") -> dict[str, Any]:
     """What `--json` and numbers.json say; without the paths of this machine."""
     from analysis import table
-    from sweeps import reproducing
+    from sweeps import evidence, reproducing
 
     return {
         "reproduction": asked.name,
@@ -156,6 +156,10 @@ def _told(asked: "Request", readings: "Sequence[Reading]") -> dict[str, Any]:
                 "not_as_in_the_paper": reproducing.smaller(one.block, one.sweep),
                 "best": None if one.block.rows else reproducing.best(one),
                 "runs": sorted({found.run.name for found in one.found}),
+                "commits": evidence.commits(one.found),
+                "seconds": evidence.seconds(one.found),
+                "commits": evidence.commits(one.found),
+                "seconds": evidence.seconds(one.found),
             }
             for one in readings
         ],

@@ -57,6 +57,9 @@ def test_fresh_trains_anew_and_finds_the_same_numbers(home: Home, data_dir: Path
     first = reproduce(home, data_dir, "table2", "--rows", "zoneout", "--json")
     again = reproduce(home, data_dir, "table2", "--rows", "zoneout", "--fresh", "--json")
     assert numbers(again) == numbers(first)
+    (block,) = json.loads(first.out)["blocks"]
+    assert block["seconds"] > 0
+    assert all(len(commit) == 7 for commit in block["commits"])
     shown = reproduce(home, data_dir, "table2", "--rows", "zoneout", "--show", "--json")
     runs = [json.loads(done.out)["blocks"][0]["runs"] for done in (first, again, shown)]
     assert runs == [[home.runs()[0].name], [home.runs()[1].name], [home.runs()[1].name]], "the newer one is believed"
