@@ -5,7 +5,6 @@ the wanted configuration: nothing is trained twice, and runs over some of the ro
 """
 
 import json
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -98,18 +97,6 @@ def commits(found: Iterable[Found]) -> list[str]:
 
 def seconds(found: Iterable[Found]) -> float:
     """Wall time of all their epochs. Lanes of a pack share theirs, and each counts all of it."""
-    return sum(record.seconds for one in found for record in one.trial.records.values())
-
-
-def commits(found: Iterable[Found]) -> list[str]:
-    """The code that trained them: commits, shortened, `+` where files differed from them."""
-    folders = sorted({one.run.provenance for one in found})
-    codes = [entry["code"] for path in folders if path.is_file() for entry in json.loads(path.read_text())]
-    return sorted({f"{code['commit'][:7]}{'+' if code['diff'] else ''}" for code in codes if code["commit"]})
-
-
-def seconds(found: Iterable[Found]) -> float:
-    """Wall time of all their epochs; lanes that trained side by side share it."""
     return sum(record.seconds for one in found for record in one.trial.records.values())
 
 

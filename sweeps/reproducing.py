@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from analysis import table
+from analysis import page, table
 from sweeps import evidence, rows
 from sweeps.definition import RESUMABLE, Sweep
 from sweeps.evidence import wanted
@@ -160,7 +160,7 @@ def _differences(mine: TrialConfig, paper: TrialConfig) -> list[str]:
 
 
 def write(folder: Path, reproduction: Reproduction, readings: Collection[Reading], told: dict[str, Any]) -> list[Path]:
-    """The numbers as CSV and JSON, and the figures, into `folder`; equal numbers give equal bytes."""
+    """The numbers as CSV and JSON, the figures, and a page of Markdown into `folder`; equal numbers, equal bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for number, reading in enumerate(readings, start=1):
@@ -171,4 +171,7 @@ def write(folder: Path, reproduction: Reproduction, readings: Collection[Reading
     files[-1].write_text(json.dumps(told, indent=2, allow_nan=False) + "\n")
     if reproduction.draw is not None:
         files += reproduction.draw(list(readings), folder)
+    pictures = [file.name for file in files if file.suffix == ".png"]
+    files.append(folder / "page.md")
+    files[-1].write_text(page.page(told, reproduction.title, reproduction.notes, pictures))
     return files

@@ -158,8 +158,6 @@ def _told(asked: "Request", readings: "Sequence[Reading]") -> dict[str, Any]:
                 "runs": sorted({found.run.name for found in one.found}),
                 "commits": evidence.commits(one.found),
                 "seconds": evidence.seconds(one.found),
-                "commits": evidence.commits(one.found),
-                "seconds": evidence.seconds(one.found),
             }
             for one in readings
         ],

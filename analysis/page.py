@@ -1,0 +1,108 @@
+"""A reproduction as a page of Markdown: what a README or a gallery shows. Pure: the told numbers in, text out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+Told = Mapping[str, Any]
+"""What `sweep reproduce --json` says."""
+
+
+def page(told: Told, title: str, notes: Sequence[str], figures: Sequence[str]) -> str:
+    """The whole page. figures: file names of pictures that lie beside it."""
+    return "\n".join([*_head(told, title), *_blocks(told), *_foot(notes, figures)]) + "\n"
+
+
+def _head(told: Told, title: str) -> Iterator[str]:
+    changed = "".join(f" --set {key}={value}" for key, value in told["set"].items())
+    yield f"## {title}"
+    yield ""
+    yield f"`sweep reproduce {told['reproduction']} --scale {told['scale']}{changed}`"
+    yield ""
+
+
+def _blocks(told: Told) -> Iterator[str]:
+    for block in told["blocks"]:
+        if not any(row["seeds"] for row in block["rows"]) and not block["best"]:
+            yield f"**{block['title']}**: not run at this scale."
+            yield ""
+            continue
+        yield f"**{block['title']}**"
+        yield ""
+        differing = block["not_as_in_the_paper"]
+        if differing.get(""):
+            yield f"Not as in the paper: {', '.join(differing[''])}."
+            yield ""
+        if block["rows"]:
+            yield from _table(block)
+        if block["best"]:
+            at = ", ".join(f"{key.rpartition('.')[2]} = {value:g}" for key, value in block["best"]["params"].items())
+            yield f"Best of {block['best']['of']} trials: {block['best']['value']:.4f} at {at}."
+            yield ""
+        yield _origin(block)
+        yield ""
+
+
+def _table(block: Told) -> Iterator[str]:
+    columns = block["columns"]
+    ours = "ours" if block["scale"] == "paper" else f"ours ({block['scale']})"
+    published = [any(row["numbers"][c["metric"]]["paper"] is not None for row in block["rows"]) for c in columns]
+    heads, lines = ["system"], []
+    for column, has in zip(columns, published, strict=True):
+        heads += [f"{column['title']}, paper"] if has else []
+        heads += [f"{column['title']}, {ours}"]
+    for row in block["rows"]:
+        cells = [row["system"]]
+        for column, has in zip(columns, published, strict=True):
+            number = row["numbers"][column["metric"]]
+            cells += [_number(number["paper"])] if has else []
+            cells += [_ours(number, row["state"])]
+        lines.append([*cells, str(len(row["seeds"])), "-".join(str(e) for e in sorted(set(row["epochs"])))])
+    yield _row([*heads, "seeds", "epochs"])
+    yield _row(["---", *["---:"] * (len(heads) + 1)])
+    yield from (_row(line) for line in lines)
+    yield ""
+    for column in columns:
+        yield f"- {column['title']}: {column['protocol']} (`{column['metric']}`)"
+    for row in block["rows"]:
+        different = block["not_as_in_the_paper"].get(row["label"], [])
+        if row["note"] or different:
+            also = f"not as in the paper: {', '.join(different)}" if different else ""
+            yield f"- {row['system']}: {'; '.join(text for text in (row['note'], also) if text)}"
+    yield ""
+
+
+def _origin(block: Told) -> str:
+    hardware = sorted({one for row in block["rows"] for one in row["hardware"]})
+    minutes = block["seconds"] / 60
+    told = (
+        [f"commit {', '.join(block['commits']) or 'unknown'}", f"trained on {'; '.join(hardware)}"] if hardware else []
+    )
+    told += [f"{minutes:.1f} lane-minutes", f"runs {', '.join(block['runs'])}"] if hardware else []
+    return f"{'; '.join(told)}.".replace("commit", "Commit", 1) if told else ""
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _ours(number: Told, state: str) -> str:
+    if number["ours"] is None:
+        return state
+    if number["interval"] is None:
+        return _number(number["ours"])
+    low, high = number["interval"]
+    return f"{_number(number['ours'])} ± {_number((high - low) / 2)}"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if abs(value) < 20 else f"{value:.1f}"
+
+
+def _foot(notes: Sequence[str], figures: Sequence[str]) -> Iterator[str]:
+    for figure in figures:
+        yield f"![{figure.rpartition('.')[0]}]({figure})"
+        yield ""
+    for note in notes:
+        yield f"- {note}"
