@@ -14,7 +14,6 @@ once, so whatever was sent before may be sent again: after an error all of a run
 The tag `zoneout.state` says exactly which. A resumed run or trial goes back to RUNNING.
 """
 
-import json
 import logging
 import os
 import shutil
@@ -24,13 +23,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from sweeps.mlflow_fields import Point, metric_tags, run_params, trial_points, trial_tags
 from sweeps.story import Story, TrialStory
-from zoneout_core.config import TrialConfig
-from zoneout_core.records import Metrics, TrialState
+from zoneout_core.records import TrialState
 
 KEY = "zoneout.key"
 RUN = "zoneout.run"
-METRICS = "zoneout.metrics"
 TRIAL_STATUS = {
     TrialState.RUNNING: "RUNNING",
     TrialState.COMPLETE: "FINISHED",
@@ -47,9 +45,6 @@ RUN_STATUS = {
 }
 _METRICS, _PARAMS = 800, 100  # in one log_batch, which takes 1000 things of which 100 params
 _LONGEST = 5000  # characters of a param or tag; MLflow takes 6000
-
-Point = tuple[str, float, float, int]
-"""A metric's key, value, Unix time in seconds, and step."""
 
 
 class Milestone(NamedTuple):
@@ -103,8 +98,8 @@ class Mirror:
         if story.metrics is not None:
             best = f"best_{story.metrics.objective}"
             points += [(best, m.best, m.time, m.finished) for m in milestones if m.best is not None]
-            tags |= _metric_tags(story.metrics)
-        self._send(sent, points, _run_params(folder / "sweep.json"), tags)
+            tags |= metric_tags(story.metrics)
+        self._send(sent, points, run_params(folder / "sweep.json"), tags)
         names = {name: folder / name for name in ("sweep.json", "provenance.json")}
         names |= {name: folder / event["path"] for name, event in story.artifacts.items()}
         self._send_files(sent, names)
@@ -117,7 +112,7 @@ class Mirror:
         identity = {"mlflow.runName": f"{trial.trial:05d}", "mlflow.parentRunId": self._parent(story).run_id}
         sent = self._find(self._key(trial.trial), trial.started or trial.asked, identity)
         params = {**trial.params, "seed": trial.seed}
-        self._send(sent, _trial_points(trial), params, identity | _trial_tags(trial))
+        self._send(sent, trial_points(trial), params, identity | trial_tags(trial))
         last = trial.ended or max(trial.times.values(), default=trial.asked)
         self._send_status(sent, TRIAL_STATUS[trial.state], last)
 
@@ -209,59 +204,6 @@ class Mirror:
         else:
             self._client.set_terminated(sent.run_id, status, None if ended is None else int(ended * 1000))
         sent.status = status
-
-
-def _trial_points(trial: TrialStory) -> Iterator[Point]:
-    for epoch, record in trial.records.items():
-        when = trial.times[epoch]
-        for key, value in (*record.metrics.items(), ("epoch_seconds", record.seconds)):
-            yield key, value, when, epoch
-        for key, value in (record.final or {}).items():
-            yield (key if key.startswith("best_") else f"best_{key}"), float(value), when, epoch
-
-
-def _trial_tags(trial: TrialStory) -> dict[str, str]:
-    tags = {
-        "state": str(trial.state),
-        "reason": trial.reason,
-        "seed": str(trial.seed),
-        "shape_key": trial.shape_key,
-        "trial": str(trial.trial),
-        "epoch": str(trial.epoch),
-    }
-    if (placement := trial.placement) is not None:
-        tags |= {
-            "implementation": placement.implementation,
-            "implementation_reason": placement.reason,
-            "device": placement.device,
-            "host": placement.host,
-            "threads": str(placement.threads),
-            "lanes": str(placement.lanes),
-        }
-    return {f"zoneout.{name}": value for name, value in tags.items()} | _metric_tags(trial.metrics)
-
-
-def _metric_tags(metrics: Metrics) -> dict[str, str]:
-    """What the metrics of a run mean: all that `analysis.load` needs besides them."""
-    return {METRICS: json.dumps(metrics.to_json())}
-
-
-def _run_params(definition: Path) -> dict[str, str]:
-    """The definition as text by dotted key; of the base configuration only the task and what is not the default."""
-    if not definition.is_file():
-        return {}
-    defaults = dict(_flat({"base": TrialConfig().to_json()}))
-    del defaults["base.task"]
-    return {key: value for key, value in _flat(json.loads(definition.read_text())) if value != defaults.get(key)}
-
-
-def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """(dotted key, text) of every leaf of plain data; a list is one leaf."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, value if isinstance(value, str) else json.dumps(value)
 
 
 def _quiet() -> None:

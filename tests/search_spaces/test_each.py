@@ -9,7 +9,7 @@ import search_spaces
 from search_spaces import Overrides, Switch, regularizer
 from zoneout_core import regularizers
 from zoneout_core.config import TrialConfig
-from zoneout_core.errors import ConfigError
+from zoneout_core.errors import ConfigError, SpaceError
 
 FILES = {"dropout": "non_recurrent_dropout", "zoneout_cells": "zoneout", "zoneout_states": "zoneout"}
 """Spaces whose regularizer has another name."""
@@ -68,7 +68,7 @@ def test_the_paper_tried_five_probabilities_of_recurrent_dropout() -> None:
 def test_without_a_list_a_space_is_a_range_that_a_configuration_allows(name: str) -> None:
     space = search_spaces.registry.load("search_spaces", name, "space").space(None)
     space.check(TrialConfig())
-    with pytest.raises(search_spaces.SpaceError, match="A grid needs finitely many values"):
+    with pytest.raises(SpaceError, match="A grid needs finitely many values"):
         space.grid()
 
 
