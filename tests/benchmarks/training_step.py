@@ -5,7 +5,7 @@ usage: python tests/benchmarks/training_step.py [--rounds 9] [--threads 2] [--hi
 A step is everything between two batches: masks, forward, softmax head, backward, clip and Adam. Head and optimizer
 are the same code for all contenders, so that only the recurrence differs. Contenders take turns, A B C A B C, and
 ratios are medians over the rounds, so that a busy machine slows all of them alike. No time is taken from an
-implementation that does not agree with the reference: that gate comes first.
+implementation that does not agree with the loop through the cell: that gate comes first.
 """
 
 import argparse
@@ -155,7 +155,7 @@ def torch_lstm(hidden: int) -> Contender:
 
 
 def disagreement(hidden: int, precision: str) -> float:
-    """Largest difference of any gradient from the reference's, over that gradient's largest entry."""
+    """Largest difference of any gradient from the loop's, over that gradient's largest entry."""
     torch.manual_seed(2)
     K, G = 2, 4 * hidden
     leaves = [torch.randn(shape) * hidden**-0.5 for shape in ((K, VOCABULARY, G), (K, hidden, G), (K, G))]
@@ -217,7 +217,7 @@ def main() -> int:
 
     for precision, tolerance in TOLERANCES.items():
         worst = disagreement(37, precision)
-        print(f"gate: {precision} gradients differ from the reference by {worst:.1e}, at most {tolerance:.0e} allowed")
+        print(f"gate: {precision} gradients differ from the loop's by {worst:.1e}, at most {tolerance:.0e} allowed")
         if worst > tolerance:
             print("No times are taken from a wrong answer.", file=sys.stderr)
             return 1

@@ -37,11 +37,11 @@ class Choice:
 
 
 def choose(
-    cell: Cell, precision: str, device: torch.device | str, sites: Iterable[str] = (), implementation: str = ""
+    cell: Cell, precision: str, device: torch.device | str, places: Iterable[str] = (), implementation: str = ""
 ) -> Choice:
     """Decide how the recurrence of `cell`, with its settings, runs in `precision` on `device`.
 
-    sites: where the trial has masks (`Mask.place` of its program; sites that are no part of a layer do not matter).
+    places: where the trial has masks (`Mask.place` of its program); those outside of the layers do not matter.
     implementation: empty for the best one; `loop` is for checks and multiplies in the parameters' own dtype.
 
     Raises `UnknownName` for a precision or implementation that does not exist, and `ConfigError` when the
@@ -56,7 +56,7 @@ def choose(
     slowly = "one lane and one step at a time" + (", in float32" if precision == "bfloat16" else "")
     if implementation == "loop":
         return Choice("loop", f"asked for; {slowly}", how)
-    missing = torch_lanes.missing(cell, frozenset(sites))
+    missing = torch_lanes.missing(cell, frozenset(places))
     if not missing:
         return Choice("torch", f"explicit backward on {device.type}; product {how.name}: {how.reason}", how)
     if implementation == "torch":
