@@ -42,7 +42,7 @@ SCALES = {
         rows={"hyper-lstm": {"hyper_hidden": 8}, "hm-lstm": {"embedding": 8, "hm_output": 16}},
     ),
     "small": Scale(
-        values={"hidden": 128, "epochs": 2, "fraction": 0.25, "scored": 0.25},
+        values={"hidden": 128, "epochs": 4, "fraction": 0.5, "scored": 0.25},
         rows={"hyper-lstm": {"hyper_hidden": 32}, "hm-lstm": {"embedding": 32, "hm_output": 128}},
     ),
     "paper": Scale(),

@@ -36,7 +36,7 @@ SCALES = {
         rows={"v-dropout": {"mc_passes": 2}},
     ),
     "small": Scale(
-        values={"hidden": 200, "embedding": 200, "length": 20, "epochs": 2, "fraction": 0.1, "scored": 0.1},
+        values={"hidden": 200, "embedding": 200, "length": 20, "epochs": 4, "fraction": 0.2, "scored": 0.2},
         rows={"v-dropout": {"mc_passes": 10}},
     ),
     "paper": Scale(),
