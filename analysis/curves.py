@@ -103,7 +103,7 @@ def _line(axes: "Axes", curve: Curve) -> dict[str, Any]:
     x, y, half = np.array(curve.epochs), np.array(curve.mean), np.array(curve.half_width)
     look: dict[str, Any] = {"dashes": (4, 1.8), "alpha": 0.75} if curve.dashed else {}
     if len(x) <= FEW:
-        look |= {"marker": "o", "markersize": 4.5, "mfc": style.PAPER if curve.dashed else colour}
+        look |= {"clip_on": False, "marker": "o", "markersize": 4.5, "mfc": style.PAPER if curve.dashed else colour}
     (line,) = axes.plot(x, y, color=colour, linewidth=1.8, label=name, **look)
     if half.any():
         axes.fill_between(x, y - half, y + half, color=colour, alpha=0.15, linewidth=0)

@@ -34,7 +34,7 @@ class Row:
 
     title: str
     label: str
-    """Of its trials."""
+    """Of its trials; empty for a system that nobody can run."""
     paper: Mapping[str, Published] = field(default_factory=dict)
     """By our metric; a missing one was not published."""
     note: str = ""
@@ -196,7 +196,7 @@ def _json_line(table: Table, line: Line) -> dict[str, Any]:
         }
         for column, entry in zip(table.columns, line.entries, strict=True)
     }
-    told: dict[str, Any] = {"system": line.row.title, "label": line.row.label, "note": line.row.note}
+    told: dict[str, Any] = {"system": line.row.title, "label": line.row.label or None, "note": line.row.note}
     told |= {"state": line.state, "reasons": list(line.reasons)}
     ran = {"seeds": list(line.seeds), "epochs": list(line.epochs), "hardware": list(line.hardware)}
     return told | ran | {"numbers": numbers}

@@ -204,7 +204,7 @@ def _block(reading: "Reading") -> Iterator[Any]:
     for row in reading.block.rows:
         if row.note:
             yield f"  {row.title}: {row.note}"
-        if row.label in differing:
+        if row.label and row.label in differing:
             yield f"  {row.title} is not as in the paper: {', '.join(differing[row.label])}"
     for line in reading.table.lines:
         for reason in line.reasons:

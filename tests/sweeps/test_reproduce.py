@@ -72,8 +72,8 @@ def reproduce(cluster: str, home: Home, data_dir: Path) -> Reproduce:
     return run
 
 
-def rows(told: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
-    """Rows by sweep and label."""
+def rows(told: dict[str, Any]) -> dict[tuple[str, str | None], dict[str, Any]]:
+    """Rows by sweep and label, which is None where nobody can run a system."""
     return {(block["sweep"], row["label"]): row for block in told["blocks"] for row in block["rows"]}
 
 
@@ -104,6 +104,7 @@ def test_table1(reproduce: Reproduce, home: Home) -> None:
     hyper = found["table1_char", "hyper-lstm"]["numbers"]
     assert set(hyper) == {"valid_stream_bpc", "test_stream_bpc"}, "below the line both columns are streamed"
     assert hyper["valid_stream_bpc"]["paper"] == 1.281
+    assert found["table1_word", None]["numbers"]["test_perplexity"]["paper"] == 87.0, "published, but nobody can run it"
     monte_carlo = found["table1_word", "v-dropout"]["numbers"]
     assert set(monte_carlo) == {"test_mc_perplexity"}, "the last block of that row"
     assert "hidden=16 (paper: 1000)" in told["blocks"][0]["not_as_in_the_paper"][""]
