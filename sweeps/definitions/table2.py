@@ -18,7 +18,11 @@ SCALES = {
     "smoke": Scale(
         values={"hidden": 8, "batch": 20, "length": 28, "epochs": 1, "fraction": 0.004, "scored": 0.01},
     ),
-    "small": Scale(values={"length": 196, "batch": 50, "epochs": 4, "fraction": 0.1, "scored": 0.2}),
+    "small": Scale(
+        values={"length": 196, "batch": 50, "epochs": 8, "fraction": 0.2, "scored": 0.2},
+        # Running statistics have to follow within few updates.
+        rows={"rbn": {"population_rate": 0.05}, "rbn-zoneout": {"population_rate": 0.05}},
+    ),
     "paper": Scale(),
 }
 
