@@ -147,7 +147,7 @@ def test_equal_numbers_give_equal_files(home: Home, data_dir: Path) -> None:
         reproduce(home, data_dir, "figure5", "--rows", "zoneout")
         contents.append({file.name: file.read_bytes() for file in folder.iterdir()})
     assert contents[0] == contents[1]
-    assert set(contents[0]) == {"1_table2.csv", "numbers.json", "figure5.png", "figure5.svg"}
+    assert set(contents[0]) == {"1_table2.csv", "numbers.json", "page.md", "figure5.png", "figure5.svg"}
 
 
 def test_a_failed_trial_is_shown_and_not_trained_again(home: Home, data_dir: Path) -> None:
