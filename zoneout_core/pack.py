@@ -143,9 +143,7 @@ class Pack:
         for lane, one, row in zip(lanes, told, rows, strict=False):
             weights_P, gradient_P, m_P, v_P = (part_P[:trained] for part_P in row)
             rate, step = self.workload.learning_rate(lane), lane.step + 1 - lane.born
-            one[NORM] = optim.update(
-                weights_P, gradient_P, m_P, v_P, lane.config.optim, step, self._scratch_P, rate
-            )
+            one[NORM] = optim.update(weights_P, gradient_P, m_P, v_P, lane.config.optim, step, self._scratch_P, rate)
         values = iter(torch.stack([value for one in told for value in one.values()]).tolist())
         return [{name: next(values) for name in one} for one in told]  # the only wait for the device in an update
 
