@@ -151,10 +151,11 @@ class Regularizer:
 class RegularizerConfig(Section):
     """All regularizers of a trial, flat: `config.regularizer.z_cells`."""
 
-    __slots__ = ()
+    __slots__ = ("_program",)
     package = "zoneout_core.regularizers"
 
     parts: tuple[Regularizer, ...]
+    _program: tuple[Mask, ...]
 
     def active(self) -> list[Regularizer]:
         """The regularizers that do something, by file name."""
@@ -162,6 +163,14 @@ class RegularizerConfig(Section):
 
     def program(self) -> tuple[Mask, ...]:
         """The masks of all of them together, each with its stream."""
+        try:
+            return self._program  # asked for at every update
+        except AttributeError:
+            masks = self._build()
+            object.__setattr__(self, "_program", masks)
+            return masks
+
+    def _build(self) -> tuple[Mask, ...]:
         masks = tuple(_named(mask, part) for part in self.parts for mask in part.program())
         for part in self.parts:
             masks = part.transform(masks)

@@ -53,7 +53,7 @@ class Language(NetworkWorkload):
         symbols = len(data.vocabulary)
         self.network = Network(config, symbols, symbols, steps=self.span(config) - 1)
         self.build(config, [self.network], self._carried(config), device)
-        self._batches: dict[TrialConfig, Batches | Contiguous] = {}
+        self._batches: dict[tuple[int, str], Batches | Contiguous] = {}
 
     @staticmethod
     def span(config: TrialConfig) -> int:
@@ -69,9 +69,10 @@ class Language(NetworkWorkload):
 
     def batches(self, config: TrialConfig) -> Batches | Contiguous:
         """The batches of a lane, from its configuration alone."""
-        if config not in self._batches:
-            self._batches[config] = batches.of(config, len(self._train_N))
-        return self._batches[config]
+        key = (config.seed, config.offset)  # all that they depend on and lanes may differ in
+        if key not in self._batches:
+            self._batches[key] = batches.of(config, len(self._train_N))
+        return self._batches[key]
 
     def updates(self, config: TrialConfig) -> int:
         return self.batches(config).updates
