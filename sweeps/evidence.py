@@ -20,8 +20,8 @@ from zoneout_core.records import TrialState
 if TYPE_CHECKING:
     import pandas as pd
 
-_RANK = {TrialState.COMPLETE: 2, TrialState.FAILED: 1, TrialState.PRUNED: 1}
-"""Which of two trials with one configuration is believed: the complete one, else the newer."""
+_RANK = {TrialState.COMPLETE: 3, TrialState.FAILED: 2, TrialState.PRUNED: 1}
+"""Which of two trials with one configuration is believed: the one that got farther, else the newer."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,13 @@ def find(home: Home, sweep: Sweep, only: Iterable[str] | None = None) -> list[Fo
 
 
 def rank(trial: TrialStory) -> int:
-    """How much a trial says: 2 = it completed, 1 = it ended otherwise, 0 = it has not ended."""
+    """How much a trial says: 3 = it completed, 2 = it failed, 1 = it was ended early, 0 = it has not ended."""
     return _RANK.get(trial.state, 0)
+
+
+def serves(found: Found, sweep: Sweep) -> bool:
+    """Whether there is nothing more to train: it would fail again; what a budget cut off would go on."""
+    return rank(found.trial) > (_RANK[TrialState.PRUNED] if sweep.scheduler == "none" else 0)
 
 
 def _config(trial: TrialStory) -> TrialConfig | None:

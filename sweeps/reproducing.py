@@ -74,8 +74,8 @@ def to_train(pairs: Iterable[tuple[Block, Sweep]]) -> list[Sweep]:
 
 
 def lacking(home: Home, sweep: Sweep, only: Collection[str] | None = None) -> Sweep | None:
-    """The part of a sweep that no finished trial of the home serves: its rows and seeds; None when nothing is left."""
-    served = {one.config for one in evidence.find(home, sweep, only) if evidence.rank(one.trial)}
+    """The part of a sweep that no trial of the home serves: its rows and seeds; None when nothing is left."""
+    served = {one.config for one in evidence.find(home, sweep, only) if evidence.serves(one, sweep)}
     left = [config for config in wanted(sweep) if config not in served]
     if not left:
         return None
@@ -89,8 +89,9 @@ def resumable(home: Home, sweep: Sweep) -> Run | None:
     asked = set(wanted(sweep))
     found = None
     for run, begun, story in evidence.runs_of(home, sweep.name):
-        open_ = story.state != "finished" and not run.is_driven()
-        if open_ and begun.sampler == "grid" and set(wanted(begun)) <= asked and lacking(home, begun) is not None:
+        ended = sum(trial.state.finished for trial in story.trials.values())
+        has_more = begun.sampler == "grid" and ended < begun.max_trials and not run.is_driven()
+        if has_more and set(wanted(begun)) <= asked and lacking(home, begun) is not None:
             found = run
     return found
 

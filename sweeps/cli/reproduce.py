@@ -132,7 +132,7 @@ class _Trainer:
                 driving.say(f"{run.name}: {outcome.state} ({outcome.reason}). {again} goes on with it.")
                 raise typer.Exit(driving.INTERRUPTED)
             before, left = left, reproducing.lacking(self.home, sweep, only)
-            if left == before:
+            if left == before and run.name in self.begun:
                 raise RunError(
                     f"Run {run.name} ended, but what it was for is not there. Look at it: {run.command('status')}"
                 )

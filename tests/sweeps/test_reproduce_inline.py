@@ -81,18 +81,25 @@ def test_with_nothing_run_the_papers_numbers_stand_alone(name: str, home: Home) 
 
 
 def test_what_stopped_on_its_way_is_gone_on_with(home: Home, data_dir: Path) -> None:
-    options = ("--rows", "zoneout,unregularized")
-    assert not Request(name="table2", settings={"seconds": "0.001"}).changed
-    stopped = reproduce(home, data_dir, "table2", *options, "--set", "seconds=0.001")
-    assert stopped.code == 130
-    (run,) = home.runs()
-    assert f"{run.name}: budget (" in stopped.err
-    assert "The same command goes on with it." in stopped.err
-    done = reproduce(home, data_dir, "table2", *options, "--json")
+    run = runner.begin(home, rows.narrowed(rows.get("table2", "smoke"), ["zoneout", "unregularized"]))
+    done = reproduce(home, data_dir, "table2", "--rows", "zoneout,unregularized", "--json")
     assert done.code == 0
     assert f"Going on with run {run.name} in {home.folder}: 2 trials" in done.err
     assert [one.name for one in home.runs()] == [run.name]
     assert all(len(values) == 1 for values in numbers(done).values())
+
+
+def test_what_a_budget_cut_off_is_trained_by_the_next_command(home: Home, data_dir: Path) -> None:
+    """Whether the trials were running then, and so are pruned, or were still waiting."""
+    assert not Request(name="table2", settings={"seconds": "0.001"}).changed
+    stopped = reproduce(home, data_dir, "table2", "--rows", THREE, "--set", "seconds=0.001", "--lanes", "2")
+    assert stopped.code == 130
+    (run,) = home.runs()
+    assert f"{run.name}: budget (" in stopped.err
+    assert "The same command goes on with it." in stopped.err
+    done = reproduce(home, data_dir, "table2", "--rows", THREE, "--json")
+    assert done.code == 0, done.err
+    assert [len(values) for values in numbers(done).values()] == [1, 1, 1]
 
 
 def test_a_run_that_would_train_more_than_is_asked_for_is_not_gone_on_with(home: Home, data_dir: Path) -> None:
