@@ -102,7 +102,7 @@ def test_json_says_everything(whole: Table) -> None:
     told = json.loads(json.dumps(table.to_json(whole), allow_nan=False))
     zoneout = told["rows"][0]
     assert told["columns"][1] == {"title": "Test", "metric": TEST, "protocol": "one pass, the state carried"}
-    assert zoneout["numbers"][TEST]["source"] == "paper (seed text, final version) Table 1"
+    assert zoneout["numbers"][TEST]["source"] == "paper (final version) Table 1"
     assert zoneout["numbers"][VALID]["values"] == [1.365, 1.375]
     assert (told["rows"][1]["state"], told["rows"][1]["reasons"]) == ("1 failed", ["diverged: loss is nan"])
 
