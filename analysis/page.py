@@ -72,13 +72,13 @@ def _table(block: Told) -> Iterator[str]:
 
 
 def _origin(block: Told) -> str:
+    if not block["runs"]:
+        return ""
     hardware = sorted({one for row in block["rows"] for one in row["hardware"]})
-    minutes = block["seconds"] / 60
-    told = (
-        [f"commit {', '.join(block['commits']) or 'unknown'}", f"trained on {'; '.join(hardware)}"] if hardware else []
-    )
-    told += [f"{minutes:.1f} lane-minutes", f"runs {', '.join(block['runs'])}"] if hardware else []
-    return f"{'; '.join(told)}.".replace("commit", "Commit", 1) if told else ""
+    told = [f"Commit {', '.join(block['commits']) or 'unknown'}"]
+    told += [f"trained on {one}" for one in hardware]
+    told += [f"{block['seconds'] / 60:.1f} lane-minutes", f"runs {', '.join(block['runs'])}"]
+    return f"{'; '.join(told)}."
 
 
 def _row(cells: Sequence[str]) -> str:
