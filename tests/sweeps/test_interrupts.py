@@ -13,7 +13,9 @@ from tests.sweeps.driving import Driver, sweep_resume, sweep_run
 from tests.sweeps.truths import check_books, check_mlflow, states
 from zoneout_core.records import TrialState
 
-EPOCHS, LANES = 12, 3
+EPOCHS, LANES = 24, 3
+RECORDS = 10
+"""Of 216: after so many the sweep is under way, and a command that starts then still finds it so."""
 STOPPING = "Stopping after the updates under way; Ctrl-C again leaves at once.\n"
 
 
@@ -47,7 +49,7 @@ def test_ctrl_c_stops_cleanly_says_how_to_go_on_and_the_resume_ends_as_if_it_had
     tmp_path: Path, uri: str, expected: str
 ) -> None:
     driver = sweep_run(tmp_path / "home", "--inline", epochs=EPOCHS, lanes=LANES)
-    driver.until_records(20)
+    driver.until_records(RECORDS)
     driver.interrupt()
     said = driver.wait(130)
     assert STOPPING in said
@@ -58,7 +60,7 @@ def test_ctrl_c_stops_cleanly_says_how_to_go_on_and_the_resume_ends_as_if_it_had
 
 def test_sweep_stop_does_the_same_from_another_terminal(tmp_path: Path, uri: str, expected: str) -> None:
     driver = sweep_run(tmp_path / "home", "--inline", epochs=EPOCHS, lanes=LANES)
-    driver.until_records(20)
+    driver.until_records(RECORDS)
     name = driver.run.name
     done = call("stop", name, "--home", str(driver.home))
     assert done.returncode == 0
@@ -70,7 +72,7 @@ def test_sweep_stop_does_the_same_from_another_terminal(tmp_path: Path, uri: str
 
 def test_ctrl_c_in_a_terminal_stops_a_sweep_under_ray_cleanly(tmp_path: Path, uri: str, expected: str) -> None:
     driver = sweep_run(tmp_path / "home", epochs=EPOCHS, lanes=LANES)
-    driver.until_records(20)
+    driver.until_records(RECORDS)
     everyone = driver.processes()
     driver.interrupt(group=True)
     said = driver.wait(130)
@@ -82,7 +84,7 @@ def test_ctrl_c_in_a_terminal_stops_a_sweep_under_ray_cleanly(tmp_path: Path, ur
 
 def test_ctrl_c_twice_leaves_at_once_and_loses_nothing(tmp_path: Path, uri: str, expected: str) -> None:
     driver = sweep_run(tmp_path / "home", epochs=EPOCHS, lanes=LANES)
-    driver.until_records(20)
+    driver.until_records(RECORDS)
     everyone = driver.processes()
     driver.interrupt(group=True)
     time.sleep(0.1)
