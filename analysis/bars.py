@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis import style
 from analysis.table import Table
@@ -56,9 +56,9 @@ def draw(bars: Sequence[Bar], title: str, subtitle: str, x_label: str) -> "Figur
     axes.set_yticks(range(len(bars)), [bar.title for bar in bars])
     axes.invert_yaxis()
     axes.set_xlim(low, high)
-    handles = [Patch(color=style.COLOURS[1], label="ours (whiskers: 95 % confidence over seeds)")]
+    handles: list[Any] = [Patch(color=style.COLOURS[1], label="ours (whiskers: 95 % confidence over seeds)")]
     if any(bar.paper is not None for bar in bars):
-        handles.append(Line2D([], [], label="paper", **style.STAR))  # type: ignore[arg-type]
+        handles.append(Line2D([], [], label="paper", **style.STAR))
     style.legend(figure, handles, columns=2)
     return figure
 

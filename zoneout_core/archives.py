@@ -29,6 +29,7 @@ def unpack(archive: Path, target: BinaryIO, file: DataFile) -> None:
             "Make room there, and run the same command again."
         ) from error
     target.seek(0)
+    # Every real file has the readinto that typing's BinaryIO lacks.
     found = hashlib.file_digest(target, "sha256").hexdigest()  # type: ignore[arg-type]
     if found != file.sha256:
         raise DataError(f"{archive} holds another {file.name}: SHA-256 {found}, expected {file.sha256}.")

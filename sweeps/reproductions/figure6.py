@@ -5,6 +5,7 @@ so many; kept as propagation-TRIAL.csv in the report folder of the trial's run.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,7 @@ def draw(readings: Sequence[Reading], folder: Path) -> list[Path]:
     for of, title in TITLES.items():
         curves = propagation.compute(frame[frame["of"] == of], systems)
         name = "figure6" if of == "carried" else f"figure6_{of}"
-        files += style.save(lambda c=curves, t=title: propagation.draw(c, t, reading.subtitle), folder, name)  # type: ignore[misc]
+        files += style.save(partial(propagation.draw, curves, title, reading.subtitle), folder, name)
     return files
 
 

@@ -1,13 +1,15 @@
 """Table 2: permuted sequential MNIST, with and without recurrent batch norm (spec section 5)."""
 
+from typing import Any
+
 from analysis.table import Row
 from sweeps.reproductions import Block, Reproduction, row
 from sweeps.reproductions._shared import CLASSES
 
 
-def _row(label: str, title: str, regularizer: str, note: str = "", **rest: object) -> Row:
+def _row(label: str, title: str, regularizer: str, note: str = "", **rest: Any) -> Row:
     published = {"task": "pmnist", "regularizer": regularizer, "version": "final"}
-    return row(label, title, CLASSES, published, note=note, **rest)  # type: ignore[arg-type]
+    return row(label, title, CLASSES, published, note=note, **rest)
 
 
 THREE = (

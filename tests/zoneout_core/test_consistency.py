@@ -10,7 +10,7 @@ from zoneout_core.config import TrialConfig
 from zoneout_core.errors import ConfigError
 from zoneout_core.pack import Pack
 from zoneout_core.records import EpochRecord, LaneEnd, TrialState
-from zoneout_core.workloads.consistency import cost_and_gradient
+from zoneout_core.workloads.consistency import Consistency, cost_and_gradient
 
 TASK = tasks.get("semantic_consistency")
 DATA = tasks.load_data(TASK.name, "", Path("not there"))
@@ -88,13 +88,14 @@ def test_a_step_of_sgd_follows_the_gradient_of_the_drawn_examples() -> None:
     pack = pack_of(config(z_states=0.5))
     before = pack.state(0).weights
     lane = pack._lanes[0]
-    x_BU, keep_TU = pack.workload._draw(lane)  # type: ignore[attr-defined]
+    assert isinstance(pack.workload, Consistency)
+    x_BU, keep_TU = pack.workload._draw(lane)
     assert x_BU.shape == (32, 2)
     assert keep_TU.shape == (10, 2), "one mask for the whole batch"
     _, gradient_UU = cost_and_gradient(before[:4].view(2, 2), x_BU, keep_TU)
     assert gradient_UU.norm() > 1, "it is not clipped"
     lane.step = 1
-    for now, then in zip(pack.workload._draw(lane), (x_BU, keep_TU), strict=True):  # type: ignore[attr-defined]
+    for now, then in zip(pack.workload._draw(lane), (x_BU, keep_TU), strict=True):
         assert not torch.equal(now, then), "every update draws anew"
     lane.step = 0
     pack.step()

@@ -213,7 +213,9 @@ def test_the_codes_random_validation_offset_moves_the_number_a_little(tiny_corpu
         events = []
         while pack.trials:
             events += pack.step()
-        values.append(events[0].metrics["valid_chunked_bpc"])  # type: ignore[union-attr]
+        record = events[0]
+        assert isinstance(record, EpochRecord)
+        values.append(record.metrics["valid_chunked_bpc"])
     assert values[0] != values[1]
     assert values[0] == pytest.approx(values[1], rel=0.05)
 
