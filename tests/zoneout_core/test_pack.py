@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.zoneout_core.given_scores import give_scores
 from zoneout_core import checkpoint, evaluate, masks, streams
 from zoneout_core.batches import Batches
 from zoneout_core.cells.lstm import LSTM
@@ -196,19 +197,30 @@ def test_saved_at_any_update_and_loaded_elsewhere_is_never_interrupted(
     assert of_trial(0, events) == alone(make_pack, tiny_config)
 
 
-def worsening(config: TrialConfig) -> TrialConfig:
-    """A learning rate and seed with which the first epoch stays the best of four."""
-    return config.with_values({"learning_rate": 1.0, "seed": 7, "epochs": 4})
+WORSENING = {0: (2.0, 2.5, 3.0, 3.5)}
+"""Scores of trial 0 of which the first stays the best."""
+
+
+def four_epochs(config: TrialConfig) -> TrialConfig:
+    """Long enough that the best epoch is not the last one."""
+    return config.with_values({"seed": 7, "epochs": 4})
+
+
+def alone_and_worsening(make_pack: Callable[..., Pack], config: TrialConfig) -> list[dict[str, Any]]:
+    pack = give_scores(make_pack(1), WORSENING)
+    pack.admit(0, config)
+    return of_trial(0, finish(pack))
 
 
 def test_the_best_parameters_move_and_are_saved_with_their_lane(
     make_pack: Callable[..., Pack], tiny_config: TrialConfig, tmp_path: Path
 ) -> None:
     """The best epoch lies before the move and the save, so that only the parameters kept from then can tell."""
-    expected = alone(make_pack, worsening(tiny_config))
-    pack = make_pack()
+    config = four_epochs(tiny_config)
+    expected = alone_and_worsening(make_pack, config)
+    pack = give_scores(make_pack(), WORSENING)
     pack.admit(1, tiny_config)
-    pack.admit(0, worsening(tiny_config))
+    pack.admit(0, config)
     events = advance(pack, UPDATES + 1)
     pack.evict(1)
     checkpoint.save(tmp_path, pack.state(0))
@@ -216,7 +228,7 @@ def test_the_best_parameters_move_and_are_saved_with_their_lane(
 
     state = checkpoint.load(tmp_path)
     pack.admit(2, variations(tiny_config)[1])
-    pack.admit(0, worsening(tiny_config), state)
+    pack.admit(0, config, state)
     assert of_trial(0, [*events, *finish(pack)]) == expected
 
 
@@ -224,18 +236,20 @@ def test_the_final_numbers_are_those_of_the_best_parameters(
     make_pack: Callable[..., Pack], tiny_corpus: Corpus, tiny_config: TrialConfig
 ) -> None:
     """Evaluated here by hand, from the state right after the best epoch: each protocol on its own text."""
-    config = worsening(tiny_config)
-    final = alone(make_pack, config)[-2]["final"]
+    config = four_epochs(tiny_config)
+    final = alone_and_worsening(make_pack, config)[-2]["final"]
     pack = make_pack(1)
     pack.admit(0, config)
-    advance(pack, UPDATES)
+    (first,) = advance(pack, UPDATES)
     reader = reader_of(config, pack, pack.state(0).weights)
     expected: dict[str, float] = {}
     for split, text in (("valid", tiny_corpus.valid), ("test", tiny_corpus.test)):
         (chunked,) = evaluate.chunked(reader, torch.tensor(text), config.length)
         (stream,) = evaluate.stream(reader, torch.tensor(text))
         expected |= {f"{split}_chunked_bpc": evaluate.bits(chunked), f"{split}_stream_bpc": evaluate.bits(stream)}
-    assert final == expected | {"best_epoch": 1}
+    assert final == expected | {CHARACTERS.objective: WORSENING[0][0], "best_epoch": 1}
+    assert isinstance(first, EpochRecord)
+    assert first.metrics[CHARACTERS.objective] == expected[CHARACTERS.objective]
     assert len(set(expected.values())) == 4
 
 
@@ -289,14 +303,23 @@ def test_training_metrics_are_the_means_of_the_epochs_updates(
 
 
 def test_patience_ends_a_trial(make_pack: Callable[..., Pack], tiny_config: TrialConfig) -> None:
-    pack = make_pack()
-    pack.admit(1, worsening(tiny_config).with_values({"patience": 2}))
+    pack = give_scores(make_pack(), WORSENING)
+    pack.admit(0, four_epochs(tiny_config).with_values({"patience": 2}))
     *_, record, end = finish(pack)
-    assert end == LaneEnd(trial=1, state=TrialState.COMPLETE, reason="no better validation value for 2 epochs")
+    assert end == LaneEnd(trial=0, state=TrialState.COMPLETE, reason="no better validation value for 2 epochs")
     assert isinstance(record, EpochRecord)
     assert record.epoch == 3
     assert record.final is not None
-    assert record.final[CHARACTERS.objective] < record.metrics[CHARACTERS.objective]
+    assert record.final["best_epoch"] == 1
+
+
+def test_equal_scores_are_no_better(make_pack: Callable[..., Pack], tiny_config: TrialConfig) -> None:
+    pack = give_scores(make_pack(), {0: (2.0, 2.0, 2.0, 1.0)})
+    pack.admit(0, four_epochs(tiny_config).with_values({"patience": 2}))
+    *_, record, end = finish(pack)
+    assert isinstance(record, EpochRecord)
+    assert (record.epoch, record.final and record.final["best_epoch"]) == (3, 1)
+    assert isinstance(end, LaneEnd)
 
 
 def test_another_shape_is_refused(make_pack: Callable[..., Pack], tiny_config: TrialConfig) -> None:
