@@ -86,6 +86,11 @@ def needs() -> list[Need]:
     ]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--perturb SEED`: stands for another processor, whose sums are rounded otherwise."""
+    parser.addoption("--perturb", type=int, metavar="SEED", help="move every initial parameter by some roundings")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what cannot run here; under CI=true refuse to start instead."""
     for item in items:
@@ -142,6 +147,32 @@ def _one_thread() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.get_num_threads() != 1:
         torch.set_num_threads(1)
+
+
+ROUNDINGS = 16
+"""How many units in the last place `--perturb` moves a parameter by, at most."""
+
+
+@pytest.fixture(autouse=True)
+def _perturbed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `--perturb`, training starts a few roundings beside where it does: no test may mind."""
+    seed = request.config.getoption("--perturb")
+    if seed is None:
+        return
+    import torch
+
+    from zoneout_core.pack import Pack
+
+    admit = Pack.admit
+
+    def admit_beside(pack: Pack, trial: int, config: Any, state: Any = None) -> None:
+        admit(pack, trial, config, state)
+        if state is None:
+            row_P = pack._weights_KP[pack.trials.index(trial), : pack.layout.trained_size]
+            noise_P = torch.rand(row_P.shape, generator=torch.Generator().manual_seed(seed), dtype=row_P.dtype) - 0.5
+            row_P.mul_(1 + 2 * ROUNDINGS * torch.finfo(row_P.dtype).eps * noise_P)
+
+    monkeypatch.setattr(Pack, "admit", admit_beside)
 
 
 @pytest.fixture(scope="session")
