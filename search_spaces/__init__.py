@@ -1,7 +1,7 @@
 """Optuna search spaces, one file each: `space(...)` returns a tree of the four parts below.
 
     Choice   a key takes one of finitely many values
-    Range    a key takes any number between two bounds
+    Range    a key takes any number between two bounds: any whole number, where the key is one
     Product  several spaces at once, with distinct keys
     Switch   a choice whose value decides which further space applies (define-by-run)
 
@@ -14,8 +14,10 @@ A `Switch` over `label` makes up a table: each of its rows brings the settings t
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from search_spaces._parts import CHECKED, NOTHING, Choice, Overrides, Product, Range, Space, Switch
+from search_spaces._check import CHECKED
+from search_spaces._parts import NOTHING, Choice, Overrides, Product, Range, Space, Switch
 from zoneout_core import registry
+from zoneout_core.config import plain
 from zoneout_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,10 +47,12 @@ class _Point:
         self.point, self.params = point, Overrides()
 
     def suggest_categorical(self, name: str, choices: object) -> Any:
-        return self.params.setdefault(name, self.point[name.partition(" ")[0]])
+        return self.params.setdefault(name, plain(self.point[name.partition(" ")[0]]))
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> Any:
         return self.suggest_categorical(name, None)
+
+    suggest_int = suggest_float
 
 
 def params(space: Space, point: Overrides) -> dict[str, Any]:

@@ -1,21 +1,23 @@
 """The parts that spaces are made of."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, combinations, islice
 from typing import TYPE_CHECKING, Any
 
-from zoneout_core.config import KEYS, TrialConfig, locate
-from zoneout_core.errors import ConfigError, SpaceError, UnknownName
+from search_spaces._check import check
+from zoneout_core.config import KEYS, TrialConfig, coerce, locate, owner_of, plain, type_of
+from zoneout_core.errors import ConfigError, SpaceError
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 Overrides = dict[str, Any]
 """Values by dotted configuration key."""
-CHECKED = 4096
-"""A space with at most so many corners is checked at each of them, a larger one at its bounds."""
+WIDEST = 2**31
+"""The largest end of a range of whole numbers: TPE's arithmetic cannot tell one number from the next in a wider one."""
 
 
 class Space(ABC):
@@ -44,7 +46,10 @@ class Space(ABC):
 
     @abstractmethod
     def bounds(self) -> Iterator[Overrides]:
-        """Some corners, such that each value of each `Choice` and each end of each `Range` is in one of them."""
+        """Some corners, such that each value of each `Choice` and each end of each `Range` is in one of them.
+
+        In a `Product` any two of them are together in one.
+        """
 
     @abstractmethod
     def ranges(self) -> Iterator["Range"]:
@@ -63,21 +68,11 @@ class Space(ABC):
         """Plain data that `from_json` turns back into an equal space."""
 
     def check(self, base: TrialConfig) -> None:
-        """Try the space on top of `base`: at each of its corners, or at its bounds when there are too many of those.
+        """Try the space on top of `base`: at its corners, or at bounds when there are too many, and in between.
 
         Raises `ConfigError` naming the point and why no trial can have it.
         """
-        corners = list(islice(self.corners(), CHECKED + 1))
-        for point in corners if len(corners) <= CHECKED else self.bounds():
-            try:
-                base.with_values(point)
-            except (ConfigError, UnknownName) as error:
-                why, _, _ = str(error).partition(" Set it with")  # what is searched cannot be set
-                where = ", ".join(f"{key}={value}" for key, value in point.items())
-                raise ConfigError(
-                    f"Every point of a space must be a configuration, but {where} is none: {why} "
-                    "Take that point out of the space, or set what it does not go with."
-                ) from None
+        check(self, base)
 
 
 @dataclass(frozen=True)
@@ -89,13 +84,15 @@ class Choice(Space):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", _full(self.key))
-        if not self.values or len(set(self.values)) != len(self.values):
+        values = tuple(_read(self.key, value) for value in self.values)
+        if not values or len(set(values)) != len(values):
             raise ConfigError(
                 f"A choice needs distinct values, but {self.key} has {self.values!r}. Name each value once."
             )
+        object.__setattr__(self, "values", values)
 
     def suggest(self, trial: "BaseTrial", case: str = "") -> Overrides:
-        return {self.key: trial.suggest_categorical(self.key + case, self.values)}
+        return {self.key: _chosen(trial, self.key + case, self.values)}
 
     def corners(self) -> Iterator[Overrides]:
         return ({self.key: value} for value in self.values)
@@ -113,12 +110,15 @@ class Choice(Space):
         return self.keys()
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": "choice", "key": self.key, "values": list(self.values)}
+        return {"kind": "choice", "key": self.key, "values": plain(self.values)}
 
 
 @dataclass(frozen=True)
 class Range(Space):
-    """Any number from `low` to `high`, drawn uniformly or, with `log`, uniformly in its logarithm."""
+    """Any number from `low` to `high`, drawn uniformly or, with `log`, uniformly in its logarithm.
+
+    Of a key that is a whole number, such as `epochs`, whole numbers are drawn, both ends included.
+    """
 
     key: str
     low: float
@@ -127,14 +127,32 @@ class Range(Space):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", _full(self.key))
+        if type_of(self.key) not in (int, float):
+            raise ConfigError(f"A range needs a key whose values are numbers, but {self.key} is not. Use a choice.")
+        for end in ("low", "high"):
+            object.__setattr__(self, end, _read(self.key, getattr(self, end)))
         if not self.low < self.high or (self.log and self.low <= 0):
             rule = "0 < low < high" if self.log else "low < high"
             raise ConfigError(
                 f"A range needs {rule}, but {self.key} has low={self.low}, high={self.high}. Mend the bounds."
             )
+        if not math.isfinite(self.high - self.low) or (self.whole and max(-self.low, self.high) > WIDEST):
+            raise ConfigError(
+                f"A range needs two finite ends, whole ones up to 2^31, but {self.key} has low={self.low}, "
+                f"high={self.high}. Mend the bounds."
+            )
+
+    @property
+    def whole(self) -> bool:
+        """Whether its numbers are whole."""
+        return type_of(self.key) is int
 
     def suggest(self, trial: "BaseTrial", case: str = "") -> Overrides:
-        return {self.key: trial.suggest_float(self.key + case, self.low, self.high, log=self.log)}
+        name, low, high = self.key + case, self.low, self.high
+        if self.whole:
+            return {self.key: trial.suggest_int(name, int(low), int(high), log=self.log)}
+        drawn = trial.suggest_float(name, low, high, log=self.log)
+        return {self.key: min(max(drawn, low), high)}  # exp(log(low)) may be a little below low
 
     def corners(self) -> Iterator[Overrides]:
         yield {self.key: self.low}
@@ -181,8 +199,12 @@ class Product(Space):
         firsts = [next(part.bounds()) for part in self.parts]
         yield _merge(firsts)
         for index, part in enumerate(self.parts):
-            others = _merge(firsts[:index] + firsts[index + 1 :])
-            yield from (others | bound for bound in islice(part.bounds(), 1, None))
+            yield from (_with(firsts, {index: bound}) for bound in islice(part.bounds(), 1, None))
+        for one, other in combinations(range(len(self.parts)), 2):
+            for bound in islice(self.parts[one].bounds(), 1, None):
+                yield from (
+                    _with(firsts, {one: bound, other: its}) for its in islice(self.parts[other].bounds(), 1, None)
+                )
 
     def ranges(self) -> Iterator[Range]:
         return chain.from_iterable(part.ranges() for part in self.parts)
@@ -206,14 +228,16 @@ class Switch(Space):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", _full(self.key))
+        cases = tuple((_read(self.key, value), inner) for value, inner in self.cases)
         values = [value for value, _ in self.cases]
-        if not values or len(set(values)) != len(values):
+        if not cases or len(dict(cases)) != len(cases):
             raise ConfigError(f"A switch needs distinct values, but {self.key} has {values!r}. Name each value once.")
+        object.__setattr__(self, "cases", cases)
         if any(self.key in inner.keys() for _, inner in self.cases):
             raise ConfigError(f"A case of a switch must not set {self.key} again. Drop the key from the inner space.")
 
     def suggest(self, trial: "BaseTrial", case: str = "") -> Overrides:
-        value = trial.suggest_categorical(self.key + case, [value for value, _ in self.cases])
+        value = _chosen(trial, self.key + case, [value for value, _ in self.cases])
         inner: Overrides = dict(self.cases)[value].suggest(trial, f"{case} [{self.key}={value}]")
         return {self.key: value} | inner
 
@@ -235,7 +259,11 @@ class Switch(Space):
         yield from (key for key in self.keys() if all(key in inner.always() for _, inner in self.cases))
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": "switch", "key": self.key, "cases": [[value, inner.to_json()] for value, inner in self.cases]}
+        return {
+            "kind": "switch",
+            "key": self.key,
+            "cases": [[plain(value), inner.to_json()] for value, inner in self.cases],
+        }
 
 
 NOTHING = Product(())
@@ -251,3 +279,25 @@ def _full(key: str) -> str:
 
 def _merge(points: Iterable[Overrides]) -> Overrides:
     return {key: value for point in points for key, value in point.items()}
+
+
+def _with(points: Sequence[Overrides], others: dict[int, Overrides]) -> Overrides:
+    """The points merged, some replaced by others, which come last."""
+    return _merge([*(point for index, point in enumerate(points) if index not in others), *others.values()])
+
+
+def _read(key: str, value: Any) -> Any:
+    """`value` as the type of the key, so that two values that are one configuration are one value.
+
+    Raises `ConfigError` or `UnknownName`, naming the key, for a value of another type.
+    """
+    try:
+        return coerce(*owner_of(key), value)
+    except ConfigError as error:
+        why, _, _ = str(error).partition(" Set it with")  # what is searched cannot be set
+        raise ConfigError(f"{why} Mend that value of the space.") from None
+
+
+def _chosen(trial: "BaseTrial", name: str, values: Sequence[Any]) -> Any:
+    """One of `values`; Optuna is shown and stores them as strict JSON holds them."""
+    return dict(zip(plain(values), values, strict=True))[trial.suggest_categorical(name, plain(values))]

@@ -5,7 +5,7 @@ A definition is a function `sweep()` in a file of `sweeps.definitions`; the file
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, Self, get_args, get_type_hints
+from typing import Any, Literal, Self, get_args
 
 import search_spaces
 from search_spaces import Choice, Product, Space
@@ -13,10 +13,13 @@ from zoneout_core import registry, tasks
 from zoneout_core.config import KEYS, TrialConfig, coerce, locate, require
 from zoneout_core.errors import ConfigError, UnknownName
 from zoneout_core.records import Metrics
+from zoneout_core.settings import hints, require_finite
 
 Sampler = Literal["grid", "tpe", "random", "qmc", "gp"]
 Scheduler = Literal["none", "asha", "hyperband", "median"]
 
+WIDEST_GP = 100_000
+"""The GP sampler makes a table of all values of a whole number, at every draw."""
 RESUMABLE = ("trials", "seconds", "lanes", "concurrency", "retries", "storage")
 """Fields that a resumed run may change, because no number of a trial depends on them."""
 
@@ -65,6 +68,9 @@ class Sweep:
     """Key of the heatmap's vertical axis."""
 
     def __post_init__(self) -> None:
+        for name in _PLAIN:
+            object.__setattr__(self, name, _parse(name, getattr(self, name)))
+        require_finite(self)
         require(len(self.seeds) > 0 and len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "distinct")
         require(all(seed >= 0 for seed in self.seeds), "seeds", self.seeds, "at least 0")
         tasks.get(self.base.task)
@@ -75,6 +81,8 @@ class Sweep:
             require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         for name in ("lanes", "grace", "checkpoint_epochs"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        if self.sampler == "gp":
+            self._refuse_wide_ranges()
         if self.sampler == "grid":
             self.search_space.grid()
         else:
@@ -84,6 +92,14 @@ class Sweep:
                 self.trials,
                 f"above 0 with sampler={self.sampler}, which never ends by itself",
             )
+
+    def _refuse_wide_ranges(self) -> None:
+        for part in self.search_space.ranges():
+            if part.whole and part.high - part.low > WIDEST_GP:
+                raise ConfigError(
+                    f"A range of whole numbers must be at most {WIDEST_GP} wide with sampler=gp, which looks at each, "
+                    f"but {part.key} ranges from {part.low} to {part.high}. Narrow it, or choose --set sampler=tpe."
+                )
 
     @property
     def metrics(self) -> Metrics:
@@ -154,7 +170,7 @@ class Sweep:
             "base": TrialConfig.from_json(data["base"]),
             "space": search_spaces.from_json(data["space"]),
         }
-        return cls(**values | {"seeds": tuple(data.get("seeds", (0,)))})
+        return cls(**values)
 
     def differences(self, other: Self) -> list[str]:
         """What differs from `other` in fields that a resumed run may not change, as `key: old -> new`."""
@@ -166,6 +182,7 @@ class Sweep:
 
 SETTABLE: tuple[str, ...] = tuple(f.name for f in fields(Sweep) if f.name not in ("name", "description", "base"))
 assert not set(SETTABLE) & set(KEYS), "a key names one thing"
+_PLAIN: tuple[str, ...] = tuple(key for key in SETTABLE if key != "space")
 
 
 def names() -> list[str]:
@@ -185,8 +202,10 @@ def _parse(key: str, value: Any) -> Any:
     if key == "seeds":
         texts = value.split(",") if isinstance(value, str) else value
         return tuple(coerce(TrialConfig, "seed", text) for text in texts)
-    if key in ("sampler", "scheduler") and value not in get_args(get_type_hints(Sweep)[key]):
-        raise UnknownName(key, str(value), get_args(get_type_hints(Sweep)[key]))
+    if key in ("x_axis", "y_axis"):
+        return ".".join(filter(None, locate(str(value))))
+    if key in ("sampler", "scheduler") and value not in get_args(hints(Sweep)[key]):
+        raise UnknownName(key, str(value), get_args(hints(Sweep)[key]))
     return coerce(Sweep, key, value)
 
 

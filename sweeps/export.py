@@ -29,7 +29,7 @@ def render(table: list[Row], format: Format) -> str:
     A column that only some rows have is empty (CSV) or missing (JSON) in the others.
     """
     if format == "json":
-        return json.dumps(table, indent=2) + "\n"
+        return json.dumps(table, indent=2, allow_nan=False) + "\n"
     if not table:
         return ""
     columns = list(dict.fromkeys(column for row in table for column in row))

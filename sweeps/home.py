@@ -59,7 +59,7 @@ class Run:
         temporary = file.with_suffix(".part")
         try:
             with temporary.open("w") as out:
-                json.dump(data, out, indent=2)
+                json.dump(data, out, indent=2, allow_nan=False)
                 out.write("\n")
                 out.flush()
                 os.fsync(out.fileno())

@@ -7,24 +7,19 @@ sweep draws what the uninterrupted one would have drawn.
 """
 
 import copy
-import hashlib
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import optuna
-from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 import search_spaces
-from search_spaces import Product, Range, Space
 from sweeps.definition import Sweep
+from sweeps.sampling import build_pruner, build_sampler, judged
 from sweeps.storage import open_storage, without
 from sweeps.story import TrialStory
-from zoneout_core.config import TrialConfig
+from zoneout_core.config import TrialConfig, plain
 from zoneout_core.errors import RunError
 from zoneout_core.records import EpochRecord, TrialState
 
@@ -42,6 +37,7 @@ class Assignment:
     trial: int
     """Optuna's number, the trial's name everywhere."""
     params: search_spaces.Overrides
+    """Plain data, as the journal holds it."""
     config: TrialConfig
 
 
@@ -58,6 +54,7 @@ class Study:
         self._study = optuna.create_study(
             study_name=name, storage=storage, direction="minimize", pruner=self._pruner, load_if_exists=True
         )
+        self._judged = judged(self._study, sweep.sampler)
         self._running: dict[int, optuna.Trial] = {}
         self._again: list[FrozenTrial] = []  # finished here, but the run's journal lost how
         self._enqueue_grid()
@@ -67,17 +64,21 @@ class Study:
         if self._again:
             frozen = self._again.pop(0)
             params = self._sweep.search_space.suggest(optuna.trial.FixedTrial(frozen.params))
-            return Assignment(frozen.number, params, self._sweep.trial_config(params))
+            return self._assignment(frozen.number, params)
         waiting = self._study.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
         number = waiting[0].number if waiting else len(self._study.get_trials(deepcopy=False))
         if number >= self._sweep.max_trials:
             return None
-        self._study.sampler = build_sampler(self._sweep, number)
-        trial = self._study.ask()
+        sound = self._study.get_trials(deepcopy=False, states=(OptunaState.COMPLETE, OptunaState.PRUNED))
+        self._judged.sampler = build_sampler(self._sweep, number, len(sound))
+        trial = self._judged.ask()
         assert trial.number == number, "one driver asks at a time"
         params = self._sweep.search_space.suggest(trial)
-        self._running[number] = trial
-        return Assignment(number, params, self._sweep.trial_config(params))
+        self._running[number] = optuna.Trial(self._study, trial._trial_id)  # pruners see the study as it is
+        return self._assignment(number, params)
+
+    def _assignment(self, number: int, params: search_spaces.Overrides) -> Assignment:
+        return Assignment(number, plain(params), self._sweep.trial_config(params))
 
     def report(self, record: EpochRecord) -> bool:
         """Tell the study of an epoch of a running trial. True: the scheduler would stop the trial now.
@@ -170,78 +171,3 @@ def _as_of(trial: FrozenTrial, epoch: int) -> FrozenTrial:
         if not key.startswith("completed_rung_") or value in before
     }
     return view
-
-
-def build_sampler(sweep: Sweep, number: int) -> optuna.samplers.BaseSampler:
-    """The sampler that draws trial `number`; its generator is seeded from (sampler seed, number)."""
-    digest = hashlib.blake2b(f"{sweep.sampler_seed}/{number}".encode(), digest_size=4)
-    seed = int.from_bytes(digest.digest(), "little")
-    match sweep.sampler:
-        case "grid" | "random":  # a grid's trials are enqueued with their values: nothing is left to draw
-            return optuna.samplers.RandomSampler(seed=seed)
-        case "tpe":
-            return optuna.samplers.TPESampler(seed=seed)
-        case "qmc":
-            return _build_qmc(sweep, seed)
-        case "gp":
-            return optuna.samplers.GPSampler(seed=seed)
-
-
-class _Qmc(optuna.samplers.QMCSampler):
-    """Optuna's, told which numbers there are: it would otherwise draw blindly until a first trial is complete."""
-
-    numbers: dict[str, FloatDistribution]
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: optuna.trial.FrozenTrial
-    ) -> dict[str, optuna.distributions.BaseDistribution]:
-        return dict(self.numbers)
-
-
-def _build_qmc(sweep: Sweep, seed: int) -> optuna.samplers.BaseSampler:
-    """One scrambled sequence for all trials, whose index is in the study; choices are drawn per trial, with `seed`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # since 2021; its interface is stable
-        sampler = _Qmc(
-            scramble=True,
-            seed=sweep.sampler_seed,
-            independent_sampler=optuna.samplers.RandomSampler(seed=seed),
-            warn_independent_sampling=False,
-        )
-    sampler.numbers = _numbers(sweep.search_space)
-    return sampler
-
-
-def _numbers(space: Space) -> dict[str, FloatDistribution]:
-    """The ranges of a space that are there in every trial."""
-    match space:
-        case Range(key, low, high, log):
-            return {key: FloatDistribution(low, high, log=log)}
-        case Product(parts):
-            return {key: told for part in parts for key, told in _numbers(part).items()}
-    return {}
-
-
-class _HyperBand(optuna.pruners.HyperbandPruner):
-    """Optuna's, whose brackets follow from the sweep and not from the run's name: equal sweeps decide equally."""
-
-    sweep: Sweep
-
-    def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:
-        named = SimpleNamespace(study_name=f"{self.sweep.name}/{self.sweep.sampler_seed}")
-        return super()._get_bracket_id(cast("optuna.Study", named), trial)
-
-
-def build_pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
-    """The rule that stops trials early, on the objective after each epoch."""
-    match sweep.scheduler:
-        case "none":
-            return optuna.pruners.NopPruner()
-        case "asha":
-            return optuna.pruners.SuccessiveHalvingPruner(min_resource=sweep.grace, reduction_factor=3)
-        case "hyperband":
-            pruner = _HyperBand(min_resource=sweep.grace, max_resource=sweep.base.epochs, reduction_factor=3)
-            pruner.sweep = sweep
-            return pruner
-        case "median":
-            return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=sweep.grace)

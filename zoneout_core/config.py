@@ -10,15 +10,27 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
-from typing import Any, ClassVar, Literal, Self, get_type_hints
+from typing import Any, ClassVar, Literal, Self
 
 from zoneout_core.cells import CellConfig
 from zoneout_core.cells import names as cell_names
 from zoneout_core.errors import UnknownName
 from zoneout_core.regularizers import RegularizerConfig
-from zoneout_core.settings import LANE, Section, coerce, require
+from zoneout_core.settings import ENDLESS, LANE, Section, coerce, hints, plain, replaced, require, require_finite
 
-__all__ = ["KEYS", "LANE", "LANE_KEYS", "ModelConfig", "OptimConfig", "TrialConfig", "coerce", "locate", "require"]
+__all__ = [
+    "KEYS",
+    "LANE",
+    "LANE_KEYS",
+    "ModelConfig",
+    "OptimConfig",
+    "TrialConfig",
+    "coerce",
+    "locate",
+    "plain",
+    "require",
+    "type_of",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +75,7 @@ class OptimConfig:
     learning_rate: float = field(default=0.002, metadata=LANE)
     clip: Literal["gradient", "update"] = field(default="gradient", metadata=LANE)
     """Clip the gradient before the optimizer (paper), or its whole step after it (code)."""
-    clip_norm: float = field(default=1.0, metadata=LANE)
+    clip_norm: float = field(default=1.0, metadata=LANE | ENDLESS)
     """Largest L2 norm that passes unclipped; `inf` never clips."""
     beta1: float = field(default=0.9, metadata=LANE)
     beta2: float = field(default=0.999, metadata=LANE)
@@ -88,7 +100,7 @@ class OptimConfig:
         for name in ("beta1", "beta2", "decay_rate"):
             value = getattr(self, name)
             require(0.0 <= value < 1.0, f"optim.{name}", value, "at least 0 and below 1")
-        require(self.weight_decay >= 0, "optim.weight_decay", self.weight_decay, "at least 0")
+        require(0.0 <= self.weight_decay < 1.0, "optim.weight_decay", self.weight_decay, "at least 0 and below 1")
         require(self.decay_after >= 1, "optim.decay_after", self.decay_after, "at least 1")
 
 
@@ -140,6 +152,13 @@ class TrialConfig:
         require(self.seed >= 0, "seed", self.seed, "at least 0")
         require(0.0 < self.fraction <= 1.0, "fraction", self.fraction, "above 0 and at most 1")
         require(0.0 < self.scored <= 1.0, "scored", self.scored, "above 0 and at most 1")
+        label = self.label.encode("utf-8", "ignore").decode().replace("\0", "")
+        require(label == self.label, "label", self.label, "text that a database can hold")
+        require(len(label) <= LABEL, "label", label, f"at most {LABEL} characters long")
+        for section in self.SECTIONS:
+            chosen = getattr(self, section)
+            for part in chosen.parts if isinstance(chosen, Section) else (chosen,):
+                require_finite(part, section)
         for part in self.regularizer.active():
             part.check(self)
         self.cell.check(self)
@@ -161,10 +180,7 @@ class TrialConfig:
                 top[name] = coerce(TrialConfig, name, value)
         for section, own in inner.items():
             part = getattr(self, section)
-            if isinstance(part, Section):
-                top[section] = part.with_values(own)
-            else:
-                top[section] = replace(part, **{k: coerce(type(part), k, v) for k, v in own.items()})
+            top[section] = part.with_values(own) if isinstance(part, Section) else replaced(part, own)
         return replace(self, **top)
 
     def flat(self) -> dict[str, Any]:
@@ -193,8 +209,7 @@ class TrialConfig:
 
         Short enough to be read; `from_json` gives the same configuration back.
         """
-        defaults = TrialConfig().flat()
-        return {key: _plain(value) for key, value in self.flat().items() if value != defaults[key]}
+        return {key: plain(value) for key, value in self.flat().items() if value != _DEFAULTS[key]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -210,16 +225,20 @@ class TrialConfig:
         return cls().with_values(flat)
 
 
+LABEL = 200
+"""Characters of the longest label: names of Optuna's parameters carry it, and a database takes 512."""
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Section):
         return {name: _plain(v) for name, v in value.values().items()}
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    return "inf" if value == float("inf") else value
+    return plain(value)
 
 
 def _fields(section: str) -> dict[str, Field[Any]]:
-    kind = get_type_hints(TrialConfig)[section]
+    kind = hints(TrialConfig)[section]
     return kind.declared() if issubclass(kind, Section) else {f.name: f for f in fields(kind)}
 
 
@@ -238,6 +257,8 @@ KEYS: tuple[str, ...] = tuple(_keys())
 LANE_KEYS: frozenset[str] = frozenset(key for key, lane in _keys().items() if lane)
 _SHORT = {key.rsplit(".", 1)[-1]: key for key in KEYS}
 assert len(_SHORT) == len(KEYS), "field names are unique over the sections, so that short keys are unambiguous"
+_PLACES = {name: (key.rpartition(".")[0], name) for name, key in _SHORT.items()}
+_PLACES |= {key: _PLACES[name] for name, key in _SHORT.items()}
 
 
 def locate(key: str) -> tuple[str, str]:
@@ -245,8 +266,22 @@ def locate(key: str) -> tuple[str, str]:
 
     Raises `UnknownName` with the closest match.
     """
-    full = key if key in KEYS else _SHORT.get(key)
-    if full is None:
+    if key not in _PLACES:
         raise UnknownName("configuration key", key, _SHORT)
-    section, _, name = full.rpartition(".")
-    return section, name
+    return _PLACES[key]
+
+
+def owner_of(key: str) -> tuple[type, str]:
+    """The dataclass that declares a dotted key or bare field name, and the field. Raises `UnknownName`."""
+    section, name = locate(key)
+    kind: type = hints(TrialConfig)[section] if section else TrialConfig
+    return (kind.owners()[name] if issubclass(kind, Section) else kind), name
+
+
+def type_of(key: str) -> Any:
+    """The type of a key: `int`, `float`, `bool`, `str`, or a `Literal` of words. Raises `UnknownName`."""
+    owner, name = owner_of(key)
+    return hints(owner)[name]
+
+
+_DEFAULTS = TrialConfig().flat()

@@ -3,6 +3,7 @@
 Adding a task, space or sweep is adding a file; nothing else has to learn its name.
 """
 
+import functools
 import importlib
 import pkgutil
 from types import ModuleType
@@ -11,9 +12,17 @@ from zoneout_core.errors import UnknownName
 
 
 def names(package: str) -> list[str]:
-    """Public module names inside `package` (a dotted name), sorted, without importing any of them."""
+    """Public module names inside `package` (a dotted name), sorted, without importing any of them.
+
+    The folder is listed once in a process: every trial asks for the names of cells.
+    """
+    return list(_listed(package))
+
+
+@functools.cache
+def _listed(package: str) -> tuple[str, ...]:
     path = importlib.import_module(package).__path__
-    return sorted(m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_"))
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_")))
 
 
 def load(package: str, name: str, kind: str) -> ModuleType:

@@ -5,8 +5,9 @@ the fields of all parts flat, under names that are unique among them. Adding a f
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, replace
+from math import isfinite, isinf
 from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from zoneout_core import registry
@@ -14,6 +15,10 @@ from zoneout_core.errors import ConfigError, UnknownName
 
 LANE = {"lane": True}
 """Metadata of a field in which the lanes of one pack may differ."""
+ENDLESS = {"endless": True}
+"""Metadata of a float that may be infinite."""
+LARGEST = 2**63 - 1
+"""The largest whole number of a configuration."""
 
 PartType = TypeVar("PartType")
 
@@ -21,7 +26,11 @@ PartType = TypeVar("PartType")
 def require(rule: bool, field_name: str, value: object, must: str) -> None:
     """Raise `ConfigError` naming the field, its value and the rule, unless `rule` holds."""
     if not rule:
-        raise ConfigError(f"{field_name} must be {must}, but is {value!r}. Set it with --set {field_name}=VALUE.")
+        raise _refusal(field_name, value, must)
+
+
+def _refusal(field_name: str, value: object, must: str) -> ConfigError:
+    return ConfigError(f"{field_name} must be {must}, but is {value!r}. Set it with --set {field_name}=VALUE.")
 
 
 def require_probability(field_name: str, value: float) -> None:
@@ -30,23 +39,83 @@ def require_probability(field_name: str, value: float) -> None:
 
 
 def coerce(owner: type, name: str, value: Any) -> Any:
-    """`value` as the type of field `name` of dataclass `owner`; strings are read as a command line gives them."""
-    hint = get_type_hints(owner)[name]
+    """`value` as the type of field `name` of dataclass `owner`; strings are read as a command line gives them.
+
+    Raises `UnknownName` for a word that the field does not know, and `ConfigError` for a value of another type.
+    """
+    hint = hints(owner)[name]
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
             raise UnknownName(f"value of {name}", str(value), [str(a) for a in get_args(hint)])
         return value
+    must, read = _READERS.get(hint, (hint.__name__, hint))
     try:
-        if hint is bool:
-            return {"true": True, "false": False}[str(value).lower()]
-        if hint is int and (isinstance(value, bool) or float(value) != int(float(value))):
-            raise ValueError
-        if hint is int:
-            return int(float(value)) if not isinstance(value, str) else int(value)
-        return hint(value)
+        told = read(value)
     except (ValueError, TypeError, KeyError, OverflowError):
-        must = {"int": "a whole number", "float": "a number", "bool": "true or false"}.get(hint.__name__, hint.__name__)
-        raise ConfigError(f"{name} must be {must}, but is {value!r}. Set it with --set {name}=VALUE.") from None
+        raise _refusal(name, value, must) from None
+    require(hint is not int or abs(told) <= LARGEST, name, value, "below 2^63 in size")
+    return told
+
+
+def replaced(part: PartType, values: Mapping[str, Any]) -> PartType:
+    """The dataclass `part` with these values, each as the type of its field; itself when nothing is new."""
+    told = {name: coerce(type(part), name, value) for name, value in values.items()}
+    news = {name: value for name, value in told.items() if getattr(part, name) != value}
+    return replace(part, **news) if news else part  # type: ignore[type-var]
+
+
+@functools.cache
+def hints(owner: type) -> dict[str, Any]:
+    """The type of each field of dataclass `owner`; resolving them takes longer than all else that makes a trial."""
+    return get_type_hints(owner)
+
+
+@functools.cache
+def _floats(owner: type) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(owner) if hints(owner)[f.name] is float and not f.metadata.get("endless"))
+
+
+def require_finite(part: Any, section: str = "") -> None:
+    """Raise `ConfigError` naming a float of the dataclass `part` that is infinite or no number, if there is one."""
+    kind: type = type(part)
+    for name in _floats(kind):
+        value = getattr(part, name)
+        if not isfinite(value):
+            raise _refusal(f"{section}.{name}" if section else name, value, "a finite number")
+
+
+def plain(value: Any) -> Any:
+    """`value` as strict JSON can hold it: infinity is the word `inf`, which `coerce` reads again."""
+    if isinstance(value, float) and isinf(value):
+        return str(value)
+    if isinstance(value, tuple | list):
+        return [plain(one) for one in value]
+    return {key: plain(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+
+def _read_truth(value: Any) -> bool:
+    return {"true": True, "false": False}[str(value).lower()]
+
+
+def _read_whole(value: Any) -> int:
+    whole = int(value)
+    if isinstance(value, bool) or (whole != value and not isinstance(value, str)):
+        raise ValueError
+    return whole
+
+
+def _read_number(value: Any) -> float:
+    if isinstance(value, bool):
+        raise TypeError
+    return float(value) + 0.0  # there is one zero: -0.0 would be another text, and so another shape key
+
+
+_READERS: dict[type, tuple[str, Callable[[Any], Any]]] = {
+    bool: ("true or false", _read_truth),
+    int: ("a whole number", _read_whole),
+    float: ("a number", _read_number),
+}
+"""What a field of this type must be, and how a value becomes it."""
 
 
 class Section:
@@ -84,23 +153,31 @@ class Section:
         return owners
 
     @classmethod
+    @functools.cache
+    def places(cls) -> dict[type, int]:
+        """Where the part of a class is among the parts."""
+        return {kind: place for place, kind in enumerate(cls.kinds())}
+
+    @classmethod
     def declared(cls) -> dict[str, Field[Any]]:
         """The dataclass field behind every name."""
         return {f.name: f for kind in cls.kinds() for f in fields(kind)}
 
     def part(self, kind: type[PartType]) -> PartType:
         """The part of class `kind`."""
-        found: PartType = next(part for part in self.parts if type(part) is kind)
+        found: PartType = self.parts[self.places()[kind]]
         return found
 
     def with_values(self, values: Mapping[str, Any]) -> Self:
         """A copy with these fields replaced; values are checked by the field's type."""
-        owners, changed = self.owners(), []
-        for part in self.parts:
-            own = {k: coerce(type(part), k, v) for k, v in values.items() if owners[k] is type(part)}
-            changed.append(replace(part, **own) if own else part)
+        owners, places, parts = self.owners(), self.places(), list(self.parts)
+        own: dict[type, dict[str, Any]] = {}
+        for name, value in values.items():
+            own.setdefault(owners[name], {})[name] = value
+        for kind, theirs in own.items():
+            parts[places[kind]] = replaced(parts[places[kind]], theirs)
         copy = object.__new__(type(self))
-        object.__setattr__(copy, "parts", tuple(changed))
+        object.__setattr__(copy, "parts", tuple(parts))
         return copy
 
     def values(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Every space through one suite, and the four parts that they are made of."""
 
 import json
+import math
 
 import optuna
 import pytest
@@ -191,3 +192,97 @@ def test_unknown_keys_spaces_and_doubled_keys_are_named() -> None:
         Range("z_cells", 0.5, 0.1)
     with pytest.raises(ConfigError, match="A choice needs distinct values"):
         Choice("z_cells", (0.5, 0.5))
+
+
+# What a value is
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("z_cells", ("0.1", 0.1)),
+        ("z_cells", (0.0, -0.0)),
+        ("gaussian_masks", (True, "true")),
+        ("seed", (1, 1.0)),
+        ("seed", (2, "2")),
+        ("clip_norm", (math.inf, "inf")),
+        ("label", ("1", 1)),
+    ],
+)
+def test_values_that_are_one_configuration_are_one_value(key: str, values: tuple[object, ...]) -> None:
+    with pytest.raises(ConfigError, match="A choice needs distinct values"):
+        Choice(key, values)
+    with pytest.raises(ConfigError, match="A switch needs distinct values"):
+        Switch(key, tuple((value, NOTHING) for value in values))
+
+
+def test_values_have_the_type_of_their_key() -> None:
+    assert Choice("hidden", (2.0, "3")).values == (2, 3)
+    assert str(Choice("z_cells", (-0.0,)).values) == "(0.0,)"
+    with pytest.raises(ConfigError) as error:
+        Choice("hidden", (8, 2.5))
+    assert str(error.value) == "hidden must be a whole number, but is 2.5. Mend that value of the space."
+    with pytest.raises(UnknownName, match="There is no value of clip named 'gradeint'. Did you mean 'gradient'"):
+        Choice("clip", ("gradeint",))
+
+
+def test_infinity_is_a_word_in_json_and_in_optuna() -> None:
+    space = Product((Choice("clip_norm", (1.0, math.inf)), Switch("epochs", ((1, NOTHING), (2.0, NOTHING)))))
+    text = json.dumps(space.to_json(), allow_nan=False)
+    assert search_spaces.from_json(json.loads(text)) == space
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for point in space.grid():
+        study.enqueue_trial(search_spaces.params(space, point))
+    assert [space.suggest(study.ask()) for _ in space.grid()] == space.grid()
+    assert space.grid()[-1] == {"optim.clip_norm": math.inf, "epochs": 2}
+    assert study.trials[-1].params["optim.clip_norm"] == "inf"
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("key", ["epochs", "model.hidden", "batch", "model.layers", "seed"])
+def test_a_range_over_whole_numbers_draws_whole_numbers_and_both_ends(key: str, log: bool) -> None:
+    space = Range(key, 1, 4, log=log)
+    drawn = [overrides[key] for overrides in suggestions(space, 60)]
+    assert set(drawn) == {1, 2, 3, 4}
+    assert {type(value) for value in drawn} == {int}
+    assert search_spaces.from_json(json.loads(json.dumps(space.to_json()))) == space
+
+
+def test_a_range_draws_no_number_outside_its_ends() -> None:
+    """exp(log(0.1)) is above 0.1, and exp(log(0.001)) below 0.001."""
+    low = 0.001
+    assert math.exp(math.log(low)) != low
+    narrow = Range("learning_rate", low, math.nextafter(low, 1), log=True)
+    assert all(low <= overrides["optim.learning_rate"] <= narrow.high for overrides in suggestions(narrow, 20))
+
+
+@pytest.mark.parametrize(
+    ("key", "low", "high", "log", "text"),
+    [
+        ("learning_rate", 0.1, math.inf, False, "A range needs two finite ends, whole ones up to 2^31, but"),
+        ("forget_bias", -1e308, 1e308, False, "A range needs two finite ends"),
+        ("forget_bias", -math.inf, 0.0, False, "A range needs two finite ends"),
+        ("clip_norm", 1.0, math.inf, True, "A range needs two finite ends"),
+        ("seed", 0, 2**40, False, "A range needs two finite ends"),
+        ("learning_rate", math.nan, 0.1, False, "A range needs low < high"),
+        ("learning_rate", 0.0, 0.1, True, "A range needs 0 < low < high"),
+        ("epochs", 0, 5, True, "A range needs 0 < low < high"),
+        ("epochs", 1.5, 5, False, "epochs must be a whole number, but is 1.5. Mend that value of the space."),
+        ("label", 0, 1, False, "A range needs a key whose values are numbers, but label is not. Use a choice."),
+        ("gaussian_masks", 0, 1, False, "A range needs a key whose values are numbers"),
+        ("clip", 0, 1, False, "A range needs a key whose values are numbers"),
+    ],
+)
+def test_a_range_that_cannot_be_drawn_from_is_refused(key: str, low: float, high: float, log: bool, text: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        Range(key, low, high, log)
+    assert str(error.value).startswith(text)
+
+
+def test_two_values_that_do_not_go_together_are_found_in_a_large_space() -> None:
+    """Neither is the first of its part, and the space has more than 4,096 corners."""
+    cells, rates = Choice("cell", ("lstm", "gru")), Choice("z_cells", (0.0, 0.5))
+    many = Choice("seed", tuple(range(3000)))
+    with pytest.raises(ConfigError, match=r"regularizer.z_cells must be 0 with model.cell=gru"):
+        Product((cells, many, rates)).check(TrialConfig())
+    Product((Choice("cell", ("lstm", "rnn")), many)).check(TrialConfig())

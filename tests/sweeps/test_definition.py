@@ -173,3 +173,43 @@ def test_rows_of_a_table_are_trials_with_labels() -> None:
         ("zoneout", 2, 0.5),
     ]
     assert len({one.shape_key() for one in told}) == 1, "a label is no part of the shape"
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"forget_bias": "nan"}, "model.forget_bias must be a finite number, but is nan."),
+        ({"seconds": "inf"}, "seconds must be a finite number, but is inf."),
+        ({"seconds": "nan"}, "seconds must be a finite number, but is nan."),
+        ({"learning_rate": "inf"}, "optim.learning_rate must be a finite number, but is inf."),
+        ({"learning_rate": "1e999"}, "optim.learning_rate must be a finite number, but is inf."),
+        ({"init_width": "inf"}, "model.init_width must be a finite number, but is inf."),
+        ({"weight_decay": "2"}, "optim.weight_decay must be at least 0 and below 1, but is 2.0."),
+        ({"clip_norm": "nan"}, "optim.clip_norm must be above 0 (inf never clips), but is nan."),
+        ({"sampler_seed": "1" + "0" * 30}, "sampler_seed must be below 2^63 in size, but is "),
+        ({"lanes": True}, "lanes must be a whole number, but is True."),
+        ({"hidden": 2.5}, "hidden must be a whole number, but is 2.5."),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
+)
+def test_what_no_trial_can_have_is_refused_before_the_run(values: dict[str, object], text: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        definition.get("demo").with_values(values)
+    assert str(error.value).startswith(text)
+
+
+def test_axes_are_keys() -> None:
+    assert definition.get("demo").with_values({"x_axis": "hidden"}).x_axis == "model.hidden"
+    with pytest.raises(UnknownName, match="There is no configuration key named 'z_cell'. Did you mean 'z_cells'"):
+        definition.get("demo").with_values({"x_axis": "z_cell"})
+
+
+def test_a_definition_that_was_edited_by_hand_is_read_with_the_fields_types() -> None:
+    plain = definition.get("demo").to_json()
+    assert Sweep.from_json(plain | {"trials": 4.0, "seeds": ["1", 2.0]}) == replace(
+        definition.get("demo"), trials=4, seeds=(1, 2)
+    )
+    with pytest.raises(ConfigError, match=r"trials must be a whole number, but is 2.5"):
+        Sweep.from_json(plain | {"trials": 2.5})
+    with pytest.raises(ConfigError, match="seeds must be distinct"):
+        Sweep.from_json(plain | {"seeds": [0, 0.0]})

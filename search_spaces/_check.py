@@ -1,0 +1,57 @@
+"""Whether every point of a space is a configuration: tried before a sweep begins, so that no draw ends it."""
+
+import math
+import random
+from collections.abc import Sequence
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, cast
+
+from zoneout_core.config import TrialConfig
+from zoneout_core.errors import ConfigError, UnknownName
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
+    from search_spaces._parts import Space
+
+CHECKED = 4096
+"""A space with at most so many corners is checked at each of them, a larger one at its bounds."""
+CHECKED_BOUNDS = 4 * CHECKED
+"""At how many of those at most."""
+DRAWN = 64
+"""At how many points between them every space is checked besides."""
+
+
+def check(space: "Space", base: TrialConfig) -> None:
+    """Raise `ConfigError` naming a point that is no configuration on top of `base`, and why, if one is found."""
+    corners = list(islice(space.corners(), CHECKED + 1))
+    dice = cast("BaseTrial", _Dice())
+    drawn = (space.suggest(dice) for _ in range(DRAWN))
+    for point in chain(corners if len(corners) <= CHECKED else islice(space.bounds(), CHECKED_BOUNDS), drawn):
+        try:
+            base.with_values(point)
+        except (ConfigError, UnknownName) as error:
+            why, _, _ = str(error).partition(" Set it with")  # what is searched cannot be set
+            where = ", ".join(f"{key}={value}" for key, value in point.items())
+            raise ConfigError(
+                f"Every point of a space must be a configuration, but {where} is none: {why} "
+                "Take that point out of the space, or set what it does not go with."
+            ) from None
+
+
+class _Dice:
+    """Stands in for an Optuna trial and draws the same points each time, without Optuna."""
+
+    def __init__(self) -> None:
+        self._random = random.Random(0)
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self._random.choice(choices)
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        if log:
+            return math.exp(self._random.uniform(math.log(low), math.log(high)))
+        return self._random.uniform(low, high)
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        return round(self.suggest_float(name, low, high, log=log))
