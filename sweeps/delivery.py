@@ -4,7 +4,6 @@ Training never waits for MLflow. What cannot be delivered now stays in the journ
 and can be delivered at any later time, from any process, also from several at once: `sweep deliver RUN`.
 """
 
-import json
 import logging
 import time
 from collections import Counter, deque
@@ -16,6 +15,7 @@ from threading import Thread
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
+from sweeps import sealed
 from sweeps.home import Run
 from sweeps.journal import Event, Reader
 from sweeps.mlflow_mirror import Milestone, Mirror
@@ -45,7 +45,7 @@ class Tracking(NamedTuple):
     def of(cls, run: Run) -> Self:
         """What `tracking.json` says. Raises `RunError` when the run was never tracked, or the file is damaged."""
         try:
-            told = json.loads(run.tracking.read_text())
+            told = sealed.read(run.tracking)
             return cls(str(told["uri"]), str(told["experiment"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(
@@ -121,6 +121,7 @@ class Delivery:
     def deliver(self, timeout: float = 60.0) -> int:
         """`start` and `drain`: all of a run, now. Where nobody drives it any more, nothing stays RUNNING in MLflow."""
         self._driver_gone = not self.run.is_driven()
+        self.run.story()  # raises `RunError` when the journal is damaged, before anything of it is sent
         self.start()
         return self.drain(timeout)
 

@@ -2,20 +2,24 @@
 
 A trial's numbers depend on its configuration and seed alone, so a table's row is served by any finished trial with
 the wanted configuration: nothing is trained twice, and runs over some of the rows add up to the whole table.
+
+Configurations are compared whole, as they were written down, so that no default of another version makes two of them
+equal or different; and only runs of the present arithmetic count (`records.ARITHMETIC`).
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from sweeps import provenance
 from sweeps.definition import Sweep
 from sweeps.home import Home, Run
 from sweeps.story import Story, TrialStory
 from zoneout_core.config import TrialConfig
 from zoneout_core.errors import ZoneoutError
-from zoneout_core.records import TrialState
+from zoneout_core.records import ARITHMETIC, TrialState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,14 +52,27 @@ def wanted(sweep: Sweep) -> list[TrialConfig]:
 
 
 def runs_of(home: Home, name: str) -> Iterator[tuple[Run, Sweep, Story]]:
-    """The runs of a definition, oldest first; one that cannot be read is none."""
+    """The runs of a definition that this version would train alike, oldest first; see `left_out` for the others."""
     for run in home.runs():
         try:
             sweep = run.definition()
-            if sweep.name == name:
+            if sweep.name == name and run.arithmetic() == ARITHMETIC:
                 yield run, sweep, run.story()
         except ZoneoutError:
             continue
+
+
+def left_out(home: Home, names: Collection[str]) -> Iterator[tuple[Run, str]]:
+    """Runs of these definitions that serve nothing, and why; one whose definition cannot be read may be of any."""
+    for run in home.runs():
+        try:
+            of_these = run.definition().name in names
+            if of_these and run.arithmetic() != ARITHMETIC:
+                yield run, f"its arithmetic is of edition {run.arithmetic()}, and this version's of {ARITHMETIC}"
+            elif of_these:
+                run.story()
+        except ZoneoutError as error:
+            yield run, str(error)
 
 
 def find(home: Home, sweep: Sweep, only: Iterable[str] | None = None) -> list[Found]:
@@ -63,16 +80,16 @@ def find(home: Home, sweep: Sweep, only: Iterable[str] | None = None) -> list[Fo
 
     only: names of the runs that count; None = all.
     """
-    asked = {config: number for number, config in enumerate(wanted(sweep))}
-    best: dict[TrialConfig, Found] = {}
+    asked = {_text(config.to_json()): (number, config) for number, config in enumerate(wanted(sweep))}
+    best: dict[str, Found] = {}
     for run, _, story in runs_of(home, sweep.name):
         if only is not None and run.name not in only:
             continue
         for trial in story.trials.values():
-            config = _config(trial)
-            if config in asked and (config not in best or rank(trial) >= rank(best[config].trial)):
-                best[config] = Found(run, config, trial)
-    return sorted(best.values(), key=lambda found: asked[found.config])
+            text = _text(trial.config)
+            if text in asked and (text not in best or rank(trial) >= rank(best[text].trial)):
+                best[text] = Found(run, asked[text][1], trial)
+    return [best[text] for text in sorted(best, key=lambda text: asked[text][0])]
 
 
 def rank(trial: TrialStory) -> int:
@@ -85,18 +102,15 @@ def serves(found: Found, sweep: Sweep) -> bool:
     return rank(found.trial) > (_RANK[TrialState.PRUNED] if sweep.scheduler == "none" else 0)
 
 
-def _config(trial: TrialStory) -> TrialConfig | None:
-    """None for a trial of other times, whose configuration does not exist any more."""
-    try:
-        return TrialConfig.from_json(trial.config)
-    except ZoneoutError:
-        return None
+def _text(config: Mapping[str, Any]) -> str:
+    """Equal for equal configurations, in whatever order their fields were written."""
+    return json.dumps(config, sort_keys=True)
 
 
 def commits(found: Iterable[Found]) -> list[str]:
     """Of the code that trained these trials, by what the drivers of their runs wrote down; seven digits each."""
-    files = {one.run.provenance for one in found if one.run.provenance.exists()}
-    drivers = [entry for file in files for entry in json.loads(file.read_text())]
+    runs = {one.run.name: one.run for one in found}
+    drivers = [entry for run in runs.values() for entry in provenance.known(run.provenance, run.journal)[0]]
     return sorted({entry["code"]["commit"][:7] for entry in drivers if entry["code"]["commit"]})
 
 

@@ -5,14 +5,16 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sweeps import sealed
 from sweeps.definition import Sweep
 from sweeps.story import Story
 from zoneout_core.errors import ConfigError, HomeError, RunError, UnknownName
+from zoneout_core.records import ARITHMETIC
 
 DEFAULT_HOME = Path("runs")
 """In the current folder, unless `--home` or $ZONEOUT_HOME says otherwise."""
@@ -46,30 +48,48 @@ class Run:
 
     def definition(self) -> Sweep:
         """The definition that the run was begun with. Raises `RunError` when the file is not one."""
+        return self._begun()[0]
+
+    def arithmetic(self) -> int:
+        """The edition of the arithmetic (`records.ARITHMETIC`) that trained it. Raises `RunError` as `definition`."""
+        return self._begun()[1]
+
+    def _begun(self) -> tuple[Sweep, int]:
         try:
-            return Sweep.from_json(json.loads(self._definition.read_text()))
+            told = sealed.read(self._definition)
+            arithmetic = int(told.pop("arithmetic"))
+            return Sweep.from_json(told), arithmetic
+        except KeyError as error:
+            raise RunError(f"{self._definition} has no {error}. Begin a new run with: sweep run NAME") from error
         except (OSError, ValueError) as error:
             raise RunError(
                 f"Run {self.name} needs its definition in {self._definition}, but it cannot be used: {error} "
                 "Restore the file, or begin a new run with: sweep run NAME"
             ) from error
 
-    def write(self, file: Path, data: Any) -> None:
-        """Write JSON to a file of the run, at once or not at all. Raises `HomeError` when the disk refuses."""
+    def write(self, file: Path, data: Mapping[str, Any]) -> None:
+        """Write JSON to a file of the run, sealed, at once or not at all. Raises `HomeError` when the disk refuses.
+
+        `sealed.read` gives the data back.
+        """
         temporary = file.with_suffix(".part")
         try:
             with temporary.open("w") as out:
-                json.dump(data, out, indent=2, allow_nan=False)
+                json.dump(sealed.sealed(data), out, indent=2, allow_nan=False)
                 out.write("\n")
                 out.flush()
                 os.fsync(out.fileno())
             temporary.replace(file)
         except OSError as error:
-            raise _unusable(self.folder, error) from error
+            raise self.unusable(error) from error
 
-    def write_definition(self, sweep: Sweep) -> None:
+    def unusable(self, error: OSError) -> HomeError:
+        """What is said when the disk refuses the run's files."""
+        return _unusable(self.folder, error)
+
+    def write_definition(self, sweep: Sweep, arithmetic: int = ARITHMETIC) -> None:
         """Write `sweep.json`; the run exists from here on."""
-        self.write(self._definition, sweep.to_json())
+        self.write(self._definition, {"arithmetic": arithmetic, **sweep.to_json()})
 
     @contextmanager
     def driving(self) -> Iterator[None]:
@@ -117,8 +137,16 @@ class Run:
         return self._stop.exists()
 
     def story(self) -> Story:
-        """What its journal says; without a driver nothing is running, whatever the last one could still say."""
+        """What its journal says; without a driver nothing is running, whatever the last one could still say.
+
+        Raises `RunError` when the journal is damaged, or gone although the run was driven.
+        """
         story = Story.of(self.journal)
+        if story.told is None and (self.study.exists() or self.checkpoints.exists()) and not self.is_driven():
+            raise RunError(
+                f"A run that was driven has a journal, but {self.journal} is gone or empty. "
+                f"Have it written again from checkpoints and study with: {self.command('resume')}"
+            )
         if story.state == "running" and not self.is_driven():
             story.interrupt("its driver died")
         return story
@@ -127,7 +155,7 @@ class Run:
         try:
             holder = json.loads(self._lock.read_text())
             return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError):
             return "a process that is just starting"
 
 
@@ -150,6 +178,8 @@ class Home:
         if name == "latest":
             return runs[-1]
         by_name = {run.name: run for run in runs}
+        if name not in by_name and name == Path(name).name and (self.folder / name / "journal.jsonl").exists():
+            return Run(self.folder / name)  # its definition was lost, which it will say
         if name not in by_name:
             raise UnknownName(f"run in {self.folder}", name, [*by_name, "latest"] if by_name else [])
         return by_name[name]

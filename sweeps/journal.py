@@ -2,22 +2,52 @@
 
 `Journal` writes; `Reader`, `read` and `follow` read, from any process, also while it is written. `sweeps.story.Story`
 is the picture that the events add up to.
+
+The first line says the format. Every line ends with its number and its checksum (`sweeps.sealed`), so that a damaged
+line and a lost one are seen: who reads refuses the journal, who drives the run mends it (`sweeps.mending`).
 """
 
 import json
 import os
+import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
+from sweeps import sealed
+from zoneout_core.config import TrialConfig
 from zoneout_core.errors import HomeError, RunError
-from zoneout_core.records import EpochRecord
+from zoneout_core.records import EpochRecord, Metrics, Placement
 
 Event = dict[str, Any]
 """`event` (its kind), `time` (Unix seconds), and the fields of that kind."""
+FIELDS: dict[str, tuple[str, ...]] = {
+    "driver": ("pid", "host", "mode"),
+    "trial": ("trial", "params", "config", "metrics", "shape_key", "seed"),
+    "placed": ("trial", *(f.name for f in fields(Placement))),
+    "record": ("trial", "epoch", "steps", "metrics"),
+    "end": ("trial", "state", "reason", "epoch"),
+    "artifact": ("path", "name"),
+    "warning": ("text",),
+    "closed": ("state", "reason"),
+}
+"""What an event of each kind must have; one of another kind, of a later version, is read and changes nothing."""
+_HEADER = {"journal": "zoneout-sweeps", "format": sealed.FORMAT}
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A line that is not what was written there."""
+
+    line: int
+    """Its place in the file, from 1."""
+    what: str
+    """What is wrong, to be read after `line 7`."""
+    data: bytes = b""
 
 
 def as_event(record: EpochRecord) -> Event:
@@ -25,10 +55,23 @@ def as_event(record: EpochRecord) -> Event:
     return {"event": "record"} | record.to_json()
 
 
+def asked(trial: int, params: Mapping[str, Any], config: TrialConfig, metrics: Metrics) -> Event:
+    """The event of a trial that was asked for. All fields are told, also those that have their default today."""
+    return {
+        "event": "trial",
+        "trial": trial,
+        "params": dict(params),
+        "config": config.to_json(),
+        "metrics": metrics.to_json(),
+        "shape_key": config.shape_key(),
+        "seed": config.seed,
+    }
+
+
 class Journal:
     """Appends events to a file, one JSON object a line; a killed writer loses at most the line it was writing.
 
-    Only the one driver of a run opens its journal. Opening creates the file and cuts off a torn last line. Each event
+    Only the one driver of a run opens its journal. Opening creates the file, or cuts off a torn last line. Each event
     is one `write` on an O_APPEND descriptor, so it survives the death of the process at once; the disk is synced at
     most every `sync_seconds` (0 = after each event) and on closing, which bounds what a power cut can take.
     """
@@ -40,6 +83,9 @@ class Journal:
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
             self._cut_torn_line()
+            self._lines = self.path.read_bytes().count(b"\n")
+            if self._lines == 0:
+                self._write(_line(_HEADER, 1))
         except OSError as error:
             raise self._unusable(error.strerror or str(error)) from error
 
@@ -51,8 +97,8 @@ class Journal:
         """
         assert self._file >= 0, "the journal is closed"
         event = {"event": event["event"], "time": event.get("time", time.time()), **event}
-        line = json.dumps(event, allow_nan=False, separators=(",", ":")).encode() + b"\n"
         with self._lock:
+            line = _line(event, self._lines + 1)
             try:
                 self._write(line)
                 if time.monotonic() - self._synced >= self._sync_seconds:
@@ -95,6 +141,7 @@ class Journal:
         except OSError:
             os.ftruncate(self._file, status.st_size)
             raise
+        self._lines += 1
 
     def _sync(self) -> None:
         os.fsync(self._file)
@@ -127,40 +174,66 @@ class Reader:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self._offset = self._line = 0
+        self._file = 0
 
     def new(self) -> list[Event]:
         """The events appended since the last call; a line still being written waits for the next one.
 
-        A file that is not there (yet) has no events. Raises `RunError` naming a line that is not an event.
+        A file that is not there (yet) has no events. Raises `RunError` naming the first line that is damaged or
+        lost, and for a journal of another format.
         """
         try:
             with self.path.open("rb") as file:
+                inode = os.fstat(file.fileno()).st_ino
+                if self._offset and inode != self._file:
+                    raise RunError(f"The journal {self.path} was mended while it was read. Read it again.")
+                self._file = inode
                 file.seek(self._offset)
                 data = file.read()
         except FileNotFoundError:
             return []
         whole = data[: data.rfind(b"\n") + 1]
-        events = [self._parse(number, line) for number, line in enumerate(whole.split(b"\n")[:-1], self._line + 1)]
+        lines = whole.split(b"\n")[:-1]
+        events = []
+        for told in _examine(self.path, lines, self._line):
+            if isinstance(told, Damage):
+                raise _damaged(self.path, told)
+            events.append(told)
         self._offset += len(whole)
-        self._line += len(events)
+        self._line += len(lines)
         return events
-
-    def _parse(self, number: int, line: bytes) -> Event:
-        try:
-            event = json.loads(line)
-            if isinstance(event, dict) and isinstance(event.get("event"), str) and "time" in event:
-                return event
-        except ValueError:
-            pass  # told below, with the line that is at fault
-        raise RunError(
-            f"Every line of {self.path} must be a JSON object with `event` and `time`, "
-            f"but line {number} is {line[:60]!r}. The file was damaged: restore it, or delete that line."
-        )
 
 
 def read(path: Path | str) -> Iterator[Event]:
     """Every complete event of a journal; a torn last line is left out. Raises `RunError` for a damaged line."""
     yield from Reader(path).new()
+
+
+def inspect(path: Path) -> tuple[list[Event], list[Damage]]:
+    """The events of a journal that can be believed, in order, and what is damaged or lost. A missing file is whole.
+
+    Raises `RunError` for a journal of another format.
+    """
+    data = path.read_bytes() if path.exists() else b""
+    events: list[Event] = []
+    damages: list[Damage] = []
+    for told in _examine(path, data.split(b"\n")[:-1], 0):
+        if isinstance(told, Damage):
+            damages.append(told)
+        else:
+            events.append(told)
+    return events, damages
+
+
+def rewrite(path: Path, events: Iterable[Event]) -> None:
+    """Put a journal of these events in the place of the one at `path`, at once or not at all."""
+    temporary = path.with_suffix(".part")
+    with temporary.open("wb") as file:
+        for number, told in enumerate([_HEADER, *events], start=1):
+            file.write(_line(told, number))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
 
 
 def follow(path: Path | str, stop: Callable[[], bool], poll_seconds: float = 0.2) -> Iterator[Event]:
@@ -172,3 +245,69 @@ def follow(path: Path | str, stop: Callable[[], bool], poll_seconds: float = 0.2
         if stopping:
             return
         time.sleep(poll_seconds)
+
+
+def _line(event: Event, number: int) -> bytes:
+    return sealed.seal(event | {"line": number}) + b"\n"
+
+
+def _examine(path: Path, lines: Iterable[bytes], before: int) -> Iterator[Event | Damage]:
+    """Each line as the event it is or as what is wrong with it; `before` lines of the file were sound."""
+    expected, newest = before + 1, before
+    for place, line in enumerate(lines, start=before + 1):
+        try:
+            event = _open(line)
+        except ValueError as error:
+            if place == 1:
+                _refuse_format_1(path, line)
+            yield Damage(place, str(error), line)
+            expected += 1
+            continue
+        number = event.pop("line")
+        if number <= newest:
+            yield Damage(place, f"repeats line {number}", line)
+            continue
+        if number > expected:
+            yield Damage(place, f"says that it is line {number}: {number - expected} before it are lost")
+        expected, newest = number + 1, number
+        if "journal" not in event:
+            yield event
+        elif event.get("format") != sealed.FORMAT:
+            raise RunError(
+                f"This version reads journals of format {sealed.FORMAT}, but {path} is of format "
+                f"{event.get('format')!r}. Read it with the version that wrote it."
+            )
+
+
+def _open(line: bytes) -> Event:
+    """The event of a line. Raises the standard `ValueError` saying what is wrong with it."""
+    event = sealed.unseal(line)
+    if "line" not in event:
+        raise ValueError("has no number")
+    if "journal" in event:
+        return event
+    kind = event.get("event")
+    lacking = [name for name in ("event", "time", *FIELDS.get(str(kind), ())) if name not in event]
+    if lacking:
+        raise ValueError(f"is a {kind} without {', '.join(lacking)}")
+    return event
+
+
+def _refuse_format_1(path: Path, line: bytes) -> None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return
+    if isinstance(event, dict) and "event" in event and sealed.KEY not in event:
+        raise RunError(
+            f"This version reads journals of format {sealed.FORMAT}, but {path} is of format 1, of version 0.1. "
+            "Read it with version 0.1, or begin a new run with: sweep run NAME"
+        )
+
+
+def _damaged(path: Path, damage: Damage) -> RunError:
+    folder = path.absolute().parent
+    return RunError(
+        f"Every line of a journal must be as it was written, but line {damage.line} of {path} {damage.what}. "
+        f"Mend it with: sweep resume {folder.name} --home {shlex.quote(str(folder.parent))}"
+    )

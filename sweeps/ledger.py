@@ -6,47 +6,44 @@ and whenever, each trial is there once, each epoch is there once, and nothing st
 
 import os
 import socket
+from collections.abc import Mapping
 from typing import Any
 
+from sweeps import mending
 from sweeps.definition import Sweep
 from sweeps.home import Run
-from sweeps.journal import Event, Journal
+from sweeps.journal import Event, Journal, asked
 from sweeps.story import Story
-from sweeps.study import Assignment, Study
+from sweeps.study import Assignment
 from zoneout_core.records import EpochRecord, TrialState
 
 
 class Ledger:
     """Journal and study of a run that is being driven. The caller holds the run's lock."""
 
-    def __init__(self, run: Run, sweep: Sweep, mode: str) -> None:
-        """Open the books and mend them. `mode` is `ray` or `inline`.
+    def __init__(self, run: Run, sweep: Sweep, mode: str, made_of: Mapping[str, Any] | None = None) -> None:
+        """Open the books, and mend the study from the journal. `mode` is `ray` or `inline`; `made_of` is what else
+        the journal has to say of this driver (`provenance.summary`).
 
-        Raises `HomeError` when the journal cannot be written and `RunError` when study and journal do not fit.
+        Raises `HomeError` when the journal cannot be written and `RunError` when it is damaged (`mending.mend_journal`
+        comes before), or says something else than a storage that is not ours to delete.
         """
         self.sweep = sweep
         self._journal = Journal(run.journal)
         told = list(self._journal.events())
         self.story = Story(told)
-        self._study = Study(run.name, sweep, run.study)
-        self._append({"event": "driver", "pid": os.getpid(), "host": socket.gethostname(), "mode": mode})
-        self._study.mend(self.story.trials)
+        self._study, self.mended = mending.open_study(run, sweep, self.story.trials)
+        driver = {"event": "driver", "pid": os.getpid(), "host": socket.gethostname(), "mode": mode}
+        self._append(driver | dict(made_of or {}))
+        for text in self.mended:
+            self._append({"event": "warning", "text": text})
         self._decide(told)
 
     def ask(self) -> Assignment | None:
         """The next trial to run, or None when all have been asked for."""
         assignment = self._study.ask()
         if assignment is not None and assignment.trial not in self.story.trials:
-            self._append(
-                {
-                    "event": "trial",
-                    "trial": assignment.trial,
-                    "params": assignment.params,
-                    "config": assignment.config.changed(),
-                    "shape_key": assignment.config.shape_key(),
-                    "seed": assignment.config.seed,
-                }
-            )
+            self._append(asked(assignment.trial, assignment.params, assignment.config, self.sweep.metrics))
         return assignment
 
     def take(self, event: Event) -> bool:
@@ -114,7 +111,7 @@ class Ledger:
 
     def _decide(self, told: list[Event]) -> None:
         """What the last driver was about to: it may have been killed between a record and what the scheduler said."""
-        last = next((event for event in reversed(told) if event["event"] != "driver"), None)
+        last = next((event for event in reversed(told) if event["event"] not in ("driver", "warning")), None)
         if last is not None and last["event"] == "record":
             trial = self.story.trials[last["trial"]]
             self._stops(trial.records[last["epoch"]])

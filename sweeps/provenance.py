@@ -6,8 +6,11 @@ import platform
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from sweeps import journal, sealed
 
 DIRTY_DIFF_BYTES = 1_000_000
 """A longer diff is cut, and says so."""
@@ -30,6 +33,36 @@ def collect(task: str, variant: str, sha256: str, threads: int) -> dict[str, Any
             "cores": os.cpu_count(),
             "threads": threads,
         },
+    }
+
+
+def summary(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What the journal's `driver` event says of an entry: enough for `known` when provenance.json is lost."""
+    return {"commit": entry["code"]["commit"], "data": entry["data"], "threads": entry["machine"]["threads"]}
+
+
+def known(file: Path, journal_file: Path) -> tuple[list[dict[str, Any]], str]:
+    """The entry of each driver of a run, oldest first, and what is wrong with `file`; empty when it is sound.
+
+    What a lost or damaged file said is taken from the journal, where it is shorter: neither diff nor packages. Raises
+    `RunError` when that is damaged too.
+    """
+    try:
+        entries: list[dict[str, Any]] = sealed.read(file)["drivers"]
+        return entries, ""
+    except (ValueError, KeyError, OSError) as error:
+        wrong = "" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
+    drivers = [event for event in journal.read(journal_file) if event["event"] == "driver" and "data" in event]
+    return [_entry(event) for event in drivers], wrong
+
+
+def _entry(driver: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(driver["time"])),
+        "code": {"commit": driver["commit"], "diff": None},
+        "data": driver["data"],
+        "machine": {"host": driver["host"], "threads": driver["threads"]},
+        "from_journal": True,
     }
 
 

@@ -1,6 +1,5 @@
 """Drive a run from its beginning, or from where it stopped, to its report. The one place that knows all parts."""
 
-import json
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -9,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sweeps import inline_driver, provenance
+from sweeps import inline_driver, mending, provenance, sealed
 from sweeps.definition import Sweep
 from sweeps.delivery import Delivery, Tracking
 from sweeps.home import Home, Run
@@ -18,6 +17,7 @@ from sweeps.lane_server import ServerOptions
 from sweeps.ledger import Ledger
 from sweeps.story import Story
 from zoneout_core.errors import RunError, SpaceError, ZoneoutError
+from zoneout_core.records import ARITHMETIC
 from zoneout_core.tasks import load_data
 
 NO_TRACKING = "none"
@@ -76,10 +76,15 @@ def drive(run: Run, sweep: Sweep, how: How, say: Callable[[str], None], watch: W
     damaged, `HomeError` when the disk refuses the journal; all that was recorded before stays.
     """
     with run.driving():
-        _write_provenance(run, sweep, load_data(sweep.base.task, sweep.base.variant, how.data))
-        run.write_definition(sweep)
+        for text in mending.mend_journal(run, sweep):
+            say(text)
+        arithmetic = _check_arithmetic(run, sweep)
+        made_of = _write_provenance(run, sweep, load_data(sweep.base.task, sweep.base.variant, how.data), say)
+        run.write_definition(sweep, arithmetic)
         delivery = _start_delivery(run, sweep, how, say)
-        ledger = Ledger(run, sweep, "inline" if how.inline else "ray")
+        ledger = Ledger(run, sweep, "inline" if how.inline else "ray", made_of)
+        for text in ledger.mended:
+            say(text)
         state, reason, report = "failed", "the driver raised an error", []
         try:
             with Interrupts(run, sweep.seconds, say) as interrupts, (watch or _unwatched)(ledger.story, sweep):
@@ -132,9 +137,29 @@ def _outcome(interrupts: Interrupts, ledger: Ledger) -> tuple[str, str]:
     return "interrupted", interrupts.reason or "Tune ended before all trials had"
 
 
-def _write_provenance(run: Run, sweep: Sweep, data: Any) -> None:
-    """Begin or continue `provenance.json`, an entry for each driver. Raises `RunError` when the data is another."""
-    told: list[dict[str, Any]] = json.loads(run.provenance.read_text()) if run.provenance.exists() else []
+def _check_arithmetic(run: Run, sweep: Sweep) -> int:
+    """The edition of the arithmetic that the run is of. Raises `RunError` when it has trials left of another one."""
+    begun, trials = run.arithmetic(), Story.of(run.journal).trials.values()
+    left = len(trials) < sweep.max_trials or not all(trial.state.finished for trial in trials)
+    if trials and left and begun != ARITHMETIC:
+        raise RunError(
+            f"All trials of a run have the same arithmetic, but {run.name} was begun with edition {begun} and this "
+            f"version has edition {ARITHMETIC}: equal configurations would give other bits. What it has stays: "
+            f"{run.command('export')}   Begin a new run with: sweep run {sweep.name}"
+        )
+    return begun if trials else ARITHMETIC
+
+
+def _write_provenance(run: Run, sweep: Sweep, data: Any, say: Callable[[str], None]) -> dict[str, Any]:
+    """Begin or continue `provenance.json`, an entry for each driver; what the journal says of this one.
+
+    Raises `RunError` when the data is another than at the run's beginning.
+    """
+    told, wrong = provenance.known(run.provenance, run.journal)
+    if wrong:
+        kept = sealed.beside(run.provenance)
+        run.provenance.rename(kept)
+        say(f"{run.provenance} was damaged ({wrong}). It is kept as {kept.name}, and written anew from the journal.")
     if told and told[0]["data"]["sha256"] != data.sha256:
         raise RunError(
             f"A resumed run needs the data it began with, but {sweep.base.task} had SHA-256 "
@@ -142,7 +167,8 @@ def _write_provenance(run: Run, sweep: Sweep, data: Any) -> None:
             f"Restore the data, or begin a new run with: sweep run {sweep.name}"
         )
     now = provenance.collect(data.name, data.variant, data.sha256, sweep.threads)
-    run.write(run.provenance, [*told, now])
+    run.write(run.provenance, {"drivers": [*told, now]})
+    return provenance.summary(now)
 
 
 def _start_delivery(run: Run, sweep: Sweep, how: How, say: Callable[[str], None]) -> Delivery | None:

@@ -43,7 +43,7 @@ def build_sampler(sweep: Sweep, number: int, sound: int) -> optuna.samplers.Base
         case "tpe":
             return _build_tpe(seed, sound)
         case "qmc":
-            return _build_qmc(sweep, seed)
+            return _build_qmc(sweep, seed, number)
         case "gp":
             return optuna.samplers.GPSampler(
                 seed=seed,
@@ -91,6 +91,11 @@ class _Qmc(optuna.samplers.QMCSampler):
     """Optuna's, told which numbers there are: it would otherwise draw blindly until a first trial is complete."""
 
     numbers: dict[str, BaseDistribution]
+    number: int
+
+    def _find_sample_id(self, *_: object) -> int:
+        """A trial's point in the sequence is its number: nothing is kept, and asking again does not skip a point."""
+        return self.number
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: optuna.trial.FrozenTrial
@@ -98,8 +103,8 @@ class _Qmc(optuna.samplers.QMCSampler):
         return dict(self.numbers)
 
 
-def _build_qmc(sweep: Sweep, seed: int) -> optuna.samplers.BaseSampler:
-    """One scrambled sequence for all trials, whose index is in the study; choices are drawn per trial, with `seed`."""
+def _build_qmc(sweep: Sweep, seed: int, number: int) -> optuna.samplers.BaseSampler:
+    """One scrambled sequence for all trials, whose index is the trial's number; choices are drawn with `seed`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # since 2021; its interface is stable
         sampler = _Qmc(
@@ -109,7 +114,7 @@ def _build_qmc(sweep: Sweep, seed: int) -> optuna.samplers.BaseSampler:
             independent_sampler=optuna.samplers.RandomSampler(seed=seed),
             warn_independent_sampling=False,
         )
-    sampler.numbers = _numbers(sweep.search_space)
+    sampler.numbers, sampler.number = _numbers(sweep.search_space), number
     return sampler
 
 

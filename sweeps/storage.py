@@ -1,6 +1,7 @@
 """Optuna storages as a run needs them: a journal file that survives crashes and full disks, or any storage URL."""
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,6 +9,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
+from sweeps import sealed
 from zoneout_core.errors import ConfigError, HomeError
 
 
@@ -31,7 +33,8 @@ class _StudyFile(JournalFileBackend):
     """Optuna's journal file, on which a run's one driver writes.
 
     Opening removes what a killed driver left there: its lock, on which Optuna would wait for 30 seconds, and a torn
-    last line, to which Optuna would append.
+    last line, to which Optuna would append. Each line carries its checksum, which other readers of the file do not
+    mind; lines of other writers (a dashboard) have none.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,9 +50,17 @@ class _StudyFile(JournalFileBackend):
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append to the file. Raises `HomeError` when the disk refuses."""
         try:
-            super().append_logs(logs)
+            super().append_logs([log | {sealed.KEY: sealed.of_json(log)} for log in logs])
         except OSError as error:
             raise self._unusable(error) from error
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """The file's lines. Raises the standard `ValueError` for one that is not as it was written."""
+        for number, log in enumerate(super().read_logs(log_number_from), start=log_number_from + 1):
+            stated = log.pop(sealed.KEY, None)
+            if stated is not None and stated != sealed.of_json(log):
+                raise ValueError(f"line {number} does not add up to its checksum {stated!r}")
+            yield log
 
     def _unusable(self, error: OSError) -> HomeError:
         return HomeError(

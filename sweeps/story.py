@@ -4,6 +4,7 @@ Export, status, delivery to MLflow and resume all read a run through `Story`.
 """
 
 import functools
+import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
@@ -12,12 +13,11 @@ from typing import Any, Self
 
 from sweeps.journal import Event, read
 from zoneout_core import tasks
-from zoneout_core.config import TrialConfig
+from zoneout_core.errors import RunError
 from zoneout_core.records import EpochRecord, Metrics, Placement, TrialState
 
 _RECORD_FIELDS = tuple(f.name for f in fields(EpochRecord))
 _PLACEMENT_FIELDS = tuple(f.name for f in fields(Placement))
-_DEFAULT = TrialConfig()
 
 
 @dataclass(slots=True)
@@ -28,9 +28,9 @@ class TrialStory:
     params: dict[str, Any]
     """The searched hyperparameters alone."""
     config: dict[str, Any]
-    """`TrialConfig.changed()`, or all of it (`TrialConfig.to_json()`) in runs of before."""
+    """All of it: `TrialConfig.to_json()`."""
     metrics: Metrics
-    """What it reports, as its task says."""
+    """What it reports, as its task said when it was asked for."""
     shape_key: str
     seed: int
     asked: float
@@ -51,7 +51,7 @@ class TrialStory:
     @property
     def epochs(self) -> int:
         """How many it is to train."""
-        return int(self.config.get("epochs", _DEFAULT.epochs))
+        return int(self.config["epochs"])
 
     @property
     def epoch(self) -> int:
@@ -167,7 +167,10 @@ class Story:
                 trial.state, trial.reason = TrialState.INTERRUPTED, closed["reason"]
 
     def add(self, event: Event) -> None:
-        """Take in the next event; kinds that this version does not know change nothing."""
+        """Take in the next event; kinds that this version does not know change nothing.
+
+        Raises `RunError` for an event of a trial that was never asked for, and for a record that leaves out an epoch.
+        """
         self.began = event["time"] if self.began is None else self.began
         self.told = event["time"]
         match event["event"]:
@@ -176,10 +179,13 @@ class Story:
                 self.driver, self.closed = event, None
             case "trial":
                 told = {key: event[key] for key in ("trial", "params", "config", "shape_key", "seed")}
-                told |= {"metrics": _metrics(event["config"].get("task", _DEFAULT.task)), "asked": event["time"]}
+                told |= {"metrics": _metrics(event), "asked": event["time"]}
                 self.trials.setdefault(event["trial"], TrialStory(**told))
             case "placed" | "record" | "end":
-                self._add_to_trial(self.trials[event["trial"]], event)
+                trial = self.trials.get(event["trial"])
+                if trial is None:
+                    raise _gap(f"trial {event['trial']}", "it was asked for")
+                self._add_to_trial(trial, event)
             case "artifact":
                 self.artifacts[event["name"]] = event
             case "warning":
@@ -197,6 +203,8 @@ class Story:
                     trial.state, trial.reason = TrialState.RUNNING, ""
             case "record":
                 record = EpochRecord(**{key: event[key] for key in _RECORD_FIELDS if key in event})
+                if record.epoch > trial.epoch + 1:
+                    raise _gap(f"epoch {record.epoch} of trial {trial.trial}", f"epoch {trial.epoch + 1}")
                 if record.epoch not in trial.records:
                     trial.records[record.epoch], trial.times[record.epoch] = record, event["time"]
             case "end":
@@ -205,6 +213,17 @@ class Story:
                     trial.ended = event["time"]
 
 
+def _gap(what: str, lacking: str) -> RunError:
+    return RunError(f"A journal tells of every trial in order, but this one tells of {what} before {lacking}.")
+
+
+def _metrics(asked: Event) -> Metrics:
+    """What a trial reports; one that does not say it reports what its task says today."""
+    told = asked.get("metrics")
+    return tasks.get(asked["config"]["task"]).metrics if told is None else _known(json.dumps(told))
+
+
 @functools.cache
-def _metrics(task: str) -> Metrics:
-    return tasks.get(task).metrics
+def _known(told: str) -> Metrics:
+    """One object for all trials of a task."""
+    return Metrics.from_json(json.loads(told))

@@ -20,7 +20,6 @@ from sweeps.sampling import build_pruner, build_sampler, judged
 from sweeps.storage import open_storage, without
 from sweeps.story import TrialStory
 from zoneout_core.config import TrialConfig, plain
-from zoneout_core.errors import RunError
 from zoneout_core.records import EpochRecord, TrialState
 
 _STATES = {
@@ -63,7 +62,7 @@ class Study:
         """The next trial to run: a waiting one, else a new one; None when the sweep has no more."""
         if self._again:
             frozen = self._again.pop(0)
-            params = self._sweep.search_space.suggest(optuna.trial.FixedTrial(frozen.params))
+            params = self.params(frozen)
             return self._assignment(frozen.number, params)
         waiting = self._study.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
         number = waiting[0].number if waiting else len(self._study.get_trials(deepcopy=False))
@@ -87,7 +86,7 @@ class Study:
         """
         frozen = self._frozen(record.trial)
         if frozen.state.is_finished():
-            return frozen.state == OptunaState.PRUNED and record.epoch >= (frozen.last_step or 0)
+            return _true_state(frozen) is TrialState.PRUNED and record.epoch >= (frozen.last_step or 0)
         if record.epoch in frozen.intermediate_values:
             others = optuna.Study(self._study.study_name, without(self._study._storage, record.trial))
             return self._pruner.prune(others, _as_of(frozen, record.epoch))
@@ -102,6 +101,7 @@ class Study:
             self._study._storage.set_trial_state_values(frozen._trial_id, OptunaState.RUNNING)
         if not frozen.state.is_finished():
             self._study._storage.set_trial_user_attr(frozen._trial_id, "reason", reason)
+            self._study._storage.set_trial_user_attr(frozen._trial_id, "state", str(state))
             self._study.tell(number, value if state is TrialState.COMPLETE else None, state=_STATES[state])
         self._running.pop(number, None)
 
@@ -113,32 +113,75 @@ class Study:
         self._running.pop(number, None)
 
     def mend(self, told: dict[int, TrialStory]) -> None:
-        """Bring the study up to what the journal says: it is written first, so it may be ahead after a crash.
+        """Bring the study up to what the journal says: it is written first, so it may be ahead after a crash. A study
+        that has nothing, because its storage is new or was lost, is rebuilt: what is drawn next stays the same.
 
         After a power cut the study may be ahead instead: a trial that only it knows the end of is run again, from its
-        checkpoint. Afterwards no trial is RUNNING. Raises `RunError` when the storage is not the journal's.
+        checkpoint. Afterwards no trial is RUNNING.
         """
-        trials = self._study.get_trials(deepcopy=False)
-        if told and max(told) >= len(trials):
-            raise RunError(
-                f"The Optuna storage of study {self._study.study_name} must know trial {max(told)}, but has only "
-                f"{len(trials)} trials. Restore it, or begin a new run with: sweep run {self._sweep.name}"
-            )
-        for frozen in trials:
+        self._study.sampler = optuna.samplers.RandomSampler()  # nothing is drawn here
+        space = self._sweep.search_space
+        for number in range(len(self.trials()), max(told, default=-1) + 1):
+            point = search_spaces.params(space, told[number].params) if number in told else {}
+            self._study.enqueue_trial(point)
+        for frozen in self.trials():
             story = told.get(frozen.number)
             if frozen.state.is_finished():
                 if story is None or not story.state.finished:
                     self._again.append(frozen)
                 continue
             if story is not None:
-                trial = optuna.Trial(self._study, frozen._trial_id)
-                for record in story.records.values():
-                    if record.epoch not in frozen.intermediate_values:
-                        trial.report(story.value(record), record.epoch)
+                self._catch_up(frozen, story)
                 if story.state.finished:
                     self.tell(frozen.number, story.state, story.reason, story.best_value)
                     continue
             self.requeue(frozen.number)
+
+    def _catch_up(self, frozen: FrozenTrial, story: TrialStory) -> None:
+        """Tell the study of a trial's values and epochs that only the journal knows."""
+        storage, space = self._study._storage, self._sweep.search_space
+        if not frozen.params and story.params:
+            point = search_spaces.params(space, story.params)
+            storage.set_trial_system_attr(frozen._trial_id, "fixed_params", point)
+            if frozen.state == OptunaState.WAITING:
+                storage.set_trial_state_values(frozen._trial_id, OptunaState.RUNNING)
+            space.suggest(optuna.Trial(self._study, frozen._trial_id))
+        trial = optuna.Trial(self._study, frozen._trial_id)
+        known = set(frozen.intermediate_values)
+        for record in story.records.values():
+            if record.epoch not in known:
+                trial.report(story.value(record), record.epoch)
+                trial.should_prune()  # notes the rung that it reached; the journal has what was decided
+
+    def contradiction(self, told: dict[int, TrialStory]) -> str:
+        """Where the study says something else than the journal, in words; empty when it nowhere does.
+
+        What only one of them knows is no contradiction: see `mend`.
+        """
+        for frozen in self.trials():
+            story = told.get(frozen.number)
+            if story is None:
+                continue
+            if frozen.params and (params := self.params(frozen)) != story.params:
+                return f"trial {frozen.number} has {params}, and {story.params} in the journal"
+            for epoch, record in story.records.items():
+                value = frozen.intermediate_values.get(epoch)
+                if value is not None and value != (other := story.value(record)):
+                    return f"epoch {epoch} of trial {frozen.number} has {value!r}, and {other!r} in the journal"
+            if frozen.state.is_finished() and story.state.finished:
+                if _true_state(frozen) is not story.state:
+                    return f"trial {frozen.number} is {_true_state(frozen)}, and {story.state} in the journal"
+                if story.state is TrialState.COMPLETE and frozen.value != story.best_value:
+                    return f"trial {frozen.number} has {frozen.value!r}, and {story.best_value!r} in the journal"
+        return ""
+
+    def trials(self) -> list[FrozenTrial]:
+        """Optuna's trials, by number."""
+        return self._study.get_trials(deepcopy=False)
+
+    def params(self, frozen: FrozenTrial) -> search_spaces.Overrides:
+        """What a trial was given, by dotted key. Raises the standard `ValueError` when it is no point of the space."""
+        return self._sweep.search_space.suggest(optuna.trial.FixedTrial(frozen.params))
 
     def states(self) -> dict[int, OptunaState]:
         """Optuna's state of every trial by number."""
@@ -155,6 +198,12 @@ class Study:
         have = len(self._study.get_trials(deepcopy=False))
         for point in space.grid()[have : self._sweep.max_trials]:
             self._study.enqueue_trial(search_spaces.params(space, point))
+
+
+def _true_state(trial: FrozenTrial) -> TrialState | None:
+    """How a trial ended, as people see it; None while it has not."""
+    told = trial.user_attrs.get("state") if trial.state.is_finished() else None
+    return None if told is None else TrialState(told)
 
 
 def _as_of(trial: FrozenTrial, epoch: int) -> FrozenTrial:

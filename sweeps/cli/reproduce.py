@@ -60,7 +60,7 @@ def reproduce(
 
     What the home already has is read, not trained again; only what is lacking is run, or gone on with.
     """
-    from sweeps import reproducing, reproductions
+    from sweeps import evidence, reproducing, reproductions
     from sweeps.reproducing import Request
     from sweeps.runner import How
 
@@ -73,6 +73,8 @@ def reproduce(
         settings=options.parse(settings),
     )
     pairs = list(reproducing.blocks(reproduction, asked, lanes))
+    for run, why in evidence.left_out(Home(home), {sweep.name for _, sweep in pairs}):
+        driving.say(f"Run {run.name} is left out: {why}")
     trainer = _Trainer(Home(home), How(data=data, inline=inline, address=address, tracking=tracking), fresh, as_json)
     if not show:
         trainer.train(reproducing.to_train(pairs))

@@ -1,13 +1,13 @@
 """Journals of made-up runs, written with the real writer: what delivery, UI and report are shown."""
 
-import json
 import math
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from sweeps.journal import Event, Journal
+from sweeps.home import Run
+from sweeps.journal import Event, Journal, asked
 from zoneout_core import tasks
 from zoneout_core.config import TrialConfig
 from zoneout_core.records import Placement, TrialState
@@ -33,8 +33,9 @@ class RunMaker:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.hidden, self.epochs, self.task = folder, hidden, epochs, task
         self.metrics = tasks.get(task).metrics
-        (folder / "sweep.json").write_text(json.dumps({"name": "figure3", "lanes": 8, "base": {"task": task}}))
-        (folder / "provenance.json").write_text(json.dumps({"commit": "0" * 40}))
+        run = Run(folder)
+        run.write(folder / "sweep.json", {"name": "figure3", "lanes": 8, "base": {"task": task}})
+        run.write(run.provenance, {"drivers": [{"code": {"commit": "0" * 40}}]})
         self.journal = Journal(folder / "journal.jsonl")
         self._time = (BEGAN + tick / 10 for tick in count())
 
@@ -48,8 +49,7 @@ class RunMaker:
         params = {"regularizer.z_cells": z_cells, "regularizer.z_states": z_states}
         config = TrialConfig().with_values({**params, "seed": seed, "hidden": self.hidden, "epochs": self.epochs})
         config = replace(config, task=self.task)
-        shared = {"config": config.changed(), "shape_key": config.shape_key(), "seed": seed}
-        self.tell("trial", trial=number, params=params, **shared)
+        self.tell(**asked(number, params, config, self.metrics))
         self.placed(number)
 
     def placed(self, number: int) -> None:

@@ -9,12 +9,35 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.journal import Journal, Reader, follow, read
+from sweeps import sealed
+from sweeps.journal import FIELDS, Damage, Event, Journal, Reader, asked, follow, inspect, read, rewrite
+from zoneout_core.config import TrialConfig
 from zoneout_core.errors import HomeError, RunError
+from zoneout_core.records import CHARACTERS
+
+HEADER = b'{"journal":"zoneout-sweeps","format":2,"line":1,"crc32":"bd7bcf34"}'
 
 
-def note(number: int) -> dict[str, object]:
+def note(number: int) -> Event:
     return {"event": "warning", "time": float(number), "text": f"warning {number}"}
+
+
+def line(event: Event, number: int) -> bytes:
+    return sealed.seal(event | {"line": number}) + b"\n"
+
+
+def notes(path: Path, count: int) -> list[bytes]:
+    """A journal with so many warnings; its lines."""
+    with Journal(path) as journal:
+        for number in range(count):
+            journal.append(note(number))
+    return path.read_bytes().splitlines(keepends=True)
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(RunError) as error:
+        list(read(path))
+    return str(error.value)
 
 
 @pytest.fixture
@@ -28,7 +51,9 @@ def test_events_come_back_in_order_one_json_object_a_line(path: Path) -> None:
         for number in range(3):
             journal.append(note(number))
         assert list(journal.events()) == [note(0), note(1), note(2)]
-    assert path.read_text().splitlines()[1] == '{"event":"warning","time":1.0,"text":"warning 1"}'
+    lines = path.read_bytes().splitlines()
+    assert lines[0] == HEADER
+    assert lines[2] == b'{"event":"warning","time":1.0,"text":"warning 1","line":3,"crc32":"%s"}' % lines[2][-10:-2]
 
 
 def test_an_event_without_a_time_is_stamped_and_returned_as_written(path: Path) -> None:
@@ -58,41 +83,122 @@ def test_opening_cuts_off_a_torn_last_line(path: Path, torn: bytes) -> None:
     assert list(read(path)) == [note(0), note(1)]
 
 
-def test_a_file_that_is_only_a_torn_line_becomes_empty(path: Path) -> None:
-    path.write_bytes(b'{"event":"dri')
+@pytest.mark.parametrize("torn", [b"", b'{"journal":"zon', b"\0" * 100])
+def test_a_file_that_is_empty_or_only_a_torn_line_begins_with_its_format(path: Path, torn: bytes) -> None:
+    path.write_bytes(torn)
     Journal(path).close()
-    assert path.read_bytes() == b""
+    assert path.read_bytes() == HEADER + b"\n"
+    assert (list(read(path)), inspect(path)) == ([], ([], []))
 
 
 def test_a_reader_waits_for_a_line_that_is_still_being_written(path: Path) -> None:
-    line = json.dumps(note(0)).encode() + b"\n"
     reader = Reader(path)
     assert reader.new() == []  # no file yet
-    path.write_bytes(line + line[:10])
+    first, second = line(note(0), 2), line(note(1), 3)
+    path.write_bytes(HEADER + b"\n" + first + second[:10])
     assert reader.new() == [note(0)]
     assert reader.new() == []
-    path.write_bytes(line + line)
-    assert reader.new() == [note(0)]
-
-
-def test_a_damaged_line_is_named(path: Path) -> None:
-    with Journal(path) as journal:
-        journal.append(note(0))
     with path.open("ab") as file:
-        file.write(b'{"no event": 1}\n')
-    with pytest.raises(RunError) as error:
-        list(read(path))
-    assert str(error.value) == (
-        f"Every line of {path} must be a JSON object with `event` and `time`, but line 2 is b'{{\"no event\": 1}}'. "
-        "The file was damaged: restore it, or delete that line."
+        file.write(second[10:])
+    assert reader.new() == [note(1)]
+
+
+def test_a_damaged_line_is_named_with_what_mends_it(path: Path) -> None:
+    lines = notes(path, 3)
+    lines[2] = lines[2].replace(b"warning 1", b"warning 9")
+    path.write_bytes(b"".join(lines))
+    assert refused(path) == (
+        f"Every line of a journal must be as it was written, but line 3 of {path} adds up to "
+        f'{sealed.checksum(lines[2][:-21])}, but ends with \',"crc32":"{lines[2][-11:-3].decode()}"}}\'. '
+        f"Mend it with: sweep resume run1 --home {path.parent.parent}"
     )
+    events, damages = inspect(path)
+    assert events == [note(0), note(2)]
+    assert [damage.line for damage in damages] == [3]
+
+
+def test_every_flipped_bit_is_found(path: Path) -> None:
+    whole = b"".join(notes(path, 1))
+    for bit in range(8 * len(whole)):
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(data)
+        events, damages = inspect(path)
+        if damages:
+            assert "of a journal must be as it was written, but line" in refused(path)
+        else:  # the last newline: a torn line, as a killed writer leaves it
+            assert bit // 8 == len(whole) - 1
+            assert events == []
+
+
+def test_lines_that_are_lost_or_repeated_are_found(path: Path) -> None:
+    lines = notes(path, 4)
+    path.write_bytes(b"".join([*lines[:2], *lines[4:]]))
+    assert "line 3 of" in refused(path)
+    assert inspect(path) == ([note(0), note(3)], [Damage(3, "says that it is line 5: 2 before it are lost")])
+    path.write_bytes(b"".join(lines[1:]))
+    assert inspect(path)[1] == [Damage(1, "says that it is line 2: 1 before it are lost")]
+    path.write_bytes(b"".join([*lines[:3], *lines[1:]]))
+    assert inspect(path)[0] == [note(number) for number in range(4)]
+    assert [damage.what for damage in inspect(path)[1]] == ["repeats line 2", "repeats line 3"]
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+def test_an_event_that_lacks_a_field_is_no_event_of_its_kind(path: Path, kind: str) -> None:
+    notes(path, 1)
+    *told, lacking = FIELDS[kind]
+    whole = path.read_bytes()
+    path.write_bytes(whole + line({"event": kind, "time": 0.0} | dict.fromkeys(told, 0), 3))
+    assert f"line 3 of {path} is a {kind} without {lacking}. Mend it with" in refused(path)
+    path.write_bytes(whole + line({"event": kind} | dict.fromkeys(FIELDS[kind], 0), 3))
+    assert f"is a {kind} without time" in refused(path)
+    path.write_bytes(whole + line({"event": "of a later version", "time": 0.0}, 3))
+    assert len(list(read(path))) == 2
+
+
+def test_a_journal_of_another_format_is_refused_in_one_sentence(path: Path) -> None:
+    path.write_bytes(b'{"event":"driver","time":1.0,"pid":1,"host":"here","mode":"ray"}\n')
+    old = (
+        f"This version reads journals of format 2, but {path} is of format 1, of version 0.1. "
+        "Read it with version 0.1, or begin a new run with: sweep run NAME"
+    )
+    assert refused(path) == old
+    with pytest.raises(RunError, match="of format 1, of version 0.1"):
+        inspect(path)
+    path.write_bytes(line({"journal": "zoneout-sweeps", "format": 3}, 1))
+    assert refused(path) == (
+        f"This version reads journals of format 2, but {path} is of format 3. Read it with the version that wrote it."
+    )
+
+
+def test_what_is_rewritten_is_read_again_and_a_reader_of_what_was_there_is_told(path: Path) -> None:
+    notes(path, 3)
+    reader = Reader(path)
+    assert len(reader.new()) == 3
+    rewrite(path, [note(0), note(2)])
+    assert list(read(path)) == [note(0), note(2)]
+    with pytest.raises(RunError, match="was mended while it was read. Read it again"):
+        reader.new()
+    with Journal(path) as journal:
+        journal.append(note(4))
+    assert list(read(path)) == [note(0), note(2), note(4)]
+
+
+def test_a_trial_that_was_asked_for_is_told_whole() -> None:
+    config = TrialConfig().with_values({"hidden": 12})
+    event = asked(3, {}, config, CHARACTERS)
+    assert event["config"] == config.to_json()
+    assert len(event["config"]["optim"]) > 5, "also what has its default"
+    assert event["metrics"] == json.loads(json.dumps(CHARACTERS.to_json())) | {
+        key: event["metrics"][key] for key in ("epoch", "final")
+    }
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_a_number_that_is_not_finite_is_refused_and_leaves_no_trace(path: Path, value: float) -> None:
     with Journal(path) as journal, pytest.raises(ValueError, match="not JSON compliant"):
         journal.append({"event": "record", "metrics": {"train_bpc": value}})
-    assert path.read_bytes() == b""
+    assert path.read_bytes() == HEADER + b"\n"
 
 
 def test_a_folder_that_is_gone_is_a_home_error(tmp_path: Path) -> None:
@@ -125,7 +231,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 journal = Journal(sys.argv[1])
 event = {"event": "warning", "time": 1.0, "text": "x" * 50}
 journal.append(event)
-resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))  # in the middle of the second line
+resource.setrlimit(resource.RLIMIT_FSIZE, (240, resource.RLIM_INFINITY))  # in the middle of the third line
 try:
     journal.append(event)
 except HomeError as error:

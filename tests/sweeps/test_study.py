@@ -13,7 +13,7 @@ from sweeps.story import Story
 from sweeps.study import Study
 from tests.sweeps.driven import tiny
 from zoneout_core import tasks
-from zoneout_core.errors import ConfigError, RunError
+from zoneout_core.errors import ConfigError
 from zoneout_core.records import CHARACTERS, EpochRecord, Metrics, TrialState
 
 LEARNING_RATE = {"space": "learning_rate", "trials": 6}
@@ -149,18 +149,6 @@ def test_mending_takes_over_what_only_the_journal_knows(tmp_path: Path) -> None:
     assert [t.state for t in trials[:3]] == [OptunaState.COMPLETE, OptunaState.WAITING, OptunaState.WAITING]
     assert trials[0].value == 2.0
     assert trials[1].intermediate_values == {1: 3.0}
-
-
-def test_a_storage_that_lost_trials_is_refused(tmp_path: Path) -> None:
-    story = Story(
-        [{"event": "trial", "time": 0.0, "trial": 40, "params": {}, "seed": 0, "config": {}, "shape_key": "k"}]
-    )
-    with pytest.raises(RunError) as error:
-        Study("run1", tiny(), tmp_path / "study.journal").mend(story.trials)
-    assert str(error.value) == (
-        "The Optuna storage of study run1 must know trial 40, but has only 9 trials. "
-        "Restore it, or begin a new run with: sweep run demo"
-    )
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "hyperband", "median"])
