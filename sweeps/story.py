@@ -4,12 +4,14 @@ Export, status, delivery to MLflow and resume all read a run through `Story`.
 """
 
 import functools
+import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+from sweeps.files import is_inside
 from sweeps.journal import Event, read
 from zoneout_core import tasks
 from zoneout_core.config import TrialConfig
@@ -18,6 +20,7 @@ from zoneout_core.records import EpochRecord, Metrics, Placement, TrialState
 _RECORD_FIELDS = tuple(f.name for f in fields(EpochRecord))
 _PLACEMENT_FIELDS = tuple(f.name for f in fields(Placement))
 _DEFAULT = TrialConfig()
+_QUOTED = 300  # characters of a line that is refused
 
 
 @dataclass(slots=True)
@@ -180,8 +183,13 @@ class Story:
                 self.trials.setdefault(event["trial"], TrialStory(**told))
             case "placed" | "record" | "end":
                 self._add_to_trial(self.trials[event["trial"]], event)
-            case "artifact":
+            case "artifact" if is_inside(event["name"]) and is_inside(event["path"]):
                 self.artifacts[event["name"]] = event
+            case "artifact":
+                line = json.dumps(event)[:_QUOTED]
+                self.warnings.append(
+                    f"A file of a run lies in its folder, so this line of the journal is left out: {line}"
+                )
             case "warning":
                 self.warnings.append(event["text"])
             case "closed":
