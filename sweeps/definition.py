@@ -4,11 +4,12 @@ A definition is a function `sweep()` in a file of `sweeps.definitions`; the file
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self, get_args
 
 import search_spaces
 from search_spaces import Choice, Product, Space
+from sweeps import secrets
 from zoneout_core import registry, tasks
 from zoneout_core.config import KEYS, TrialConfig, coerce, locate, require
 from zoneout_core.errors import ConfigError, UnknownName
@@ -60,8 +61,8 @@ class Sweep:
     """Epochs between a lane's checkpoints."""
     retries: int = 3
     """How often a trial whose process or node died is put on a lane again."""
-    storage: str = ""
-    """Optuna storage URL; empty = a journal file in the run's folder."""
+    storage: str = field(default="", repr=False)
+    """Optuna storage URL; empty = a journal file in the run's folder. Read from a run it has `***` for a password."""
     x_axis: str = "regularizer.z_cells"
     """Key of the heatmap's horizontal axis."""
     y_axis: str = "regularizer.z_states"
@@ -152,9 +153,10 @@ class Sweep:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; `from_json` gives an equal sweep."""
+        """Plain data; `from_json` gives an equal sweep, but that a password in `storage` is left out."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        return plain | {"base": self.base.to_json(), "space": self.space.to_json(), "seeds": list(self.seeds)}
+        plain |= {"base": self.base.to_json(), "space": self.space.to_json(), "seeds": list(self.seeds)}
+        return plain | {"storage": secrets.shown(self.storage)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:

@@ -13,9 +13,8 @@ from pathlib import Path
 from threading import Event as Signal
 from threading import Thread
 from typing import NamedTuple, Self
-from urllib.parse import urlsplit
 
-from sweeps import sealed
+from sweeps import sealed, secrets
 from sweeps.home import Run
 from sweeps.journal import Event, Reader
 from sweeps.mlflow_mirror import Milestone, Mirror
@@ -43,25 +42,32 @@ class Tracking(NamedTuple):
 
     @classmethod
     def of(cls, run: Run) -> Self:
-        """What `tracking.json` says. Raises `RunError` when the run was never tracked, or the file is damaged."""
+        """What `tracking.json` says, with the password that it leaves out.
+
+        Raises `RunError` when the run was never tracked, or the file is damaged, and `ConfigError` when the password is
+        nowhere.
+        """
         try:
-            told = sealed.read(run.tracking)
-            return cls(str(told["uri"]), str(told["experiment"]))
+            read = sealed.read(run.tracking)
+            told = cls(str(read["uri"]), str(read["experiment"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(
                 f"A run's {run.tracking.name} says where MLflow has it, but {run.tracking} cannot be used: {error!r}. "
                 f"Write it anew with: {run.command('deliver')} --tracking URI"
             ) from error
+        if told.shown != told.uri:  # of an earlier version, which wrote passwords into it
+            told.save(run)
+        return told._replace(uri=secrets.whole(told.uri, "tracking", run.folder))
 
     def save(self, run: Run) -> None:
-        """Write `tracking.json`. Raises `HomeError` when the disk refuses."""
-        run.write(run.tracking, self._asdict())
+        """Write `tracking.json`; a password goes into `secrets.json`. Raises `HomeError` when the disk refuses."""
+        run.keep("tracking", self.uri)
+        run.write(run.tracking, {"uri": self.shown, "experiment": self.experiment})
 
     @property
     def shown(self) -> str:
         """The URI without a password."""
-        password = urlsplit(self.uri).password
-        return self.uri.replace(f":{password}@", ":***@") if password else self.uri
+        return secrets.shown(self.uri)
 
 
 class Delivery:
@@ -144,7 +150,7 @@ class Delivery:
 
     def _failed(self, error: Exception, pause: float) -> float:
         """Say so, once, and double the pause."""
-        first_line = str(error).partition("\n")[0][:200]
+        first_line = secrets.mask(str(error)).partition("\n")[0][:200]
         said, self.problem = self.problem, f"{type(error).__name__}: {first_line}"
         if not said:
             self._warn(
@@ -157,7 +163,11 @@ class Delivery:
     def _read(self) -> None:
         self._unread.extend(self._reader.new())
         while self._unread:
+            warned = len(self._story.warnings)
             self._story.add(self._unread[0])
+            if self._unread[0]["event"] == "artifact":
+                for text in self._story.warnings[warned:]:
+                    self._warn(text)
             self._note(self._unread[0])
             self._unread.popleft()
         if self._driver_gone and self._story.state == "running":
@@ -192,7 +202,7 @@ class Delivery:
             return
         if self._mirror is None:
             artifacts = self.run.folder.parent / "mlflow"
-            self._mirror = Mirror(self.run.name, self.tracking.uri, self.tracking.experiment, artifacts)
+            self._mirror = Mirror(self.run.name, self.tracking.uri, self.tracking.experiment, artifacts, self._warn)
         for number in list(self._waiting):
             began = time.monotonic()
             try:

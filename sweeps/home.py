@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sweeps import sealed
+from sweeps import files, sealed, secrets
 from sweeps.definition import Sweep
 from sweeps.story import Story
 from zoneout_core.errors import ConfigError, HomeError, RunError, UnknownName
@@ -87,13 +87,22 @@ class Run:
         """What is said when the disk refuses the run's files."""
         return _unusable(self.folder, error)
 
+    def keep(self, of: str, address: str) -> None:
+        """Keep what is secret in an address, apart from it. Raises `HomeError` when the disk refuses."""
+        try:
+            secrets.keep(self.folder, of, address)
+        except OSError as error:
+            raise _unusable(self.folder, error) from error
+
     def write_definition(self, sweep: Sweep, arithmetic: int = ARITHMETIC) -> None:
-        """Write `sweep.json`; the run exists from here on."""
+        """Write `sweep.json`; the run exists from here on. A password in it goes into `secrets.json`."""
+        self.keep("storage", sweep.storage)
         self.write(self._definition, {"arithmetic": arithmetic, **sweep.to_json()})
 
     @contextmanager
     def driving(self) -> Iterator[None]:
         """Hold the run's lock: one driver at a time. Raises `RunError` naming the other one."""
+        self.refuse_links()
         with self._lock.open("a+") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -111,6 +120,11 @@ class Run:
                 yield
             finally:
                 self._stop.unlink(missing_ok=True)
+
+    def refuse_links(self) -> None:
+        """Raises `RunError` when anything in the folder is a link: its maker would choose what is read and written."""
+        # Of Tune, and gone after a sweep; and Optuna's lock, which is a link.
+        files.refuse_links(self.folder, unsearched=("tune",), links=(f"{self.study.name}.lock",))
 
     def is_driven(self) -> bool:
         """Whether a driver holds the lock now."""
@@ -176,12 +190,14 @@ class Home:
         if name == "latest" and not runs:
             raise RunError(f"There is no run in {self.folder} yet. Begin one with: sweep run demo")
         if name == "latest":
+            runs[-1].refuse_links()
             return runs[-1]
         by_name = {run.name: run for run in runs}
         if name not in by_name and name == Path(name).name and (self.folder / name / "journal.jsonl").exists():
             return Run(self.folder / name)  # its definition was lost, which it will say
         if name not in by_name:
             raise UnknownName(f"run in {self.folder}", name, [*by_name, "latest"] if by_name else [])
+        by_name[name].refuse_links()
         return by_name[name]
 
     def create(self, sweep: Sweep) -> Run:

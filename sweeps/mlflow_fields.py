@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sweeps import sealed
+from sweeps import sealed, secrets
 from sweeps.story import TrialStory
 from zoneout_core.config import TrialConfig
 from zoneout_core.records import Metrics
@@ -57,7 +57,8 @@ def run_params(definition: Path) -> dict[str, str]:
         return {}
     defaults = dict(_flat({"base": TrialConfig().to_json()}))
     del defaults["base.task"]
-    return {key: value for key, value in _flat(sealed.read(definition)) if value != defaults.get(key)}
+    told = _flat(sealed.read(definition))
+    return {key: secrets.mask(value) for key, value in told if value != defaults.get(key)}
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

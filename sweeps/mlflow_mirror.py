@@ -16,15 +16,17 @@ The tag `zoneout.state` says exactly which. A resumed run or trial goes back to 
 
 import logging
 import os
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from sweeps import secrets
+from sweeps.files import read_inside
 from sweeps.mlflow_fields import Point, metric_tags, run_params, trial_points, trial_tags
 from sweeps.story import Story, TrialStory
+from zoneout_core.errors import RunError
 from zoneout_core.records import TrialState
 
 KEY = "zoneout.key"
@@ -43,7 +45,9 @@ RUN_STATUS = {
     "interrupted": "KILLED",
     "failed": "FAILED",
 }
+_log = logging.getLogger(__name__)
 _METRICS, _PARAMS = 800, 100  # in one log_batch, which takes 1000 things of which 100 params
+_FILE_BYTES = 100_000_000  # of one file that is sent
 _LONGEST = 5000  # characters of a param or tag; MLflow takes 6000
 
 
@@ -74,8 +78,18 @@ class Mirror:
     Connecting creates the experiment. After an error call `forget`, and the next call starts from what is stored.
     """
 
-    def __init__(self, name: str, tracking_uri: str, experiment: str, artifacts: Path | None) -> None:
-        """`artifacts`: where a new experiment keeps its files when no MLflow server decides it."""
+    def __init__(
+        self,
+        name: str,
+        tracking_uri: str,
+        experiment: str,
+        artifacts: Path | None,
+        warn: Callable[[str], None] = _log.warning,
+    ) -> None:
+        """`artifacts`: where a new experiment keeps its files when no MLflow server decides it.
+
+        `warn` hears, once, of each file that is not sent because it is no file of the run.
+        """
         _quiet()
         from mlflow import MlflowClient  # here, because it takes seconds and only delivery needs it
 
@@ -84,6 +98,7 @@ class Mirror:
         remote = tracking_uri.startswith(("http://", "https://"))
         self._location = None if remote or artifacts is None else artifacts.resolve().as_uri()
         self._experiment = self._find_experiment(experiment)
+        self._warn, self._refused = warn, set[str]()
         self._sent: dict[str, _Sent] = {}
         self._stored: dict[str, list[Any]] = {}
         for run in self._search(f"tags.`{RUN}` = '{name}'"):
@@ -100,9 +115,9 @@ class Mirror:
             points += [(best, m.best, m.time, m.finished) for m in milestones if m.best is not None]
             tags |= metric_tags(story.metrics)
         self._send(sent, points, run_params(folder / "sweep.json"), tags)
-        names = {name: folder / name for name in ("sweep.json", "provenance.json")}
-        names |= {name: folder / event["path"] for name, event in story.artifacts.items()}
-        self._send_files(sent, names)
+        names = {name: name for name in ("sweep.json", "provenance.json")}
+        names |= {name: event["path"] for name, event in story.artifacts.items()}
+        self._send_files(sent, folder, names)
         self._send_status(sent, RUN_STATUS.get(story.state, "RUNNING"), closed.get("time"))
 
     def bring_trial(self, story: Story, trial: TrialStory) -> None:
@@ -184,17 +199,29 @@ class Mirror:
         sent.params |= set(params)
         sent.tags |= tags
 
-    def _send_files(self, sent: _Sent, files: Mapping[str, Path]) -> None:
+    def _send_files(self, sent: _Sent, folder: Path, files: Mapping[str, str]) -> None:
+        """`files`: paths below the run's folder by the names that they are to have, both checked by the story."""
         for name, path in files.items():
-            if not path.is_file() or sent.files.get(name) == path.stat().st_mtime:
+            try:
+                content = read_inside(folder, path, _FILE_BYTES)
+            except FileNotFoundError:
                 continue
-            changed = path.stat().st_mtime
-            with TemporaryDirectory() as folder:  # under the name that it is to have
-                copy = Path(folder) / name
+            except RunError as error:
+                if name not in self._refused:
+                    self._warn(f"{error} It is not sent to MLflow.")
+                self._refused.add(name)
+                continue
+            if sent.files.get(name) == content.changed:
+                continue
+            data = content.data
+            if name.endswith(".json"):  # of an earlier version, which wrote passwords into them
+                data = secrets.mask(data.decode(errors="replace")).encode()
+            with TemporaryDirectory() as made:
+                copy = Path(made) / name
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, copy)
-                self._client.log_artifacts(sent.run_id, folder)
-            sent.files[name] = changed
+                copy.write_bytes(data)
+                self._client.log_artifacts(sent.run_id, made)
+            sent.files[name] = content.changed
 
     def _send_status(self, sent: _Sent, status: str, ended: float | None) -> None:
         if status == sent.status:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sweeps import journal, sealed
+from sweeps import journal, sealed, secrets
 
 DIRTY_DIFF_BYTES = 1_000_000
 """A longer diff is cut, and says so."""
@@ -82,7 +82,7 @@ def _code() -> dict[str, Any]:
     commit = git("rev-parse", "HEAD")
     if commit is None:
         return {"commit": None, "diff": None}
-    diff = git("diff", "HEAD") or ""
+    diff = secrets.mask(git("diff", "HEAD") or "")
     cut = "\n[cut: the diff is longer]" if len(diff) > DIRTY_DIFF_BYTES else ""
     return {"commit": commit.strip(), "diff": diff[:DIRTY_DIFF_BYTES] + cut}
 

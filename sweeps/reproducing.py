@@ -10,6 +10,7 @@ from analysis import page, table
 from sweeps import evidence, rows
 from sweeps.definition import RESUMABLE, Sweep
 from sweeps.evidence import wanted
+from sweeps.files import refuse_links
 from sweeps.home import Home, Run
 from sweeps.reproductions import Block, Reading, Reproduction
 from zoneout_core import tasks
@@ -163,6 +164,7 @@ def _differences(mine: TrialConfig, paper: TrialConfig) -> list[str]:
 def write(folder: Path, reproduction: Reproduction, readings: Collection[Reading], told: dict[str, Any]) -> list[Path]:
     """The numbers as CSV and JSON, the figures, and a page of Markdown into `folder`; equal numbers, equal bytes."""
     folder.mkdir(parents=True, exist_ok=True)
+    refuse_links(folder)
     files = []
     for number, reading in enumerate(readings, start=1):
         if reading.block.rows:

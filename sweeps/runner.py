@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sweeps import inline_driver, mending, provenance, sealed
+from sweeps import inline_driver, mending, provenance, sealed, secrets
 from sweeps.definition import Sweep
 from sweeps.delivery import Delivery, Tracking
 from sweeps.home import Home, Run
@@ -92,7 +92,7 @@ def drive(run: Run, sweep: Sweep, how: How, say: Callable[[str], None], watch: W
             state, reason = _outcome(interrupts, ledger)
             report = _report(run, sweep, ledger, say)
         except ZoneoutError as error:
-            reason = str(error)
+            reason = secrets.mask(str(error))
             raise
         finally:
             ledger.close(state, reason)
@@ -175,12 +175,10 @@ def _start_delivery(run: Run, sweep: Sweep, how: How, say: Callable[[str], None]
     if how.tracking == NO_TRACKING:
         return None
     if how.tracking:
-        tracking = Tracking(how.tracking, sweep.name)
-    elif run.tracking.exists():
-        tracking = Tracking.of(run)
-    else:
-        tracking = Tracking.local(run.folder.parent, sweep.name)
-    tracking.save(run)
+        Tracking(how.tracking, sweep.name).save(run)
+    elif not run.tracking.exists():
+        Tracking.local(run.folder.parent, sweep.name).save(run)
+    tracking = Tracking.of(run)
     delivery = Delivery(run.folder, tracking.uri, tracking.experiment, warn=say)
     try:
         delivery.start()

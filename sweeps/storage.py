@@ -9,22 +9,25 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
-from sweeps import sealed
+from sweeps import sealed, secrets
 from zoneout_core.errors import ConfigError, HomeError
 
 
 def open_storage(url: str, journal: Path) -> BaseStorage:
     """The storage at `url`, or where that is empty the file `journal`, of which the caller is the one writer.
 
-    Raises `ConfigError` when the URL cannot be opened and `HomeError` when the file cannot be written.
+    A password that is left out of the URL is looked up (`sweeps.secrets`). Raises `ConfigError` when it is nowhere, or
+    the URL cannot be opened, and `HomeError` when the file cannot be written.
     """
     if not url:
         return JournalStorage(_StudyFile(journal))
+    address = secrets.whole(url, "storage", journal.parent)
     try:
-        return RDBStorage(url)
+        return RDBStorage(address)
     except Exception as error:  # any driver's own error: SQLAlchemy has no common one
         raise ConfigError(
-            f"storage must be an Optuna storage URL that can be opened, but {url!r} gives: {error}. "
+            f"storage must be an Optuna storage URL that can be opened, but {secrets.shown(url)!r} gives: "
+            f"{secrets.mask(str(error))}. "
             "Leave it empty for a journal file, or use e.g. sqlite:////path/study.db"
         ) from error
 

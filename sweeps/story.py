@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+from sweeps.files import is_inside
 from sweeps.journal import Event, read
 from zoneout_core import tasks
 from zoneout_core.errors import RunError
@@ -18,6 +19,7 @@ from zoneout_core.records import EpochRecord, Metrics, Placement, TrialState
 
 _RECORD_FIELDS = tuple(f.name for f in fields(EpochRecord))
 _PLACEMENT_FIELDS = tuple(f.name for f in fields(Placement))
+_QUOTED = 300  # characters of a line that is refused
 
 
 @dataclass(slots=True)
@@ -186,8 +188,13 @@ class Story:
                 if trial is None:
                     raise _gap(f"trial {event['trial']}", "it was asked for")
                 self._add_to_trial(trial, event)
-            case "artifact":
+            case "artifact" if is_inside(event["name"]) and is_inside(event["path"]):
                 self.artifacts[event["name"]] = event
+            case "artifact":
+                line = json.dumps(event)[:_QUOTED]
+                self.warnings.append(
+                    f"A file of a run lies in its folder, so this line of the journal is left out: {line}"
+                )
             case "warning":
                 self.warnings.append(event["text"])
             case "closed":

@@ -36,11 +36,13 @@ class Server:
         self.port = _free_port(port)
         self.address = f"http://{HOST}:{self.port}"
         command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(self.port), "--workers", "1"]
-        command += ["--backend-store-uri", store_uri, "--artifacts-destination", artifacts.absolute().as_uri()]
+        command += ["--artifacts-destination", artifacts.absolute().as_uri()]
         # Job runners are seven more processes and 1.2 GB that sweeps have no use for.
         environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        environment["MLFLOW_BACKEND_STORE_URI"] = store_uri  # not an argument: everyone may read those, and a password
         self._log = artifacts.parent / "mlflow-server.log"
-        with self._log.open("w") as log:
+        self._log.unlink(missing_ok=True)
+        with os.fdopen(os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as log:
             self._process = subprocess.Popen(  # a process group of its own, so that no worker outlives it
                 command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )

@@ -107,6 +107,9 @@ def load(folder: Path) -> LaneState | None:
         raise _damaged(path, "a JSON object with a format number", f"{type(error).__name__}: {error}") from error
     if found != FORMAT:
         raise _damaged(path, f"format {FORMAT}", f"format {found!r}")
+    named = _tensor_file(str(index.get("sha256")))  # a name made elsewhere might lead out of the folder
+    if "/" in named or index.get("tensors") != named:
+        raise _damaged(path, f"the tensors' file named {named}", repr(index.get("tensors")))
     try:
         return LaneState(
             trial=index["trial"],

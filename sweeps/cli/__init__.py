@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import TyperException
 
+from sweeps import secrets
 from sweeps.cli import catalogue, data, driving, options, reading, reproduce
 from zoneout_core.errors import ZoneoutError
 
@@ -56,21 +57,23 @@ def main(given: Sequence[str] | None = None) -> None:
 
     Exits with 0, with 2 for an error that its message can mend, with 1 for any other, with 130 after Ctrl-C. An error
     is told on stderr without a traceback, unless `--traceback` or $ZONEOUT_TRACEBACK asks for one. With `--json` it
-    is also the one JSON document on stdout: `{"error": KIND, "message": TEXT}`.
+    is also the one JSON document on stdout: `{"error": KIND, "message": TEXT}`. No password is ever told.
     """
     given = sys.argv[1:] if given is None else given
     arguments = [argument for argument in given if argument != "--traceback"]
     try:
         code = app(arguments, prog_name="sweep", standalone_mode=False)
     except TyperException as error:  # a command line that cannot be read
+        error.message = secrets.mask(error.message)
         _tell_json(error, error.format_message(), arguments)
         _tell_usage(error)
         code = error.exit_code
     except Exception as error:
         if "--traceback" in given or os.environ.get("ZONEOUT_TRACEBACK"):
-            traceback.print_exception(error)
+            typer.echo(secrets.mask("".join(traceback.format_exception(error))), err=True, nl=False)
         mendable = isinstance(error, ZoneoutError)
         text = str(error) if mendable else f"{type(error).__name__}: {error} (--traceback tells where it arose)"
+        text = secrets.mask(text)
         _tell_json(error, text, arguments)
         typer.echo(f"error: {text}", err=True)
         code = USER_ERROR if mendable else FAULT

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps import definition
+from sweeps import definition, secrets
 from sweeps.cli import options, text
 from sweeps.definition import Sweep
 from sweeps.home import DEFAULT_HOME, Home, Run, open_run
@@ -142,7 +142,7 @@ def _drive(run: Run, sweep: Sweep, data: Path, inline: bool, address: str, track
 def _keep_traceback(run: Run) -> None:
     """Into the run's log, because an error that nobody foresaw can be hard to meet again."""
     with run.log.open("a") as log:
-        traceback.print_exc(file=log)
+        log.write(secrets.mask(traceback.format_exc()))
     say(f"The traceback is in {run.log}")
 
 
@@ -171,5 +171,5 @@ def _tell(run: Run, sweep: Sweep, outcome: "Outcome") -> None:
 
 def say(message: str) -> None:
     """On stderr as Python sees it now: the live view stands in for it, and keeps its lines apart from these."""
-    sys.stderr.write(f"{message}\n")
+    sys.stderr.write(f"{secrets.mask(message)}\n")
     sys.stderr.flush()

@@ -1,6 +1,8 @@
 """The deployment files: the linters see the mistakes we could make, and the files agree with each other."""
 
 import re
+import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -91,13 +93,29 @@ def test_every_service_says_how_it_feels_and_comes_back(compose: dict[str, Any])
         assert service["restart"] == "unless-stopped", name
 
 
-def test_every_secret_of_the_services_is_made(docker: Path) -> None:
+def test_every_secret_of_the_services_is_made_once_in_a_file_of_its_owners_alone(docker: Path, tmp_path: Path) -> None:
     asked = set(re.findall(r"\$\{(\w+):\?", (docker / "compose.yaml").read_text()))
-    made = subprocess.run([docker / "secrets.sh"], capture_output=True, text=True, check=True, timeout=10).stdout
-    secrets = dict(line.split("=") for line in made.splitlines())
+    script = Path(shutil.copy(docker / "secrets.sh", tmp_path))
+
+    def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([script, *arguments], capture_output=True, text=True, timeout=10, umask=0)
+
+    made = make()
+    assert (made.returncode, made.stdout, made.stderr) == (0, "", "")
+    file = tmp_path / ".env"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    secrets = dict(line.split("=") for line in file.read_text().splitlines())
     assert secrets.keys() == asked
     assert all(re.fullmatch("[0-9a-f]{64}", value) for value in secrets.values())
     assert len(set(secrets.values())) == len(secrets)
+    before = file.read_text()
+    again = make()
+    assert again.returncode == 1
+    assert again.stderr.startswith(f"{file} is there already. New secrets would not open what the old ones closed")
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    assert make(str(tmp_path / "link")).returncode == 1
+    assert file.read_text() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".env", "link", "secrets.sh"]
 
 
 def test_every_host_and_container_gets_the_whole_package(docker: Path, repo_root: Path) -> None:

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -23,15 +23,16 @@ class Driver:
 
     alive: ClassVar[list["Driver"]] = []
 
-    def __init__(self, home: Path, *arguments: str) -> None:
+    def __init__(self, home: Path, *arguments: str, before: Sequence[str] = (), **environment: str) -> None:
+        """`before`: a command that becomes this one, such as nsenter."""
         self.home = home
         self.output = home.parent / f"output-{time.monotonic_ns()}"
         with self.output.open("w") as output:
             self.process = subprocess.Popen(
-                [str(SWEEP), *arguments, "--home", str(home)],
+                [*before, str(SWEEP), *arguments, "--home", str(home)],
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=os.environ | {"COLUMNS": "300"},
+                env=os.environ | {"COLUMNS": "300"} | environment,
                 start_new_session=True,
             )
         self.alive.append(self)
@@ -138,6 +139,6 @@ def sweep_run(home: Path, *arguments: str, **settings: object) -> Driver:
     )
 
 
-def sweep_resume(home: Path, *arguments: str) -> Driver:
+def sweep_resume(home: Path, *arguments: str, **environment: str) -> Driver:
     """`sweep resume latest`."""
-    return Driver(home, "resume", "latest", *arguments)
+    return Driver(home, "resume", "latest", *arguments, **environment)
