@@ -22,6 +22,8 @@ class Bar:
     """Of the confidence interval; None with one seed."""
     paper: float | None
     state: str
+    seeds: int = 0
+    """How many completed."""
 
 
 def compute(table: Table, metric: str) -> list[Bar]:
@@ -34,6 +36,7 @@ def compute(table: Table, metric: str) -> list[Bar]:
             half_width=entry.ours.half_width if entry.ours else None,
             paper=entry.paper,
             state=line.state,
+            seeds=len(line.seeds),
         )
         for line in table.lines
         for entry in (line.entries[number],)
@@ -51,8 +54,9 @@ def draw(bars: Sequence[Bar], title: str, subtitle: str, x_label: str) -> "Figur
     style.frame(axes, f"{x_label}; the axis does not begin at 0", "")
     axes.grid(visible=False, axis="y")
     low, high = _limits(bars)
+    seeds_differ = len({bar.seeds for bar in bars if bar.ours is not None}) > 1
     for place, bar in enumerate(bars):
-        _bar(axes, place, bar, low, high)
+        _bar(axes, place, bar, low, high, seeds_differ)
     axes.set_yticks(range(len(bars)), [bar.title for bar in bars])
     axes.invert_yaxis()
     axes.set_xlim(low, high)
@@ -74,12 +78,13 @@ def _limits(bars: Sequence[Bar]) -> tuple[float, float]:
     return low - 0.3 * width, high + 0.08 * width
 
 
-def _bar(axes: "Axes", place: int, bar: Bar, low: float, high: float) -> None:
+def _bar(axes: "Axes", place: int, bar: Bar, low: float, high: float, seeds_differ: bool) -> None:
     if bar.ours is None:
         axes.text(low, place, f"  {bar.state}", va="center", fontsize=9, color=style.QUIET)
     else:
         axes.barh(place, bar.ours - low, left=low, height=0.62, color=style.COLOURS[1], alpha=0.85)
-        axes.text(low, place, f"  {bar.ours:.3f}", va="center", fontsize=10, color=style.PAPER)
+        n = f"  (n = {bar.seeds})" if seeds_differ else ""
+        axes.text(low, place, f"  {bar.ours:.3f}{n}", va="center", fontsize=10, color=style.PAPER)
         if bar.half_width is not None:
             axes.errorbar(bar.ours, place, xerr=bar.half_width, color=style.INK, capsize=4, linewidth=1.4)
     if bar.paper is not None:

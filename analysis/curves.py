@@ -61,6 +61,7 @@ def compute(frame: "pd.DataFrame", systems: Mapping[str, str], metrics: Mapping[
     for colour, (label, title) in enumerate(systems.items()):
         trials = frame[(frame["label"] == label) & (frame["epoch"] <= epochs)]
         seeds = trials["seed"].nunique()
+        assert not trials.duplicated(["seed", "epoch"]).any(), f"{label}: a mean over something else than seeds"
         reached = trials["epoch"].value_counts()
         whole = sorted(int(epoch) for epoch in trials["epoch"].unique() if reached[epoch] == seeds)
         for number, (what, metric) in enumerate(metrics.items(), start=1):
@@ -84,12 +85,13 @@ def draw(panels: Sequence[Panel]) -> "Figure":
     """The panels side by side, with one legend."""
     figure = style.figure(6.2 * len(panels), 5.2)
     handles: dict[str, Any] = {}
+    seeds_differ = len({curve.seeds for panel in panels for curve in panel.curves}) > 1
     for number, panel in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), number + 1)
         style.title(axes, panel.title, panel.subtitle)
         style.frame(axes, "epoch", panel.y_label)
         for curve in panel.curves:
-            handles |= _line(axes, curve)
+            handles |= _line(axes, curve, seeds_differ)
         _limit(axes, panel)
         if panel.published and panel.curves:
             handles |= _stars(axes, panel)
@@ -97,9 +99,9 @@ def draw(panels: Sequence[Panel]) -> "Figure":
     return figure
 
 
-def _line(axes: "Axes", curve: Curve) -> dict[str, Any]:
+def _line(axes: "Axes", curve: Curve, seeds_differ: bool) -> dict[str, Any]:
     colour = style.COLOURS[curve.colour % len(style.COLOURS)]
-    name = f"{curve.title}: {curve.what}"
+    name = f"{curve.title}: {curve.what}" + (f" (n = {curve.seeds})" if seeds_differ else "")
     x, y, half = np.array(curve.epochs), np.array(curve.mean), np.array(curve.half_width)
     look: dict[str, Any] = {"dashes": (4, 1.8), "alpha": 0.75} if curve.dashed else {}
     if len(x) <= FEW:

@@ -1,10 +1,16 @@
-"""Draws a plane as a heatmap. Thin: every number is the plane's."""
+"""Draws a plane as a heatmap: its panels side by side, under one colour scale. Thin: every number is the plane's."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import textwrap
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.plane import PAPER_BEST, PAPER_BPC, Cell, Plane
+from analysis import caption as words
+from analysis import cells, layout, style
+from analysis.caption import Caption
+from analysis.cells import Look
+from analysis.plane import Cell, Panel, Plane
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -12,70 +18,134 @@ if TYPE_CHECKING:
 
 COLOURS = "YlGnBu_r"
 """ColorBrewer's yellow-green-blue: ordered by lightness, so it reads the same without red-green vision and in grey."""
+POWER = 0.6
+"""Of the colour scale: cells near the best differ least and matter most."""
 NAMES = {
     "regularizer.z_cells": r"$\bf{z_{cells}}$, probability of preserving a cell",
     "regularizer.z_states": r"$\bf{z_{states}}$, probability of preserving a state",
 }
 """What axes are called for readers; others by their key."""
-_LABEL: dict[str, Any] = {"boxstyle": "round,pad=0.35", "facecolor": "#f5f6f8", "edgecolor": "none"}
-_INK, _QUIET, _FAINT, _PAPER, _BEST = "#1a2233", "#667085", "#c3cad6", "#ffffff", "#d9480f"
-_STAR: dict[str, Any] = {"marker": "*", "markersize": 13, "mfc": "#ffd43b", "mec": _INK, "linestyle": ""}
-
-
-class Caption(NamedTuple):
-    """What a reader has to know to read the figure."""
-
-    sweep: str
-    task: str
-    cell: str
-    """A file name of `zoneout_core.cells`."""
-    layers: int
-    hidden: int
-    """H"""
-    epochs: int
-    metric: str
-    """What the numbers are, in words; lower is better."""
-
-    @property
-    def model(self) -> str:
-        """`LSTM, H = 1000`, `2 x GRU, H = 100`"""
-        layers = f"{self.layers} × " if self.layers > 1 else ""
-        return f"{layers}{self.cell.upper().replace('_', '-')}, H = {self.hidden}"
+_EQUALS = "\u00a0=\u00a0"
+"""Where a line is not broken."""
 
 
 def draw(plane: Plane, caption: Caption) -> "Figure":
-    """The plane with a number in every cell; missing cells hatched, our best and the paper's best cell marked."""
-    from matplotlib import colormaps
-    from matplotlib.colors import ListedColormap, PowerNorm
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    """A number in every cell that has one; others hatched by why they have none; our best and the paper's best marked.
 
-    rows, columns = plane.mean.shape
-    width = max(6.6, 3.3 + 0.95 * columns, 0.08 * len(_subtitle(plane, caption)))  # inches, as are all sizes
-    size = width, max(4.0, 2.6 + 0.72 * rows)
-    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
-    figure = Figure(figsize=size, dpi=160, facecolor=_PAPER, layout=layout)
-    axes = figure.add_subplot()
-    colours = ListedColormap(colormaps[COLOURS](np.linspace(0.1, 1.0, 256)))  # from blue, not from black
-    low, high = _limits(plane.mean)
-    norm = PowerNorm(0.6, low, high)  # cells near the best differ least and matter most
-    edges_x, edges_y = np.arange(columns + 1) - 0.5, np.arange(rows + 1) - 0.5
-    mesh = axes.pcolormesh(edges_x, edges_y, plane.mean, cmap=colours, norm=norm, edgecolors=_PAPER, linewidth=3)
-    for cell in np.ndindex(rows, columns):
-        _write(axes, plane, (cell[0], cell[1]), colours(norm(plane.mean[cell])))
-    _label(axes, plane, caption)
-    _mark(axes, plane)
-    beyond = np.nanmax(plane.mean, initial=-np.inf) > high
-    bar = figure.colorbar(mesh, ax=axes, pad=0.02, aspect=28, extend="max" if beyond else "neither")
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(length=0, labelsize=9, labelcolor=_QUIET)
-    bar.set_label(f"{caption.metric} (lower is better)", color=_INK, fontsize=10, labelpad=10)
+    All panels have one colour scale.
+    """
+    width = max(layout.width(plane), 6.6, 2 * layout.MARGIN + 1.2 * layout.CHARACTER * 17 * len(caption.sweep))
+    said = _wrapped(words.sentences(plane, caption), width - 2 * layout.MARGIN, 10)
+    places, hatchings = _places(plane, width - 0.8), _hatchings(plane)
+    legend_lines = sum(one.get_label().count("\n") + 1 for one in places) + bool(hatchings)
+    titles = [_wrapped([words.assignment(panel.held)], layout.cells_width(plane) + 0.2, 9.5) for panel in plane.panels]
+    head, foot = 0.6 + layout.LINE * len(said), 0.15 + 1.15 * layout.LINE * legend_lines
+    at = layout.of(plane, width, head, foot, title_lines=max(map(len, titles)))
+    figure = style.figure(at.width, at.height)
+    figure.set_layout_engine("none")
+    left, top = layout.MARGIN / at.width, 1 - layout.MARGIN / at.height
+    figure.text(left, top, caption.sweep, va="top", fontsize=17, fontweight="bold", color=style.INK)
+    look: dict[str, Any] = {"va": "top", "fontsize": 10, "color": style.QUIET, "linespacing": 1.4}
+    figure.text(left, top - 0.38 / at.height, "\n".join(said), **look)
+    _panels(figure, at, plane, caption, titles)
+    look = {"frameon": False, "fontsize": 9, "labelcolor": style.INK, "columnspacing": 1.8, "borderaxespad": 0.3}
+    for handles, bottom, number in ((places, bool(hatchings), 1), (hatchings, False, len(cells.WHY))):
+        if handles:
+            corner = 0.05 / at.width, (0.05 + 1.15 * layout.LINE * bottom) / at.height
+            figure.legend(handles=handles, loc="lower left", bbox_to_anchor=corner, ncols=number, **look)
     return figure
 
 
-def _limits(mean: "np.ndarray[Any, np.dtype[np.float64]]") -> tuple[float, float]:
+def _wrapped(lines: Iterable[str], width: float, size: float) -> list[str]:
+    """Broken to so many inches: between what dots set apart where there is something, else between words.
+
+    size: of the text, in points. `key = value` stays together.
+    """
+    most, rows = max(20, int(width / (layout.CHARACTER * size))), []
+    for line in lines:
+        first, *parts = line.split(words.DOT)
+        rows.append(first)
+        for part in parts:
+            if len(rows[-1] + words.DOT + part) <= most:
+                rows[-1] += words.DOT + part
+            else:
+                rows.append(part)
+    whole = [part for row in rows for part in textwrap.wrap(row.replace(" = ", _EQUALS), most)]
+    return [part.replace(_EQUALS, " = ") for part in whole]
+
+
+def _panels(figure: "Figure", at: layout.Layout, plane: Plane, caption: Caption, titles: list[list[str]]) -> None:
+    """All of them, with the names of their axes and the colour bar."""
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, PowerNorm
+
+    means = np.stack([panel.mean(plane.axes) for panel in plane.panels])
+    low, high = _limits(means)
+    points = [point for panel in plane.panels for point in panel.cells.values() if point.values]
+    look = Look(
+        colours=ListedColormap(colormaps[COLOURS](np.linspace(0.1, 1.0, 256))),  # from blue, not from black
+        norm=PowerNorm(POWER, low, high),
+        size=12.0 if len(plane.panels) == 1 else 9.5,
+        seeds_differ=len({len(point.values) for point in points} | {point.seeds for point in points}) > 1,
+        tries_differ=len({number for panel in plane.panels for number in panel.combinations.values()}) > 1,
+    )
+    for number, (panel, title) in enumerate(zip(plane.panels, titles, strict=True)):
+        axes = figure.add_axes(at.box(*at.place(number), *at.panel))
+        axes.set_title("\n".join(title), loc="left", fontsize=9.5, color=style.INK)
+        _panel(axes, plane, panel, means[number], look)
+        if plane.best is not None and plane.best[0] == number:
+            _frame(axes, plane.best[1])
+    _name_axes(figure, at, plane)
+    beyond = np.nanmax(means, initial=-np.inf) > high
+    last = at.place(at.rows * at.columns - 1)
+    bottom, top = last[1], at.top
+    place = at.box(at.width - layout.RIGHT + layout.BAR_GAP, bottom, layout.BAR, top - bottom)
+    shares = ScalarMappable(look.norm, look.colours)
+    bar = figure.colorbar(shares, cax=figure.add_axes(place), extend="max" if beyond else "neither", extendfrac=0.03)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(length=0, labelsize=9, labelcolor=style.QUIET)
+    label = f"{caption.metric} (lower is better)\npower scale ({POWER:g}): finer near the best"
+    x, y = (at.width - layout.MARGIN) / at.width, at.middle[1] / at.height
+    turned: dict[str, Any] = {"rotation": "vertical", "ha": "right", "va": "center", "multialignment": "center"}
+    figure.text(x, y, label, color=style.INK, fontsize=9.5, **turned)
+
+
+def _panel(axes: "Axes", plane: Plane, panel: Panel, mean: "np.ndarray[Any, Any]", look: Look) -> None:
+    x, y = plane.axes.x, plane.axes.y
+    edges = np.arange(len(x) + 1) - 0.5, np.arange(len(y) + 1) - 0.5
+    axes.pcolormesh(*edges, mean, cmap=look.colours, norm=look.norm, edgecolors=style.PAPER, linewidth=3)
+    for row, column in np.ndindex(len(y), len(x)):
+        cells.write(axes, panel, (row, column), look)
+    if plane.paper is not None:
+        star = style.STAR | {"markersize": 1.1 * look.size}
+        axes.plot(plane.paper[1] + 0.36, plane.paper[0] + 0.31, zorder=5, **star)
+    axes.set_xticks(range(len(x)), [f"{value:g}" for value in x])
+    axes.set_yticks(range(len(y)), [f"{value:g}" for value in y])
+    axes.tick_params(length=0, labelsize=11 if len(plane.panels) == 1 else 9, labelcolor=style.INK)
+    axes.spines[:].set_visible(False)
+
+
+def _name_axes(figure: "Figure", at: layout.Layout, plane: Plane) -> None:
+    """Once for all panels. The names say which way the probability counts: zoneout's is of PRESERVING."""
+    x, y = (NAMES.get(key, key) for key in (plane.axes.x_key, plane.axes.y_key))
+    middle_x, middle_y = at.middle
+    below = at.place(at.rows * at.columns - 1)[1] - layout.TICKS - 0.06
+    look: dict[str, Any] = {"fontsize": 11, "color": style.INK}
+    figure.text(middle_x / at.width, below / at.height, x, ha="center", va="top", **look)
+    figure.text(layout.MARGIN / at.width, middle_y / at.height, y, ha="left", va="center", rotation="vertical", **look)
+
+
+def _frame(axes: "Axes", cell: Cell) -> None:
+    from matplotlib.patches import Rectangle
+
+    corner = cell[1] - 0.485, cell[0] - 0.485
+    axes.add_patch(Rectangle(corner, 0.97, 0.97, fill=False, edgecolor=style.BEST, linewidth=3.2, zorder=4))
+
+
+def _limits(means: "np.ndarray[Any, np.dtype[np.float64]]") -> tuple[float, float]:
     """The colour scale: all values but far outliers above, which would wash out all other differences."""
-    values = mean[~np.isnan(mean)]
+    values = means[~np.isnan(means)]
     if not values.size:
         return 0.0, 1.0
     low, middle, upper = np.quantile(values, (0.0, 0.5, 0.75))
@@ -83,83 +153,23 @@ def _limits(mean: "np.ndarray[Any, np.dtype[np.float64]]") -> tuple[float, float
     return float(low), float(max(high, low + 0.01 * min(1.0, abs(low)), low + 1e-9))
 
 
-def _write(axes: "Axes", plane: Plane, cell: Cell, colour: tuple[float, ...]) -> None:
-    """A cell's mean, how many trials it is of, and how many did not complete."""
-    row, column = cell
-    lost = [
-        f"{counts[cell]} {word}"
-        for counts, word in ((plane.pruned, "pruned"), (plane.failed, "failed"))
-        if counts[cell]
-    ]
-    if not plane.complete[cell]:
-        _hatch(axes, cell)
-        axes.text(
-            column, row, "\n".join(lost) or "no trial", ha="center", va="center", fontsize=8, color=_QUIET, bbox=_LABEL
-        )
-        return
-    ink = _PAPER if np.dot(colour[:3], (0.2126, 0.7152, 0.0722)) < 0.6 else _INK
-    lines = [f"n = {plane.complete[cell]}", ", ".join(lost)] if lost else [f"n = {plane.complete[cell]}"]
-    axes.text(column, row + 0.1, _number(plane.mean[cell], 3), ha="center", va="center", fontsize=12, color=ink)
-    axes.text(column, row - 0.12, "\n".join(lines), ha="center", va="top", fontsize=7, color=ink, alpha=0.8)
-
-
-def _number(value: float, digits: int) -> str:
-    """With so many decimals, or for a small value (an error rate, a cost) so many digits."""
-    return f"{value:.{digits}f}" if abs(value) >= 0.1 else f"{value:.{digits}g}"
-
-
-def _hatch(axes: "Axes", cell: Cell) -> None:
-    from matplotlib.patches import Rectangle
-
-    low = cell[1] - 0.46, cell[0] - 0.46
-    axes.add_patch(Rectangle(low, 0.92, 0.92, facecolor="#f5f6f8", edgecolor=_FAINT, hatch="////", linewidth=0))
-
-
-def _subtitle(plane: Plane, caption: Caption) -> str:
-    lost = [
-        f"{counts.sum()} {word}"
-        for counts, word in ((plane.pruned, "pruned"), (plane.failed, "failed"))
-        if counts.sum()
-    ]
-    count = ", ".join([f"{plane.complete.sum()} complete {'trial' if plane.complete.sum() == 1 else 'trials'}", *lost])
-    epochs = "1 epoch" if caption.epochs == 1 else f"{caption.epochs} epochs"
-    return f"{caption.task}  ·  {caption.model}  ·  {epochs}  ·  {count}"
-
-
-def _label(axes: "Axes", plane: Plane, caption: Caption) -> None:
-    """Title, axes and ticks. The axes say which way the probability counts: zoneout's is of PRESERVING."""
-    axes.set_title(caption.sweep, loc="left", fontsize=17, fontweight="bold", color=_INK, pad=30)
-    subtitle = axes.annotate(
-        _subtitle(plane, caption), (0, 1), (0, 11), "axes fraction", "offset points", fontsize=10, color=_QUIET
-    )
-    subtitle.set_in_layout(False)  # it may reach over the colour bar; the figure is wide enough
-    axes.set_xlabel(NAMES.get(plane.x_key, plane.x_key), fontsize=11, color=_INK, labelpad=9)
-    axes.set_ylabel(NAMES.get(plane.y_key, plane.y_key), fontsize=11, color=_INK, labelpad=9)
-    axes.set_xticks(range(len(plane.x)), [f"{value:g}" for value in plane.x])
-    axes.set_yticks(range(len(plane.y)), [f"{value:g}" for value in plane.y])
-    axes.tick_params(length=0, labelsize=11, labelcolor=_INK)
-    axes.spines[:].set_visible(False)
-
-
-def _mark(axes: "Axes", plane: Plane) -> None:
-    """Frames our best cell, puts a star on the paper's, and says in a legend what that means."""
+def _places(plane: Plane, width: float) -> list[Any]:
+    """What the frame and the star mean, for a legend."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Rectangle
 
-    handles: list[Any] = []
+    marks: list[Any] = []
     if plane.best is not None:
-        row, column = plane.best
-        frame = Rectangle(
-            (column - 0.485, row - 0.485), 0.97, 0.97, fill=False, edgecolor=_BEST, linewidth=3.2, zorder=4
-        )
-        axes.add_patch(frame)
-        text = f"best cell: {_number(plane.mean[plane.best], 4)} at ({plane.x[column]:g}, {plane.y[row]:g})"
-        handles.append(Rectangle((0, 0), 1, 1, fill=False, edgecolor=_BEST, linewidth=2.4, label=text))
+        text = "\n".join(_wrapped([words.best(plane)], width, 9))
+        marks.append(Rectangle((0, 0), 1, 1, fill=False, edgecolor=style.BEST, linewidth=2.4, label=text))
     if plane.paper is not None:
-        row, column = plane.paper
-        axes.plot(column + 0.36, row + 0.31, zorder=5, **_STAR)
-        text = f"paper's best: {PAPER_BPC:g} at ({PAPER_BEST[0]:g}, {PAPER_BEST[1]:g}); Penn Treebank, H = 1000"
-        handles.append(Line2D([], [], label=text, **_STAR))
-    if handles:
-        look: dict[str, Any] = {"frameon": False, "fontsize": 9, "labelcolor": _INK, "columnspacing": 2.5}
-        axes.figure.legend(handles=handles, loc="outside lower left", ncols=2, **look)
+        text = "\n".join(_wrapped([words.papers_best(plane)], width, 9))
+        marks.append(Line2D([], [], label=text, **style.STAR))
+    return marks
+
+
+def _hatchings(plane: Plane) -> list[Any]:
+    """What the hatchings mean, for a legend."""
+    every = [(row, column) for row in range(len(plane.axes.y)) for column in range(len(plane.axes.x))]
+    there = {cells.why(panel, cell) for panel in plane.panels for cell in every}
+    return [cells.patch(reason) for reason in cells.WHY if reason in there]

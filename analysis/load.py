@@ -31,7 +31,7 @@ def from_rows(rows: Iterable[Row], metrics: Metrics) -> "pd.DataFrame":
     for row in sorted(rows, key=lambda row: int(row["trial"])):
         final = row["final"] or {}
         flat = {key: row[key] if key in row else final.get(key) for key in columns}
-        table.append(flat | {key: _value(key, value) for key, value in row["params"].items() if key != "seed"})
+        table.append(flat | {key: plain(key, value) for key, value in row["params"].items() if key != "seed"})
     frame = pd.DataFrame(table, columns=list(dict.fromkeys([*columns, *(key for row in table for key in row)])))
     return frame.astype(dict.fromkeys(("best_epoch", *metrics.final), "float64"))
 
@@ -116,10 +116,15 @@ def _records(client: Any, run_id: str, metrics: Metrics) -> list[dict[str, float
     return [epochs[epoch] for epoch in sorted(epochs)]
 
 
-def _value(key: str, value: Any) -> Any:
-    """MLflow keeps hyperparameters as text; `repr` of a float reads back exactly."""
+def plain(key: str, value: Any) -> Any:
+    """A hyperparameter as a table has it, whether it comes from a journal or, as text, from MLflow: a number or a text.
+
+    `repr` of a float reads back exactly.
+    """
     if key in TEXTS:
         return value
+    if isinstance(value, bool):  # MLflow has `True`
+        return str(value)
     try:
         return float(value)
     except (TypeError, ValueError):

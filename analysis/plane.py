@@ -1,15 +1,23 @@
-"""A plane of two hyperparameters: what the trials say of each cell. Pure computation: a table in, numbers out."""
+"""A plane of two hyperparameters: what the trials say of each cell. Pure computation: a table in, numbers out.
+
+Where more keys than the two axes were searched, there is a panel for each combination of the others; where these are
+too many, one panel with the best over them in each cell.
+"""
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from analysis import points
+from analysis.load import plain
+from analysis.points import SEED, Point, Searched
 from zoneout_core.errors import SpaceError
 from zoneout_core.records import CHARACTERS, TrialState
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -20,95 +28,187 @@ PAPER_BEST, PAPER_BPC = (0.5, 0.05), 1.362
 """(z_cells, z_states) of the paper's best character model, and its validation bits per character (Table 1)."""
 MOST = 16
 """Values along an axis that can still be read."""
+MOST_PANELS = 12
+"""Panels that can still be read."""
 
 Cell = tuple[int, int]
 """(row, column) of a plane."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plane:
-    """What the trials say of each cell. Matrices are [y, x]: a row per value of `y`, both ascending."""
+class Axes:
+    """Rows are values of `y`, columns of `x`, both ascending."""
 
     x_key: str
     y_key: str
-    metric: str
-    """Lower is better."""
     x: tuple[float, ...]
     y: tuple[float, ...]
-    mean: "NDArray[np.float64]"
-    """[y, x] Mean of the metric over a cell's complete trials (its seeds); NaN without any."""
-    complete: "NDArray[np.int64]"
-    """[y, x] How many complete trials the mean is of."""
-    pruned: "NDArray[np.int64]"
-    """[y, x]"""
-    failed: "NDArray[np.int64]"
-    """[y, x]"""
-    best: Cell | None
-    """The lowest mean, the first of equals; None when no trial completed."""
+
+    def cell(self, at: Mapping[str, Any]) -> Cell:
+        """Where a point lies."""
+        return self.y.index(plain(self.y_key, at[self.y_key])), self.x.index(plain(self.x_key, at[self.x_key]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One plane."""
+
+    held: Mapping[str, Any]
+    """What tells it from the other panels: values by key."""
+    cells: Mapping[Cell, Point]
+    """The point of each cell that the space has; over several combinations, the best of them."""
+    combinations: Mapping[Cell, int]
+    """How many combinations of the other keys have a value there. One, or more where the cell shows their best."""
+
+    def mean(self, axes: Axes) -> "NDArray[np.float64]":
+        """[y, x] Means over seeds; NaN in cells without a complete trial."""
+        import numpy as np
+
+        found = np.full((len(axes.y), len(axes.x)), np.nan)
+        for cell, point in self.cells.items():
+            found[cell] = point.mean
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plane:
+    """What the trials say."""
+
+    axes: Axes
+    metric: str
+    """Lower is better."""
+    keys: tuple[str, ...]
+    """All that was searched, but the seed."""
+    points: tuple[Point, ...]
+    """All of them, whatever the panels show."""
+    panels: tuple[Panel, ...]
+    held: Mapping[str, Any]
+    """Searched keys that are the same everywhere."""
+    over: tuple[str, ...]
+    """Other keys, over which each cell shows its best; none = each cell is one point, and `panels` has all of them."""
+    best: tuple[int, Cell] | None
+    """Panel and cell of the lowest mean, the first of equals; None when no trial completed."""
     paper: Cell | None
     """The paper's best cell, where this is the paper's plane and has it."""
+    trials: Mapping[TrialState, int]
+    """How many there are in each state."""
+    repeats: int
+    """How many of them a sampler drew again, the seed included: they count once."""
 
 
-def plane(frame: "pd.DataFrame", task: str, metric: str, x_key: str = X, y_key: str = Y) -> Plane:
+def plane(frame: "pd.DataFrame", task: str, metric: str, searched: Searched, x_key: str = X, y_key: str = Y) -> Plane:
     """The plane of a task's table of trials (`analysis.load`); `metric` is one of its columns.
 
-    Only complete trials count; pruned and failed ones are counted, interrupted ones only span the axes. Raises
-    `SpaceError` when a key was not searched, is not a number, or has too many values for a plane.
+    Only complete trials count; the others are counted by their state. Raises `SpaceError` when a key was not
+    searched, is not a number, or has too many values for a plane.
     """
-    x, y = _axis(frame, x_key), _axis(frame, y_key)
-    columns, rows = {value: j for j, value in enumerate(x)}, {value: i for i, value in enumerate(y)}
-    shape = (len(y), len(x))
-    counts = {state: np.zeros(shape, np.int64) for state in TrialState}
-    values: dict[Cell, list[float]] = {}
-    for x_value, y_value, state, value in zip(frame[x_key], frame[y_key], frame["state"], frame[metric], strict=True):
-        cell = rows[float(y_value)], columns[float(x_value)]
-        counts[TrialState(state)][cell] += 1
-        if state == TrialState.COMPLETE:
-            values.setdefault(cell, []).append(float(value))
-    mean = np.full(shape, np.nan)
-    for cell, told in values.items():
-        mean[cell] = math.fsum(told) / len(told)  # exact sums: the order in which trials ended changes no bit
+    if SEED in (x_key, y_key):
+        searched = replace(searched, keys=(*searched.keys, SEED))
+    found = points.compute(frame, metric, searched)
+    known = [*(point.at for point in found), *searched.points]
+    axes = Axes(x_key=x_key, y_key=y_key, x=_axis(known, searched.keys, x_key), y=_axis(known, searched.keys, y_key))
+    held, varied = _told_apart(found, [key for key in searched.keys if key not in (x_key, y_key)])
+    panels = _panels(found, axes, varied)
+    if not searched.points:  # whatever was not drawn may be in the space
+        panels = [_filled(panel, axes) for panel in panels]
+    over = varied if len(panels) > MOST_PANELS or not searched.whole else ()
+    if over:
+        panels = [_best_over(found, axes, {axes.cell(at) for at in searched.points})]
     return Plane(
-        x_key=x_key,
-        y_key=y_key,
+        axes=axes,
         metric=metric,
-        x=x,
-        y=y,
-        mean=mean,
-        complete=counts[TrialState.COMPLETE],
-        pruned=counts[TrialState.PRUNED],
-        failed=counts[TrialState.FAILED],
-        best=_lowest(mean),
-        paper=_cell(rows, columns) if (task, metric, x_key, y_key) == PAPER_PLANE else None,
+        keys=searched.keys,
+        points=tuple(found),
+        panels=tuple(panels),
+        held=held,
+        over=tuple(over),
+        best=_lowest(panels),
+        paper=_paper(axes) if (task, metric, x_key, y_key) == PAPER_PLANE else None,
+        trials=Counter(TrialState(state) for state in frame["state"]),
+        repeats=len(frame) - sum(len(point.values) + sum(point.lost.values()) for point in found),
     )
 
 
-def _axis(frame: "pd.DataFrame", key: str) -> tuple[float, ...]:
+def _told_apart(found: Iterable[Point], others: Iterable[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What all points have in common of these keys, and which keys tell them apart."""
+    values = {key: list(dict.fromkeys(point.at.get(key) for point in found)) for key in others}
+    held = {key: given[0] for key, given in values.items() if len(given) == 1}
+    return held, tuple(key for key in values if key not in held)
+
+
+def _panels(found: Iterable[Point], axes: Axes, varied: Sequence[str]) -> list[Panel]:
+    """One for each combination of the keys that vary."""
+    by_combination: dict[tuple[Any, ...], dict[Cell, Point]] = {}
+    for point in found:
+        by_combination.setdefault(tuple(point.at.get(key) for key in varied), {})[axes.cell(point.at)] = point
+    return [
+        Panel(
+            held={key: value for key, value in zip(varied, combination, strict=True) if value is not None},
+            cells=cells,
+            combinations={cell: 1 for cell, point in cells.items() if point.values},
+        )
+        for combination, cells in by_combination.items()
+    ]
+
+
+def _filled(panel: Panel, axes: Axes) -> Panel:
+    every = [(row, column) for row in range(len(axes.y)) for column in range(len(axes.x))]
+    return replace(panel, cells={cell: panel.cells.get(cell, _nothing(axes, cell, [])) for cell in every})
+
+
+def _best_over(found: Iterable[Point], axes: Axes, known: Collection[Cell]) -> Panel:
+    """One panel over all combinations: of each cell its best point, or all that was lost there."""
+    at: dict[Cell, list[Point]] = {cell: [] for cell in known}
+    for point in found:
+        at.setdefault(axes.cell(point.at), []).append(point)
+    done = {cell: [point for point in those if point.values] for cell, those in at.items()}
+    cells = {
+        cell: min(done[cell], key=lambda point: point.mean) if done[cell] else _nothing(axes, cell, those)
+        for cell, those in at.items()
+    }
+    return Panel(held={}, cells=cells, combinations={cell: len(those) for cell, those in done.items() if those})
+
+
+def _nothing(axes: Axes, cell: Cell, those: Iterable[Point]) -> Point:
+    """A cell that has no value, whatever the other keys are."""
+    lost: Counter[TrialState] = Counter()
+    for point in those:
+        lost.update(point.lost)
+    row, column = cell
+    return Point(
+        at={axes.x_key: axes.x[column], axes.y_key: axes.y[row]}, values=(), lost=lost, seeds=sum(lost.values())
+    )
+
+
+def _axis(known: Iterable[Mapping[str, Any]], keys: Collection[str], key: str) -> tuple[float, ...]:
     """The distinct values of a key, ascending."""
-    another = "Choose another with --set x_axis=KEY or --set y_axis=KEY."
-    if key not in frame.columns:
-        searched = sorted(name for name in frame.columns if "." in name)
-        raise SpaceError(f"An axis of the heatmap must be a searched key, but {key!r} is none of {searched}. {another}")
-    try:
-        values = tuple(sorted({float(value) for value in frame[key]}))
-    except (TypeError, ValueError):
-        words = sorted({str(value) for value in frame[key]})
-        raise SpaceError(f"An axis of the heatmap must be a number, but {key!r} has {words}. {another}") from None
-    if len(values) > MOST or any(np.isnan(values)):
+    another = "Choose others with: sweep report RUN --x-axis KEY --y-axis KEY"
+    if key not in keys:
         raise SpaceError(
-            f"An axis of the heatmap must be a grid of at most {MOST} values, but {key!r} has {len(values)}. "
+            f"An axis of the heatmap must be a searched key, but {key!r} is none of {sorted(keys)}. {another}"
+        )
+    given = {plain(key, at[key]) if key in at else math.nan for at in known}
+    if any(isinstance(value, str) for value in given):
+        words = sorted(str(value) for value in given)
+        raise SpaceError(f"An axis of the heatmap must be a number, but {key!r} has {words}. {another}")
+    if len(given) > MOST or any(math.isnan(value) for value in given):
+        raise SpaceError(
+            f"An axis of the heatmap must be a grid of at most {MOST} values, but {key!r} has {len(given)}. "
             "Look at the table instead: sweep export RUN"
         )
-    return values
+    return tuple(sorted(given))
 
 
-def _lowest(mean: "NDArray[np.float64]") -> Cell | None:
-    if np.isnan(mean).all():
-        return None
-    row, column = np.unravel_index(np.nanargmin(mean), mean.shape)
-    return int(row), int(column)
+def _lowest(panels: Iterable[Panel]) -> tuple[int, Cell] | None:
+    means = [
+        (point.mean, number, cell)
+        for number, panel in enumerate(panels)
+        for cell, point in panel.cells.items()
+        if point.values
+    ]
+    return None if not means else min(means)[1:]
 
 
-def _cell(rows: dict[float, int], columns: dict[float, int]) -> Cell | None:
+def _paper(axes: Axes) -> Cell | None:
     z_cells, z_states = PAPER_BEST
-    return (rows[z_states], columns[z_cells]) if z_cells in columns and z_states in rows else None
+    return axes.cell({axes.x_key: z_cells, axes.y_key: z_states}) if z_cells in axes.x and z_states in axes.y else None

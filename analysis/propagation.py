@@ -38,6 +38,7 @@ def compute(frame: "pd.DataFrame", systems: Mapping[str, str]) -> list[Propagati
         own = frame[frame["label"] == label]
         for state in STATES:
             told = own[own["state"] == state]
+            assert not told.duplicated(["seed", "step"]).any(), f"{label}: a mean over something else than seeds"
             share = tuple(Estimate(tuple(some["share"])).mean for _, some in told.groupby("step", sort=True))
             if share:
                 seeds = int(told["seed"].nunique())

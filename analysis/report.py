@@ -1,45 +1,69 @@
 """The report of a sweep: its heatmap as picture, as vectors and as numbers. The same table gives the same bytes."""
 
+import csv
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from analysis.heatmap import Caption, draw
+from analysis import style
+from analysis.caption import Caption
+from analysis.heatmap import draw
 from analysis.plane import Plane, X, Y, plane
+from analysis.points import Point, Searched
+from zoneout_core.records import TrialState
 
 if TYPE_CHECKING:
     import pandas as pd
 
+STATES = (TrialState.PRUNED, TrialState.FAILED, TrialState.INTERRUPTED)
+"""Of seeds without a value, as the table counts them."""
+
 
 def write(
-    frame: "pd.DataFrame", folder: Path, caption: Caption, metric: str, x_key: str = X, y_key: str = Y
+    frame: "pd.DataFrame",
+    folder: Path,
+    caption: Caption,
+    metric: str,
+    searched: Searched,
+    x_key: str = X,
+    y_key: str = Y,
 ) -> list[Path]:
     """Write heatmap.png, .svg and .csv of a table of trials into `folder`, and return their paths.
 
-    The colour of a cell is the mean of column `metric`.
+    The colour of a cell is the mean of column `metric` over seeds.
 
     Raises `SpaceError` when the keys span no plane.
     """
-    from matplotlib import rc_context
-
-    numbers = plane(frame, caption.task, metric, x_key, y_key)
-    folder.mkdir(parents=True, exist_ok=True)
-    png, svg, csv = (folder / f"heatmap.{kind}" for kind in ("png", "svg", "csv"))
-    with rc_context({"svg.hashsalt": "heatmap", "svg.fonttype": "path", "font.family": "DejaVu Sans"}):
-        figure = draw(numbers, caption)
-        figure.savefig(png, metadata={"Software": None})
-        figure.savefig(svg, metadata={"Date": None, "Creator": None})
-    csv.write_text(table(numbers))
-    return [png, svg, csv]
+    numbers = plane(frame, caption.task, metric, searched, x_key, y_key)
+    files = style.save(lambda: draw(numbers, caption), folder, "heatmap")
+    table_file = folder / "heatmap.csv"
+    table_file.write_text(table(numbers))
+    return [*files, table_file]
 
 
 def table(numbers: Plane) -> str:
-    """A CSV line per cell: both values, the mean (empty without a complete trial) and the counts; floats are exact."""
-    lines = [f"{numbers.x_key},{numbers.y_key},{numbers.metric},complete,pruned,failed"]
-    for row, column in np.ndindex(*numbers.mean.shape):
-        mean = float(numbers.mean[row, column])
-        counts = (int(matrix[row, column]) for matrix in (numbers.complete, numbers.pruned, numbers.failed))
-        shown = "" if np.isnan(mean) else repr(mean)
-        lines.append(",".join([repr(numbers.x[column]), repr(numbers.y[row]), shown, *map(str, counts)]))
-    return "\n".join(lines) + "\n"
+    """A CSV line per point: every searched key, the mean over seeds (empty without a complete one), and the counts.
+
+    Points come by panel, then by y and x; floats are exact, and a key that does not apply is empty. `seeds` says how
+    many the definition has, `complete` over how many the mean is.
+    """
+    axes = numbers.axes
+    keys = [axes.x_key, axes.y_key, *(key for key in numbers.keys if key not in (axes.x_key, axes.y_key))]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*keys, numbers.metric, "complete", *STATES, "seeds"])
+    for point in _in_order(numbers, keys[2:]):
+        lost = [point.lost.get(state, 0) for state in STATES]
+        mean = point.mean if point.values else ""
+        writer.writerow([*(point.at.get(key, "") for key in keys), mean, len(point.values), *lost, point.seeds])
+    return out.getvalue()
+
+
+def _in_order(numbers: Plane, others: list[str]) -> list[Point]:
+    combinations = list(dict.fromkeys(tuple(point.at.get(key) for key in others) for point in numbers.points))
+    place = {combination: number for number, combination in enumerate(combinations)}
+
+    def order(point: Point) -> tuple[int, int, int]:
+        return place[tuple(point.at.get(key) for key in others)], *numbers.axes.cell(point.at)
+
+    return sorted(numbers.points, key=order)

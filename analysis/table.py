@@ -107,6 +107,7 @@ def compute(frame: "pd.DataFrame", title: str, scale: str, columns: Sequence[Col
 
 def _line(trials: "pd.DataFrame", columns: Sequence[Column], row: Row) -> Line:
     done = trials[trials["state"] == TrialState.COMPLETE].sort_values("seed")
+    assert done["seed"].is_unique, f"{row.title}: a mean over something else than seeds"
     return Line(
         row=row,
         entries=tuple(_entry(done, column, row) for column in columns),

@@ -122,6 +122,12 @@ class Sweep:
         whole = len(self.search_space.grid())
         return min(self.trials, whole) if self.trials else whole
 
+    @property
+    def cut(self) -> str:
+        """`4 of 9 points of the grid, the first in its order`, where the budget cuts the grid; else empty."""
+        whole = len(self.search_space.grid()) if self.sampler == "grid" else 0
+        return f"{self.trials} of {whole} points of the grid, the first in its order" if 0 < self.trials < whole else ""
+
     def trial_config(self, overrides: search_spaces.Overrides) -> TrialConfig:
         """The complete configuration of one trial."""
         return self.base.with_values({"seed": self.seeds[0]} | overrides)

@@ -1,15 +1,23 @@
 """The report of a run: from its journal, or from MLflow, through `analysis` into files, which MLflow gets too."""
 
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import islice, product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis import load, report
-from analysis.heatmap import Caption
+from analysis.caption import Caption, agreed
+from analysis.points import SEED, Searched
+from search_spaces import CHECKED, Space
 from sweeps.definition import Sweep
 from sweeps.delivery import Tracking
 from sweeps.home import Run
 from sweeps.story import Story
+from zoneout_core import tasks
+from zoneout_core.config import locate
 from zoneout_core.errors import RunError
+from zoneout_core.records import TrialState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,41 +28,137 @@ def has_plane(sweep: Sweep) -> bool:
     return {sweep.x_axis, sweep.y_axis} <= set(sweep.search_space.always())
 
 
-def write_report(run: Run, sweep: Sweep, story: Story) -> list[Path]:
-    """Draw what the journal says; no files when the space spans no plane or no trial was asked for yet."""
-    if not has_plane(sweep) or not story.trials:
-        return []
-    return _write(run, sweep, load.from_rows(story.rows(), sweep.metrics))
+def write_report(run: Run, sweep: Sweep, story: Story, left: TrialState | None = None) -> list[Path]:
+    """Draw what the journal says; `left` is what becomes of unfinished trials, where their driver is just leaving.
 
-
-def rewrite_report(run: Run, from_mlflow: bool = False) -> list[Path]:
-    """Draw a run again, from its journal or from what MLflow has of it.
-
-    Raises `RunError` when the space spans no plane, no trial was asked for, or MLflow does not have the run.
+    Raises `RunError` when there is nothing to draw: in one line, with what to do instead.
     """
-    sweep, story = run.definition(), run.story()
-    if not has_plane(sweep) or not story.trials:
-        always = ", ".join(sweep.search_space.always())
-        what = "has no trial yet" if has_plane(sweep) else f"has in each of them {always}"
-        raise RunError(
-            f"A heatmap needs trials over {sweep.x_axis} and {sweep.y_axis}, but run {run.name} {what}. "
-            f"See its numbers with: {run.command('export')}"
-        )
+    _require_plane(run, sweep)
+    frame = load.from_rows(story.rows(), sweep.metrics)
+    if left is not None:
+        finished = frame["state"].map(lambda state: TrialState(state).finished).astype(bool)
+        frame["state"] = frame["state"].where(finished, str(left))
+    return _write(run, sweep, frame)
+
+
+def rewrite_report(run: Run, from_mlflow: bool = False, x_axis: str = "", y_axis: str = "") -> list[Path]:
+    """Draw a run again, from its journal or from what MLflow has of it; over its own axes unless others are named.
+
+    Raises `RunError` when there is nothing to draw or MLflow does not have the run, `UnknownName` for an axis that is
+    no key.
+    """
+    sweep = run.definition()
+    sweep = replace(sweep, x_axis=_full(x_axis) or sweep.x_axis, y_axis=_full(y_axis) or sweep.y_axis)
     if not from_mlflow:
-        return write_report(run, sweep, story)
+        return write_report(run, sweep, run.story())
+    _require_plane(run, sweep)
     tracking = Tracking.of(run)
     return _write(run, sweep, load.trials(tracking.uri, tracking.experiment, run.name))
 
 
-def _write(run: Run, sweep: Sweep, frame: "pd.DataFrame") -> list[Path]:
-    base = sweep.base
-    caption = Caption(
-        sweep=run.name,
-        task=base.task,
-        cell=base.model.cell,
-        layers=base.model.layers,
-        hidden=base.model.hidden,
-        epochs=base.epochs,
+def caption(title: str, sweep: Sweep, frame: "pd.DataFrame") -> Caption:
+    """What a picture of these trials says of all of them: never what they differ in, whatever the base has."""
+
+    def shared(key: str) -> Any:
+        base = sweep.base.value(key)
+        given = frame[key] if key in frame.columns else [None]
+        return agreed(base if value is None or value != value else value for value in given)  # NaN: it does not apply
+
+    layers, hidden, epochs = (shared(key) for key in ("model.layers", "model.hidden", "epochs"))
+    has_network = tasks.get(sweep.base.task).workload != "consistency"  # a recurrence on two numbers
+    return Caption(
+        sweep=title,
+        task=sweep.base.task,
+        cell=shared("model.cell") if has_network else None,
+        layers=int(layers) if layers is not None and has_network else None,
+        hidden=int(hidden) if hidden is not None and has_network else None,
+        epochs=None if epochs is None else int(epochs),
         metric=sweep.metrics.label,
+        note=sweep.cut,
     )
-    return report.write(frame, run.report, caption, sweep.metrics.objective, sweep.x_axis, sweep.y_axis)
+
+
+def searched(sweep: Sweep) -> Searched:
+    """The keys of the sweep's space, and its points; of one that is endless or very large, those of the plane alone."""
+    space = sweep.search_space
+    keys = tuple(dict.fromkeys(key for key in space.keys() if key != SEED))
+    if not any(space.ranges()) and len(corners := list(islice(space.corners(), CHECKED + 1))) <= CHECKED:
+        return Searched(keys=keys, points=tuple(corners))
+    values = _values(space)
+    axes = [key for key in dict.fromkeys((sweep.x_axis, sweep.y_axis, SEED)) if key in values]
+    points = product(*(values[key] for key in axes))
+    return Searched(keys=keys, points=tuple(dict(zip(axes, point, strict=True)) for point in points), whole=False)
+
+
+def _write(run: Run, sweep: Sweep, frame: "pd.DataFrame") -> list[Path]:
+    _require_number(run, frame)
+    metric = sweep.metrics.objective
+    return report.write(
+        frame, run.report, caption(run.name, sweep, frame), metric, searched(sweep), sweep.x_axis, sweep.y_axis
+    )
+
+
+def _require_plane(run: Run, sweep: Sweep) -> None:
+    """Raise `RunError` unless every trial has a number on both axes, from a list of values."""
+    x, y, space = sweep.x_axis, sweep.y_axis, sweep.search_space
+    endless = [part for part in space.ranges() if part.key in (x, y)]
+    if x == y:
+        problem = f"two axes, but in run {run.name} both are {x}"
+    elif not has_plane(sweep):
+        always = ", ".join(space.always()) or "nothing that is searched"
+        problem = f"trials over {x} and {y}, but run {run.name} has in each of them {always}"
+    elif endless:
+        part = endless[0]
+        problem = (
+            f"axes of listed values, but in run {run.name} {part.key} is any number from {part.low:g} to {part.high:g}"
+        )
+    else:
+        return
+    numbers = list(_listed_numbers(space))
+    if len(numbers) < 2:
+        raise RunError(f"A heatmap needs {problem}. See its numbers with: {run.command('export')}")
+    axes = f"--x-axis {numbers[0]} --y-axis {numbers[1]}"
+    raise RunError(f"A heatmap needs {problem}. Draw it over others with: {run.command('report')} {axes}")
+
+
+def _require_number(run: Run, frame: "pd.DataFrame") -> None:
+    """Raise `RunError` unless there is a complete trial: nothing is written that would be empty."""
+    states = {TrialState(state) for state in frame["state"]}
+    if TrialState.COMPLETE in states:
+        return
+    what = "is complete" if any(frame["epoch"] > 0) else "has a number"
+    verb, word = ("status", "See why with")
+    if not states or TrialState.INTERRUPTED in states:
+        verb, word = "resume", "Go on with"
+    elif states & {TrialState.RUNNING, TrialState.WAITING}:
+        verb, word = "status", "Watch it with"
+    raise RunError(
+        f"A heatmap needs a complete trial, but no trial of run {run.name} {what} yet. {word}: {run.command(verb)}"
+    )
+
+
+def _listed_numbers(space: Space) -> Iterator[str]:
+    """Keys that could be axes."""
+    always = set(space.always()) - {SEED}
+    for key, values in _values(space).items():
+        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        if key in always and numbers and len(values) > 1:
+            yield key
+
+
+def _values(space: Space) -> Mapping[str, list[Any]]:
+    """The values of every key that has finitely many."""
+    endless = {part.key for part in space.ranges()}
+    found: dict[str, dict[Any, None]] = {}
+    for point in space.bounds():
+        for key, value in point.items():
+            found.setdefault(key, {})[value] = None
+    return {key: list(values) for key, values in found.items() if key not in endless}
+
+
+def _full(key: str) -> str:
+    """The whole name of a key. Raises `UnknownName`."""
+    if not key:
+        return ""
+    section, name = locate(key)
+    return f"{section}.{name}" if section else name

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis import page, table
+from analysis.caption import DOT, agreed, count, network
+from analysis.table import Table
 from sweeps import evidence, rows
 from sweeps.definition import RESUMABLE, Sweep
 from sweeps.evidence import wanted
@@ -106,15 +108,16 @@ def read(home: Home, block: Block, sweep: Sweep, request: Request, only: Collect
     """What the home has of a block."""
     found = evidence.find(home, sweep, only)
     trials = evidence.trials(found)
+    numbers = table.compute(trials, block.title, request.scale, block.columns, block.rows)
     return Reading(
         block=block,
         sweep=sweep,
-        table=table.compute(trials, block.title, request.scale, block.columns, block.rows),
+        table=numbers,
         trials=trials,
         curves=evidence.curves(found),
         found=found,
         whole=request.scale == rows.PAPER and not request.changed,
-        subtitle=subtitle(sweep, request),
+        subtitle=subtitle(sweep, request, numbers),
     )
 
 
@@ -128,16 +131,25 @@ def best(reading: Reading) -> dict[str, Any] | None:
     return {"of": len(done), "value": value, "params": trial.params}
 
 
-def subtitle(sweep: Sweep, request: Request) -> str:
-    """What a figure has to say of its numbers: task, network, scale and what differs from the paper there."""
-    model = sweep.base.model
-    layers = "" if model.layers == 1 else f"{model.layers} layers, "
-    network = f"{model.cell.upper()}, {layers}H = {model.hidden}  ·  "
-    if tasks.get(sweep.base.task).workload == "consistency":
-        network = ""  # a recurrence on two numbers
+def subtitle(sweep: Sweep, request: Request, numbers: Table) -> str:
+    """What a figure has to say of its numbers: task, network, seeds and scale.
+
+    Of the network what all rows have, and of the seeds how many completed, not how many were asked for.
+    """
+    models = [config.model for config in wanted(sweep)]
+    cell, layers, hidden = (agreed(getattr(model, name) for model in models) for name in ("cell", "layers", "hidden"))
+    whole = "" if tasks.get(sweep.base.task).workload == "consistency" else network(cell, layers, hidden)
     scale = f"scale: {request.scale}" + (", changed by --set" if request.changed else "")
-    seeds = f"{len(sweep.seeds)} {'seed' if len(sweep.seeds) == 1 else 'seeds'}"
-    return f"{sweep.base.task}  ·  {network}{seeds}  ·  {scale}"
+    return DOT.join(one for one in (sweep.base.task, whole, _seeds(sweep, numbers), scale) if one)
+
+
+def _seeds(sweep: Sweep, numbers: Table) -> str:
+    """`3 seeds`, or `1-3 of 3 seeds` where rows have different numbers of complete trials."""
+    asked = len(sweep.seeds)
+    done = sorted({len(line.seeds) for line in numbers.lines if line.seeds}) or [asked]
+    if done == [asked]:
+        return count(asked, "seed", "seeds")
+    return f"{'-'.join(str(one) for one in dict.fromkeys((done[0], done[-1])))} of {count(asked, 'seed', 'seeds')}"
 
 
 def smaller(block: Block, sweep: Sweep) -> dict[str, list[str]]:

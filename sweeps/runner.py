@@ -17,7 +17,7 @@ from sweeps.lane_server import ServerOptions
 from sweeps.ledger import Ledger
 from sweeps.story import Story
 from zoneout_core.errors import RunError, SpaceError, ZoneoutError
-from zoneout_core.records import ARITHMETIC
+from zoneout_core.records import ARITHMETIC, TrialState
 from zoneout_core.tasks import load_data
 
 NO_TRACKING = "none"
@@ -90,7 +90,7 @@ def drive(run: Run, sweep: Sweep, how: How, say: Callable[[str], None], watch: W
             with Interrupts(run, sweep.seconds, say) as interrupts, (watch or _unwatched)(ledger.story, sweep):
                 _drive(run, sweep, how, ledger, interrupts)
             state, reason = _outcome(interrupts, ledger)
-            report = _report(run, sweep, ledger, say)
+            report = _report(run, sweep, ledger, say, state)
         except ZoneoutError as error:
             reason = secrets.mask(str(error))
             raise
@@ -194,7 +194,7 @@ def _drain(delivery: Delivery, seconds: float, say: Callable[[str], None]) -> in
     return delivery.drain(seconds)
 
 
-def _report(run: Run, sweep: Sweep, ledger: Ledger, say: Callable[[str], None]) -> list[Path]:
+def _report(run: Run, sweep: Sweep, ledger: Ledger, say: Callable[[str], None], state: str) -> list[Path]:
     """Draw the heatmap and have it delivered. What cannot be drawn is said, and takes nothing from the sweep."""
     lacking = [package for package in ("pandas", "matplotlib") if find_spec(package) is None]
     if lacking:
@@ -203,9 +203,13 @@ def _report(run: Run, sweep: Sweep, ledger: Ledger, say: Callable[[str], None]) 
     from sweeps.report import write_report
 
     try:
-        files = write_report(run, sweep, ledger.story)
+        left = TrialState.PRUNED if state == "budget" else TrialState.INTERRUPTED  # as `Ledger.close` will have it
+        files = write_report(run, sweep, ledger.story, left)
     except SpaceError as error:
         say(f"No heatmap: {error}")
+        return []
+    except RunError as error:
+        say(str(error))
         return []
     for file in files:
         ledger.note({"event": "artifact", "name": file.name, "path": str(file.relative_to(run.folder))})

@@ -52,7 +52,7 @@ def show(
     base = {key: text.listed(value) for key, value in sweep.base.flat().items() if key not in [*searched, "seed"]}
     changed = {key: value for key, value in base.items() if key in [*_TOLD, *sweep.base.changed()]}
     for title, table in (
-        (f"Searched, {sweep.max_trials} trials:", dict(_described(sweep.search_space))),
+        (f"Searched, {sweep.cut or f'{sweep.max_trials} trials'}:", dict(_described(sweep.search_space))),
         ("Of the sweep:", own),
         ("Of every trial:", changed),
     ):

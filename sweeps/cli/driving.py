@@ -120,6 +120,8 @@ def _drive(run: Run, sweep: Sweep, data: Path, inline: bool, address: str, track
     from sweeps.cli import progress, summary
 
     say(f"Run {run.name} in {run.folder.parent}")
+    if sweep.cut:
+        say(sweep.cut)
     how = runner.How(data=data, inline=inline, address=address, tracking=tracking)
     try:
         outcome = runner.drive(run, sweep, how, say, progress.silent if as_json else progress.live)

@@ -1,6 +1,7 @@
 """How a run looks at one moment: how far it is, its best trial, and a table of its trials."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search_spaces import Choice, Product, Range, Space, Switch
@@ -10,8 +11,9 @@ from sweeps.story import Story, TrialStory
 from zoneout_core.records import Metrics, TrialState
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.table import Table
+    from rich.text import Text
 
 _COLOURS = {
     TrialState.RUNNING: "cyan",
@@ -23,6 +25,8 @@ _COLOURS = {
 }
 _BAR_WIDTH = 60
 _STATE_WIDTH = len("complete (best)")
+_UNBOUNDED = 10_000
+"""Columns that no table has."""
 
 
 def picture(story: Story, sweep: Sweep, now: float, rows: int | None = None) -> "RenderableType":
@@ -46,14 +50,10 @@ def table(story: Story, sweep: Sweep, now: float, rows: int | None = None) -> "R
 
     The best one comes first, then those that run, then those that wait, then those that ended last.
     """
-    from rich.console import Group
-    from rich.text import Text
-
     trials, best = list(story.trials.values()), story.best
     shown = _chosen(trials, best, rows)
-    left_out = len(trials) - len(shown)
-    whole = _table(shown, best, sweep, now, story)
-    return Group(whole, Text(f" and {left_out} more", "dim")) if left_out else whole
+    columns, lines = _columns(sweep), [_line(trial, best, sweep, now, story) for trial in shown]
+    return _Fitting(columns, lines, len(trials) - len(shown))
 
 
 def pace(story: Story, sweep: Sweep, now: float) -> str:
@@ -75,7 +75,8 @@ def pace(story: Story, sweep: Sweep, now: float) -> str:
 def counts(story: Story, sweep: Sweep) -> str:
     """`9 of 36 trials: 4 running, 5 complete`"""
     states = ", ".join(f"{count} {state}" for state, count in _ordered(story))
-    return f"{len(story.trials)} of {sweep.max_trials} trials" + (f": {states}" if states else "")
+    told = f"{len(story.trials)} of {sweep.max_trials} trials" + (f": {states}" if states else "")
+    return told + (f" ({sweep.cut})" if sweep.cut else "")
 
 
 def best_of(trial: TrialStory) -> str:
@@ -135,33 +136,93 @@ def _chosen(trials: list[TrialStory], best: TrialStory | None, rows: int | None)
     return sorted(sorted(trials, key=rank)[:rows], key=lambda trial: trial.trial)
 
 
-def _table(trials: list[TrialStory], best: TrialStory | None, sweep: Sweep, now: float, story: Story) -> "Table":
-    from rich import box
-    from rich.table import Table
+@dataclass(frozen=True)
+class _Column:
+    heading: str
+    drop: int
+    """Where the terminal is narrow, columns are left out in this order; 0 = never."""
+    wraps: bool = False
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """A table that shows as many of its columns as the width has room for, and says which it leaves out.
+
+    A trial's number, its objective and its state, with the mark of the best, are always there.
+    """
+
+    columns: list[_Column]
+    lines: "list[list[Text]]"
+    more: int
+    """Trials that are not among the lines."""
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        from rich.text import Text
+
+        dropped: list[_Column] = []
+        order = sorted((column for column in self.columns if column.drop), key=lambda column: column.drop)
+        while len(dropped) < len(order) and self._width(console, options, dropped) > options.max_width:
+            dropped.append(order[len(dropped)])
+        yield self._table(dropped)
+        left_out = ", ".join(column.heading for column in self.columns if column in dropped)
+        if self.more:
+            yield Text(f" and {self.more} more", "dim")
+        if left_out:
+            yield Text(f" not shown, for lack of room: {left_out}", "dim")
+
+    def _width(self, console: "Console", options: "ConsoleOptions", dropped: "list[_Column]") -> int:
+        """Columns of the terminal below which something would be cut off."""
+        return console.measure(self._table(dropped), options=options.update(max_width=_UNBOUNDED)).minimum
+
+    def _table(self, dropped: "list[_Column]") -> "Table":
+        from rich import box
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        kept = [number for number, column in enumerate(self.columns) if column not in dropped]
+        for column in (self.columns[number] for number in kept[:-1]):
+            table.add_column(column.heading, justify="right", no_wrap=not column.wraps)
+        table.add_column(self.columns[-1].heading, overflow="fold", min_width=_STATE_WIDTH)
+        for line in self.lines:
+            table.add_row(*(line[number] for number in kept))
+        return table
+
+
+def _columns(sweep: Sweep) -> list[_Column]:
+    """Of the table of trials. The first to go is the time, then what training says, then keys, the last one first."""
+    keys = list(sweep.search_space.always())
+    *train, _ = shown = list(measured(sweep.metrics))
+    further = [_Column("further", len(train) + 2, wraps=True)] if set(_varied(sweep.search_space)) - set(keys) else []
+    last = len(train) + len(keys) + 2
+    return [
+        _Column("trial", 0),
+        *(_Column(text.short(key), last - place) for place, key in enumerate(keys)),
+        *further,
+        _Column("epoch", last + 1),
+        *(_Column(heading, place + 2 if heading in train else 0) for place, heading in enumerate(shown)),
+        _Column("time", 1),
+        _Column("state", 0),
+    ]
+
+
+def _line(trial: TrialStory, best: TrialStory | None, sweep: Sweep, now: float, story: Story) -> "list[Text]":
+    """What `_columns` has of a trial."""
     from rich.text import Text
 
     keys = list(sweep.search_space.always())
     varied = set(_varied(sweep.search_space)) - set(keys)
-    further = ["further"] if varied else []
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    shown = measured(sweep.metrics)
-    for column in ("trial", *map(text.short, keys), *further, "epoch", *shown, "time"):
-        table.add_column(column, justify="right", no_wrap=column not in further)
-    table.add_column("state", overflow="fold", min_width=_STATE_WIDTH)
-    for trial in trials:
-        last = trial.records.get(trial.epoch)
-        values = [text.value(trial.params[key]) if key in trial.params else "" for key in keys]
-        if further:  # what only some trials have
-            values.append(text.assignment({key: given for key, given in trial.params.items() if key in varied}))
-        numbers = [text.number(last.metrics[name]) if last else "" for name in shown.values()]
-        state = Text(str(trial.state), _COLOURS[trial.state])
-        if trial is best:
-            state.append(" (best)", "bold green")
-        elif trial.state is TrialState.FAILED:
-            state.append(f": {trial.reason}")
-        time = _time(trial, story, now)
-        table.add_row(str(trial.trial), *values, f"{trial.epoch}/{trial.epochs}", *numbers, time, state)
-    return table
+    last = trial.records.get(trial.epoch)
+    values = [text.value(trial.params[key]) if key in trial.params else "" for key in keys]
+    if varied:  # what only some trials have
+        values.append(text.assignment({key: given for key, given in trial.params.items() if key in varied}))
+    numbers = [text.number(last.metrics[name]) if last else "" for name in measured(sweep.metrics).values()]
+    state = Text(str(trial.state), _COLOURS[trial.state])
+    if trial is best:
+        state.append(" (best)", "bold green")
+    elif trial.state is TrialState.FAILED:
+        state.append(f": {trial.reason}")
+    told = [str(trial.trial), *values, f"{trial.epoch}/{trial.epochs}", *numbers, _time(trial, story, now)]
+    return [*map(Text, told), state]
 
 
 def _varied(space: Space) -> Iterator[str]:

@@ -11,6 +11,8 @@ from sweeps.home import DEFAULT_HOME, Home, Run
 from sweeps.story import Story
 from zoneout_core.errors import HomeError
 
+_AXIS = "A searched key, instead of the definition's."
+
 
 def status(name: options.RunName, home: options.HomeDir = DEFAULT_HOME, as_json: options.AsJson = False) -> None:
     """Say how a run stands: its driver, its trials, the best so far."""
@@ -75,13 +77,15 @@ def report(
     name: options.RunName,
     home: options.HomeDir = DEFAULT_HOME,
     from_mlflow: Annotated[bool, typer.Option("--from-mlflow", help="Of what MLflow has, not the journal.")] = False,
+    x_axis: Annotated[str, typer.Option("--x-axis", metavar="KEY", help=_AXIS)] = "",
+    y_axis: Annotated[str, typer.Option("--y-axis", metavar="KEY", help=_AXIS)] = "",
     as_json: options.AsJson = False,
 ) -> None:
     """Draw the heatmap of a run again: PNG, SVG and CSV."""
     from sweeps.report import rewrite_report
 
     run = Home(home).run(name)
-    files = rewrite_report(run, from_mlflow)
+    files = rewrite_report(run, from_mlflow, x_axis, y_axis)
     if as_json:
         options.show_json({"run": run.name, "report": [str(file) for file in files]})
     else:

@@ -126,7 +126,8 @@ class _Trainer:
                 run = runner.begin(self.home, left)
                 self.begun.append(run.name)
             definition = reproducing.going_on(run.definition(), sweep)
-            driving.say(f"{verb} {run.name} in {run.folder.parent}: {definition.max_trials} trials")
+            trials = definition.cut or f"{definition.max_trials} trials"
+            driving.say(f"{verb} {run.name} in {run.folder.parent}: {trials}")
             watch = progress.silent if self.quiet else progress.live
             outcome = runner.drive(run, definition, self.how, driving.say, watch)
             if outcome.state != "finished":

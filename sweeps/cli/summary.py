@@ -22,6 +22,7 @@ def of_run(run: Run, sweep: Sweep, story: Story) -> dict[str, Any]:
         "driver": {key: driver[key] for key in ("mode", "pid", "host", "time")} if driver else None,
         "seconds": elapsed(story, time.time()),
         "of": sweep.max_trials,
+        "cut": sweep.cut,
         "counts": {str(state): count for state, count in story.counts.items()},
         "best": of_trial(story.best) if story.best else None,
     }

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from sweeps.reproductions import Block, Reading, Reproduction
 from sweeps.reproductions._shared import CHARACTERS, six
+from zoneout_core.records import TrialState
 
 METRIC = CHARACTERS[0].metric
 
 
 def draw(readings: Sequence[Reading], folder: Path) -> list[Path]:
-    """heatmap.* where the plane has a trial, bars.* always."""
+    """heatmap.* where a trial of the plane is complete, bars.* always."""
     files = []
     for reading in readings:
         files += _bars(reading, folder) if reading.block.rows else _plane(reading, folder)
@@ -28,21 +29,13 @@ def _bars(reading: Reading, folder: Path) -> list[Path]:
 
 def _plane(reading: Reading, folder: Path) -> list[Path]:
     from analysis import report
-    from analysis.heatmap import Caption
+    from sweeps.report import caption, searched
 
-    if reading.trials.empty:
+    sweep, trials = reading.sweep, reading.trials
+    if not any(trials["state"] == TrialState.COMPLETE):
         return []
-    base, metrics = reading.sweep.base, reading.sweep.metrics
-    caption = Caption(
-        sweep=f"Figure 3 (left), scale: {reading.table.scale}",
-        task=base.task,
-        cell=base.model.cell,
-        layers=base.model.layers,
-        hidden=base.model.hidden,
-        epochs=base.epochs,
-        metric=metrics.label,
-    )
-    return report.write(reading.trials, folder, caption, metrics.objective)
+    said = caption(f"Figure 3 (left), scale: {reading.table.scale}", sweep, trials)
+    return report.write(trials, folder, said, sweep.metrics.objective, searched(sweep))
 
 
 REPRODUCTION = Reproduction(

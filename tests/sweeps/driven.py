@@ -29,9 +29,10 @@ def begin(home: Path, sweep: Sweep) -> Run:
 
 
 def drive_inline(run: Run, sweep: Sweep, **how: Any) -> Outcome:
-    """Drive without Ray and MLflow."""
+    """Drive without Ray and MLflow; `say` and `watch` as `runner.drive` has them."""
+    say, watch = how.pop("say", lambda text: None), how.pop("watch", None)
     options = {"inline": True, "tracking": "none"} | how
-    return runner.drive(run, sweep, How(data=run.folder, **options), lambda text: None)
+    return runner.drive(run, sweep, How(data=run.folder, **options), say, watch)
 
 
 def curves(run: Run) -> str:

@@ -29,7 +29,7 @@ OPTIONS = {
     "resume": DRIVING,
     "status": {"--home", "--json"},
     "stop": {"--home", "--json"},
-    "report": {"--home", "--from-mlflow", "--json"},
+    "report": {"--home", "--from-mlflow", "--x-axis", "--y-axis", "--json"},
     "export": {"--home", "--format", "--curves", "--no-times", "--out", "--json"},
     "deliver": {"--home", "--tracking", "--timeout", "--json"},
     "reproduce": DRIVING | {"--scale", "--rows", "--seeds", "--fresh", "--show"},
@@ -234,8 +234,8 @@ def test_status_says_it_all(finished: Run) -> None:
 def test_status_as_json_is_whole_and_plain(finished: Run) -> None:
     status = json.loads(sweep("status", finished.name, *home_of(finished), "--json").out)
     assert set(status) == {
-        "run", "folder", "sweep", "objective", "state", "reason", "driver", "seconds", "of", "counts", "best", "trials",
-        "warnings",
+        "run", "folder", "sweep", "objective", "state", "reason", "driver", "seconds", "of", "cut", "counts", "best",
+        "trials", "warnings",
     }  # fmt: skip
     assert status["objective"] == "valid_chunked_bpc"
     assert (status["state"], status["reason"], status["counts"]) == ("finished", "all trials ended", {"complete": 9})

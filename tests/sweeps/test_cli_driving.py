@@ -17,7 +17,9 @@ def test_a_run_prints_one_document_with_json(tmp_path: Path) -> None:
     )
     ran = json.loads(done.out)
     run = Home(tmp_path).run("latest")
-    assert (done.code, done.err) == (0, f"Run {run.name} in {tmp_path}\n")
+    cut = "2 of 9 points of the grid, the first in its order"
+    assert (done.code, done.err) == (0, f"Run {run.name} in {tmp_path}\n{cut}\n")
+    assert ran["cut"] == cut
     assert (ran["run"], ran["state"], ran["counts"], ran["of"]) == (run.name, "finished", {"complete": 2}, 2)
     assert ran["undelivered"] == 0
     assert all(Path(file).is_file() for file in ran["report"])

@@ -122,7 +122,8 @@ def test_mlflow_alone_gives_the_same_tables_as_the_journal(made: RunMaker, uri: 
 def test_the_heatmap_is_of_the_objective(made: RunMaker) -> None:
     files = write_report(Run(made.folder), sweep(made), story(made))
     header = next(file for file in files if file.suffix == ".csv").read_text().partition("\n")[0]
-    assert header == f"regularizer.z_cells,regularizer.z_states,{made.metrics.objective},complete,pruned,failed"
+    counts = "complete,pruned,failed,interrupted,seeds"
+    assert header == f"regularizer.z_cells,regularizer.z_states,{made.metrics.objective},{counts}"
 
 
 ROWS = Switch(

@@ -7,7 +7,9 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from analysis import load, report
-from analysis.heatmap import Caption
+from analysis.caption import Caption
+from analysis.plane import X, Y
+from analysis.points import Searched
 from sweeps.delivery import Delivery, Tracking
 from sweeps.home import Run
 from sweeps.story import Story
@@ -34,7 +36,7 @@ def figure(run: RunMaker, uri: str) -> RunMaker:
         run.complete(number, z_cells, z_states)
     frame = load.from_rows(Story.of(run.folder / "journal.jsonl").rows(), CHARACTERS)
     caption = Caption("figure3", "char_ptb", "lstm", 1, 1000, 5, CHARACTERS.label)
-    report.write(frame, run.folder / "report", caption, CHARACTERS.objective)
+    report.write(frame, run.folder / "report", caption, CHARACTERS.objective, Searched(keys=(X, Y)))
     run.tell("artifact", path="report/heatmap.png", name="heatmap.png")
     run.closed()
     Tracking(uri, EXPERIMENT).save(Run(run.folder))

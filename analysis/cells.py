@@ -1,0 +1,95 @@
+"""Cells of a heatmap: a number on a colour, or a hatching and a word that say why there is none."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from analysis import caption as words
+from analysis import style
+from analysis.caption import STATES
+from analysis.plane import Cell, Panel
+from analysis.points import Point
+from zoneout_core.records import TrialState
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap, Normalize
+    from matplotlib.patches import Rectangle
+
+NOT_RUN, NO_POINT = "not run", "not in the space"
+WHY = (*STATES, NOT_RUN, NO_POINT)
+"""Why a cell has no number."""
+_LOOKS: dict[str, dict[str, Any]] = {
+    TrialState.FAILED: {"facecolor": "#fbe3dc", "edgecolor": "#dd9c86", "hatch": "xxxx"},
+    TrialState.PRUNED: {"facecolor": "#fbf1d9", "edgecolor": "#d9bd7a", "hatch": "\\\\\\\\"},
+    TrialState.INTERRUPTED: {"facecolor": "#efe6f7", "edgecolor": "#bba3d3", "hatch": "----"},
+    TrialState.RUNNING: {"facecolor": "#e3effa", "edgecolor": "#9dbfdf", "hatch": "..."},
+    TrialState.WAITING: {"facecolor": "#f1f5f9", "edgecolor": "#b7c6d6", "hatch": ".."},
+    NOT_RUN: {"facecolor": "#f5f6f8", "edgecolor": style.FAINT, "hatch": "////"},
+    NO_POINT: {"facecolor": style.PAPER, "edgecolor": style.FAINT},
+}
+_LABEL: dict[str, Any] = {"boxstyle": "round,pad=0.3", "facecolor": style.PAPER, "edgecolor": "none", "alpha": 0.85}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What all panels have in common."""
+
+    colours: "Colormap"
+    norm: "Normalize"
+    size: float
+    """Of the numbers, in points."""
+    seeds_differ: bool
+    """Whether the cells are means over different numbers of seeds, so that each says its own."""
+    tries_differ: bool
+    """Whether the cells are the best of different numbers of combinations, so that each says its own."""
+
+
+def why(panel: Panel, cell: Cell) -> str | None:
+    """Why the cell has no number: one of `WHY`; None where it has one."""
+    if cell not in panel.cells:
+        return NO_POINT
+    point = panel.cells[cell]
+    if point.values:
+        return None
+    return next((state for state in STATES if point.lost.get(state)), NOT_RUN)
+
+
+def write(axes: "Axes", panel: Panel, cell: Cell, look: Look) -> None:
+    """A cell's mean with what has to be said of it, or its hatching."""
+    row, column = cell
+    point = panel.cells.get(cell)
+    reason = why(panel, cell)
+    if point is None or reason is not None:
+        axes.add_patch(patch(reason or NO_POINT, cell))
+        told = "–" if point is None else "\n".join(_lost(point)) or NOT_RUN
+        axes.text(
+            column, row, told, ha="center", va="center", fontsize=0.66 * look.size, color=style.QUIET, bbox=_LABEL
+        )
+        return
+    red, green, blue, _ = look.colours(look.norm(point.mean))
+    ink = style.PAPER if 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.6 else style.INK
+    small = _small(panel, cell, point, look)
+    above = 0.1 if small else 0.0
+    axes.text(column, row + above, words.number(point.mean, 3), ha="center", va="center", fontsize=look.size, color=ink)
+    axes.text(
+        column, row - 0.12, "\n".join(small), ha="center", va="top", fontsize=0.58 * look.size, color=ink, alpha=0.85
+    )
+
+
+def patch(reason: str, cell: Cell = (0, 0)) -> "Rectangle":
+    """The hatching of a cell without a number; its label is the reason."""
+    from matplotlib.patches import Rectangle
+
+    corner = cell[1] - 0.475, cell[0] - 0.475
+    return Rectangle(corner, 0.95, 0.95, linewidth=0, label=reason, **_LOOKS[reason])
+
+
+def _small(panel: Panel, cell: Cell, point: Point, look: Look) -> list[str]:
+    said = [f"best of {panel.combinations[cell]}"] if look.tries_differ else []
+    said += [words.seeds(point)] if look.seeds_differ else []
+    lost = ", ".join(_lost(point))
+    return said + ([lost] if lost else [])
+
+
+def _lost(point: Point) -> list[str]:
+    return [f"{point.lost[state]} {state}" for state in STATES if point.lost.get(state)]
