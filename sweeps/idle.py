@@ -4,7 +4,7 @@ import socket
 
 from zoneout_core import tasks
 from zoneout_core.config import TrialConfig
-from zoneout_core.records import EpochRecord, LaneEnd, Placement, TrialState
+from zoneout_core.records import EpochRecord, LaneEnd, LaneWarning, Placement, TrialState
 
 
 class IdleTrainer:
@@ -26,7 +26,7 @@ class IdleTrainer:
             lanes=self._capacity,
         )
 
-    def admit(self, trial: int, config: TrialConfig) -> list[EpochRecord | LaneEnd]:
+    def admit(self, trial: int, config: TrialConfig) -> list[EpochRecord | LaneEnd | LaneWarning]:
         """Remember the trial."""
         self._trials.append(trial)
         return []

@@ -103,8 +103,9 @@ class Ledger:
         self._journal.close()
 
     def _stops(self, record: EpochRecord) -> bool:
-        """Ask the scheduler about a record. True: its trial is PRUNED now; one that is complete stays so."""
-        over = self._study.report(record) and record.final is None
+        """Ask the scheduler about a record. True: its trial is PRUNED now; one that has nothing left to train stays."""
+        last = record.epoch >= self.story.trials[record.trial].epochs
+        over = self._study.report(record) and record.final is None and not last
         if over:
             self.end(record.trial, TrialState.PRUNED, f"{self.sweep.scheduler} at epoch {record.epoch}")
         return over

@@ -54,7 +54,7 @@ class LaneTrial(tune.Trainable):
             if events is None:  # ours was given away, or the server restarted between two calls
                 self._submitted = False
             elif events:
-                return {"events": events, "done": events[-1]["event"] == "end"}
+                return {"events": events, "done": any(event["event"] == "end" for event in events)}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: lanes are saved by their server."""

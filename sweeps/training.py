@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ import torch
 
 from zoneout_core import checkpoint
 from zoneout_core.config import TrialConfig
-from zoneout_core.errors import CheckpointError, ConfigError
+from zoneout_core.errors import ConfigError
 from zoneout_core.lane import completed
 from zoneout_core.pack import Pack
-from zoneout_core.records import EpochRecord, LaneEnd, Placement, TrialState
+from zoneout_core.records import EpochRecord, LaneEnd, LaneWarning, Placement, TrialState
 from zoneout_core.tasks import load_data
 
 
@@ -36,26 +37,29 @@ class PackTrainer:
             lanes=self._capacity,
         )
 
-    def admit(self, trial: int, config: TrialConfig) -> list[EpochRecord | LaneEnd]:
+    def admit(self, trial: int, config: TrialConfig) -> list[EpochRecord | LaneEnd | LaneWarning]:
         """Take a trial in where its checkpoint left it; what it had told before comes back, its end included.
 
-        Raises `CheckpointError` when the checkpoint is damaged or another configuration's.
+        A checkpoint that is damaged, or is not of this trial and its configuration, is warned of and not used: the
+        trial goes on from the one before, or begins anew, and trains to the same numbers.
         """
-        state = checkpoint.load(self._folder(trial))
+        check = partial(self._pack.check, trial=trial, config=config)
+        state, wrong = checkpoint.restore(self._folder(trial), check)
+        told: list[EpochRecord | LaneEnd | LaneWarning] = []
+        if wrong:
+            where = f"goes on after epoch {len(state.records)}" if state else "begins anew"
+            problems = " ".join(map(str, wrong))
+            told.append(LaneWarning(trial=trial, text=f"Trial {trial} {where}, to the same numbers: {problems}"))
         if state is None:
             self._pack.admit(trial, config)
-            return []
-        if state.config != config:
-            raise CheckpointError(
-                f"Trial {trial} must go on from a checkpoint of its own configuration, but {self._folder(trial)} holds "
-                f"another's. Remove that folder, and the trial begins anew."
-            )
+            return told
+        told += state.records
         if state.records and state.records[-1].final is not None:
             reason = completed(config, state.records)
             assert reason is not None, "only the last record has final metrics"
-            return [*state.records, LaneEnd(trial=trial, state=TrialState.COMPLETE, reason=reason)]
+            return [*told, LaneEnd(trial=trial, state=TrialState.COMPLETE, reason=reason)]
         self._pack.admit(trial, config, state)
-        return [*state.records]
+        return told
 
     def step(self) -> list[EpochRecord | LaneEnd]:
         """One update of every lane."""

@@ -1,9 +1,11 @@
-"""A lane on disk: one JSON file that names one tensor file, replaced together or not at all. No pickle.
+"""A lane on disk: its newest checkpoint and the one before. No pickle.
 
-    lane.json                          written last, by an atomic rename: the checkpoint is what it says
-    lane-<sha256>.safetensors          named by its content, so that an old and a new one never share a name
+    lane.json                          written last, by an atomic rename: the newest checkpoint is what it says
+    lane-before.json                   what `lane.json` said before; gone once the trial is complete
+    lane-<sha256>.safetensors          the tensors of one of them, named by their content
 
-A process killed at any instant, or a disk that fills up, leaves the previous checkpoint as it was.
+A process killed at any instant, or a disk that fills up, leaves the newest checkpoint as it was. Every byte of these
+files is covered by a checksum, so that damage is found when they are read: `restore` then takes the one before.
 """
 
 import contextlib
@@ -11,9 +13,12 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 from torch import Tensor
@@ -22,9 +27,11 @@ from zoneout_core.config import TrialConfig
 from zoneout_core.errors import CheckpointError, ConfigError, UnknownName
 from zoneout_core.records import EpochRecord
 
-FORMAT = 2
+FORMAT = 3
 INDEX = "lane.json"
+BEFORE = "lane-before.json"
 TENSORS = ("weights", "m", "v", "best")
+FULL = (errno.ENOSPC, errno.EDQUOT)
 REMEDIES = {
     errno.ENOSPC: "Free some space",
     errno.EDQUOT: "Free some space or raise the quota",
@@ -63,53 +70,55 @@ class LaneState:
 
 
 def save(folder: Path, state: LaneState) -> None:
-    """Make `state` the checkpoint in `folder`, which is created if need be.
+    """Make `state` the newest checkpoint in `folder`, which is created if need be; the newest becomes the one before.
 
-    Raises `CheckpointError` when it cannot be written (a full disk); what `folder` held before is then unchanged.
+    Raises `CheckpointError` when it cannot be written. The newest is then unchanged; the one before makes room where
+    the disk is full.
     """
     tensors = {name: row for name in TENSORS if (row := getattr(state, name)) is not None}
     payload = safetensors.torch.save({name: row.contiguous() for name, row in tensors.items()})
     digest = hashlib.sha256(payload).hexdigest()
-    index = {
-        "format": FORMAT,
-        "trial": state.trial,
-        "config": state.config.to_json(),
-        "step": state.step,
-        "born": state.born,
-        "restarts": state.restarts,
-        "sums": state.sums,
-        "seconds": state.seconds,
-        "tensors": _tensor_file(digest),
-        "sha256": digest,
-        "records": [record.to_json() for record in state.records],
-    }
+    index = seal(
+        {
+            "format": FORMAT,
+            "trial": state.trial,
+            "config": state.config.to_json(),
+            "step": state.step,
+            "born": state.born,
+            "restarts": state.restarts,
+            "sums": state.sums,
+            "seconds": state.seconds,
+            "tensors": _tensor_file(digest),
+            "sha256": digest,
+            "records": [record.to_json() for record in state.records],
+        }
+    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(folder / _tensor_file(digest), payload)
-        _replace(folder / INDEX, json.dumps(index, indent=1, allow_nan=False).encode())
+        try:
+            _write(folder, state, payload, index)
+        except OSError as error:
+            if error.errno not in FULL or not (folder / BEFORE).exists():
+                raise
+            (folder / BEFORE).unlink()
+            _remove_leftovers(folder)
+            _write(folder, state, payload, index)
+        if state.records and state.records[-1].final is not None:  # complete: nothing goes on from here
+            (folder / BEFORE).unlink(missing_ok=True)
     except OSError as error:
         raise CheckpointError(_unwritable(folder, len(payload), error)) from error
-    _remove_leftovers(folder, keep=_tensor_file(digest))
+    finally:
+        _remove_leftovers(folder)
 
 
-def load(folder: Path) -> LaneState | None:
-    """The checkpoint in `folder`, or None when none was ever completed there.
+def load(folder: Path, name: str = INDEX) -> LaneState | None:
+    """The newest checkpoint in `folder`, or with `BEFORE` the one before; None when there is none.
 
     Raises `CheckpointError` naming the file, what was expected and what was found, when it is damaged.
     """
-    path = folder / INDEX
-    try:
-        index = json.loads(path.read_bytes())
-        found = index["format"]
-    except FileNotFoundError:
+    index = _read_index(folder / name)
+    if index is None:
         return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise _damaged(path, "a JSON object with a format number", f"{type(error).__name__}: {error}") from error
-    if found != FORMAT:
-        raise _damaged(path, f"format {FORMAT}", f"format {found!r}")
-    named = _tensor_file(str(index.get("sha256")))  # a name made elsewhere might lead out of the folder
-    if "/" in named or index.get("tensors") != named:
-        raise _damaged(path, f"the tensors' file named {named}", repr(index.get("tensors")))
     try:
         return LaneState(
             trial=index["trial"],
@@ -120,17 +129,69 @@ def load(folder: Path) -> LaneState | None:
             sums=index["sums"],
             seconds=index["seconds"],
             records=[EpochRecord.from_json(record) for record in index["records"]],
-            **_read_tensors(folder / index["tensors"], index["sha256"]),
+            **_read_tensors(folder, index["sha256"]),
         )
     except (TypeError, KeyError, ConfigError, UnknownName) as error:
-        raise _damaged(path, f"the fields of format {FORMAT}", f"{type(error).__name__}: {error}") from error
+        raise _damaged(folder / name, f"the fields of format {FORMAT}", f"{type(error).__name__}: {error}") from error
+
+
+def restore(
+    folder: Path, check: Callable[[LaneState], None] = lambda state: None
+) -> tuple[LaneState | None, list[CheckpointError]]:
+    """The newest checkpoint in `folder` that is whole and passes `check`, and what is wrong with those passed over.
+
+    None: there is none, and the trial begins anew. `check` raises `CheckpointError` for one that is of no use.
+    """
+    wrong: list[CheckpointError] = []
+    for name in (INDEX, BEFORE):
+        try:
+            state = load(folder, name)
+            if state is not None:
+                check(state)
+                return state, wrong
+            if (folder / BEFORE).exists():  # written after the first `INDEX`, which is replaced and never taken away
+                raise _damaged(folder / name, "the newest checkpoint", "no such file")
+        except CheckpointError as error:
+            wrong.append(error)
+    return None, wrong
+
+
+def seal(index: dict[str, Any]) -> bytes:
+    """An index as its file holds it: JSON whose first line is the checksum of all that follows it."""
+    rest = json.dumps(index, indent=1, allow_nan=False).encode().removeprefix(b"{")
+    return _head(rest) + rest
+
+
+def _head(rest: bytes) -> bytes:
+    return b'{\n "checksum": "' + hashlib.sha256(rest).hexdigest().encode() + b'",'
+
+
+def _read_index(path: Path) -> dict[str, Any] | None:
+    """What an index says, or None when there is no such file. Raises `CheckpointError` when it is damaged."""
+    try:
+        content = path.read_bytes()
+        index: dict[str, Any] = json.loads(content)
+        found = index["format"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise _damaged(path, "a JSON object with a format number", f"{type(error).__name__}: {error}") from error
+    if found != FORMAT:
+        raise _damaged(path, f"format {FORMAT}", f"format {found!r}")
+    head = _head(content[len(_head(b"")) :])
+    if not content.startswith(head):
+        raise _damaged(path, f"checksum {head[-66:-2].decode()}", repr(index.get("checksum")))
+    if not re.fullmatch("[0-9a-f]{64}", str(index.get("sha256"))):  # it names a file, which lies in this folder
+        raise _damaged(path, "a SHA-256 in hexadecimal digits", repr(index.get("sha256")))
+    return index
 
 
 def _tensor_file(digest: str) -> str:
     return f"lane-{digest[:16]}.safetensors"
 
 
-def _read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:
+def _read_tensors(folder: Path, sha256: str) -> dict[str, Tensor]:
+    path = folder / _tensor_file(sha256)
     try:
         payload = path.read_bytes()
     except OSError as error:
@@ -139,6 +200,16 @@ def _read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:
     if digest != sha256:
         raise _damaged(path, f"SHA-256 {sha256}", f"{digest} ({len(payload)} bytes)")
     return safetensors.torch.load(payload)
+
+
+def _write(folder: Path, state: LaneState, payload: bytes, index: bytes) -> None:
+    """Write a whole checkpoint, its index last, after what that index said became the one before."""
+    _replace(folder / _tensor_file(hashlib.sha256(payload).hexdigest()), payload)
+    with contextlib.suppress(CheckpointError):  # a damaged one must not take the place of a sound one
+        newest = _read_index(folder / INDEX)
+        if newest is not None and newest["step"] < state.step and newest["trial"] == state.trial:
+            _replace(folder / BEFORE, (folder / INDEX).read_bytes())
+    _replace(folder / INDEX, index)
 
 
 def _replace(path: Path, payload: bytes) -> None:
@@ -160,10 +231,15 @@ def _replace(path: Path, payload: bytes) -> None:
         os.close(descriptor)
 
 
-def _remove_leftovers(folder: Path, keep: str) -> None:
+def _remove_leftovers(folder: Path) -> None:
     """Delete what earlier checkpoints, finished or not, left behind; what resists is left to the next time."""
+    try:
+        indices = [index for name in (INDEX, BEFORE) if (index := _read_index(folder / name)) is not None]
+    except CheckpointError:  # it might be read again some day; soon a sound one takes its place
+        return
+    keep = {INDEX, BEFORE, *(_tensor_file(index["sha256"]) for index in indices)}
     for path in folder.glob("lane*"):
-        if path.name not in (INDEX, keep):
+        if path.name not in keep:
             with contextlib.suppress(OSError):
                 path.unlink()
 
@@ -171,10 +247,7 @@ def _remove_leftovers(folder: Path, keep: str) -> None:
 def _unwritable(folder: Path, needed: int, error: OSError) -> str:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free
-    try:
-        before = load(folder)
-    except CheckpointError:
-        before = None
+    before, _ = restore(folder)
     kept = f"the checkpoint of step {before.step} is intact" if before else "there was no checkpoint before it"
     remedy = REMEDIES.get(error.errno or 0, "Make the folder writable")
     return (
@@ -184,7 +257,4 @@ def _unwritable(folder: Path, needed: int, error: OSError) -> str:
 
 
 def _damaged(path: Path, expected: str, found: str) -> CheckpointError:
-    return CheckpointError(
-        f"{path} is damaged: expected {expected}, found {found}. "
-        f"Delete the folder {path.parent} to train this trial again from its start."
-    )
+    return CheckpointError(f"{path} is damaged: expected {expected}, found {found}.")

@@ -5,7 +5,7 @@ time, the norms included, so that no bit of a lane depends on its neighbours. No
 """
 
 from collections.abc import Sequence
-from math import sqrt
+from math import inf, sqrt
 
 import torch
 from torch import Tensor
@@ -74,7 +74,12 @@ def scheduled(optim: OptimConfig, epoch: int, objectives: Sequence[float]) -> fl
             divisions = max(0, epoch - optim.decay_after)
         case "plateau":
             divisions = sum(value >= min(objectives[:k]) for k, value in enumerate(objectives) if k > 0)
-    return optim.learning_rate / optim.decay_factor**divisions
+    try:
+        return optim.learning_rate / optim.decay_factor**divisions
+    except OverflowError:  # so many divisions leave nothing
+        return 0.0
+    except ZeroDivisionError:  # a factor below 1, so often
+        return inf
 
 
 def shrink(norm: Tensor, largest: float) -> Tensor:

@@ -5,7 +5,7 @@ leaves is filled by the last one. What a lane computes depends on its configurat
 What the numbers mean, and how they are trained and scored, is the workload's (`zoneout_core.workloads`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
 from time import perf_counter
@@ -17,7 +17,7 @@ from torch import Tensor
 from zoneout_core import optim, tasks, workloads
 from zoneout_core.checkpoint import LaneState
 from zoneout_core.config import TrialConfig
-from zoneout_core.errors import ConfigError
+from zoneout_core.errors import CheckpointError, ConfigError
 from zoneout_core.kernels import Choice
 from zoneout_core.lane import Lane, completed
 from zoneout_core.records import EpochRecord, LaneEnd, TrialState
@@ -55,7 +55,10 @@ class Pack:
         return self.workload.choose(config)
 
     def admit(self, trial: int, config: TrialConfig, state: LaneState | None = None) -> None:
-        """Take a trial in, from its start or from `state`. Raises `ConfigError` when its shape key is another."""
+        """Take a trial in, from its start or from `state`.
+
+        Raises `ConfigError` when its shape key is another, and `CheckpointError` as `check` does.
+        """
         if config.shape_key() != self.config.shape_key():
             raise ConfigError(
                 f"Lanes of a pack must share their shape key, but trial {trial} has {config.shape_key()} "
@@ -63,6 +66,8 @@ class Pack:
             )
         assert trial not in self.trials, f"trial {trial} is already in the pack"
         assert len(self._lanes) < self.capacity, f"the pack is full ({self.capacity} lanes)"
+        if state is not None:
+            self.check(state, trial, config)
         lane = Lane(trial=trial, config=config, updates=self.workload.updates(config))
         index = len(self._lanes)
         for rows_KP in (self._m_KP, self._v_KP, self._best_KP):
@@ -76,6 +81,23 @@ class Pack:
             if state.best is not None:
                 self._best_KP[index] = state.best
         self._lanes.append(lane)
+
+    def check(self, state: LaneState, trial: int, config: TrialConfig) -> None:
+        """Raises `CheckpointError` unless this trial can go on from `state`: it is its own, and its rows fit."""
+        if state.trial != trial or state.config != config:
+            differs = [key for key, value in config.flat().items() if state.config.value(key) != value]
+            raise CheckpointError(
+                f"The checkpoint of trial {trial} must be of its own configuration, but is of trial {state.trial}"
+                f"{' with another ' if differs else ''}{', '.join(differs)}."
+            )
+        expected = (self.workload.dtype, (self.layout.size,))
+        for row_P in (state.weights, state.m, state.v, *([] if state.best is None else [state.best])):
+            found = (row_P.dtype, tuple(row_P.shape))
+            if found != expected:
+                raise CheckpointError(
+                    f"The rows of the checkpoint of trial {trial} must be {expected[0]} of shape {expected[1]}, but "
+                    f"one is {found[0]} of shape {found[1]}: another version of this program wrote it."
+                )
 
     def evict(self, trial: int) -> None:
         """Let a trial go; the last lane moves into its slot."""
@@ -159,9 +181,8 @@ class Pack:
         for lane, mean, told in zip(ending, means, measured, strict=True):
             told |= {NORM: mean[NORM], "learning_rate": self.workload.learning_rate(lane)}
             metrics = {name: told[name] for name in self.metrics.epoch}
-            broken = [f"{name} is {value}" for name, value in metrics.items() if not isfinite(value)]
-            if broken:
-                events.append(self._fail(lane, broken[0]))
+            if broken := _not_finite(metrics):
+                events.append(self._fail(lane, broken))
                 continue
             record = EpochRecord(
                 trial=lane.trial,
@@ -193,15 +214,21 @@ class Pack:
         self._m_KP[index] = self._v_KP[index] = 0.0
 
     def _complete(self, lanes: list[Lane], reasons: dict[int, str]) -> list[Event]:
-        """The last records of lanes that are done, with the final numbers of their best parameters; they leave."""
+        """The last records of lanes that are done, with the final numbers of their best parameters; they leave.
+
+        A lane with a final number that is not finite has diverged: its last record stands, without final numbers.
+        """
         finals = self.workload.conclude(lanes, self._rows(self._best_KP, lanes))
         events: list[Event] = []
         for lane, final in zip(lanes, finals, strict=True):
-            final |= {"best_epoch": lane.best.epoch}
-            lane.records[-1] = replace(lane.records[-1], final=final)
-            self._completed[lane.trial] = self.state(lane.trial)
-            events.append(lane.records[-1])
-            events.append(LaneEnd(trial=lane.trial, state=TrialState.COMPLETE, reason=reasons[lane.trial]))
+            broken = _not_finite(final)
+            if broken:
+                end = LaneEnd(trial=lane.trial, state=TrialState.FAILED, reason=f"diverged: {broken}")
+            else:
+                lane.records[-1] = replace(lane.records[-1], final=final | {"best_epoch": lane.best.epoch})
+                self._completed[lane.trial] = self.state(lane.trial)
+                end = LaneEnd(trial=lane.trial, state=TrialState.COMPLETE, reason=reasons[lane.trial])
+            events += [lane.records[-1], end]
             self.evict(lane.trial)
         return events
 
@@ -211,3 +238,8 @@ class Pack:
         self.evict(lane.trial)
         reason = f"diverged: {what} at epoch {epoch + 1}, update {update + 1}"
         return LaneEnd(trial=lane.trial, state=TrialState.FAILED, reason=reason)
+
+
+def _not_finite(metrics: Mapping[str, float]) -> str:
+    """The first number that is not finite, in words; empty when all are."""
+    return next((f"{name} is {value}" for name, value in metrics.items() if not isfinite(value)), "")

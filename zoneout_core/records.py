@@ -154,3 +154,11 @@ class LaneEnd:
     state: TrialState
     reason: str
     """`all 30 epochs`, `no better validation value for 25 epochs`, `diverged: ...`, `OSError: ...`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LaneWarning:
+    """Something about a lane that a person should know; it trains on."""
+
+    trial: int
+    text: str

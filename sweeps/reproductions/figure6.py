@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sweeps.reproductions import Block, Reading, Reproduction, row
 from sweeps.reproductions._shared import CLASSES
-from zoneout_core.errors import RunError
+from zoneout_core.errors import CheckpointError, RunError
 from zoneout_core.records import TrialState
 
 if TYPE_CHECKING:
@@ -32,7 +32,10 @@ def measure(readings: Sequence[Reading], data: Path, say: Callable[[str], None])
     base = lacking[0].config
     corpus = tasks.load_data(base.task, base.variant, data)
     for found in lacking:
-        state = checkpoint.load(found.run.checkpoint(found.trial.trial))
+        try:
+            state = checkpoint.load(found.run.checkpoint(found.trial.trial))
+        except CheckpointError as error:
+            raise RunError(f"{error} Train it again with: sweep reproduce figure6 --fresh") from error
         if state is None:
             raise RunError(
                 f"Figure 6 is measured on the trained parameters, but run {found.run.name} has no checkpoint of trial "

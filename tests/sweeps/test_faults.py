@@ -1,6 +1,7 @@
 """Killed, full, cut off: whatever happens to a driver, the resumed sweep ends as the one that nothing happened to."""
 
 import contextlib
+import json
 import random
 import shutil
 import subprocess
@@ -109,6 +110,40 @@ def test_checkpoints_ahead_of_everything_else_tell_what_was_lost(
     shutil.rmtree(run.checkpoints)
     shutil.copytree(later.checkpoints, run.checkpoints)
     assert finish(run) == expected
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_damaged_checkpoints_cost_epochs_and_no_number(
+    interrupted: Run, tmp_path: Path, expected: str, seed: int
+) -> None:
+    """Every folder of checkpoints is damaged, each in another way; what had to be read is warned of."""
+    run = resumed(interrupted, tmp_path)
+    rng = random.Random(seed)
+    left = [number for number, trial in run.story().trials.items() if not trial.state.finished]
+    read = []
+    for number in left:
+        newest = run.checkpoint(number) / "lane.json"
+        if not newest.exists():
+            continue
+        read.append(number)
+        path = rng.choice([newest, newest.with_name(json.loads(newest.read_text())["tensors"])])
+        match rng.choice(["flip", "cut", "empty", "delete"]):
+            case "flip":
+                content = bytearray(path.read_bytes())
+                content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+                path.write_bytes(content)
+            case "cut":
+                path.write_bytes(path.read_bytes()[: rng.randrange(path.stat().st_size)])
+            case "empty":
+                path.write_bytes(b"")
+            case "delete" if path != newest or newest.with_name("lane-before.json").exists():
+                path.unlink()
+            case _:
+                path.write_bytes(bytes(10))
+    assert read, "some trials are on their way"
+    assert finish(run) == expected
+    warnings = [text for text in run.story().warnings if ", to the same numbers: " in text]
+    assert sorted(int(text.split()[1]) for text in warnings) == sorted(read)
 
 
 @contextmanager

@@ -145,14 +145,20 @@ def test_reproductions_are_not_written_through_a_link(tmp_path: Path, outside: P
 
 
 def test_a_checkpoint_is_of_the_file_in_its_folder_that_its_content_names(copied: Run) -> None:
+    """Whoever writes an index can seal it too; a name in it leads nowhere."""
     folder = next(path for path in copied.checkpoints.iterdir() if (path / "lane.json").is_file())
     index = json.loads((folder / "lane.json").read_text())
+    del index["checksum"]
     away = copied.folder / "away.safetensors"
     shutil.copyfile(folder / index["tensors"], away)
-    for name in ("../../away.safetensors", str(away)):
-        (folder / "lane.json").write_text(json.dumps(index | {"tensors": name}))
+    for name in ("../../away", str(away)):
+        (folder / "lane.json").write_bytes(checkpoint.seal(index | {"sha256": name}))
         with pytest.raises(CheckpointError, match=re.escape(repr(name))):
             checkpoint.load(folder)
+    (folder / "lane.json").write_bytes(checkpoint.seal(index | {"tensors": str(away)}))
+    (folder / index["tensors"]).unlink()
+    with pytest.raises(CheckpointError, match=re.escape(index["tensors"])):
+        checkpoint.load(folder)
 
 
 @pytest.mark.parametrize(

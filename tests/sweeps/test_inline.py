@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from search_spaces import learning_rate
+from search_spaces import Choice, learning_rate
 from sweeps.definition import Sweep
 from tests.sweeps.driven import begin, curves, drive_inline, tiny
 from tests.sweeps.truths import check_books, check_mlflow, states
@@ -74,18 +74,40 @@ def test_a_diverged_trial_failed_with_its_reason_and_its_neighbours_keep_every_b
 
 
 def test_an_exception_in_a_lane_fails_that_trial_with_its_message(tmp_path: Path, uri: str) -> None:
-    sweep = tiny(trials=3)
+    sweep = replace(tiny(), space=Choice("length", (100, 20_000, 50)))
     run = begin(tmp_path / "home", sweep)
-    run.checkpoint(1).mkdir(parents=True)
-    (run.checkpoint(1) / "lane.json").write_text('{"format": 99}')
     assert drive_inline(run, sweep, tracking=uri).undelivered == 0
     assert states(run) == [COMPLETE, FAILED, COMPLETE]
-    assert run.story().trials[1].reason == (
-        f"CheckpointError: {run.checkpoint(1)}/lane.json is damaged: expected format 2, found format 99. "
-        f"Delete the folder {run.checkpoint(1)} to train this trial again from its start."
-    )
+    assert run.story().trials[1].reason.startswith("ConfigError: length must be at most the length of the valid and ")
     check_books(run)
     check_mlflow(run, sweep.name)
+
+
+def test_a_trial_whose_final_numbers_are_not_finite_fails_alone(tmp_path: Path) -> None:
+    """A recurrence that doubles its state with each step: finite over 19 of them, not over a whole text."""
+    base = tiny(epochs=2, length=20, batch=100).base.with_values(
+        {
+            "cell": "rnn",
+            "activation": "relu",
+            "hidden": 32,
+            "init": "uniform",
+            "init_width": 0.87,
+            "learning_rate": 1e-9,
+        }
+    )
+    exports = []
+    for lanes in (1, 3):
+        sweep = replace(tiny(lanes=lanes), base=base, space=Choice("z_states", (1.0, 0.0, 0.9999)))
+        run = begin(tmp_path / f"home{lanes}", sweep)
+        assert drive_inline(run, sweep).state == "finished"
+        assert states(run) == [COMPLETE, FAILED, COMPLETE]
+        trial = run.story().trials[1]
+        assert trial.reason == "diverged: valid_stream_bpc is nan"
+        assert list(trial.records) == [1, 2]
+        assert trial.final is None
+        check_books(run)
+        exports.append(curves(run))
+    assert exports[0] == exports[1]
 
 
 def test_a_spent_time_budget_ends_the_sweep_where_it_stands(tmp_path: Path, uri: str) -> None:

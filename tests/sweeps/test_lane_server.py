@@ -237,20 +237,20 @@ def test_a_server_that_died_is_followed_by_one_that_goes_on_from_the_checkpoints
 
 
 def test_a_trial_that_cannot_begin_fails_alone(folder: Path) -> None:
-    (folder / "00001").mkdir(parents=True)
-    (folder / "00001" / "lane.json").write_text("{")
     desk = Desk(folder, lanes=3)
-    desk.submit(0, 1)
+    desk.submit(0)
+    desk.server.submit(1, config(1).to_json() | {"batch": "many"})
     desk.submit(2, length=20_000)
     desk.until(lambda: desk.ended(0, 1, 2))
     assert kinds(desk.told[0]) == ["placed", *["record"] * 5, "end"]
     assert desk.told[0][-1]["state"] == "complete"
     assert desk.told[1][-1]["state"] == "failed"
-    assert desk.told[1][-1]["reason"].startswith(
-        f"CheckpointError: {folder}/00001/lane.json is damaged: expected a JSON"
-    )
+    assert desk.told[1][-1]["reason"].startswith("ConfigError: batch must be a whole number, but is 'many'.")
     assert desk.told[2][-1]["state"] == "failed"
     assert desk.told[2][-1]["reason"].startswith("ConfigError: length must be at most")
+    desk.submit(2)
+    desk.until(lambda: kinds(desk.told[2]).count("end") == 2)
+    assert desk.told[2][-1] == desk.told[2][-2], "it is told again, and tried once"
 
 
 def test_a_diverged_trial_fails_with_its_reason_and_its_neighbour_keeps_every_bit(folder: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,28 @@ def test_an_epoch_and_an_end_told_again_change_nothing(fresh: Path) -> None:
     check_books(run)
     trial = run.story().trials[0]
     assert (trial.state, trial.reason, list(trial.records)) == (TrialState.FAILED, "first", [1])
+
+
+def test_a_trial_whose_last_epoch_has_no_final_numbers_is_not_pruned_there(fresh: Path) -> None:
+    """It diverged when they were taken: FAILED, whatever the scheduler thinks of an epoch after which none comes."""
+    definition = tiny(epochs=EPOCHS, scheduler="asha", trials=6)
+    run = begin(fresh, definition)
+    ledger = Ledger(run, definition, "inline")
+    for trial, best in ((0, 1.0), (1, 2.0), (2, 3.0), (3, 0.5)):
+        ledger.ask()
+        for epoch in range(1, EPOCHS + 1):
+            metrics = record(trial, epoch).metrics | {
+                CHARACTERS.objective: best + 5.0 * (trial + 1) * (epoch == EPOCHS)
+            }
+            over = ledger.take(as_event(replace(record(trial, epoch), metrics=metrics, final=None)))
+            if over:
+                break
+        if not over:
+            ledger.take({"event": "end", "trial": trial, "state": "failed", "reason": "diverged: a is nan"})
+    ledger.close("interrupted", "stopped")
+    assert [run.story().trials[trial].state for trial in (0, 3)] == [TrialState.FAILED] * 2
+    assert [run.story().trials[trial].epoch for trial in (0, 3)] == [EPOCHS] * 2
+    check_books(run)
 
 
 def test_the_journal_tells_each_configuration_whole(fresh: Path) -> None:

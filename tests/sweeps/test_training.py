@@ -1,8 +1,11 @@
 """What a lane server trains with: where trials go on, and what stays of a trial that is complete."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from sweeps.lane_server import LaneServer
@@ -12,6 +15,7 @@ from zoneout_core import checkpoint
 from zoneout_core.config import TrialConfig
 
 CONFIG = tiny().trial_config({"regularizer.z_cells": 0.25})
+LONGER = CONFIG.with_values({"epochs": 4})
 
 
 def told(checkpoints: Path, config: TrialConfig = CONFIG) -> list[dict[str, Any]]:
@@ -43,11 +47,80 @@ def test_a_complete_trial_that_is_submitted_again_tells_everything_and_trains_no
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == files
 
 
-def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
+def warned(events: list[dict[str, Any]]) -> tuple[list[str], list[dict[str, Any]]]:
+    """What was warned of, and all other events."""
+    texts = [event["text"] for event in events if event["event"] == "warning"]
+    return texts, [event for event in events if event["event"] != "warning"]
+
+
+def test_a_checkpoint_of_another_configuration_is_said_and_not_used(tmp_path: Path) -> None:
+    other = CONFIG.with_values({"seed": 5})
+    expected = told(tmp_path / "elsewhere", other)
     told(tmp_path)
-    end = told(tmp_path, CONFIG.with_values({"seed": 5}))[-1]
-    assert end["state"] == "failed"
-    assert end["reason"] == (
-        f"CheckpointError: Trial 0 must go on from a checkpoint of its own configuration, but {tmp_path}/00000 holds "
-        "another's. Remove that folder, and the trial begins anew."
+    texts, events = warned(told(tmp_path, other))
+    assert events == expected
+    assert texts == [
+        "Trial 0 begins anew, to the same numbers: The checkpoint of trial 0 must be of its own configuration, but is "
+        "of trial 0 with another seed."
+    ]
+    assert told(tmp_path, other) == expected, "its own has taken the other's place"
+
+
+def test_a_checkpoint_whose_rows_do_not_fit_is_said_and_not_used(tmp_path: Path) -> None:
+    """As one of a version whose networks had other parameters; one number would fill a whole row without a word."""
+    expected = told(tmp_path / "elsewhere")
+    told(tmp_path)
+    state = checkpoint.load(tmp_path / "00000")
+    assert state is not None
+    (tmp_path / "00000" / "lane.json").unlink()
+    state.weights, state.records = state.weights[:1], []
+    checkpoint.save(tmp_path / "00000", state)
+    texts, events = warned(told(tmp_path))
+    assert events == expected
+    assert texts[0].startswith(
+        "Trial 0 begins anew, to the same numbers: The rows of the checkpoint of trial 0 must be "
     )
+
+
+@pytest.fixture(scope="module")
+def halfway(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoints of a trial after its third epoch of four, and of its second."""
+    folder = tmp_path_factory.mktemp("halfway")
+    server = LaneServer(pack_builder(folder, folder, "cpu", 1), lanes=2)
+    server.submit(0, LONGER.to_json())
+    told: list[str] = []
+    while told.count("record") < 3:
+        server.advance()
+        told += [event["event"] for event in server.next(0) or ()]
+    return folder
+
+
+def damaged(halfway: Path, folder: Path, *names: str) -> tuple[list[str], list[dict[str, Any]]]:
+    """What is told after damage to these files; one that is named `tensors` is the newest's."""
+    shutil.copytree(halfway, folder)
+    tensors = json.loads((folder / "00000" / "lane.json").read_text())["tensors"]
+    for name in names:
+        path = folder / "00000" / (tensors if name == "tensors" else name)
+        path.write_bytes(path.read_bytes()[:-50] + bytes(range(50)))
+    return warned(told(folder, LONGER))
+
+
+@pytest.mark.parametrize(
+    ("names", "where"),
+    [
+        ([], ""),
+        (["lane-before.json"], ""),
+        (["lane.json"], "goes on after epoch 2"),
+        (["tensors"], "goes on after epoch 2"),
+        (["tensors", "lane-before.json"], "begins anew"),
+    ],
+)
+def test_a_damaged_checkpoint_is_said_and_costs_epochs_but_no_number(
+    halfway: Path, tmp_path: Path, names: list[str], where: str
+) -> None:
+    texts, events = damaged(halfway, tmp_path / "damaged", *names)
+    assert events == told(tmp_path / "whole", LONGER)
+    assert len(texts) == bool(where)
+    for text in texts:
+        assert text.startswith(f"Trial 0 {where}, to the same numbers: {tmp_path}/damaged/00000/lane")
+        assert text.count(" is damaged: expected ") == len(names)

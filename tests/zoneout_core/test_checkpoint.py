@@ -3,11 +3,12 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -75,11 +76,27 @@ def test_no_checkpoint_is_none(tmp_path: Path) -> None:
 def test_a_new_one_replaces_the_old_and_leftovers_go(tmp_path: Path) -> None:
     (tmp_path / "lane-0000.safetensors.tmp").write_bytes(b"cut off")
     (tmp_path / "notes.txt").write_text("not ours")
-    checkpoint.save(tmp_path, state(17))
-    checkpoint.save(tmp_path, state(18))
-    assert_same(checkpoint.load(tmp_path), state(18))
-    assert len(list(tmp_path.glob("lane*"))) == 2, "one index and the tensor file it names"
+    for step in (17, 18, 19):
+        checkpoint.save(tmp_path, state(step))
+    assert_same(checkpoint.load(tmp_path), state(19))
+    assert_same(checkpoint.load(tmp_path, checkpoint.BEFORE), state(18))
+    assert len(list(tmp_path.glob("lane*"))) == 4, "two indices and the tensor files they name"
     assert (tmp_path / "notes.txt").exists()
+
+
+def test_saving_the_same_again_keeps_the_one_before(tmp_path: Path) -> None:
+    for step in (17, 18, 18):
+        checkpoint.save(tmp_path, state(step))
+    assert_same(checkpoint.load(tmp_path, checkpoint.BEFORE), state(17))
+
+
+def test_a_complete_trial_keeps_one(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, state(17))
+    complete = state(18)
+    complete.records = [replace(RECORD, final={"valid_chunked_bpc": 1 / 3})]
+    checkpoint.save(tmp_path, complete)
+    assert_same(checkpoint.load(tmp_path), complete)
+    assert len(list(tmp_path.glob("lane*"))) == 2, "one index and the tensor file it names"
 
 
 def test_the_index_is_plain_json(tmp_path: Path) -> None:
@@ -107,6 +124,12 @@ def cut_off(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-9])
 
 
+def change_a_digit(folder: Path) -> None:
+    text = (folder / "lane.json").read_text()
+    assert "0.3333333333333333" in text
+    (folder / "lane.json").write_text(text.replace("0.3333333333333333", "0.3333333333333332"))
+
+
 def make_index_a_folder(folder: Path) -> None:
     (folder / "lane.json").unlink()
     (folder / "lane.json").mkdir()
@@ -117,8 +140,8 @@ def rewrite_index(**changes: object) -> Callable[[Path], None]:
         index = json.loads((folder / "lane.json").read_text())
         for key, value in changes.items():
             index[key] = value
-        index = {key: value for key, value in index.items() if value is not None}
-        (folder / "lane.json").write_text(json.dumps(index))
+        index = {key: value for key, value in index.items() if value is not None and key != "checksum"}
+        (folder / "lane.json").write_bytes(checkpoint.seal(index))
 
     return rewrite
 
@@ -133,10 +156,11 @@ def rewrite_index(**changes: object) -> Callable[[Path], None]:
         (lambda f: (f / "lane.json").write_bytes(b"{\xff}"), "lane.json", "a JSON object", "found UnicodeDecodeError"),
         (lambda f: (f / "lane.json").write_text("[1]"), "lane.json", "a JSON object", "found TypeError"),
         (make_index_a_folder, "lane.json", "a JSON object", "found IsADirectoryError"),
-        (rewrite_index(format=99), "lane.json", "expected format 2", "found format 99"),
-        (rewrite_index(step=None), "lane.json", "expected the fields of format 2", "found KeyError: 'step'"),
-        (rewrite_index(records=[{"trial": 1}]), "lane.json", "expected the fields of format 2", "found TypeError"),
-        (rewrite_index(config={"batch": "many"}), "lane.json", "expected the fields of format 2", "found ConfigError"),
+        (change_a_digit, "lane.json", "expected checksum ", "found '"),
+        (rewrite_index(format=99), "lane.json", "expected format 3", "found format 99"),
+        (rewrite_index(step=None), "lane.json", "expected the fields of format 3", "found KeyError: 'step'"),
+        (rewrite_index(records=[{"trial": 1}]), "lane.json", "expected the fields of format 3", "found TypeError"),
+        (rewrite_index(config={"batch": "many"}), "lane.json", "expected the fields of format 3", "found ConfigError"),
     ],
 )
 def test_damage_is_named(tmp_path: Path, damage: Callable[[Path], None], file: str, expected: str, found: str) -> None:
@@ -149,7 +173,77 @@ def test_damage_is_named(tmp_path: Path, damage: Callable[[Path], None], file: s
     assert file in text.split(" is damaged: ")[0]
     assert expected in text
     assert found in text
-    assert text.endswith(f"Delete the folder {tmp_path} to train this trial again from its start.")
+    assert checkpoint.restore(tmp_path)[0] is None
+
+
+def flip(path: Path, rng: random.Random) -> None:
+    content = bytearray(path.read_bytes())
+    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    path.write_bytes(content)
+
+
+def truncate(path: Path, rng: random.Random) -> None:
+    os.truncate(path, rng.randrange(path.stat().st_size))
+
+
+def zero_the_tail(path: Path, rng: random.Random) -> None:
+    content = path.read_bytes()
+    zeros = rng.randrange(1, len(content) + 1)
+    path.write_bytes(content[:-zeros] + bytes(zeros))
+
+
+def empty(path: Path, rng: random.Random) -> None:
+    path.write_bytes(b"")
+
+
+def delete(path: Path, rng: random.Random) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("harm", [flip, truncate, zero_the_tail, empty, delete])
+def test_whatever_is_damaged_the_other_checkpoint_is_restored(
+    tmp_path: Path, harm: Callable[[Path, random.Random], None]
+) -> None:
+    """Seeded damage to each file in turn: what is read is whole or refused, and never anything else."""
+    sound = tmp_path / "sound"
+    for step in (16, 17, 18):
+        checkpoint.save(sound, state(step))
+    newest = {"lane.json", json.loads((sound / "lane.json").read_text())["tensors"]}
+    rng = random.Random(5)
+    for path in sorted(sound.iterdir()):
+        for number in range(60 if harm is flip else 6):
+            folder = Path(shutil.copytree(sound, tmp_path / f"{path.name}-{number}"))
+            harm(folder / path.name, rng)
+            restored, wrong = checkpoint.restore(folder)
+            assert_same(restored, state(17 if path.name in newest else 18))
+            assert [str(error).partition(" is damaged: ")[0] for error in wrong] == (
+                [str(folder / path.name)] if path.name in newest else []
+            )
+
+
+def test_a_damaged_checkpoint_never_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    for step in (17, 18):
+        checkpoint.save(tmp_path, state(step))
+    (tmp_path / "lane.json").write_bytes(b"")
+    checkpoint.save(tmp_path, state(18))
+    assert_same(checkpoint.load(tmp_path), state(18))
+    assert_same(checkpoint.load(tmp_path, checkpoint.BEFORE), state(17))
+
+
+def test_one_that_is_of_no_use_is_passed_over(tmp_path: Path) -> None:
+    def check(found: LaneState) -> None:
+        if found.step > limit:
+            raise CheckpointError(f"{found.step} is too far")
+
+    for step in (17, 18):
+        checkpoint.save(tmp_path, state(step))
+    limit = 17
+    restored, wrong = checkpoint.restore(tmp_path, check)
+    assert_same(restored, state(17))
+    limit = 16
+    restored, wrong = checkpoint.restore(tmp_path, check)
+    assert restored is None
+    assert list(map(str, wrong)) == ["18 is too far", "17 is too far"]
 
 
 def write(folder: Path, first: int, repeats: int, *limit: int) -> subprocess.Popen[str]:
@@ -158,9 +252,9 @@ def write(folder: Path, first: int, repeats: int, *limit: int) -> subprocess.Pop
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment)
 
 
-def whole_step(folder: Path) -> int:
-    """The step of the checkpoint in `folder`; all its parts belong to the same one."""
-    loaded = checkpoint.load(folder)
+def whole_step(folder: Path, name: str = checkpoint.INDEX) -> int:
+    """The step of a checkpoint in `folder`; all its parts belong to the same one."""
+    loaded = checkpoint.load(folder, name)
     assert loaded is not None
     assert loaded.best is not None
     for row in (loaded.weights, loaded.m, loaded.v, loaded.best):
@@ -182,6 +276,7 @@ def test_killed_at_any_moment_the_last_checkpoint_is_whole(tmp_path: Path) -> No
             process.kill()
             announced = int((process.stdout.read().split() or [announced])[-1])
         assert whole_step(tmp_path) in (announced, announced + 1)
+        assert whole_step(tmp_path, checkpoint.BEFORE) in range(max(1, announced - 1), announced + 1)
         announced = whole_step(tmp_path)
 
 
@@ -214,8 +309,19 @@ def test_the_index_too_may_hit_the_limit(tmp_path: Path) -> None:
     assert done.returncode == 3, done.stderr
     assert "the checkpoint of step 1 is intact" in done.stdout
     assert_same(checkpoint.load(tmp_path), state(1))
-    checkpoint.save(tmp_path, state(3))
-    assert len(list(tmp_path.glob("lane*"))) == 2
+    assert len(list(tmp_path.glob("lane*"))) == 2, "nothing is left of the attempt"
+
+
+@pytest.mark.needs_mount
+def test_on_a_full_disk_the_one_before_makes_room(tmp_path: Path) -> None:
+    """A disk for two checkpoints and a half: a third is written where the first was."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(tmp_path)], check=True)
+    try:
+        with write(tmp_path / "00007", 1, 5) as process:
+            assert process.communicate()[0].split() == ["1", "2", "3", "4", "5"]
+        assert whole_step(tmp_path / "00007") == 5
+    finally:
+        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
 
 
 def test_the_first_write_that_fails_says_so(tmp_path: Path) -> None:

@@ -127,6 +127,12 @@ def test_the_word_schedule_agrees_with_the_oracle(oracles: dict[str, Any], decay
         assert scheduled(optim, int(epoch), ()) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize(("factor", "rate"), [(10.0, 0.0), (0.1, float("inf"))])
+def test_a_schedule_that_leaves_the_numbers_there_are_raises_nothing(factor: float, rate: float) -> None:
+    """One lane's schedule is not the end of its pack."""
+    assert scheduled(OptimConfig(schedule="decay", decay_factor=factor), 5000, ()) == rate
+
+
 def test_a_plateau_divides_after_every_epoch_that_did_not_improve() -> None:
     optim = OptimConfig(learning_rate=1.0, schedule="plateau", decay_factor=50.0)
     rates = [scheduled(optim, 1 + n, (3.0, 2.0, 2.5, 1.0, 1.0)[:n]) for n in range(6)]

@@ -71,7 +71,8 @@ class Workload(ABC):
 
     @abstractmethod
     def conclude(self, lanes: Sequence[Lane], rows_KP: Tensor) -> list[dict[str, float]]:
-        """`metrics.final` of lanes whose best rows these are."""
+        """`metrics.final` of lanes whose best rows these are. A number may be infinite or NaN: the lane has then
+        diverged."""
 
     def learning_rate(self, lane: Lane) -> float:
         """Of the lane's coming update: a function of its configuration, step and records."""
