@@ -64,16 +64,18 @@ class Study:
             frozen = self._again.pop(0)
             params = self.params(frozen)
             return self._assignment(frozen.number, params)
-        waiting = self._study.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
-        number = waiting[0].number if waiting else len(self._study.get_trials(deepcopy=False))
+        trials = self._study.get_trials(deepcopy=False)
+        number = next((t.number for t in trials if t.state == OptunaState.WAITING), len(trials))
         if number >= self._sweep.max_trials:
             return None
-        sound = self._study.get_trials(deepcopy=False, states=(OptunaState.COMPLETE, OptunaState.PRUNED))
-        self._judged.sampler = build_sampler(self._sweep, number, len(sound))
+        sound = sum(t.state in (OptunaState.COMPLETE, OptunaState.PRUNED) for t in trials)
+        self._judged.sampler = build_sampler(self._sweep, number, sound)
         trial = self._judged.ask()
         assert trial.number == number, "one driver asks at a time"
         params = self._sweep.search_space.suggest(trial)
-        self._running[number] = optuna.Trial(self._study, trial._trial_id)  # pruners see the study as it is
+        if self._judged is not self._study:
+            trial = optuna.Trial(self._study, trial._trial_id)  # pruners see the study as it is
+        self._running[number] = trial
         return self._assignment(number, params)
 
     def _assignment(self, number: int, params: search_spaces.Overrides) -> Assignment:

@@ -6,7 +6,7 @@ the fields of all parts flat, under names that are unique among them. Adding a f
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, fields, replace
+from dataclasses import Field, fields, replace
 from math import isfinite, isinf
 from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
@@ -159,6 +159,17 @@ class Section:
         return {kind: place for place, kind in enumerate(cls.kinds())}
 
     @classmethod
+    @functools.cache
+    def _places_of_fields(cls) -> dict[str, int]:
+        return {name: cls.places()[kind] for name, kind in cls.owners().items()}
+
+    @classmethod
+    @functools.cache
+    def _defaults(cls) -> tuple[Any, ...]:
+        """The parts of which nothing was set."""
+        return tuple(kind() for kind in cls.kinds())
+
+    @classmethod
     def declared(cls) -> dict[str, Field[Any]]:
         """The dataclass field behind every name."""
         return {f.name: f for kind in cls.kinds() for f in fields(kind)}
@@ -182,18 +193,21 @@ class Section:
 
     def values(self) -> dict[str, Any]:
         """Every field."""
-        return {name: getattr(self, name) for name in self.owners()}
+        return {name: getattr(self.parts[place], name) for name, place in self._places_of_fields().items()}
 
     def changed(self) -> dict[str, Any]:
         """The fields that do not have their default value."""
-        defaults = {name: f.default for name, f in self.declared().items()}
-        assert MISSING not in defaults.values(), "every setting has a default"
-        return {name: value for name, value in self.values().items() if value != defaults[name]}
+        told: dict[str, Any] = {}
+        for part, default in zip(self.parts, self._defaults(), strict=True):
+            if part != default:
+                pairs = ((f.name, getattr(part, f.name), getattr(default, f.name)) for f in fields(part))
+                told |= {name: value for name, value, usual in pairs if value != usual}
+        return told
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name not in (owners := self.owners()):
+        if name.startswith("__") or name not in (places := self._places_of_fields()):
             raise AttributeError(name)
-        return getattr(self.part(owners[name]), name)
+        return getattr(self.parts[places[name]], name)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is frozen")
