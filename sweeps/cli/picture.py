@@ -189,16 +189,18 @@ class _Fitting:
 
 
 def _columns(sweep: Sweep) -> list[_Column]:
-    """Of the table of trials. The first to go is the time, then what training says, then keys, the last one first."""
+    """Of the table of trials. First goes the time, then what training says, then keys from the last on; of them the
+    first, which may be a row's label, stays longer than the epoch.
+    """
     keys = list(sweep.search_space.always())
     *train, _ = shown = list(measured(sweep.metrics))
     further = [_Column("further", len(train) + 2, wraps=True)] if set(_varied(sweep.search_space)) - set(keys) else []
     last = len(train) + len(keys) + 2
     return [
         _Column("trial", 0),
-        *(_Column(text.short(key), last - place) for place, key in enumerate(keys)),
+        *(_Column(text.short(key), last - place if place else last + 1) for place, key in enumerate(keys)),
         *further,
-        _Column("epoch", last + 1),
+        _Column("epoch", last),
         *(_Column(heading, place + 2 if heading in train else 0) for place, heading in enumerate(shown)),
         _Column("time", 1),
         _Column("state", 0),

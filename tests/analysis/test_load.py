@@ -70,6 +70,11 @@ def test_hyperparameters_that_are_words_stay_words(rows: list[dict[str, Any]]) -
     assert frame["optim.clip"].isna().tolist() == [False, True, True, True]
 
 
+@pytest.mark.parametrize("given", [True, 16, 0.1, "update", float("inf")])
+def test_a_hyperparameter_is_the_same_from_a_journal_and_as_text_from_mlflow(given: Any) -> None:
+    assert load.plain("some.key", given) == load.plain("some.key", str(given))
+
+
 def test_mlflow_gives_the_same_tables_as_the_journal(run: RunMaker, rows: list[dict[str, Any]], tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'home' / 'mlflow.db'}"
     assert Delivery(run.folder, uri, EXPERIMENT).deliver() == 0

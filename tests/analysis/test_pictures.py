@@ -1,5 +1,6 @@
 """Curves, bars and gradients through time: what is computed from hand-made tables, and what the figures say."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -80,6 +81,33 @@ def test_bars_are_of_the_tables_rows() -> None:
         assert said in words(figure)
     low, high = figure.axes[0].get_xlim()
     assert low < 1.37 - 0.127 < 1.37 + 0.127 < high, "whiskers are seen whole"
+
+
+def test_different_numbers_of_seeds_are_told(epochs: pd.DataFrame) -> None:
+    """Where all have as many, the subtitle says it."""
+    panel = Panel(
+        title="", subtitle="", y_label="", epochs=30, curves=tuple(curves.compute(epochs, SYSTEMS, METRICS, 30))
+    )
+    said = words(curves.draw([panel]))
+    assert "Zoneout: valid (n = 2)" in said
+    assert "Unregularized: valid (n = 1)" in said
+    whole = epochs[epochs["seed"] == 0]
+    alike = replace(panel, curves=tuple(curves.compute(whole, SYSTEMS, METRICS, 30)))
+    assert "n =" not in words(curves.draw([alike]))
+    two = [Bar(title=str(n), ours=1.3, half_width=None, paper=None, state="complete", seeds=n) for n in (1, 2)]
+    assert "1.300  (n = 2)" in words(bars.draw(two, "", "", ""))
+    assert "n =" not in words(bars.draw(two[:1], "", "", ""))
+
+
+def test_a_mean_over_something_else_than_seeds_is_a_mistake_of_ours(epochs: pd.DataFrame) -> None:
+    twice = pd.concat([epochs, epochs])
+    with pytest.raises(AssertionError, match="zoneout: a mean over something else than seeds"):
+        curves.compute(twice, {"zoneout": "Zoneout"}, METRICS, 30)
+    lines = [("zoneout", 0, "complete", "", 30, "cpu", 1.36)] * 2
+    frame = pd.DataFrame(lines, columns=["label", "seed", "state", "reason", "epoch", "hardware", "valid_chunked_bpc"])
+    column = Column(title="Valid", metric="valid_chunked_bpc", protocol="")
+    with pytest.raises(AssertionError, match="Zoneout: a mean over something else than seeds"):
+        compute(frame, "", "paper", [column], [Row(title="Zoneout", label="zoneout")])
 
 
 def test_shares_of_the_gradient_are_means_over_seeds() -> None:

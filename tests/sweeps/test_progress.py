@@ -7,7 +7,7 @@ import select
 import signal
 import subprocess
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from search_spaces import Choice, Product
 from sweeps import definition
 from sweeps.cli import progress, text
 from sweeps.cli.picture import pace, picture
@@ -131,6 +132,41 @@ def test_eighty_columns_hold_a_plane_with_seeds(maker: RunMaker) -> None:
     sweep = SWEEP.with_values({"seeds": "0,1", "epochs": "100"})
     assert drawn(story(maker), sweep)[4] == " trial  seed  z_cells  z_states  epoch  train  valid  time  state"
     assert all(len(line) <= 80 for line in drawn(story(maker), sweep))
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 160])
+def test_state_and_best_are_seen_at_any_width_and_what_is_left_out_is_told(maker: RunMaker, width: int) -> None:
+    maker.complete(0)
+    maker.pruned(1, 2)
+    maker.failed(2, 1)
+    maker.trial(3)
+    told = story(maker)
+    more = {"optim.learning_rate": 0.0001, "model.hidden": 16}
+    for trial in told.trials.values():
+        trial.params |= more
+    four = Product((SWEEP.space, *(Choice(key, (value,)) for key, value in more.items())))
+    lines = drawn(told, replace(SWEEP, space=four), rows=3, width=width)
+    (heading,) = [line for line in lines if line.startswith(" trial ")]
+    whole = ["trial", "z_cells", "z_states", "learning_rate", "hidden", "epoch", "train", "valid", "time", "state"]
+    shown, left_out = heading.split(), " ".join(lines).partition("not shown, for lack of room: ")[2]
+    assert {"trial", "valid", "state"} <= set(shown)
+    assert shown == [one for one in whole if one in shown]
+    assert [one for one in whole if one not in shown] == [one for one in left_out.split(", ") if one]
+    assert any(line.endswith("complete (best)") for line in lines)
+    assert any(" failed:" in line for line in lines)
+    assert any(line.startswith(" and 1 more") for line in lines)
+    assert all(len(line) <= width for line in lines)
+    if width == 60:
+        assert shown == ["trial", "z_cells", "z_states", "epoch", "valid", "state"]
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_rows_of_a_table_keep_their_label_and_their_state(maker: RunMaker, width: int) -> None:
+    maker.complete(0)
+    told, sweep = story(maker), definition.get("table1_char")
+    told.trials[0].params = {"label": "recurrent-dropout-0.25", "regularizer.p_recurrent": 0.25}
+    lines = drawn(told, sweep, width=width)
+    assert any("recurrent-dropout-0.25" in line and line.endswith("complete (best)") for line in lines)
 
 
 @pytest.mark.parametrize(

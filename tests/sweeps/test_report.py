@@ -9,14 +9,18 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from analysis import load
+from analysis.table import Row, compute
 from search_spaces import CHECKED, Choice, Product, Range, Space, Switch
+from sweeps import reproducing, rows
 from sweeps.definition import Sweep
 from sweeps.delivery import Delivery, Tracking
 from sweeps.home import Home, Run
 from sweeps.report import caption, rewrite_report, searched, write_report
+from sweeps.reproducing import Request
 from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.driven import begin, command, drive_inline, settings, tiny
 from tests.sweeps.stores import EXPERIMENT
@@ -75,8 +79,8 @@ def test_the_caption_claims_only_what_all_trials_have(four_keys: Run) -> None:
 
 
 def test_a_setting_that_only_some_trials_have_is_the_bases_in_the_others() -> None:
-    rows = Switch("label", (("small", Product((PLANE, Choice(H, (4,))))), ("as the base", PLANE)))
-    definition = over(rows)
+    both = Switch("label", (("small", Product((PLANE, Choice(H, (4,))))), ("as the base", PLANE)))
+    definition = over(both)
     points = [point | {"state": "complete"} for point in definition.search_space.grid()]
     frame = load.from_rows(
         [
@@ -95,6 +99,30 @@ def test_a_recurrence_on_two_numbers_is_not_called_a_network() -> None:
     toy = replace(definition, base=replace(definition.base, task="semantic_consistency"))
     frame = load.from_rows([], toy.metrics)
     assert caption("a run", toy, frame).model == ""
+
+
+def test_a_figures_subtitle_claims_the_network_that_all_rows_have_and_the_seeds_that_completed() -> None:
+    request = Request(name="table2", scale="paper")
+
+    def subtitle(name: str, labels: list[str], seeds: list[int]) -> str:
+        """Of rows of which so many seeds completed."""
+        sweep = rows.narrowed(rows.get(name, "paper"), labels).with_values({"seeds": "0,1,2"})
+        lines = [
+            (label, seed, "complete", "", 1, "cpu")
+            for label, number in zip(labels, seeds, strict=True)
+            for seed in range(number)
+        ]
+        frame = pd.DataFrame(lines, columns=["label", "seed", "state", "reason", "epoch", "hardware"])
+        table = compute(frame, "", "paper", [], [Row(title=label, label=label) for label in labels])
+        return reproducing.subtitle(sweep, request, table)
+
+    alike = ["unregularized", "zoneout"]
+    assert subtitle("table2", alike, [3, 3]) == "sequential_mnist  ·  LSTM, H = 100  ·  3 seeds  ·  scale: paper"
+    assert "  ·  1-3 of 3 seeds  ·  " in subtitle("table2", alike, [1, 3])
+    assert "  ·  2 of 3 seeds  ·  " in subtitle("table2", alike, [2, 0]), "a row that was not run says so itself"
+    differing = subtitle("table2", ["zoneout", "rbn"], [3, 3])
+    assert differing == "sequential_mnist  ·  H = 100  ·  3 seeds  ·  scale: paper", "one of the rows is no plain LSTM"
+    assert subtitle("consistency", alike, [3, 3]) == "semantic_consistency  ·  3 seeds  ·  scale: paper"
 
 
 def test_mlflow_and_the_journal_give_the_same_bytes_on_four_keys(four_keys: Run, uri: str) -> None:
