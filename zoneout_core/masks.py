@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 from math import isnan, nan, sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -23,6 +23,27 @@ from zoneout_core.sites import Sites
 
 Program = Sequence[Mask]
 LEVELS = 2**16
+BLOCK = 50
+"""Places of a text whose masks one stream draws in an evaluation."""
+
+
+class Places(NamedTuple):
+    """Where an evaluation reads: T steps of B sequences. What is drawn for a place does not depend on how the data are
+    cut into pieces."""
+
+    steps_TB: Tensor
+    """Steps of its sequence that came before, [T, B] or [T, 1]: static masks begin anew every `LayerShape.steps`."""
+    numbers_TB: Tensor
+    """Of the places, in all the data: a mask is drawn for each."""
+    sequences_B: Tensor
+    """Numbers of the sequences: a mask that is shared along time is drawn for each. A stream is one sequence."""
+
+    @classmethod
+    def of_examples(cls, first: int, batch: int, steps: int, device: torch.device) -> "Places":
+        """T = `steps` steps of `batch` examples of a set, from number `first` on."""
+        steps_T1 = torch.arange(steps, device=device).unsqueeze(1)
+        examples_B = torch.arange(first, first + batch, device=device)
+        return cls(steps_T1, examples_B * steps + steps_T1, examples_B)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +62,9 @@ class LayerShape:
     first: bool | None = None
     """Whether it reads what the network reads; None: if it is layer 0. (A decoder's layers are numbered on from its
     encoder's.)"""
+    places: Places | None = None
+    """Where an evaluation reads, which may be anywhere in the data and take any number of steps; T is the period of
+    static masks then. None: T steps from the start."""
 
 
 def drawn(
@@ -61,7 +85,7 @@ def drawn(
     found: dict[str, Any] = {}
     for mask in program:
         if mask.site in sites.NAMES and _stands(mask, shape, layer):
-            value = _value(mask, _axes(mask, shape), layer, seed, step, device, evaluation, dtype)
+            value = _value(mask, shape, layer, seed, step, device, evaluation, dtype)
             if value is not None:
                 found[mask.site] = _together(mask.site, found.get(mask.site), value)
                 if mask.site == "gate":
@@ -207,15 +231,16 @@ def _gain(
     site: str, program: Program, shape: LayerShape, layer: int, seed: int, step: int, device: Any, *how: Any
 ) -> Tensor | None:
     masks = (mask for mask in program if mask.site == site)
-    found = [_value(mask, _axes(mask, shape), layer, seed, step, device, *how) for mask in masks]
+    found = [_value(mask, shape, layer, seed, step, device, *how) for mask in masks]
     present = [value for value in found if value is not None]
     return reduce(torch.mul, present) if present else None
 
 
 def _value(
-    mask: Mask, axes: tuple[int, ...], layer: int, seed: int, step: int, device: Any, evaluation: bool, dtype: Any
+    mask: Mask, shape: LayerShape, layer: int, seed: int, step: int, device: Any, evaluation: bool, dtype: Any
 ) -> Tensor | None:
     """What stands at the mask's site; None where that changes nothing."""
+    axes = _axes(mask, shape)
     if evaluation and mask.expected is not None and not mask.static:
         if mask.kind == "uniform" or (mask.spread == 0 and mask.expected == _neutral(mask.site)):
             return None
@@ -224,6 +249,10 @@ def _value(
     evaluation = evaluation and not mask.static
     if "update" in mask.shared:
         value = _static(mask, axes, layer, seed, torch.device(device), evaluation)
+        if shape.places is not None and len(value) > 1:
+            value = value[shape.places.steps_TB % len(value)].squeeze(2)
+    elif evaluation and shape.places is not None:
+        value = _at_places(mask, axes, shape.places, layer, seed, step, device)
     else:
         purpose = streams.masks(mask.stream, layer, evaluation=evaluation)
         value = _draw(mask, axes, streams.generator(seed, purpose, step, device))
@@ -236,6 +265,20 @@ def _static(mask: Mask, axes: tuple[int, ...], layer: int, seed: int, device: to
     purpose = streams.masks(mask.stream, layer, evaluation=evaluation, static=True)
     draws = [_draw(mask, (1, *axes[1:]), streams.generator(seed, purpose, t, device)) for t in range(axes[0])]
     return torch.cat(draws)
+
+
+def _at_places(
+    mask: Mask, axes: tuple[int, ...], places: Places, layer: int, seed: int, step: int, device: Any
+) -> Tensor:
+    """The masks of an evaluation, one for each place, or for each sequence where time shares it."""
+    numbers_TB = places.sequences_B.unsqueeze(0) if "time" in mask.shared else places.numbers_TB
+    assert "batch" not in mask.shared, "examples share a mask in training; a text has one example"
+    blocks, which_TB = (numbers_TB // BLOCK).unique(return_inverse=True)
+    drawn = []
+    for block in blocks.tolist():
+        purpose = streams.masks(mask.stream, layer, evaluation=True, block=block)
+        drawn.append(_draw(mask, (BLOCK, *axes[2:]), streams.generator(seed, purpose, step, device)))
+    return torch.cat(drawn)[which_TB * BLOCK + numbers_TB % BLOCK]
 
 
 def _draw(mask: Mask, axes: tuple[int, ...], generator: Generator) -> Tensor:

@@ -38,6 +38,15 @@ class NetworkSites:
     outputs: Tensor | None = None
     """Gain on what the linear layer reads: broadcasts to [K, T, B, U]."""
 
+    def alone(self, lane: int) -> "NetworkSites":
+        """Those of one lane."""
+
+        def one(mask: Tensor | None) -> Tensor | None:
+            return None if mask is None else mask[lane : lane + 1]
+
+        layers = tuple(sites.map(lambda mask: mask[lane : lane + 1]) for sites in self.layers)
+        return NetworkSites(layers=layers, embedding=one(self.embedding), outputs=one(self.outputs))
+
 
 class Run(NamedTuple):
     """What a run over T steps leaves."""

@@ -52,19 +52,21 @@ class Metrics:
 CHARACTERS = Metrics(
     objective="valid_chunked_bpc",
     epoch=("train_bpc", "valid_chunked_bpc", "grad_norm"),
-    final=("valid_chunked_bpc", "valid_stream_bpc", "test_chunked_bpc", "test_stream_bpc"),
+    final=("valid_chunked_bpc", "valid_stream_bpc", "test_chunked_bpc", "test_stream_bpc", "stream_uncertainty_bpc"),
     label="validation bits per character",
 )
 """Of character tasks. `train_bpc` is the mean over the epoch's updates with masks on, `grad_norm` the mean L2 norm
-before clipping; the four evaluation numbers are those of spec section 2.5."""
+before clipping; the four evaluation numbers are those of spec section 2.5. Streams are read in parallel segments:
+`stream_uncertainty_bpc` is how far they may be off for that (`zoneout_core.one_pass.Score`)."""
 WORDS = Metrics(
     objective="valid_perplexity",
     epoch=("train_perplexity", "valid_perplexity", "learning_rate", "grad_norm"),
-    final=("valid_perplexity", "test_perplexity", "test_mc_perplexity"),
+    final=("valid_perplexity", "test_perplexity", "test_mc_perplexity", "stream_uncertainty_perplexity"),
     label="validation perplexity",
 )
 """Of word tasks (spec section 3). `test_mc_perplexity` averages probabilities over passes with drawn masks (spec 9.7);
-without such passes it is the mean network's, `test_perplexity`."""
+without such passes it is the mean network's, `test_perplexity`. `stream_uncertainty_perplexity` is how far both may be
+off, as the test text is read in parallel segments."""
 CLASSES = Metrics(
     objective="valid_error",
     epoch=("train_loss", "train_error", "valid_error", "grad_norm"),

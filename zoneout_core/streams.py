@@ -28,14 +28,17 @@ MASKS: Final = "masks_"
 """How the stream of a mask begins. Layer 0 trains on the stream itself: its name is the purpose."""
 
 
-def masks(stream: str, layer: int, *, evaluation: bool = False, static: bool = False) -> Purpose:
+def masks(
+    stream: str, layer: int, *, evaluation: bool = False, static: bool = False, block: int | None = None
+) -> Purpose:
     """The purpose of a mask that names `stream`, in one layer.
 
     Its step is the update; in an evaluation the pass over the data; of static masks the time step.
+    block: which block of the data's places, where an evaluation draws for each place (`masks.Places`).
     """
     assert stream.startswith(MASKS), stream
     parts = ["evaluation"] * evaluation + ["static"] * static + [stream] + [f"layer{layer}"] * (layer > 0)
-    return ".".join(parts)
+    return ".".join(parts if block is None else [*parts, f"block{block}"])
 
 
 def stream_seed(trial_seed: int, purpose: Purpose, step: int) -> int:

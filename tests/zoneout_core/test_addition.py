@@ -262,3 +262,16 @@ def test_what_does_not_fit_is_told(values: dict[str, object], message: str) -> N
     with pytest.raises(ConfigError) as error:
         pack_of(config(**values))
     assert str(error.value) == message
+
+
+def test_masks_drawn_in_an_evaluation_belong_to_the_example() -> None:
+    """Whichever examples are read beside it: each piece of a set once had the masks of the first piece."""
+    pack = pack_of(config(precision="float64", init_width=5.0, evaluation_masks="sampled", **ZONEOUT))
+    own, lane = workload(pack), pack._lanes[0]
+    (group,) = own.groups([lane])
+    part = addition.Part(group.choice, [lane], *own._views(pack.state(0).weights[None]))
+    inputs_TB = own._examples(lane, "valid", 2, 40)[0].repeat(1, 2)
+    whole_TB = own._decode(part, inputs_TB[None])[0]
+    pieces = [own._decode(part, piece_TB[None], 30 * n)[0] for n, piece_TB in enumerate(inputs_TB.split(30, dim=1))]
+    assert torch.equal(torch.cat(pieces, dim=1), whole_TB)
+    assert not torch.equal(whole_TB[:, :40], whole_TB[:, 40:]), "equal examples have masks of their own"

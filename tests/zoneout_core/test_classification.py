@@ -229,3 +229,21 @@ def test_what_does_not_fit_is_told(values: dict[str, object], message: str) -> N
     with pytest.raises(ConfigError) as error:
         pack_of(config(**values))
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("regularizer", [ZONEOUT, {"p_sequence_states": 0.4}])
+def test_masks_drawn_in_an_evaluation_belong_to_the_example(regularizer: dict[str, object]) -> None:
+    """Whichever examples are read beside it: each piece of a set once had the masks of the first piece."""
+    pack = pack_of(config(precision="float64", evaluation_masks="sampled", **regularizer))
+    own, lane, rows_1P = workload(pack), pack._lanes[0], pack.state(0).weights[None]
+    x_TBD = torch.tensor(data().valid.T / 255).unsqueeze(-1)
+    twice_TBD = torch.cat([x_TBD, x_TBD], dim=1)
+
+    def logits(x_TBD: Tensor, first: int) -> Tensor:
+        p, found = own._read([lane], rows_1P, x_TBD, own.choose(lane.config), training=False, first=first)
+        return own._logits(p, found)[0].clone()
+
+    whole_BC = logits(twice_TBD, 0)
+    pieces = [logits(piece_TBD, 30 * n) for n, piece_TBD in enumerate(twice_TBD.split(30, dim=1))]
+    torch.testing.assert_close(torch.cat(pieces), whole_BC, rtol=1e-12, atol=1e-12)
+    assert not torch.allclose(whole_BC[:40], whole_BC[40:], rtol=1e-3), "equal examples have masks of their own"

@@ -53,7 +53,22 @@ ARGUMENTS: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
         ZoneoutRNN,
         {"z_states": torch.zeros(5, requires_grad=True)},
         ConfigError,
-        "z_states must not want a gradient: masks pass none on to it. Give it as z_states.detach().",
+        "z_states must be no Parameter and want no gradient, since a mask that is drawn passes none on to it, but is a "
+        "Tensor. Give it as z_states.detach(), which makes it a constant.",
+    ),
+    "a parameter": (
+        ZoneoutLSTM,
+        {"z_cells": torch.nn.Parameter(torch.tensor(0.5))},
+        ConfigError,
+        "z_cells must be no Parameter and want no gradient, since a mask that is drawn passes none on to it, but is a "
+        "Parameter. Give it as z_cells.detach(), which makes it a constant.",
+    ),
+    "a frozen parameter": (
+        ZoneoutGRU,
+        {"z_states": torch.nn.Parameter(torch.zeros(5), requires_grad=False)},
+        ConfigError,
+        "z_states must be no Parameter and want no gradient, since a mask that is drawn passes none on to it, but is a "
+        "Parameter. Give it as z_states.detach(), which makes it a constant.",
     ),
     "no numbers": (
         ZoneoutRNN,
@@ -122,7 +137,7 @@ def test_a_rate_that_is_not_there_is_refused() -> None:
     with pytest.raises(AttributeError) as caught:
         module.z_cells = 0.5
     assert str(caught.value) == "ZoneoutGRU has no z_cells. What it has: z_states."
-    with pytest.raises(ConfigError, match="z_states must not want a gradient"):
+    with pytest.raises(ConfigError, match="z_states must be no Parameter"):
         module.z_states = nn.Parameter(torch.zeros(5))
     with pytest.raises(ConfigError, match="but is 2"):
         module.z_states = 2

@@ -17,7 +17,7 @@ from zoneout_core.modules import keep
 from zoneout_core.modules.checks import check_inputs, check_states
 from zoneout_core.modules.keep import Keep, Rate
 from zoneout_core.modules.sequences import Form, Keeps, State, Step, run
-from zoneout_core.modules.weights import Weights, arguments, autocast_dtype, copy_weights
+from zoneout_core.modules.weights import Weights, arguments, autocast_dtype, copy_weights, state_dtype
 
 
 class ZoneoutBase(nn.RNNBase):
@@ -114,22 +114,36 @@ class ZoneoutBase(nn.RNNBase):
         check_inputs(self, input)
         form = Form(input, self.batch_first)
         state = self._start(form, hx)
-        if self.is_plain():
+        if self._fuses():
             output, *last = self._fused(form.x, form.batch_sizes, state)
         else:
             output, last = self._layers(*form.rows(), state)
-        given_back, states = form.leave(output, tuple(last))
+        dtype = self._returned(form.x if hx is None else state[0]) or output.dtype
+        given_back, states = form.leave(output.to(dtype), tuple(one.to(dtype) for one in last))
         return given_back, states[0] if len(self.RATES) == 1 else states
 
     def _start(self, form: Form, hx: Any) -> State:
         """The initial states, each [layers * directions, B, H]: those given, or zeros."""
         weight: Any = self.weight_hh_l0
+        dtype = state_dtype(weight)
         if hx is None:
             shape = (len(self.all_weights), form.batch, self.hidden_size)
-            return tuple(torch.zeros(shape, dtype=weight.dtype, device=form.x.device) for _ in self.RATES)
+            return tuple(torch.zeros(shape, dtype=dtype, device=form.x.device) for _ in self.RATES)
         given = tuple(hx) if isinstance(hx, tuple | list) else (hx,)
         check_states(self, given, len(self.RATES), form.batch if form.batched else None)
-        return form.enter(tuple(one.to(weight.dtype) for one in given))
+        return form.enter(tuple(one.to(dtype) for one in given))
+
+    def _fuses(self) -> bool:
+        """Whether torch's own kernel runs."""
+        return self.is_plain()
+
+    def _returned(self, first: Tensor) -> torch.dtype | None:
+        """The precision of output and last states under autocast, torch.nn's whatever z is; None without autocast.
+
+        first: the given initial state or, without one, the input.
+        """
+        weight: Any = self.weight_hh_l0
+        return autocast_dtype(weight)
 
     def _layers(self, x_ND: Tensor, sizes: list[int], state: State) -> tuple[Tensor, list[Tensor]]:
         """(the last layer's output [N, H * directions], the last states as `_start` has them)."""
@@ -168,7 +182,7 @@ class ZoneoutBase(nn.RNNBase):
     def _weights(self, index: int) -> Weights:
         """Parameters of layer and direction `index`; under autocast they are converted here, once a sequence."""
         weights: list[Tensor] = list(self.all_weights[index])
-        dtype = autocast_dtype(weights[0].device.type)
+        dtype = autocast_dtype(weights[0])
         return Weights(*weights) if dtype is None else Weights(*(one.to(dtype) for one in weights))
 
     def _layer(self, x_ND: Tensor, weights: Weights) -> tuple[Tensor, Step]:

@@ -59,6 +59,6 @@ def check_states(module: nn.RNNBase, states: tuple[Tensor, ...], count: int, bat
 def _check_precision(module: nn.RNNBase, label: str, one: Tensor) -> None:
     """Mixed precision is autocast's business; without it everything has the weights' precision, as in torch.nn."""
     weight: Any = module.weight_hh_l0
-    if one.dtype != weight.dtype and autocast_dtype(one.device.type) is None:
+    if one.dtype != weight.dtype and autocast_dtype(weight) is None:
         rule = f"{label} must have the precision of the weights, {weight.dtype}"
         raise ValueError(f"{type(module).__name__}: {rule}, but has {one.dtype}. Convert it with .to({weight.dtype}).")

@@ -85,6 +85,12 @@ class ZoneoutGRU(ZoneoutBase):
     def extra_repr(self) -> str:
         return super().extra_repr() + ("" if self.reset == "after" else f", reset={self.reset!r}")
 
+    def _returned(self, first: Tensor) -> torch.dtype | None:
+        # Autocast lets torch's own GRU mix its last state in 16 bits where cuDNN runs, and in the state's own precision
+        # elsewhere.
+        dtype = super()._returned(first)
+        return dtype if dtype is None or first.is_cuda else torch.promote_types(first.dtype, dtype)
+
     def _layer(self, x_ND: Tensor, weights: Weights) -> tuple[Tensor, Step]:
         return self._reset_after(x_ND, weights) if self.reset == "after" else self._reset_before(x_ND, weights)
 

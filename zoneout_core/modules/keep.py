@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Real
-from typing import Final
+from typing import Any, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoneout_core.errors import ConfigError, UnknownName
 
@@ -38,11 +38,16 @@ LEVELS: Final = 2**24
 def checked(name: str, z: Rate, hidden: int, rows: int) -> Rate:
     """`z` as a float, or as a float32 copy that nothing else refers to.
 
-    Raises `ConfigError` when it is no probability, or a tensor of another shape than [hidden], [rows, hidden] and
-    [rows, 1], where `rows` counts the layers times the directions.
+    Raises `ConfigError` when it is no probability, wants a gradient, or is a tensor of another shape than [hidden],
+    [rows, hidden] and [rows, 1], where `rows` counts the layers times the directions.
     """
     if isinstance(z, Tensor) and z.is_meta:
         raise ConfigError(f"{name} must have numbers, but is on the meta device. Give it as a tensor of the CPU.")
+    if isinstance(z, nn.Parameter) or (isinstance(z, Tensor) and z.requires_grad):
+        rule = f"{name} must be no Parameter and want no gradient, since a mask that is drawn passes none on to it"
+        raise ConfigError(
+            f"{rule}, but is a {type(z).__name__}. Give it as {name}.detach(), which makes it a constant."
+        )
     if not isinstance(z, Tensor) or z.dim() == 0:
         number: object = z.item() if isinstance(z, Tensor) else z
         if isinstance(number, bool) or not isinstance(number, Real) or not 0.0 <= float(number) <= 1.0:
@@ -52,8 +57,6 @@ def checked(name: str, z: Rate, hidden: int, rows: int) -> Rate:
     if z.shape not in {(hidden,), (rows, hidden), (rows, 1)}:
         must = f"[{hidden}] (one for each unit), or [{rows}, {hidden}] or [{rows}, 1] (layers times directions first)"
         raise ConfigError(f"{name} must be one number or a tensor {must}, but has the shape {list(z.shape)}.")
-    if z.requires_grad:
-        raise ConfigError(f"{name} must not want a gradient: masks pass none on to it. Give it as {name}.detach().")
     z = z.to(torch.float32, copy=True)
     if not bool(((z >= 0) & (z <= 1)).all()):
         raise ConfigError(f"{name} must hold probabilities from 0 to 1, but goes from {z.min():g} to {z.max():g}.")
@@ -106,6 +109,8 @@ def drawn(
     state_BH: says width, device and precision. `static` masks are not drawn here.
     """
     device, units = state_BH.device, state_BH.shape[1]
+    # Compiled for any batch size, torch's random functions take no `generator=` at all, not even None.
+    own: dict[str, Any] = {} if generator is None else {"generator": generator}
     together = kind in ("shared", "depth")
     masks: list[Tensor | None] = []
     uniform: Tensor | None = None
@@ -113,13 +118,13 @@ def drawn(
         if off(z):
             masks.append(None)
         elif kind == "gaussian":
-            normal = torch.randn(rows, units, device=device, dtype=state_BH.dtype, generator=generator)
+            normal = torch.randn(rows, units, device=device, dtype=state_BH.dtype, **own)
             z = z.to(state_BH) if isinstance(z, Tensor) else z
             masks.append(z + (z * (1 - z)) ** 0.5 * normal)
         else:
             if uniform is None or not together:
                 columns = 1 if kind == "depth" else units
-                uniform = torch.rand(rows, columns, device=device, dtype=torch.float32, generator=generator)
+                uniform = torch.rand(rows, columns, device=device, dtype=torch.float32, **own)
             masks.append(uniform < (z.to(device) if isinstance(z, Tensor) else z))
     return masks
 

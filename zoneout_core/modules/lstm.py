@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import _VF, Tensor, nn
@@ -12,7 +12,7 @@ from zoneout_core.errors import ConfigError
 from zoneout_core.modules.base import ZoneoutBase
 from zoneout_core.modules.keep import Rate, mix
 from zoneout_core.modules.sequences import Keeps, State, Step
-from zoneout_core.modules.weights import Weights, affine
+from zoneout_core.modules.weights import Weights, affine, autocast_dtype
 
 
 class ZoneoutLSTM(ZoneoutBase):
@@ -100,9 +100,35 @@ class ZoneoutLSTM(ZoneoutBase):
 
         return functional.linear(x_ND, w_GD, b_G), step
 
+    def _fuses(self) -> bool:
+        return self.is_plain() and _fused_runs(self.weight_hh_l0)
+
     def _fused(self, x: Tensor, batch_sizes: Tensor | None, state: State) -> tuple[Tensor, ...]:
         found: tuple[Tensor, ...] = _VF.lstm(*self._fused_arguments(x, batch_sizes, state))
         return found
+
+
+def _fused_runs(weight: Any) -> bool:
+    """Whether torch's kernel can run. On a CPU it is oneDNN's, which torch.compile cannot differentiate, and which
+    knows autocast's precision on some processors only; torch.nn.LSTM raises there."""
+    if weight.device.type != "cpu":
+        return True
+    dtype = autocast_dtype(weight)
+    differentiated = torch.compiler.is_compiling() and torch.is_grad_enabled()
+    return not differentiated and (dtype is None or _ONEDNN[dtype])
+
+
+def _onednn_runs(question: str) -> bool:
+    """What oneDNN says of this processor; True where there is no oneDNN, since torch then runs its own kernel."""
+    ask = getattr(torch.ops.mkldnn, question, None)
+    return not torch.backends.mkldnn.is_available() or ask is None or bool(ask())
+
+
+_ONEDNN: Final = {
+    torch.bfloat16: _onednn_runs("_is_mkldnn_bf16_supported"),
+    torch.float16: _onednn_runs("_is_mkldnn_fp16_supported"),
+}
+"""Whether torch's LSTM runs under autocast to this."""
 
 
 def _sigmoids_first(blocks: Tensor) -> Tensor:

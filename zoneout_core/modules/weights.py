@@ -25,11 +25,17 @@ class Weights(NamedTuple):
         return None if self.b_G is None or self.b_recurrent_G is None else self.b_G + self.b_recurrent_G
 
 
-def autocast_dtype(device: str) -> torch.dtype | None:
-    """The precision of products under autocast on that type of device; None where there is no autocast."""
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        return torch.get_autocast_dtype(device)
-    return None
+def autocast_dtype(weight: Tensor) -> torch.dtype | None:
+    """The precision of products with that weight under autocast; None where autocast leaves them alone."""
+    device = weight.device.type
+    if weight.dtype == torch.float64 or not torch.amp.is_autocast_available(device):
+        return None
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+
+
+def state_dtype(weight: Tensor) -> torch.dtype:
+    """The precision in which states are carried from step to step: the weights', and float32 where autocast mixes."""
+    return weight.dtype if autocast_dtype(weight) in (None, weight.dtype) else torch.float32
 
 
 def affine(a_BG: Tensor, h_BH: Tensor, u_HG: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from zoneout_core.init import InitialDraw
 from zoneout_core.kernels import Choice
 from zoneout_core.lane import Lane
 from zoneout_core.layout import Layout, Shapes
-from zoneout_core.masks import LayerShape
+from zoneout_core.masks import LayerShape, Places
 from zoneout_core.network import DTYPES, Network, NetworkSites, Parameters, Run, output_product
 from zoneout_core.regularizers import Mask
 from zoneout_core.workloads import Workload
@@ -149,18 +149,20 @@ class NetworkWorkload(Workload):
         first_layer: int = 0,
         evaluation: int | None = None,
         programs: Sequence[tuple[Mask, ...]] = (),
+        places: Places | None = None,
     ) -> NetworkSites:
         """The masks of every lane's coming update or, with `evaluation`, what stands for them there.
 
         first_layer: where the network's layers stand among all layers of the row. evaluation: numbers the passes, for
-        the masks that are drawn there too. programs: the lanes' own, unless others are given.
+        the masks that are drawn there too. programs: the lanes' own, unless others are given. places: what an
+        evaluation of a text reads, in `steps` of training.
         """
         programs = programs or [lane.config.regularizer.program() for lane in lanes]
         hidden, gates = network.cell.units(self.config.model), network.cell.GATES
         tokens = self.reads_tokens and not self.config.model.embedding
 
         def each(what: Callable[..., Any], layer: int, inputs: int, units: int = hidden) -> list[Any]:
-            shape = LayerShape(steps, batch, inputs, units, gates, first=layer == 0)
+            shape = LayerShape(steps, batch, inputs, units, gates, first=layer == 0, places=places)
             return [
                 what(
                     program,

@@ -19,6 +19,7 @@ from zoneout_core.config import TrialConfig, require
 from zoneout_core.evaluate import nll
 from zoneout_core.init import InitialDraw
 from zoneout_core.lane import Lane
+from zoneout_core.masks import Places
 from zoneout_core.network import Network, NetworkSites, Parameters, States
 from zoneout_core.records import CURRICULUM, EpochRecord
 from zoneout_core.sites import Sites
@@ -105,12 +106,17 @@ class Addition(NetworkWorkload):
         return inputs_BT.T.to(self.device, torch.int64), targets_BT.T.to(self.device, torch.int64)
 
     def _sites(
-        self, lanes: Sequence[Lane], batch: int, evaluation: int | None = None
+        self, lanes: Sequence[Lane], batch: int, evaluation: int | None = None, first: int = 0
     ) -> tuple[NetworkSites, NetworkSites]:
-        """The masks of both networks; the decoder's layers come after the encoder's."""
-        encoder = self.sites(self.encoder, lanes, self.data.input_width, batch, evaluation=evaluation)
-        layers = self.config.model.layers
-        return encoder, self.sites(self.decoder, lanes, self.data.target_width, batch, layers, evaluation)
+        """The masks of both networks; the decoder's layers come after the encoder's. first: the number of the first
+        example, in an evaluation."""
+
+        def sites(network: Network, steps: int, first_layer: int) -> NetworkSites:
+            places = None if evaluation is None else Places.of_examples(first, batch, steps, self.device)
+            return self.sites(network, lanes, steps, batch, first_layer, evaluation, places=places)
+
+        encoder = sites(self.encoder, self.data.input_width, 0)
+        return encoder, sites(self.decoder, self.data.target_width, self.config.model.layers)
 
     def measure(self, lanes: Sequence[Lane], rows_KP: Tensor, means: Sequence[Means]) -> list[Means]:
         return [
@@ -139,8 +145,8 @@ class Addition(NetworkWorkload):
             drawn = [self._examples(lane, "valid", difficulty(lane, self.data), count) for lane in part.lanes]
             inputs_KTB, targets_KTB = (torch.stack(tensors) for tensors in zip(*drawn, strict=True))
             pieces = zip(inputs_KTB.split(TOGETHER, dim=2), targets_KTB.split(TOGETHER, dim=2), strict=True)
-            for inputs, targets in pieces:
-                right_KB = (self._decode(part, inputs) == targets).all(dim=1)
+            for piece, (inputs, targets) in enumerate(pieces):
+                right_KB = (self._decode(part, inputs, piece * TOGETHER) == targets).all(dim=1)
                 for k, right_B in zip(index, right_KB, strict=True):
                     wrong[k] += int((~right_B).sum())
         return [one / count for one in wrong]
@@ -148,11 +154,12 @@ class Addition(NetworkWorkload):
     def _views(self, rows_KP: Tensor) -> tuple[Parameters, Parameters]:
         return self.layout.views(rows_KP), self.layout.kept_views(rows_KP)
 
-    def _decode(self, part: Part, inputs_KTB: Tensor) -> Tensor:
-        """The likeliest symbol at each step, read again at the next: int64 [K, T, B], masks as expected."""
+    def _decode(self, part: Part, inputs_KTB: Tensor, first: int = 0) -> Tensor:
+        """The likeliest symbol at each step, read again at the next: int64 [K, T, B], masks as expected. first: the
+        number of the first example."""
         p = part.p
         batch = inputs_KTB.shape[2]
-        encoder_sites, decoder_sites = self._sites(part.lanes, batch, evaluation=0)
+        encoder_sites, decoder_sites = self._sites(part.lanes, batch, evaluation=0, first=first)
         states: States = self.encoder.run(
             p, inputs_KTB, self.encoder.start(p), encoder_sites, part.choice, training=False
         ).states

@@ -13,6 +13,7 @@ from zoneout_core.config import TrialConfig, require
 from zoneout_core.errors import ConfigError
 from zoneout_core.kernels import Choice
 from zoneout_core.lane import Lane
+from zoneout_core.masks import Places
 from zoneout_core.network import DTYPES, Network, Parameters, Run
 from zoneout_core.records import CLASSES
 from zoneout_core.tasks import Labelled
@@ -118,15 +119,15 @@ class Classification(NetworkWorkload):
         for group in self.groups(lanes):
             index = list(group.lanes)
             own, rows = [lanes[k] for k in index], rows_KP[index]
-            for x_TBD, label_B in examples.pieces():
-                p, run = self._read(own, rows, x_TBD, group.choice, training=by_batch)
+            for first, x_TBD, label_B in examples.pieces():
+                p, run = self._read(own, rows, x_TBD, group.choice, training=by_batch, first=first)
                 for k, logits_BC in zip(index, self._logits(p, run), strict=True):
                     wrong[k] += int((logits_BC.argmax(dim=1) != label_B).sum())
         return [count / len(examples) for count in wrong]
 
     def _training_runs(self, lane: Lane, rows_1P: Tensor) -> Iterator[Run]:
         """The lane reads all training examples by their own statistics."""
-        for x_TBD, _ in self._train.pieces(whole=True):
+        for _, x_TBD, _ in self._train.pieces(whole=True):
             choice, drawn = self.choose(lane.config), self.population_draws()
             yield self._read([lane], rows_1P, x_TBD, choice, training=True, drawn=drawn)[1]
 
@@ -139,12 +140,14 @@ class Classification(NetworkWorkload):
         *,
         training: bool,
         drawn: bool = False,
+        first: int = 0,
     ) -> tuple[Parameters, Run]:
         """All lanes read the same examples. training: by the examples' own statistics, not the running ones. drawn:
-        with masks as in training."""
+        with masks as in training. first: the number of the first example."""
         p = self.layout.views(rows_KP) | self.layout.kept_views(rows_KP)
         steps, batch, _ = x_TBD.shape
-        sites = self.sites(self.network, lanes, steps, batch, evaluation=None if drawn else 0)
+        places = Places.of_examples(first, batch, steps, self.device)
+        sites = self.sites(self.network, lanes, steps, batch, evaluation=None if drawn else 0, places=places)
         x_KTBD = x_TBD.expand(len(lanes), -1, -1, -1)
         return p, self.network.run(p, x_KTBD, self.network.start(p), sites, choice, training=training)
 
@@ -169,11 +172,12 @@ class _Examples:
         x_TB = self._bytes_NT[index_B].T.to(self._dtype) * Labelled.SCALE
         return x_TB.unsqueeze(-1), self._labels_N[index_B]
 
-    def pieces(self, whole: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
-        """All examples in order, `TOGETHER` at once. whole: without a last piece that is smaller, unless it is all."""
+    def pieces(self, whole: bool = False) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """All examples in order, `TOGETHER` at once, after the number of the first. whole: without a last piece that is
+        smaller, unless it is all."""
         for index_B in torch.arange(len(self)).split(TOGETHER):
             if not whole or len(index_B) in (TOGETHER, len(self)):
-                yield self[index_B]
+                yield int(index_B[0]), *self[index_B]
 
 
 WORKLOAD = Classification

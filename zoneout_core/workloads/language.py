@@ -9,21 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zoneout_core import batches, evaluate, regularizers, streams
+from zoneout_core import batches, evaluate, one_pass, regularizers, streams
 from zoneout_core.batches import Batches, Contiguous, cut, pad
 from zoneout_core.config import TrialConfig
 from zoneout_core.errors import ConfigError
 from zoneout_core.evaluate import Reader, bits, perplexity
 from zoneout_core.kernels import Choice
 from zoneout_core.lane import Lane
+from zoneout_core.masks import Places
 from zoneout_core.network import Network, NetworkSites, Parameters, Run, States
+from zoneout_core.one_pass import Score
 from zoneout_core.records import CHARACTERS
 from zoneout_core.tasks import Corpus, get
 from zoneout_core.workloads._network import NetworkWorkload, Part, Told
@@ -32,8 +34,9 @@ Program = tuple[regularizers.Mask, ...]
 Means = dict[str, float]
 POPULATION = 100
 """Chunks in a batch from which population statistics are taken (spec section 11.3)."""
-Protocol = Callable[[Sequence[Lane], Reader], list[float]]
-"""Mean NLL in nats of each lane."""
+Scored = TypeVar("Scored", float, Score)
+Protocol = Callable[[Sequence[Lane], Reader], list[Scored]]
+"""Mean NLL of each lane: in nats, or with its uncertainty."""
 
 
 class Language(NetworkWorkload):
@@ -138,7 +141,7 @@ class Language(NetworkWorkload):
                 part.kept[f"carry{layer}.{name}"].copy_(state_KBU)
 
     def measure(self, lanes: Sequence[Lane], rows_KP: Tensor, means: Sequence[Means]) -> list[Means]:
-        valid = self._nats(lanes, rows_KP, self._validate)
+        valid = self._each(lanes, rows_KP, self._validate)
         if self.metrics is CHARACTERS:
             pairs = zip(means, valid, strict=True)
             return [{"train_bpc": bits(mean["nll"]), "valid_chunked_bpc": bits(value)} for mean, value in pairs]
@@ -154,18 +157,29 @@ class Language(NetworkWorkload):
             for lane, row_P in zip(lanes, rows_KP, strict=True):
                 self.keep_population(self.network, row_P[None], self._training_runs(lane, row_P[None]))
         best = [lane.best.metrics[self.metrics.objective] for lane in lanes]
-        test = self._nats(lanes, rows_KP, lambda _, reader: evaluate.stream(reader, self._test_N))
+        test = self._each(lanes, rows_KP, lambda _, reader: one_pass.stream(reader, self._test_N))
         if self.metrics is CHARACTERS:
             length = self.config.length
-            valid_stream = self._nats(lanes, rows_KP, lambda _, reader: evaluate.stream(reader, self._valid_N))
-            test_chunked = self._nats(lanes, rows_KP, lambda _, reader: evaluate.chunked(reader, self._test_N, length))
-            columns = [best, *([bits(value) for value in column] for column in (valid_stream, test_chunked, test))]
+            valid = self._each(lanes, rows_KP, lambda _, reader: one_pass.stream(reader, self._valid_N))
+            chunked = self._each(lanes, rows_KP, lambda _, reader: evaluate.chunked(reader, self._test_N, length))
+            columns = [
+                best,
+                [bits(score.nats) for score in valid],
+                [bits(nats) for nats in chunked],
+                [bits(score.nats) for score in test],
+                [bits(max(score.uncertainty for score in both)) for both in zip(valid, test, strict=True)],
+            ]
         else:
             mc = [
                 self._monte_carlo(lane, row_P.unsqueeze(0), mean)
                 for lane, row_P, mean in zip(lanes, rows_KP, test, strict=True)
             ]
-            columns = [best, *([perplexity(value) for value in column] for column in (test, mc))]
+            columns = [
+                best,
+                [perplexity(score.nats) for score in test],
+                [perplexity(score.nats) for score in mc],
+                [max(_uncertainty(score) for score in both) for both in zip(test, mc, strict=True)],
+            ]
         return [dict(zip(self.metrics.final, values, strict=True)) for values in zip(*columns, strict=True)]
 
     def _training_runs(self, lane: Lane, row_1P: Tensor) -> Iterator[Run]:
@@ -190,22 +204,25 @@ class Language(NetworkWorkload):
         offsets = [_valid_offset(lane.config, len(lane.records) + 1) for lane in lanes]
         return evaluate.chunked(reader, self._valid_N, config.length, offsets)
 
-    def _monte_carlo(self, lane: Lane, row_1P: Tensor, mean: float) -> float:
+    def _monte_carlo(self, lane: Lane, row_1P: Tensor, mean: Score) -> Score:
         """Probabilities averaged over passes whose masks are drawn (spec 9.7); the mean network's without passes."""
         passes, program = regularizers.monte_carlo(lane.config.regularizer.program())
         if not passes:
             return mean
         p, choice = self._parameters(row_1P), self.choose(lane.config)
         readers = [self._reader([lane], p, choice, number, [program]) for number in range(passes)]
-        return evaluate.averaged(readers, self._test_N)[0]
+        return one_pass.averaged(readers, self._test_N)[0]
 
     def _reader(
         self, lanes: Sequence[Lane], p: Parameters, choice: Choice, number: int = 0, programs: Sequence[Program] = ()
     ) -> Reader:
         """These lanes, reading without learning. number: of the pass, for masks that are drawn in evaluations."""
 
-        def sites(steps: int, batch: int) -> NetworkSites:
-            return self.sites(self.network, lanes, steps, batch, evaluation=number, programs=programs)
+        steps = self.span(self.config) - 1
+
+        def sites(places: Places) -> NetworkSites:
+            batch = len(places.sequences_B)
+            return self.sites(self.network, lanes, steps, batch, evaluation=number, programs=programs, places=places)
 
         return Reader(
             network=self.network,
@@ -213,22 +230,25 @@ class Language(NetworkWorkload):
             expected=sites,
             choice=choice,
             product=self.product,
-            steps=self.span(self.config) - 1,
         )
 
     def _parameters(self, rows_KP: Tensor) -> Parameters:
         return self.layout.views(rows_KP) | self.layout.kept_views(rows_KP)
 
-    def _nats(self, lanes: Sequence[Lane], rows_KP: Tensor, protocol: Protocol) -> list[float]:
-        """Mean NLL of each lane by a protocol, group by group."""
-        values = [0.0] * len(lanes)
+    def _each(self, lanes: Sequence[Lane], rows_KP: Tensor, protocol: Protocol[Scored]) -> list[Scored]:
+        """What each lane scores by a protocol, group by group."""
+        scores: dict[int, Scored] = {}
         for group in self.groups(lanes):
             index = list(group.lanes)
             own = [lanes[k] for k in index]
             reader = self._reader(own, self._parameters(rows_KP[index]), group.choice)
-            for k, value in zip(index, protocol(own, reader), strict=True):
-                values[k] = value
-        return values
+            scores |= zip(index, protocol(own, reader), strict=True)
+        return [scores[k] for k in range(len(lanes))]
+
+
+def _uncertainty(score: Score) -> float:
+    """Of a perplexity."""
+    return perplexity(score.nats + score.uncertainty) - perplexity(score.nats)
 
 
 def _valid_offset(config: TrialConfig, epoch: int) -> int:
