@@ -72,7 +72,7 @@ def test_a_sweep_uses_both_hosts(
 
     ray("submit", definition, "sweeps/submit.py", "--", "run", *SWEEP, "--tracking", "none")
     (run,) = (hosts.home / "zoneout-runs").glob("demo-*")
-    events = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    events = list(journal.read(run / "journal.jsonl"))
     ended = [event["state"] for event in events if event["event"] == "end"]
     placed = {event["host"] for event in events if event["event"] == "placed"}
     assert ended == ["complete"] * 9

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sweeps import sealed
 from sweeps.definition import Sweep
 from sweeps.home import Home, Run, open_run
 from tests.sweeps.driven import begin, call, curves, drive_inline, tiny
@@ -45,14 +46,37 @@ def test_an_unknown_run_is_named_with_the_closest_match(home: Home) -> None:
 
 def test_a_definition_that_is_damaged_is_named(home: Home) -> None:
     run = home.create(tiny())
-    (run.folder / "sweep.json").write_text('{"name": "demo"}')
-    with pytest.raises(RunError) as error:
-        run.definition()
-    assert str(error.value) == (
-        f"Run {run.name} needs its definition in {run.folder}/sweep.json, but it cannot be used: "
-        "A definition needs name, description, base and space, but has no base, description, space. "
-        "Restore the file, or begin a new run with: sweep run NAME"
+    file = run.folder / "sweep.json"
+
+    def refused() -> str:
+        with pytest.raises(RunError) as error:
+            run.definition()
+        return str(error.value)
+
+    begin, end = (
+        f"Run {run.name} needs its definition in {file}, but it cannot be used: ",
+        " Restore the file, or begin a new run with: sweep run NAME",
     )
+    whole = file.read_text()
+    file.write_text(whole.replace('"epochs": 2', '"epochs": 3'))
+    stated = json.loads(whole)["crc32"]
+    assert refused().startswith(f"{begin}it must add up to its checksum '{stated}', but adds up to '")
+    file.write_text('{"name": "demo"}')
+    old = "it must be of format 2, but has no checksum; files of version 0.1 have none."
+    assert refused() == begin + old + end
+    run.write(file, {"name": "demo", "arithmetic": 2})
+    lacking = "A definition needs name, description, base and space, but has no base, description, space."
+    assert refused() == begin + lacking + end
+    file.unlink()
+    assert refused().startswith(f"{begin}[Errno 2]")
+
+
+def test_a_run_whose_definition_is_lost_is_still_known_by_its_name(copied: Run, finished: Run) -> None:
+    (copied.folder / "sweep.json").unlink()
+    found = Home(copied.folder.parent).run(copied.name)
+    assert curves(found) == curves(finished)
+    with pytest.raises(RunError, match=r"needs its definition in .*sweep\.json"):
+        found.definition()
 
 
 def test_a_file_in_the_way_of_the_home_is_named(tmp_path: Path) -> None:
@@ -143,9 +167,9 @@ def test_commands_on_runs_that_do_not_fit_say_so_in_one_line(copied: Run) -> Non
         "error: A resumed run keeps its definition, but this would change base.epochs: 2 -> 9. "
         "Begin a new run with: sweep run demo --set ...\n"
     )
-    told = json.loads(copied.provenance.read_text())
-    now, told[0]["data"]["sha256"] = told[0]["data"]["sha256"], "0" * 64
-    copied.provenance.write_text(json.dumps(told))
+    told = sealed.read(copied.provenance)
+    now, told["drivers"][0]["data"]["sha256"] = told["drivers"][0]["data"]["sha256"], "0" * 64
+    copied.write(copied.provenance, told)
     assert refused("resume", copied.name, "--inline", "--home", home).endswith(
         f"error: A resumed run needs the data it began with, but char_pydoc had SHA-256 {'0' * 64} then and has {now} "
         "now. Restore the data, or begin a new run with: sweep run demo\n"
