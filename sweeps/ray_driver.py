@@ -9,7 +9,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -28,13 +28,13 @@ os.environ |= {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_worker_niceness": "0",  # a Ray of our own shares no machine: what trains comes first
 }
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a cluster's own nodes set `token`; a local Ray is loopback only
 
 import ray
 from ray import tune
 from ray.tune.search import Searcher
 
 from sweeps import lane_actor
+from sweeps.local_ray import private_ray
 from sweeps.trainable import LaneTrial
 
 LANE = "lane"
@@ -208,31 +208,34 @@ def drive(
 def connected(address: str, options: ServerOptions) -> Iterator[None]:
     """A connection to Ray for the length of a sweep; with "local", a Ray of its own that ends with it.
 
-    Raises `RunError` when there is no cluster at `address`.
+    A Ray of its own is private (`sweeps.local_ray`); a cluster is joined with the token and the mode that the user has
+    set for it. Raises `RunError` when there is no cluster at `address`.
     """
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address == "local":
-        ray.init(
-            address="local",
-            num_cpus=os.cpu_count() or 1,
-            resources={LANE: options.lanes * (os.cpu_count() or 1)},
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            **quiet,
-        )
-    else:
-        try:
-            _knock(address)
-            ray.init(address=address, **quiet)
-        except (OSError, OverflowError) as error:
-            raise RunError(
-                f"--address must be that of a Ray cluster that runs, but {address!r} gives: {error}. "
-                "Start one (ray up docker/cluster.yaml), or leave the option out for a Ray on this machine."
-            ) from error
-    try:
+    with ExitStack() as surroundings:
+        if address == "local":
+            folder = surroundings.enter_context(private_ray())
+            surroundings.callback(ray.shutdown)
+            ray.init(
+                address="local",
+                num_cpus=os.cpu_count() or 1,
+                resources={LANE: options.lanes * (os.cpu_count() or 1)},
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                _temp_dir=str(folder),
+                **quiet,
+            )
+        else:
+            surroundings.callback(ray.shutdown)
+            try:
+                _knock(address)
+                ray.init(address=address, **quiet)
+            except (OSError, OverflowError) as error:
+                raise RunError(
+                    f"--address must be that of a Ray cluster that runs, but {address!r} gives: {error}. "
+                    "Start one (ray up docker/cluster.yaml), or leave the option out for a Ray on this machine."
+                ) from error
         yield
-    finally:
-        ray.shutdown()
 
 
 def _knock(address: str) -> None:

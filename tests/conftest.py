@@ -79,6 +79,9 @@ def needs() -> list[Need]:
                 "openssh-server openssh-client rsync iproute2 util-linux",
             )
         ),
+        _need_root(
+            _need_programs("needs_namespaces", ("ip", "ss", "unshare", "nsenter", "setpriv"), "iproute2 util-linux"),
+        ),
         _need_root(_need_programs("needs_mount", ("mount", "umount"), "mount")),
         _need_programs("needs_postgres", ("initdb", "pg_ctl", "psql"), "postgresql"),
         _need_path("needs_ptb", DATA / "ptb" / "ptb.train.txt", "set ZONEOUT_DATA to the folder that holds ptb/"),

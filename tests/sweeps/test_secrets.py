@@ -16,7 +16,7 @@ from sweeps.home import Home, Run
 from sweeps.runner import How
 from sweeps.ui import Server
 from tests.sweeps.commands import home_of, sweep
-from tests.sweeps.driven import begin, drive_inline, settings, tiny
+from tests.sweeps.driven import begin, call, settings, tiny
 from tests.sweeps.driving import Driver
 from tests.sweeps.stores import postgres, stored
 from zoneout_core.errors import ConfigError
@@ -231,9 +231,11 @@ def test_a_whole_sweep_on_a_real_database(tmp_path: Path, uri: str) -> None:
         address = bare.replace("mlflow@", f"mlflow:{ENCODED}@")
         hidden = bare.replace("mlflow@", "mlflow:***@")
 
-        definition = tiny(trials=2, storage=address)
-        run = begin(home, definition)
-        assert drive_inline(run, run.definition(), tracking=uri, drain_seconds=60).state == "finished"
+        two = ["run", "demo", *settings(), "--set", "trials=2", "--inline"]
+        ended = call(*two, "--set", f"storage={address}", "--tracking", uri, "--home", str(home), timeout=200)
+        assert ended.returncode == 0, ended.stderr
+        assert not tells(ended.stdout + ended.stderr)
+        run = Home(home).run("latest")
         parent = stored(uri, "demo")[run.name]
         assert parent.params["storage"] == hidden
         assert "sweep.json" in parent.files
@@ -248,8 +250,8 @@ def test_a_whole_sweep_on_a_real_database(tmp_path: Path, uri: str) -> None:
         assert done.code == 2
         assert "Set ZONEOUT_STORAGE_PASSWORD" in done.err
 
-        command = ["run", "demo", *settings(), "--set", "trials=2", "--set", f"storage={hidden}", "--tracking", "none"]
-        driver = Driver(tmp_path / "other", *command, "--inline", ZONEOUT_STORAGE_PASSWORD=PASSWORD)
+        command = [*two, "--set", f"storage={hidden}", "--tracking", "none"]
+        driver = Driver(tmp_path / "other", *command, ZONEOUT_STORAGE_PASSWORD=PASSWORD)
         driver.until_records(1)
         assert not any(tells(" ".join(process.cmdline())) for process in driver.processes())
         assert "finished" in driver.wait()

@@ -1,0 +1,143 @@
+"""Surroundings of a Ray of our own: a token that only this user can read, the loopback, and a folder that goes with it.
+
+Whoever reaches a Ray's ports may run code in it, unless Ray asks for a token. So each local Ray gets a new one, in a
+file of mode 0600 inside a folder of mode 0700, which Ray's own files lie in too (Ray makes them writable by everyone).
+"""
+
+import fcntl
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray._private import ray_constants
+
+_raylet: Any = ray._raylet  # its types lack what is used of it
+
+PREFIX = "sweep-ray-"
+RAYS = "ray"
+"""The folder inside it that Ray takes, and opens to everyone."""
+LONGEST_FOLDER = 39
+"""Characters of Ray's folder; Ray appends up to 64, and the path of a socket has at most 107 (103 on macOS)."""
+REMOVAL_SECONDS = 5.0
+"""How long Ray's last processes may still write into a folder that is being removed."""
+_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Ray keeps to the loopback where this is 0, as it is on the systems in its name. Nothing else of Ray's makes it."""
+
+
+@contextmanager
+def private_ray() -> Iterator[Path]:
+    """While it is open, a Ray that this process starts is private. Gives the folder for Ray's files.
+
+    What the user has set for clusters (`RAY_AUTH_MODE`, `RAY_AUTH_TOKEN`, `RAY_AUTH_TOKEN_PATH`) is back afterwards.
+    """
+    parent = _parent()
+    remove_leftovers(parent)
+    with _folder(parent) as folder:
+        token = folder / "token"
+        with os.fdopen(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+        settings = {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": None,  # it would go before the file
+            "RAY_AUTH_TOKEN_PATH": str(token),
+            _LOOPBACK: "0",
+        }
+        with _environment(settings):
+            yield folder / RAYS
+
+
+def remove_leftovers(parent: Path) -> None:
+    """Remove the folders of this user's dead processes: one that was killed could not do it itself."""
+    for folder in parent.glob(f"{PREFIX}*"):
+        with suppress(OSError):  # a link, another user's, gone meanwhile, or in use
+            if folder.lstat().st_uid != os.geteuid():
+                continue
+            lock = _lock(folder, fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+
+@contextmanager
+def _folder(parent: Path) -> Iterator[Path]:
+    """A new folder that is this user's alone. It is locked as long as its process lives, and then removed."""
+    folder, lock = _new_folder(parent)
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+        os.close(lock)
+
+
+def _new_folder(parent: Path) -> tuple[Path, int]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        with suppress(FileNotFoundError):
+            lock = _lock(folder)
+            if folder.exists():  # else it was taken for a leftover before it was locked
+                return folder, lock
+            os.close(lock)
+
+
+def _lock(folder: Path, flags: int = 0) -> int:
+    """Lock a folder until the descriptor is closed, or its process dies.
+
+    Raises `OSError` when it is a link, or with LOCK_NB when another process has locked it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | flags)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _remove(folder: Path) -> None:
+    until = time.monotonic() + REMOVAL_SECONDS
+    shutil.rmtree(folder, ignore_errors=True)
+    while folder.exists() and time.monotonic() < until:
+        time.sleep(0.1)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _parent() -> Path:
+    """Where temporary files go; where that is too far down for the path of a socket, /tmp."""
+    folder = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()).absolute()
+    return folder if len(str(folder / f"{PREFIX}12345678" / RAYS)) <= LONGEST_FOLDER else Path("/tmp")
+
+
+@contextmanager
+def _environment(settings: Mapping[str, str | None]) -> Iterator[None]:
+    """Set variables (None: unset), which Ray's processes inherit, and have the Ray of this process read them anew."""
+    before = {name: os.environ.get(name) for name in settings}
+    enabled = ray_constants.ENABLE_RAY_CLUSTER
+    _set(settings)
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    _reread()
+    try:
+        yield
+    finally:
+        _set(before)
+        ray_constants.ENABLE_RAY_CLUSTER = enabled
+        _reread()
+
+
+def _set(settings: Mapping[str, str | None]) -> None:
+    for name, value in settings.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def _reread() -> None:
+    """Ray keeps the mode, read on import, and the token, read on first use."""
+    _raylet.Config.initialize("")
+    _raylet.AuthenticationTokenLoader.instance().reset_cache()
