@@ -75,7 +75,7 @@ def stored(tracking_uri: str, experiment: str, run: str, *, curves: bool = True)
     if not children:
         raise RunError(
             f"MLflow must have the run {run!r} in experiment {experiment!r}, but there is no trial of it at "
-            f"{tracking_uri}. Bring it there with: sweep deliver {run}"
+            f"{tracking_uri}."
         )
     metrics = _metrics(children[0])
     return metrics, sorted((_row(client, one, metrics, curves) for one in children), key=lambda row: int(row["trial"]))

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sweeps import files, sealed, secrets
+from sweeps import files, pasting, sealed, secrets
 from sweeps.definition import Sweep
 from sweeps.story import Story
 from zoneout_core.errors import ConfigError, HomeError, RunError, UnknownName
@@ -38,9 +38,8 @@ class Run:
         self._stop = folder / "stop"
 
     def command(self, verb: str) -> str:
-        """`sweep VERB` for this run, with the `--home` that finds it unless it is the default one."""
-        home = self.folder.parent
-        return f"sweep {verb} {self.name}" + ("" if home == DEFAULT_HOME.absolute() else f" --home {home}")
+        """`sweep VERB` for this run, as it can be pasted into a shell in any folder."""
+        return pasting.on_run(self.folder, verb)
 
     def checkpoint(self, trial: int) -> Path:
         """The folder of a trial's checkpoints."""
@@ -64,7 +63,7 @@ class Run:
         except (OSError, ValueError) as error:
             raise RunError(
                 f"Run {self.name} needs its definition in {self._definition}, but it cannot be used: {error} "
-                "Restore the file, or begin a new run with: sweep run NAME"
+                "Restore the file, or begin a new run; what can be run is told by: sweep ls"
             ) from error
 
     def write(self, file: Path, data: Mapping[str, Any]) -> None:
@@ -100,8 +99,11 @@ class Run:
         self.write(self._definition, {"arithmetic": arithmetic, **sweep.to_json()})
 
     @contextmanager
-    def driving(self) -> Iterator[None]:
-        """Hold the run's lock: one driver at a time. Raises `RunError` naming the other one."""
+    def driving(self, data: Path | None = None) -> Iterator[None]:
+        """Hold the run's lock: one driver at a time. Raises `RunError` naming the other one.
+
+        `data` is the folder of the data files, where the run needs any: who resumes it has to name it again.
+        """
         self.refuse_links()
         with self._lock.open("a+") as lock:
             try:
@@ -113,7 +115,7 @@ class Run:
                 ) from None
             holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
             lock.truncate(0)
-            lock.write(json.dumps(holder))
+            lock.write(json.dumps(holder | ({"data": str(data.absolute())} if data else {})))
             lock.flush()
             self._stop.unlink(missing_ok=True)
             try:
@@ -179,6 +181,10 @@ class Home:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder).expanduser().absolute()
 
+    def command(self, *words: str) -> str:
+        """`sweep WORDS` for the runs of this home, as it can be pasted into a shell in any folder."""
+        return pasting.in_home(self.folder, *words)
+
     def runs(self) -> list[Run]:
         """All runs, oldest first."""
         begun = sorted(self.folder.glob("*/sweep.json"), key=lambda file: (file.stat().st_mtime_ns, file.parent.name))
@@ -188,7 +194,7 @@ class Home:
         """The run `name`, or the newest one for `latest`. Raises `UnknownName` or `RunError`."""
         runs = self.runs()
         if name == "latest" and not runs:
-            raise RunError(f"There is no run in {self.folder} yet. Begin one with: sweep run demo")
+            raise RunError(f"There is no run in {self.folder} yet. Begin one with: {self.command('run', 'demo')}")
         if name == "latest":
             runs[-1].refuse_links()
             return runs[-1]
@@ -230,7 +236,7 @@ def open_run(home: Home, name: str, changes: dict[str, Any] | None = None) -> tu
     if different:
         raise ConfigError(
             f"A resumed run keeps its definition, but this would change {'; '.join(different)}. "
-            f"Begin a new run with: sweep run {begun.name} --set ..."
+            f"Begin a new run with: {home.command('run', begun.name)}"
         )
     return run, sweep
 

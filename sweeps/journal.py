@@ -18,7 +18,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
-from sweeps import sealed
+from sweeps import pasting, sealed
 from zoneout_core.config import TrialConfig
 from zoneout_core.errors import HomeError, RunError
 from zoneout_core.records import EpochRecord, Metrics, Placement
@@ -161,10 +161,9 @@ class Journal:
             os.ftruncate(self._file, end)
 
     def _unusable(self, reason: str) -> HomeError:
-        run = self.path.resolve().parent.name
         return HomeError(
             f"The journal {self.path} must take every event, but cannot be written: {reason}. "
-            f"Mend that, then go on with: sweep resume {run}"
+            f"Mend that, then go on with: {pasting.on_run(self.path.parent, 'resume')}"
         )
 
 

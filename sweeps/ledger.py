@@ -6,13 +6,16 @@ and whenever, each trial is there once, each epoch is there once, and nothing st
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from sweeps import mending
+from sweeps.clock import Clock
 from sweeps.definition import Sweep
 from sweeps.home import Run
 from sweeps.journal import Event, Journal, asked
+from sweeps.storage import StorageAway
 from sweeps.story import Story
 from sweeps.study import Assignment
 from zoneout_core.records import EpochRecord, TrialState
@@ -32,12 +35,17 @@ class Ledger:
         self._journal = Journal(run.journal)
         told = list(self._journal.events())
         self.story = Story(told)
+        self._clock = Clock(self.story.told or 0.0)
         self._study, self.mended = mending.open_study(run, sweep, self.story.trials)
         driver = {"event": "driver", "pid": os.getpid(), "host": socket.gethostname(), "mode": mode}
         self._append(driver | dict(made_of or {}))
         for text in self.mended:
             self._append({"event": "warning", "text": text})
         self._decide(told)
+
+    def be_patient(self, say: Callable[[str], None], stop: Callable[[], bool]) -> None:
+        """See `Study.be_patient`."""
+        self._study.be_patient(say, stop)
 
     def ask(self) -> Assignment | None:
         """The next trial to run, or None when all have been asked for."""
@@ -95,10 +103,11 @@ class Ledger:
         `budget` prunes them at their last epoch, because the sweep is over.
         """
         for number in self.running():
-            if state == "budget":
-                self.end(number, TrialState.PRUNED, reason)
-            else:
-                self._study.requeue(number)
+            with suppress(StorageAway):  # the next driver mends the study from the journal
+                if state == "budget":
+                    self.end(number, TrialState.PRUNED, reason)
+                else:
+                    self._study.requeue(number)
         self._append({"event": "closed", "state": state, "reason": reason})
         self._journal.close()
 
@@ -118,4 +127,4 @@ class Ledger:
             self._stops(trial.records[last["epoch"]])
 
     def _append(self, event: dict[str, Any]) -> None:
-        self.story.add(self._journal.append(event))
+        self.story.add(self._journal.append({**event, "time": self._clock.now()}))

@@ -70,6 +70,8 @@ class _Sent:
     tags: dict[str, str] = field(default_factory=dict)
     files: dict[str, float] = field(default_factory=dict)
     status: str = ""
+    began: int = 0
+    """Its start time, milliseconds."""
 
 
 class Mirror:
@@ -180,7 +182,9 @@ class Mirror:
         run, *others = sorted(runs, key=lambda r: (r.info.start_time, r.info.run_id))
         for other in others:
             self._client.delete_run(other.info.run_id)
-        return self._sent.setdefault(key, _Sent(run.info.run_id, set(run.data.params), status=run.info.status))
+        return self._sent.setdefault(
+            key, _Sent(run.info.run_id, set(run.data.params), status=run.info.status, began=run.info.start_time or 0)
+        )
 
     def _send(self, sent: _Sent, points: Iterable[Point], params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Points not sent before, params not stored before (MLflow never changes one), and tags that changed."""
@@ -229,8 +233,21 @@ class Mirror:
         if status == "RUNNING":
             self._client.update_run(sent.run_id, status=status)
         else:
-            self._client.set_terminated(sent.run_id, status, None if ended is None else int(ended * 1000))
+            end = None if ended is None else max(int(ended * 1000), sent.began)  # clocks may step back
+            self._client.set_terminated(sent.run_id, status, end)
         sent.status = status
+
+
+def has_run(tracking_uri: str, experiment: str, name: str) -> bool:
+    """Whether the run `name` is there. Raises what MLflow does where it cannot be asked."""
+    _quiet()
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri)
+    found = client.get_experiment_by_name(experiment)
+    return found is not None and bool(
+        client.search_runs([found.experiment_id], f"tags.`{KEY}` = '{name}'", max_results=1)
+    )
 
 
 def _quiet() -> None:

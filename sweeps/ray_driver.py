@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ os.environ |= {
     "TUNE_MAX_PENDING_TRIALS_PG": "64",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "600",  # Ray would exit, without a word of ours; see `Pulse`
     "RAY_worker_niceness": "0",  # a Ray of our own shares no machine: what trains comes first
 }
 
@@ -34,12 +36,16 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from sweeps import lane_actor
+from sweeps.apart import Books, Gone, Pulse, run_apart
+from sweeps.interrupts import kill_descendants
 from sweeps.local_ray import private_ray
 from sweeps.trainable import LaneTrial
 
 LANE = "lane"
 """The custom resource of which a node offers as many as it may train trials at a time."""
 OBJECT_STORE_BYTES = 100_000_000
+LOCAL_PATIENCE_SECONDS, CLUSTER_PATIENCE_SECONDS = 3.0, 60.0
+"""How long it may be away: nobody starts that of a local Ray again, but a cluster's head may come back."""
 
 
 class _Here:
@@ -77,7 +83,7 @@ class Node:
 class LedgerSearch(_Here, Searcher):
     """To Tune, where trials come from. It names nobody's metric: the ledger hears every result as the stopper."""
 
-    def __init__(self, ledger: Ledger, servers: dict[str, list[str]]) -> None:
+    def __init__(self, ledger: Books, servers: dict[str, list[str]]) -> None:
         super().__init__()
         self._ledger, self._servers = ledger, servers
 
@@ -101,37 +107,38 @@ class LedgerSearch(_Here, Searcher):
 class LedgerStopper(_Here, tune.Stopper):
     """To Tune, what ends a trial or all of them: every result passes here."""
 
-    def __init__(self, ledger: Ledger, stop: Callable[[], bool], release: Callable[[int], None]) -> None:
+    def __init__(self, ledger: Books, stop: Callable[[], bool], release: Callable[[int], None]) -> None:
         self._ledger, self._stop, self._release = ledger, stop, release
-        self.error: ZoneoutError | None = None
-        """What the ledger raised; to Tune it would be the failure of one trial."""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         over = False
         try:
             for event in result["events"]:
                 over = self._ledger.take(event) or over
-        except ZoneoutError as error:
-            self.error = self.error or error
+        except ZoneoutError:  # kept by the books: to Tune it would be the failure of one trial
             return True
         if over or result["done"]:
             self._release(result["config"]["trial"])
         return over
 
     def stop_all(self) -> bool:
-        return self.error is not None or self._stop()
+        return self._ledger.error is not None or self._stop()
 
 
 class LostTrials(_Here, tune.Callback):
-    """Hears of trials whose process died: up to `retries` times they are put on a lane again."""
+    """Hears of trials whose process died: up to `retries` times they are put on a lane again.
 
-    def __init__(self, ledger: Ledger, release: Callable[[int], None]) -> None:
-        self._ledger, self._release = ledger, release
+    While the sweep stops, a process may have got the same signal as the driver: its trial is interrupted like others.
+    """
+
+    def __init__(self, ledger: Books, stop: Callable[[], bool], release: Callable[[int], None]) -> None:
+        self._ledger, self._stop, self._release = ledger, stop, release
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number = trial.config["trial"]
         self._release(number)
-        self._ledger.lost(number, self._reason(trial))
+        if not self._stop():
+            self._ledger.lost(number, self._reason(trial))
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         text = f"Trial {trial.config['trial']} is put on a lane again: {self._reason(trial)}"
@@ -149,6 +156,8 @@ def drive(
     concurrency: int,
     stop: Callable[[], bool],
     *,
+    listen: Callable[[], None],
+    go_on: str,
     run_name: str,
     scratch: Path,
     address: str,
@@ -156,52 +165,93 @@ def drive(
 ) -> None:
     """Run trials until there are no more or `stop()` is true, asked at every turn of Tune's loop.
 
+    All of Ray is used in a thread of its own: `ray.init` takes signals for itself, C++ handlers included, and its calls
+    may block for minutes. `listen`, called meanwhile, takes the signals back. `go_on` is the command that resumes.
+
     `address` is "local" for a Ray of its own on this machine, or that of a cluster whose nodes offer `lane`s. `scratch`
-    is a folder all nodes see; Tune's own files go there and are deleted.
+    is a folder all nodes see; Tune's own files go there and are deleted. Raises `RunError` when there is no such
+    cluster, or it is gone.
     """
-    with connected(address, options):
-        nodes = [
-            Node.of(told, options, run_name) for told in ray.nodes() if told["Alive"] and LANE in told["Resources"]
-        ]
-        if not nodes:
-            raise RunError(
-                f"A sweep needs nodes that offer lanes, but the cluster at {address} has none. "
-                """Start its nodes with: ray start ... --resources='{"lane": 8}'"""
+    books, connection = Books(ledger), threading.Event()
+    pulse = Pulse(LOCAL_PATIENCE_SECONDS if address == "local" else CLUSTER_PATIENCE_SECONDS)
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it would tell that it is not in the main thread
+
+    def work() -> None:
+        with connected(address, options):
+            connection.set()
+            pulse.begin(ray.get_runtime_context().gcs_address)
+            if not stop():
+                _tune(books, options, concurrency, stop, run_name, scratch, address, retries)
+
+    def turn() -> None:
+        listen()
+        if gone := pulse.lost():
+            books.close()
+            if address == "local":
+                kill_descendants()
+            raise Gone(
+                f"A sweep needs Ray's control process, but nobody answers at {gone} any more. Nothing that was "
+                f"recorded is lost. Go on with: {go_on}"
             )
-        servers = lane_actor.start({name: node.id for node in nodes for name in node.servers}, options, nodes[0].gpus)
 
-        def release(number: int) -> None:
-            for server in servers:
-                server.release.remote(number)
+    try:
+        run_apart(work, connection, turn)
+    except Gone:
+        if not stop():  # a signal may have reached Ray's processes too
+            raise
 
-        stopper = LedgerStopper(ledger, stop, release)
-        # So that no node gets more clients than its servers have lanes.
-        share = max(1.0, *(node.lanes / (options.lanes * len(node.servers)) for node in nodes))
-        tuner = tune.Tuner(
-            tune.with_resources(LaneTrial, tune.PlacementGroupFactory([{LANE: share}])),
-            tune_config=tune.TuneConfig(
-                search_alg=LedgerSearch(ledger, {node.id: node.servers for node in nodes}),
-                num_samples=-1,
-                max_concurrent_trials=concurrency or options.lanes * len(servers),
-                reuse_actors=True,
-            ),
-            run_config=tune.RunConfig(
-                name="tune",
-                storage_path=str(scratch),
-                verbose=0,
-                stop=stopper,
-                callbacks=[LostTrials(ledger, release)],
-                failure_config=tune.FailureConfig(max_failures=retries),
-            ),
+
+def _tune(
+    ledger: Books,
+    options: ServerOptions,
+    concurrency: int,
+    stop: Callable[[], bool],
+    run_name: str,
+    scratch: Path,
+    address: str,
+    retries: int,
+) -> None:
+    """What `drive` does, connected to Ray."""
+    nodes = [Node.of(told, options, run_name) for told in ray.nodes() if told["Alive"] and LANE in told["Resources"]]
+    if not nodes:
+        raise RunError(
+            f"A sweep needs nodes that offer lanes, but the cluster at {address} has none. "
+            """Start its nodes with: ray start ... --resources='{"lane": 8}'"""
         )
-        try:
-            tuner.fit()
-            if stopper.error is not None:
-                raise stopper.error
-        finally:
-            shutil.rmtree(scratch / "tune", ignore_errors=True)
-            for server in servers:
-                ray.kill(server)
+    servers = lane_actor.start({name: node.id for node in nodes for name in node.servers}, options, nodes[0].gpus)
+
+    def release(number: int) -> None:
+        for server in servers:
+            server.release.remote(number)
+
+    stopper = LedgerStopper(ledger, stop, release)
+    # So that no node gets more clients than its servers have lanes.
+    share = max(1.0, *(node.lanes / (options.lanes * len(node.servers)) for node in nodes))
+    tuner = tune.Tuner(
+        tune.with_resources(LaneTrial, tune.PlacementGroupFactory([{LANE: share}])),
+        tune_config=tune.TuneConfig(
+            search_alg=LedgerSearch(ledger, {node.id: node.servers for node in nodes}),
+            num_samples=-1,
+            max_concurrent_trials=concurrency or options.lanes * len(servers),
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(scratch),
+            verbose=0,
+            stop=stopper,
+            callbacks=[LostTrials(ledger, stop, release)],
+            failure_config=tune.FailureConfig(max_failures=retries),
+        ),
+    )
+    try:
+        tuner.fit()
+    finally:
+        shutil.rmtree(scratch / "tune", ignore_errors=True)
+        for server in servers:
+            ray.kill(server)
+        if ledger.error is not None:
+            raise ledger.error
 
 
 @contextmanager

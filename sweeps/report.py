@@ -53,7 +53,11 @@ def rewrite_report(run: Run, from_mlflow: bool = False, x_axis: str = "", y_axis
         return write_report(run, sweep, run.story())
     _require_plane(run, sweep)
     tracking = Tracking.of(run)
-    return _write(run, sweep, load.trials(tracking.uri, tracking.experiment, run.name))
+    try:
+        frame = load.trials(tracking.uri, tracking.experiment, run.name)
+    except RunError as error:
+        raise RunError(f"{error} Bring it there with: {tracking.command(run)}") from error
+    return _write(run, sweep, frame)
 
 
 def caption(title: str, sweep: Sweep, frame: "pd.DataFrame") -> Caption:

@@ -8,14 +8,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sweeps import inline_driver, mending, provenance, sealed, secrets
+from sweeps import inline_driver, mending, pasting, provenance, sealed, secrets
 from sweeps.definition import Sweep
 from sweeps.delivery import Delivery, Tracking
 from sweeps.home import Home, Run
 from sweeps.interrupts import Interrupts
 from sweeps.lane_server import ServerOptions
 from sweeps.ledger import Ledger
+from sweeps.storage import StorageAway
 from sweeps.story import Story
+from zoneout_core import tasks
 from zoneout_core.errors import RunError, SpaceError, ZoneoutError
 from zoneout_core.records import ARITHMETIC, TrialState
 from zoneout_core.tasks import load_data
@@ -53,15 +55,12 @@ class Outcome:
     story: Story
     report: list[Path]
     undelivered: int
+    deliver: str
+    """The command that brings what is left to MLflow."""
 
 
 Watch = Callable[[Story, Sweep], AbstractContextManager[Any]]
 """What shows the progress of a story while the context is open."""
-
-
-def check_data(sweep: Sweep, data: Path) -> None:
-    """Raises `DataError` unless the task's data is there and whole: before a run is begun, not after."""
-    load_data(sweep.base.task, sweep.base.variant, data)
 
 
 def begin(home: Home, sweep: Sweep) -> Run:
@@ -75,7 +74,7 @@ def drive(run: Run, sweep: Sweep, how: How, say: Callable[[str], None], watch: W
     Raises `RunError` when another driver has the run or its data changed, `DataError` for data that is missing or
     damaged, `HomeError` when the disk refuses the journal; all that was recorded before stays.
     """
-    with run.driving():
+    with run.driving(how.data if tasks.get(sweep.base.task).files else None):
         for text in mending.mend_journal(run, sweep):
             say(text)
         arithmetic = _check_arithmetic(run, sweep)
@@ -86,23 +85,35 @@ def drive(run: Run, sweep: Sweep, how: How, say: Callable[[str], None], watch: W
         for text in ledger.mended:
             say(text)
         state, reason, report = "failed", "the driver raised an error", []
-        try:
-            with Interrupts(run, sweep.seconds, say) as interrupts, (watch or _unwatched)(ledger.story, sweep):
-                _drive(run, sweep, how, ledger, interrupts)
-            state, reason = _outcome(interrupts, ledger)
-            report = _report(run, sweep, ledger, say, state)
-        except ZoneoutError as error:
-            reason = secrets.mask(str(error))
-            raise
-        finally:
-            ledger.close(state, reason)
-            undelivered = _drain(delivery, how.drain_seconds, say) if delivery else 0
+        with Interrupts(run, sweep.seconds, say) as interrupts:
+            ledger.be_patient(say, interrupts)
+            try:
+                with (watch or _unwatched)(ledger.story, sweep):
+                    _drive(run, sweep, how, ledger, interrupts)
+                state, reason = _outcome(interrupts, ledger)
+                report = _report(run, sweep, ledger, say, state)
+            except StorageAway:
+                if not interrupts.reason:
+                    raise
+                state, reason = _outcome(interrupts, ledger)
+            except ZoneoutError as error:
+                reason = secrets.mask(str(error))
+                raise
+            finally:
+                ledger.close(state, reason)
+                undelivered = _drain(run, delivery, how.drain_seconds, say, interrupts) if delivery else 0
         return Outcome(
-            run=run.name, state=state, reason=reason, story=ledger.story, report=report, undelivered=undelivered
+            run=run.name,
+            state=state,
+            reason=reason,
+            story=ledger.story,
+            report=report,
+            undelivered=undelivered,
+            deliver=delivery.tracking.command(run) if delivery else run.command("deliver"),
         )
 
 
-def _drive(run: Run, sweep: Sweep, how: How, ledger: Ledger, stop: Callable[[], bool]) -> None:
+def _drive(run: Run, sweep: Sweep, how: How, ledger: Ledger, stop: Interrupts) -> None:
     options = ServerOptions(
         lanes=min(sweep.lanes, sweep.max_trials),
         device=sweep.device,
@@ -122,6 +133,8 @@ def _drive(run: Run, sweep: Sweep, how: How, ledger: Ledger, stop: Callable[[], 
         options,
         sweep.concurrency,
         stop,
+        listen=stop.listen,
+        go_on=run.command("resume"),
         run_name=run.name,
         scratch=run.folder,
         address=how.address,
@@ -164,7 +177,7 @@ def _write_provenance(run: Run, sweep: Sweep, data: Any, say: Callable[[str], No
         raise RunError(
             f"A resumed run needs the data it began with, but {sweep.base.task} had SHA-256 "
             f"{told[0]['data']['sha256']} then and has {data.sha256} now. "
-            f"Restore the data, or begin a new run with: sweep run {sweep.name}"
+            f"Restore the data, or begin a new run with: {pasting.in_home(run.folder.parent, 'run', sweep.name)}"
         )
     now = provenance.collect(data.name, data.variant, data.sha256, sweep.threads)
     run.write(run.provenance, {"drivers": [*told, now]})
@@ -174,11 +187,12 @@ def _write_provenance(run: Run, sweep: Sweep, data: Any, say: Callable[[str], No
 def _start_delivery(run: Run, sweep: Sweep, how: How, say: Callable[[str], None]) -> Delivery | None:
     if how.tracking == NO_TRACKING:
         return None
-    if how.tracking:
-        Tracking(how.tracking, sweep.name).save(run)
-    elif not run.tracking.exists():
-        Tracking.local(run.folder.parent, sweep.name).save(run)
-    tracking = Tracking.of(run)
+    local = Tracking.local(run.folder.parent, sweep.name)
+    has = Tracking.of(run) if run.tracking.exists() and not how.tracking else Tracking.known(run)
+    tracking = Tracking(how.tracking, sweep.name) if how.tracking else has or local
+    if has is None:  # where it belongs from its beginning; another place only when all of it is there
+        tracking.save(run)
+    tracking = tracking._replace(uri=secrets.whole(tracking.uri, "tracking", run.folder))
     delivery = Delivery(run.folder, tracking.uri, tracking.experiment, warn=say)
     try:
         delivery.start()
@@ -188,10 +202,16 @@ def _start_delivery(run: Run, sweep: Sweep, how: How, say: Callable[[str], None]
     return delivery
 
 
-def _drain(delivery: Delivery, seconds: float, say: Callable[[str], None]) -> int:
+def _drain(run: Run, delivery: Delivery, seconds: float, say: Callable[[str], None], interrupts: Interrupts) -> int:
+    """Bring what is left to MLflow; a signal that comes meanwhile ends that. Returns how many events are left."""
+    interrupts.stopping = "Leaving what MLflow has not got yet; Ctrl-C again leaves at once."
+    before = interrupts.signalled
     if delivery.undelivered:
         say(f"Bringing the last records to MLflow, for at most {seconds:.0f} seconds")
-    return delivery.drain(seconds)
+    left = delivery.drain(seconds, lambda: interrupts.signalled and not before)
+    if not left and Tracking.of(run) != delivery.tracking:
+        delivery.tracking.save(run)
+    return left
 
 
 def _report(run: Run, sweep: Sweep, ledger: Ledger, say: Callable[[str], None], state: str) -> list[Path]:
@@ -210,6 +230,10 @@ def _report(run: Run, sweep: Sweep, ledger: Ledger, say: Callable[[str], None], 
         return []
     except RunError as error:
         say(str(error))
+        return []
+    except OSError as error:  # a disk that is full, say
+        why = f"{run.report} cannot be written ({error.strerror or error})"
+        say(f"No heatmap: {why}. Draw it later: {run.command('report')}")
         return []
     for file in files:
         ledger.note({"event": "artifact", "name": file.name, "path": str(file.relative_to(run.folder))})

@@ -5,12 +5,16 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any, cast
 
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
-from sweeps import sealed, secrets
-from zoneout_core.errors import ConfigError, HomeError
+from sweeps import pasting, sealed, secrets
+from zoneout_core.errors import ConfigError, HomeError, RunError
+
+
+class StorageAway(RunError):
+    """The database of the study does not answer, and is not waited for."""
 
 
 def open_storage(url: str, journal: Path) -> BaseStorage:
@@ -21,15 +25,26 @@ def open_storage(url: str, journal: Path) -> BaseStorage:
     """
     if not url:
         return JournalStorage(_StudyFile(journal))
+    from sweeps.patient_storage import PatientStorage  # SQLAlchemy, which a file does not need
+
     address = secrets.whole(url, "storage", journal.parent)
     try:
-        return RDBStorage(address)
+        return PatientStorage(address)
     except Exception as error:  # any driver's own error: SQLAlchemy has no common one
         raise ConfigError(
             f"storage must be an Optuna storage URL that can be opened, but {secrets.shown(url)!r} gives: "
             f"{secrets.mask(str(error))}. "
             "Leave it empty for a journal file, or use e.g. sqlite:////path/study.db"
         ) from error
+
+
+def check_storage(url: str) -> None:
+    """Raises `ConfigError` when the storage at `url` cannot be opened now."""
+    from sweeps.patient_storage import PatientStorage
+
+    opened = open_storage(url, Path())
+    assert isinstance(opened, PatientStorage), "a file needs no check"
+    opened.close()
 
 
 class _StudyFile(JournalFileBackend):
@@ -58,17 +73,20 @@ class _StudyFile(JournalFileBackend):
             raise self._unusable(error) from error
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
-        """The file's lines. Raises the standard `ValueError` for one that is not as it was written."""
-        for number, log in enumerate(super().read_logs(log_number_from), start=log_number_from + 1):
-            stated = log.pop(sealed.KEY, None)
-            if stated is not None and stated != sealed.of_json(log):
-                raise ValueError(f"line {number} does not add up to its checksum {stated!r}")
-            yield log
+        """The file's lines. Raises `HomeError` when it is gone, the standard `ValueError` for a damaged line."""
+        try:
+            for number, log in enumerate(super().read_logs(log_number_from), start=log_number_from + 1):
+                stated = log.pop(sealed.KEY, None)
+                if stated is not None and stated != sealed.of_json(log):
+                    raise ValueError(f"line {number} does not add up to its checksum {stated!r}")
+                yield log
+        except OSError as error:
+            raise self._unusable(error) from error
 
     def _unusable(self, error: OSError) -> HomeError:
         return HomeError(
             f"The study {self._path} must take every event, but cannot be written: {error.strerror or error}. "
-            f"Mend that, then go on with: sweep resume {self._path.absolute().parent.name}"
+            f"Mend that, then go on with: {pasting.on_run(self._path.parent, 'resume')}"
         )
 
 

@@ -7,6 +7,7 @@ sweep draws what the uninterrupted one would have drawn.
 """
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,12 @@ class Study:
         self._running: dict[int, optuna.Trial] = {}
         self._again: list[FrozenTrial] = []  # finished here, but the run's journal lost how
         self._enqueue_grid()
+
+    def be_patient(self, say: Callable[[str], None], stop: Callable[[], bool]) -> None:
+        """From now on wait while the storage is away, until `stop()` is true; it raises `StorageAway` then."""
+        be_patient = getattr(self._study._storage, "be_patient", None)
+        if be_patient is not None:
+            be_patient(say, stop)
 
     def ask(self) -> Assignment | None:
         """The next trial to run: a waiting one, else a new one; None when the sweep has no more."""

@@ -12,10 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from sweeps.delivery import Tracking
 from sweeps.home import Home, Run
+from sweeps.pasting import in_home
 from zoneout_core.errors import RunError
 
 HOST = "127.0.0.1"
@@ -64,9 +65,10 @@ class Server:
         ended = self._process.poll()
         self.stop()
         how = "did not answer" if ended is None else f"ended with code {ended}"
+        numbers = in_home(self._log.parent, "status", "latest")
         raise RunError(
             f"The MLflow server on port {self.port} must answer within {_START_SECONDS:.0f} seconds, but {how}. "
-            f"What it said is in {self._log}; without it, see the numbers with: sweep status RUN"
+            f"What it said is in {self._log}; without it, see the numbers with: {numbers}"
         )
 
     def page(self, experiment: str) -> str:
@@ -74,13 +76,33 @@ class Server:
 
         Without the workflow in it MLflow shows traces of language models first, and hides training runs.
         """
-        query = f"{self.address}/api/2.0/mlflow/experiments/get-by-name?experiment_name={quote(experiment)}"
         try:
-            with urlopen(query, timeout=30) as reply:
+            with urlopen(self._by_name(experiment), timeout=30) as reply:
                 number = json.load(reply)["experiment"]["experiment_id"]
         except OSError:
             return f"{self.address}/#/experiments?{_WORKFLOW}"
         return f"{self.address}/#/experiments/{number}/runs?{_WORKFLOW}"
+
+    def has(self, run: str, experiment: str) -> bool:
+        """Whether the run was delivered here."""
+        from sweeps.mlflow_mirror import KEY
+
+        try:
+            with urlopen(self._by_name(experiment), timeout=30) as reply:
+                number = json.load(reply)["experiment"]["experiment_id"]
+            asked = {"experiment_ids": [number], "filter": f"tags.`{KEY}` = '{run}'", "max_results": 1}
+            search = Request(
+                f"{self.address}/api/2.0/mlflow/runs/search",
+                json.dumps(asked).encode(),
+                {"Content-Type": "application/json"},
+            )
+            with urlopen(search, timeout=30) as reply:
+                return bool(json.load(reply).get("runs"))
+        except OSError:  # no such experiment
+            return False
+
+    def _by_name(self, experiment: str) -> str:
+        return f"{self.address}/api/2.0/mlflow/experiments/get-by-name?experiment_name={quote(experiment)}"
 
     def wait(self) -> None:
         """Return when the server ends by itself."""
@@ -114,23 +136,58 @@ class Server:
 def serve(place: Run | Home, port: int, say: Callable[[str], None]) -> None:
     """Show a run (or all runs of a home's local store) until Ctrl-C or SIGTERM; `say` gets the address.
 
-    A run that was delivered to a server elsewhere has its pages there: they are told, and nothing is started.
-    Raises `RunError` when the run was never tracked, the port is taken, or the server does not come up.
+    A run that was delivered to a server elsewhere has its pages there: they are told, and nothing is started. Only what
+    was looked for and found is told. Raises `RunError` when a server elsewhere does not have the run or does not
+    answer, nothing was ever delivered, the port is taken, or the server does not come up.
     """
     home = place.folder if isinstance(place, Home) else place.folder.parent
     tracking = Tracking.local(home, "") if isinstance(place, Home) else Tracking.of(place)
     if tracking.uri.startswith(("http://", "https://")):
+        assert isinstance(place, Run), "a home's own store is no server"
+        _check_delivered(place, tracking)
         say(f"This run is in the MLflow server at {tracking.shown}, experiment {tracking.experiment}.")
         return
+    if tracking.uri == Tracking.local(home, "").uri and not (home / "mlflow.db").exists():
+        raise _not_there(place, tracking)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with Server(tracking.uri, home / "mlflow", port) as server:
-            say(f"MLflow shows it at {server.page(tracking.experiment)} (Ctrl-C ends it)")
+            page = server.page(tracking.experiment)
+            if isinstance(place, Home) or server.has(place.name, tracking.experiment):
+                say(f"MLflow shows it at {page} (Ctrl-C ends it)")
+            else:  # it may come while one looks
+                say(f"{_not_there(place, tracking)}   MLflow's pages are at {page} (Ctrl-C ends them)")
             server.wait()
     except KeyboardInterrupt:
         say("Ended.")
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _check_delivered(run: Run, tracking: Tracking) -> None:
+    """Raises `RunError` unless the server answers and has the run. With the log-in of MLflow's own variables."""
+    from sweeps.mlflow_mirror import has_run  # MLflow takes seconds to import
+
+    try:
+        there = has_run(tracking.uri, tracking.experiment, run.name)
+    except Exception as error:  # of MLflow and its HTTP client
+        first_line = str(error).partition("\n")[0][:200]
+        raise RunError(
+            f"Run {run.name} belongs to the MLflow server at {tracking.shown}, which must answer, but: {first_line}. "
+            f"See the numbers with: {run.command('status')}"
+        ) from error
+    if not there:
+        raise _not_there(run, tracking)
+
+
+def _not_there(place: Run | Home, tracking: Tracking) -> RunError:
+    if isinstance(place, Home):
+        return RunError(
+            f"Nothing was delivered to {tracking.shown} yet. Do it with: {place.command('deliver', '--all')}"
+        )
+    return RunError(
+        f"Run {place.name} is not in MLflow at {tracking.shown}. Bring it there with: {tracking.command(place)}"
+    )
 
 
 def _free_port(port: int) -> int:

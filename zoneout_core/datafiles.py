@@ -94,4 +94,4 @@ def verify(task: str, files: Iterable[DataFile], data_dir: Path) -> None:
 
 def fetch_command(task: str, data_dir: Path) -> str:
     """What to type to get the files of `task`."""
-    return f"sweep data fetch {task} --data {shlex.quote(str(data_dir))}"
+    return f"sweep data fetch {task} --data {shlex.quote(str(data_dir.absolute()))}"

@@ -1,16 +1,19 @@
 """The command line `sweep`. Nothing heavy is imported before a command needs it, so that `--help` answers at once."""
 
-import os
-import sys
-import traceback
-from collections.abc import Sequence
+from sweeps.cli.streams import leaving_at_once, outlets  # isort: split
 
-import typer
-from typer.exceptions import TyperException
+with leaving_at_once():
+    import os
+    import sys
+    import traceback
+    from collections.abc import Sequence
 
-from sweeps import secrets
-from sweeps.cli import catalogue, data, driving, options, reading, reproduce
-from zoneout_core.errors import ZoneoutError
+    import typer
+    from typer.exceptions import TyperException
+
+    from sweeps import secrets
+    from sweeps.cli import catalogue, data, driving, options, reading, reproduce, text
+    from zoneout_core.errors import ZoneoutError
 
 USER_ERROR = 2
 """Exit code of every error that a message can mend."""
@@ -55,11 +58,21 @@ app.add_typer(data.app, name="data", help="List the tasks' data files, and fetch
 def main(given: Sequence[str] | None = None) -> None:
     """Run the command line `given`, or that of this process.
 
-    Exits with 0, with 2 for an error that its message can mend, with 1 for any other, with 130 after Ctrl-C. An error
-    is told on stderr without a traceback, unless `--traceback` or $ZONEOUT_TRACEBACK asks for one. With `--json` it
-    is also the one JSON document on stdout: `{"error": KIND, "message": TEXT}`. No password is ever told.
+    Exits with 0, with 2 for an error that its message can mend, with 1 for any other, with 130 after Ctrl-C or another
+    signal that asks to stop. An error is told on stderr without a traceback, unless `--traceback` or
+    $ZONEOUT_TRACEBACK asks for one. With `--json` it is also the one JSON document on stdout:
+    `{"error": KIND, "message": TEXT}`. No password is ever told.
     """
-    given = sys.argv[1:] if given is None else given
+    with outlets():
+        code = _answer(sys.argv[1:] if given is None else given)
+    apart = sys.modules.get("sweeps.apart")
+    if apart is not None and apart.left_behind:
+        os._exit(code)
+    sys.exit(code)
+
+
+def _answer(given: Sequence[str]) -> int:
+    """Run the command line `given`; its exit code."""
     arguments = [argument for argument in given if argument != "--traceback"]
     try:
         code = app(arguments, prog_name="sweep", standalone_mode=False)
@@ -72,17 +85,17 @@ def main(given: Sequence[str] | None = None) -> None:
         if "--traceback" in given or os.environ.get("ZONEOUT_TRACEBACK"):
             typer.echo(secrets.mask("".join(traceback.format_exception(error))), err=True, nl=False)
         mendable = isinstance(error, ZoneoutError)
-        text = str(error) if mendable else f"{type(error).__name__}: {error} (--traceback tells where it arose)"
-        text = secrets.mask(text)
-        _tell_json(error, text, arguments)
-        typer.echo(f"error: {text}", err=True)
+        said = str(error) if mendable else f"{type(error).__name__}: {error} (--traceback tells where it arose)"
+        said = secrets.mask(said)
+        _tell_json(error, said, arguments)
+        text.echo(f"error: {said}", err=True)
         code = USER_ERROR if mendable else FAULT
-    sys.exit(code)
+    return code if isinstance(code, int) else 0
 
 
-def _tell_json(error: Exception, text: str, arguments: list[str]) -> None:
+def _tell_json(error: Exception, said: str, arguments: list[str]) -> None:
     if "--json" in arguments:
-        options.show_json({"error": type(error).__name__, "message": text})
+        options.show_json({"error": type(error).__name__, "message": said})
 
 
 def _tell_usage(error: TyperException) -> None:
@@ -91,4 +104,4 @@ def _tell_usage(error: TyperException) -> None:
     if show is not None:
         show()
     else:
-        typer.echo(f"error: {error.format_message()}", err=True)
+        text.echo(f"error: {error.format_message()}", err=True)

@@ -97,7 +97,7 @@ def _sweep(sweep: Sweep) -> dict[str, Any]:
 
 def _show_sweeps(sweeps: list[Sweep]) -> None:
     text.console().print(text.pairs({sweep.name: f"{sweep.description}\n{_size(sweep)}" for sweep in sweeps}))
-    typer.echo("\nSee all of one with: sweep show NAME   Begin it with: sweep run NAME")
+    text.echo("\nSee all of one with: sweep show NAME   Begin it with: sweep run NAME")
 
 
 def _size(sweep: Sweep) -> str:
@@ -122,7 +122,7 @@ def _show_runs(runs: list[dict[str, Any]], home: Home) -> None:
     from rich.table import Table
 
     if not runs:
-        typer.echo(f"No run in {home.folder} yet. Begin one with: sweep run demo")
+        text.echo(f"No run in {home.folder} yet. Begin one with: {home.command('run', 'demo')}")
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("run", "state", "trials", "best"):

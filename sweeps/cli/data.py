@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sweeps.cli import text
 from zoneout_core import datafiles, tasks
 from zoneout_core.datafiles import DataFile, FileState
 
@@ -60,7 +61,6 @@ def _found(file: DataFile, data_dir: Path) -> dict[str, Any]:
 def _print_table(listing: list[dict[str, Any]], data_dir: Path) -> None:
     """One line a task; below it every file that is not ok, and the commands that mend that."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("task", "variants", box=box.SIMPLE_HEAD)
@@ -76,7 +76,7 @@ def _print_table(listing: list[dict[str, Any]], data_dir: Path) -> None:
         table.add_row(task["task"], ", ".join(task["variants"]), size, state)
         bad |= own
         lacking += [task["task"]] if own else []
-    console = Console(highlight=False, markup=False)
+    console = text.console()
     console.print(f"Data folder: {data_dir}", soft_wrap=True)
     console.print(table)
     for file, detail in bad.items():
@@ -111,18 +111,17 @@ def fetch(
         typer.echo(json.dumps({"task": name, "files": files}, indent=2))
         return
     for file in task.files:
-        typer.echo(f"{'fetched' if file in fetched else 'already there'}: {data_dir / file.path}")
+        text.echo(f"{'fetched' if file in fetched else 'already there'}: {data_dir / file.path}")
     if not task.files:
-        typer.echo(f"Task {name} needs no files.")
+        text.echo(f"Task {name} needs no files.")
 
 
 @contextmanager
 def _progress(description: str) -> Iterator[Any]:
     """A progress bar on stderr, drawn only on a terminal, as a function of (bytes there, bytes expected)."""
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    console = Console(stderr=True)
+    console = text.console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         row = bar.add_task(description, total=None)

@@ -3,23 +3,21 @@
 import sys
 import time
 import traceback
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sweeps import definition, secrets
 from sweeps.cli import options, text
+from sweeps.cli.streams import INTERRUPTED, leaving_at_once
 from sweeps.definition import Sweep
 from sweeps.home import DEFAULT_HOME, Home, Run, open_run
 from zoneout_core.errors import ConfigError, ZoneoutError
 from zoneout_core.records import TrialState
 
 if TYPE_CHECKING:
-    from sweeps.runner import Outcome
+    from sweeps.runner import How, Outcome
 
-INTERRUPTED = 130
-"""Exit code of a driver that was stopped, as after Ctrl-C."""
 FAILED = 1
 """Exit code of a sweep whose trials all failed, and of a delivery that left something behind."""
 LAST_ROWS = 20
@@ -53,12 +51,14 @@ def run(
     as_json: options.AsJson = False,
 ) -> None:
     """Run a sweep, from its first trial to its heatmap. Ctrl-C saves and stops; `sweep resume` goes on."""
-    sweep = definition.get(name).with_values(options.parse(settings, lanes))
-    from sweeps import runner  # Optuna and its friends take a moment
+    with leaving_at_once():  # Optuna and its friends take a moment
+        from sweeps import preflight, runner
 
-    runner.check_data(sweep, data)
+        sweep = definition.get(name).with_values(options.parse(settings, lanes))
+        how = runner.How(data=data, inline=inline, address=address, tracking=tracking)
+        preflight.check(Home(home), sweep, how)
     begun = runner.begin(Home(home), sweep)
-    _drive(begun, begun.definition(), data, inline, address, tracking, as_json)
+    _drive(begun, begun.definition(), how, as_json)
 
 
 def resume(
@@ -73,8 +73,15 @@ def resume(
     as_json: options.AsJson = False,
 ) -> None:
     """Go on with a run that was stopped or killed. Its numbers come out as if it never had been."""
-    found, sweep = open_run(Home(home), name, options.parse(settings, lanes))
-    _drive(found, sweep, data, inline, address, tracking, as_json)
+    with leaving_at_once():
+        from sweeps import runner
+        from sweeps.delivery import check_scheme
+
+        found, sweep = open_run(Home(home), name, options.parse(settings, lanes))
+        how = runner.How(data=data, inline=inline, address=address, tracking=tracking)
+        if tracking != runner.NO_TRACKING:
+            check_scheme(tracking)
+    _drive(found, sweep, how, as_json)
 
 
 def stop(name: options.RunName, home: options.HomeDir = DEFAULT_HOME, as_json: options.AsJson = False) -> None:
@@ -84,45 +91,72 @@ def stop(name: options.RunName, home: options.HomeDir = DEFAULT_HOME, as_json: o
     if as_json:
         options.show_json({"run": found.name, "stop": "requested"})
     else:
-        typer.echo(f"Asked the driver of {found.name} to stop. Go on later with: {found.command('resume')}")
+        text.echo(f"Asked the driver of {found.name} to stop. Go on later with: {found.command('resume')}")
 
 
 def deliver(
-    name: options.RunName,
+    name: Annotated[str, typer.Argument(metavar="[RUN]", help="A run of `sweep ls --runs`, or `latest`.")] = "",
+    all_runs: Annotated[bool, typer.Option("--all", help="Every run of the home.")] = False,
     home: options.HomeDir = DEFAULT_HOME,
     tracking: DeliveryUri = "",
-    timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="Give up after so long.")] = 300.0,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", help="Give up after so long, on each run.")
+    ] = 300.0,
     as_json: options.AsJson = False,
 ) -> None:
-    """Bring a run's journal to MLflow. What is there already stays as it is."""
-    from sweeps.delivery import Delivery, Tracking
+    """Bring a run's journal to MLflow, or those of all runs. What is there already stays as it is."""
+    from sweeps.delivery import check_scheme
     from sweeps.runner import NO_TRACKING
 
+    check_scheme(tracking)
     if tracking == NO_TRACKING:
         raise ConfigError("sweep deliver needs somewhere to deliver to, but --tracking is 'none'. Leave it out.")
-    found = Home(home).run(name)
-    if tracking or not found.tracking.exists():
-        experiment = found.definition().name
-        told = Tracking(tracking, experiment) if tracking else Tracking.local(found.folder.parent, experiment)
-        told.save(found)
-    told = Tracking.of(found)
-    left = Delivery(found.folder, told.uri, told.experiment, warn=say).deliver(timeout)
+    if bool(name) == all_runs:
+        raise ConfigError(
+            f"sweep deliver takes one RUN, or --all, but got {'both' if name else 'neither'}. "
+            f"For example: {Home(home).command('deliver', 'latest')}"
+        )
+    told, unreadable = [], 0
+    for run in Home(home).runs() if all_runs else [Home(home).run(name)]:
+        try:
+            told.append(_deliver(run, tracking, timeout))
+        except ZoneoutError as error:  # of this run; the others are still to be delivered
+            if not all_runs:
+                raise
+            unreadable += 1
+            say(f"{run.name} is not delivered: {error}")
+            continue
+        if not as_json:
+            left, place = told[-1]["undelivered"], told[-1]["tracking"]
+            text.echo(f"{run.name}: {f'{left} events are not' if left else 'everything is'} in {place}")
     if as_json:
-        options.show_json({"run": found.name, "tracking": told.shown, "undelivered": left})
-    else:
-        typer.echo(f"{found.name}: {'everything is' if not left else f'{left} events are not'} in {told.shown}")
-    if left:
+        options.show_json({"runs": told} if all_runs else told[0])
+    if unreadable or any(one["undelivered"] for one in told):
         raise typer.Exit(FAILED)
 
 
-def _drive(run: Run, sweep: Sweep, data: Path, inline: bool, address: str, tracking: str, as_json: bool) -> None:
+def _deliver(run: Run, tracking: str, timeout: float) -> dict[str, Any]:
+    """Deliver one run. Only when all of it is there does `tracking.json` say so."""
+    from sweeps.delivery import Delivery, Tracking
+
+    known = Tracking.known(run) if tracking or not run.tracking.exists() else Tracking.of(run)
+    if tracking:
+        place = Tracking(tracking, run.definition().name)
+    else:
+        place = known or Tracking.local(run.folder.parent, run.definition().name)
+    left = Delivery(run.folder, place.uri, place.experiment, warn=say).deliver(timeout)
+    if not left and place != known:
+        place.save(run)
+    return {"run": run.name, "tracking": place.shown, "undelivered": left}
+
+
+def _drive(run: Run, sweep: Sweep, how: "How", as_json: bool) -> None:
     from sweeps import runner
     from sweeps.cli import progress, summary
 
     say(f"Run {run.name} in {run.folder.parent}")
     if sweep.cut:
         say(sweep.cut)
-    how = runner.How(data=data, inline=inline, address=address, tracking=tracking)
     try:
         outcome = runner.drive(run, sweep, how, say, progress.silent if as_json else progress.live)
     except ZoneoutError:
@@ -155,23 +189,23 @@ def _tell(run: Run, sweep: Sweep, outcome: "Outcome") -> None:
     terminal = text.console(stderr=True)
     if terminal.is_terminal:
         terminal.print(table(outcome.story, sweep, time.time(), LAST_ROWS))
-    typer.echo(f"{run.name}: {outcome.state} ({outcome.reason}): {counts(outcome.story, sweep)}")
+    text.echo(f"{run.name}: {outcome.state} ({outcome.reason}): {counts(outcome.story, sweep)}")
     if outcome.story.best:
-        typer.echo(f"Best: {best_of(outcome.story.best)}")
+        text.echo(f"Best: {best_of(outcome.story.best)}")
     for file in outcome.report:
         if file.suffix == ".png":
-            typer.echo(f"Heatmap: {file}")
+            text.echo(f"Heatmap: {file}")
     if outcome.undelivered:
-        typer.echo(f"Not yet in MLflow: {outcome.undelivered} events. Deliver them: {run.command('deliver')}")
+        text.echo(f"Not yet in MLflow: {outcome.undelivered} events. Deliver them: {outcome.deliver}")
     if outcome.state == "interrupted":
-        typer.echo(f"Go on with: {run.command('resume')}")
-    elif run.tracking.exists():
-        typer.echo(f"Look at it in MLflow: {run.command('ui')}")
-    else:
-        typer.echo(f"Bring it to MLflow: {run.command('deliver')}")
+        text.echo(f"Go on with: {run.command('resume')}")
+    elif run.tracking.exists() and not outcome.undelivered:
+        text.echo(f"Look at it in MLflow: {run.command('ui')}")
+    elif not outcome.undelivered:
+        text.echo(f"Bring it to MLflow: {outcome.deliver}")
 
 
 def say(message: str) -> None:
     """On stderr as Python sees it now: the live view stands in for it, and keeps its lines apart from these."""
-    sys.stderr.write(f"{secrets.mask(message)}\n")
+    sys.stderr.write(f"{text.plain(secrets.mask(message))}\n")
     sys.stderr.flush()

@@ -102,7 +102,8 @@ def elapsed(story: Story, now: float) -> float | None:
     """Seconds that the last driver has driven, up to `now` or until it left; None before any."""
     if story.driver is None:
         return None
-    return float((story.closed["time"] if story.closed else now) - story.driver["time"])
+    until = story.closed["time"] if story.closed else max(now, story.told or now)
+    return max(0.0, float(until - story.driver["time"]))
 
 
 def _heading(name: str, unit: str) -> str:

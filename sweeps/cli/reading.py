@@ -1,5 +1,6 @@
 """`sweep status`, `export`, `report` and `ui`: what only looks at a run."""
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -63,7 +64,7 @@ def export(
     table = exporting.rows(Home(home).run(name).story(), curves=curves, times=not no_times)
     rendered = exporting.render(table, "json" if as_json else format)
     if out is None:
-        typer.echo(rendered, nl=False)
+        typer.echo(text.plain(rendered) if sys.stdout.isatty() else rendered, nl=False)
         return
     try:
         out.write_text(rendered)
@@ -90,7 +91,7 @@ def report(
         options.show_json({"run": run.name, "report": [str(file) for file in files]})
     else:
         for file in files:
-            typer.echo(str(file))
+            text.echo(str(file))
 
 
 def ui(
@@ -103,14 +104,14 @@ def ui(
     from sweeps.ui import serve
 
     run = Home(home).run(name)
-    typer.echo("MLflow takes a few seconds to start ...", err=True)
+    text.echo("MLflow takes a few seconds to start ...", err=True)
     said: list[str] = []
 
     def say(message: str) -> None:
         if as_json and not said:  # one document: the address
             options.show_json({"run": run.name, "message": message})
         else:
-            typer.echo(message, err=as_json)
+            text.echo(message, err=as_json)
         said.append(message)
 
     serve(run, port, say)

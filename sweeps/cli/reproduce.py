@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sweeps.cli import driving, options, text
+from sweeps.cli.streams import INTERRUPTED
 from sweeps.home import DEFAULT_HOME, Home
 from zoneout_core.errors import DataError, RunError
 
@@ -112,13 +113,13 @@ class _Trainer:
                 driving.say(f"{sweep.name} is not run: {error}")
 
     def _train(self, sweep: "Sweep") -> None:
-        from sweeps import reproducing, runner
+        from sweeps import preflight, reproducing, runner
         from sweeps.cli import progress
 
         only = self.begun if self.fresh else None
         left = reproducing.lacking(self.home, sweep, only)
         if left is not None:
-            runner.check_data(sweep, self.how.data)
+            preflight.check(self.home, left, self.how)
         while left is not None:
             run = None if self.fresh else reproducing.resumable(self.home, sweep)
             verb = "Run" if run is None else "Going on with run"
@@ -133,7 +134,7 @@ class _Trainer:
             if outcome.state != "finished":
                 again = "The same command without --fresh" if self.fresh else "The same command"
                 driving.say(f"{run.name}: {outcome.state} ({outcome.reason}). {again} goes on with it.")
-                raise typer.Exit(driving.INTERRUPTED)
+                raise typer.Exit(INTERRUPTED)
             before, left = left, reproducing.lacking(self.home, sweep, only)
             if left == before and run.name in self.begun:
                 raise RunError(
@@ -174,7 +175,7 @@ def _print(
     changed = f", with --set {text.assignment(asked.settings)}" if asked.settings else ""
     terminal.print(f"{reproduction.title}\nScale: {asked.scale}{changed}", soft_wrap=True)
     for reading in readings:
-        for part in _block(reading):
+        for part in _block(reading, asked, files[0].parents[2]):
             if isinstance(part, str):
                 terminal.print(part, soft_wrap=True)
             else:  # whole, even where the terminal is too narrow for its numbers
@@ -189,7 +190,7 @@ def _print(
     terminal.print(f"Numbers: {files[0].parent}", soft_wrap=True)
 
 
-def _block(reading: "Reading") -> Iterator[Any]:
+def _block(reading: "Reading", asked: "Request", home: Path) -> Iterator[Any]:
     """A heading, what is smaller than in the paper, the table, how its columns are measured, and where it is from."""
     from sweeps import reproducing
 
@@ -218,7 +219,8 @@ def _block(reading: "Reading") -> Iterator[Any]:
     runs = sorted({found.run.name for found in reading.found})
     yield f"  Runs: {', '.join(runs) or 'none'}"
     if reading.block.trained_by:
-        yield f"  Only read here; train these rows with: sweep reproduce {reading.block.trained_by}"
+        train = Home(home).command("reproduce", reading.block.trained_by, "--scale", asked.scale)
+        yield f"  Only read here; train these rows with: {train}"
 
 
 def _table(reading: "Reading") -> Any:

@@ -1,18 +1,45 @@
 """How the commands word what they show: durations, values, the terminal, and the commands that come next."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.segment import Segment
     from rich.table import Table
+
+_CONTROL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # a colour, a move of the cursor
+    r"|\x1b[\]PX^_].*?(?:\x1b\\|\x07)"  # a title, a link
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"  # any other that is no line break and no tabulator
+)
+
+
+def plain(given: str) -> str:
+    """`given` without what a terminal would obey: errors and reasons are other programs' words."""
+    return _CONTROL.sub("", given)
+
+
+def echo(message: str, *, err: bool = False) -> None:
+    """A line on stdout or stderr, in plain text."""
+    typer.echo(plain(message), err=err)
 
 
 def console(*, stderr: bool = False) -> "Console":
-    """A terminal that prints texts as they are: no markup, no guessing of colours."""
+    """A terminal that prints texts as they are: no markup, no guessing of colours, and `plain`."""
     from rich.console import Console
+    from rich.segment import Segment
 
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    class Plain(Console):
+        def _render_buffer(self, buffer: "Iterable[Segment]") -> str:
+            return super()._render_buffer(
+                segment if segment.control else Segment(plain(segment.text), segment.style) for segment in buffer
+            )
+
+    return Plain(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def duration(seconds: float) -> str:

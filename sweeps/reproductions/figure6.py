@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweeps.pasting import in_home
 from sweeps.reproductions import Block, Reading, Reproduction, row
 from sweeps.reproductions._shared import CLASSES
 from zoneout_core.errors import CheckpointError, RunError
@@ -39,7 +40,8 @@ def measure(readings: Sequence[Reading], data: Path, say: Callable[[str], None])
         if state is None:
             raise RunError(
                 f"Figure 6 is measured on the trained parameters, but run {found.run.name} has no checkpoint of trial "
-                f"{found.trial.trial} any more. Train it again with: sweep reproduce figure6 --fresh"
+                f"{found.trial.trial} any more. Train it again, at the same --scale, with: "
+                + in_home(found.run.folder.parent, "reproduce", "figure6", "--fresh")
             )
         say(f"Measuring the gradients of {found.config.label}, seed {found.config.seed}")
         shares = propagation.shares(state, corpus, min(propagation.BATCHES, state.step))

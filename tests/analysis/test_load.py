@@ -83,8 +83,7 @@ def test_mlflow_gives_the_same_tables_as_the_journal(run: RunMaker, rows: list[d
     with pytest.raises(RunError) as error:
         load.trials(uri, EXPERIMENT, "run2")
     assert str(error.value) == (
-        f"MLflow must have the run 'run2' in experiment 'figure3', but there is no trial of it at {uri}. "
-        "Bring it there with: sweep deliver run2"
+        f"MLflow must have the run 'run2' in experiment 'figure3', but there is no trial of it at {uri}."
     )
 
 

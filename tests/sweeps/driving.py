@@ -23,14 +23,17 @@ class Driver:
 
     alive: ClassVar[list["Driver"]] = []
 
-    def __init__(self, home: Path, *arguments: str, before: Sequence[str] = (), **environment: str) -> None:
-        """`before`: a command that becomes this one, such as nsenter."""
+    def __init__(
+        self, home: Path, *arguments: str, before: Sequence[str] = (), piped: bool = False, **environment: str
+    ) -> None:
+        """before: a command that becomes this one, such as nsenter. piped: what it prints goes to a pipe, of which the
+        test has the other end."""
         self.home = home
         self.output = home.parent / f"output-{time.monotonic_ns()}"
         with self.output.open("w") as output:
             self.process = subprocess.Popen(
                 [*before, str(SWEEP), *arguments, "--home", str(home)],
-                stdout=output,
+                stdout=subprocess.PIPE if piped else output,
                 stderr=subprocess.STDOUT,
                 env=os.environ | {"COLUMNS": "300"} | environment,
                 start_new_session=True,
@@ -127,7 +130,7 @@ def _title(process: psutil.Process) -> str:
         return ""
 
 
-def sweep_run(home: Path, *arguments: str, **settings: object) -> Driver:
+def sweep_run(home: Path, *arguments: str, piped: bool = False, **settings: object) -> Driver:
     """`sweep run demo` with the tiny sweep's settings and these."""
     values = TINY | {key: str(value) for key, value in settings.items()}
     return Driver(
@@ -136,6 +139,7 @@ def sweep_run(home: Path, *arguments: str, **settings: object) -> Driver:
         "demo",
         *(part for key, value in values.items() for part in ("--set", f"{key}={value}")),
         *arguments,
+        piped=piped,
     )
 
 

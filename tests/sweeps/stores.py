@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -81,29 +81,58 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@contextmanager
-def postgres(password: str = "") -> Iterator[str]:
-    """A Postgres of our own on the loopback; gives SQLAlchemy's URI of an empty database, without the password."""
-    found = [str(path) for path in Path("/usr/lib/postgresql").glob("*/bin")]
-    environment = os.environ | {"PATH": os.pathsep.join([*found, os.environ["PATH"]]), "PGPASSWORD": password}
-    # Not in pytest's folders, which nobody else may enter: Postgres refuses to be root.
-    with TemporaryDirectory(prefix="postgres-") as name:
-        folder, port, as_user = Path(name), free_port(), list[str]()
-        if os.geteuid() == 0:
-            as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+class Postgres:
+    """A Postgres of our own on the loopback, which can be stopped and started."""
+
+    def __init__(self, folder: Path, password: str) -> None:
+        self._folder, self.port = folder, free_port()
+        found = [str(path) for path in Path("/usr/lib/postgresql").glob("*/bin")]
+        self._environment = os.environ | {"PATH": os.pathsep.join([*found, os.environ["PATH"]]), "PGPASSWORD": password}
+        self._as_user: list[str] = []
+        if os.geteuid() == 0:  # Postgres refuses to be root
+            self._as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
             shutil.chown(folder, "postgres", "postgres")
-
-        def call(*command: str) -> None:
-            subprocess.run([*as_user, *command], env=environment, check=True, stdout=subprocess.DEVNULL, cwd=folder)
-
-        data, server = str(folder / "data"), ["-h", "127.0.0.1", "-p", str(port), "-U", "mlflow"]
-        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
         (folder / "password").write_text(password)
         login = ["-A", "scram-sha-256", f"--pwfile={folder}/password"] if password else ["-A", "trust"]
-        call("initdb", "-D", data, "-U", "mlflow", *login, "--no-sync")
-        call("pg_ctl", "-D", data, "-o", options, "-l", str(folder / "log"), "-w", "start")
+        self._call("initdb", "-D", str(folder / "data"), "-U", "mlflow", *login, "--no-sync")
+        self.start()
+        server = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "mlflow"]
+        self._call("psql", *server, "-d", "postgres", "-c", "CREATE DATABASE mlflow")
+
+    @property
+    def url(self) -> str:
+        """SQLAlchemy's, of an empty database, without the password."""
+        return f"postgresql+psycopg://mlflow@127.0.0.1:{self.port}/mlflow"
+
+    def start(self) -> None:
+        options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        self._call(
+            "pg_ctl", "-D", str(self._folder / "data"), "-o", options, "-l", f"{self._folder}/log", "-w", "start"
+        )
+
+    def stop(self) -> None:
+        """At once, as a machine that loses its power."""
+        self._call("pg_ctl", "-D", str(self._folder / "data"), "-m", "immediate", "-w", "stop")
+
+    def _call(self, *command: str) -> None:
+        command = (*self._as_user, *command)
+        subprocess.run(command, env=self._environment, check=True, stdout=subprocess.DEVNULL, cwd=self._folder)
+
+
+@contextmanager
+def own_postgres(password: str = "") -> Iterator[Postgres]:
+    """A Postgres for the length of a test, which may have stopped it."""
+    with TemporaryDirectory(prefix="postgres-") as name:  # not in pytest's folders, which nobody else may enter
+        server = Postgres(Path(name), password)
         try:
-            call("psql", *server, "-d", "postgres", "-c", "CREATE DATABASE mlflow")
-            yield f"postgresql+psycopg://mlflow@127.0.0.1:{port}/mlflow"
+            yield server
         finally:
-            call("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+            with suppress(subprocess.CalledProcessError):
+                server.stop()
+
+
+@contextmanager
+def postgres(password: str = "") -> Iterator[str]:
+    """SQLAlchemy's URI of an empty database in a Postgres of our own, without the password."""
+    with own_postgres(password) as server:
+        yield server.url

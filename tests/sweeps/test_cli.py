@@ -187,7 +187,7 @@ def test_a_run_that_cannot_be_read_does_not_hide_the_others(copied: Run) -> None
 
 def test_an_empty_home_says_how_to_begin(tmp_path: Path) -> None:
     assert sweep("ls", "--runs", "--home", tmp_path) == (
-        0, f"No run in {tmp_path} yet. Begin one with: sweep run demo\n", ""
+        0, f"No run in {tmp_path} yet. Begin one with: sweep run demo --home {tmp_path}\n", ""
     )  # fmt: skip
     assert sweep("ls", "--runs", "--home", tmp_path, "--json").out == "[]\n"
 
@@ -199,7 +199,8 @@ def test_the_home_comes_from_the_environment(finished: Run, monkeypatch: pytest.
 
 def test_the_default_home_is_runs_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert sweep("ls", "--runs").out == f"No run in {tmp_path}/runs yet. Begin one with: sweep run demo\n"
+    begin = f"sweep run demo --home {tmp_path}/runs"
+    assert sweep("ls", "--runs").out == f"No run in {tmp_path}/runs yet. Begin one with: {begin}\n"
 
 
 def test_the_data_folder_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

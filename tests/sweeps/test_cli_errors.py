@@ -74,7 +74,7 @@ def test_an_unknown_run_names_the_closest(tmp_path: Path) -> None:
 
 
 def test_latest_of_an_empty_home_says_how_to_begin(tmp_path: Path) -> None:
-    message = f"error: There is no run in {tmp_path} yet. Begin one with: sweep run demo\n"
+    message = f"error: There is no run in {tmp_path} yet. Begin one with: sweep run demo --home {tmp_path}\n"
     assert sweep("status", "latest", "--home", tmp_path) == (2, "", message)
 
 

@@ -7,8 +7,12 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from mlflow import MlflowClient
@@ -19,6 +23,7 @@ from sweeps.delivery import Delivery, Tracking
 from sweeps.home import Run
 from sweeps.ui import Server
 from tests.sweeps import deliverer
+from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.journals import BEGAN, RunMaker, bpc
 from tests.sweeps.stores import EXPERIMENT, Stored, free_port, kill, postgres, sqlite_store, stored
 from zoneout_core.errors import RunError
@@ -343,6 +348,93 @@ def test_a_server_that_never_answers_holds_up_nobody(run: RunMaker) -> None:
         live.start()
         assert live.drain(0.5) > 0
         assert time.monotonic() - began < 3.0
+
+
+@contextmanager
+def answering(status: int, seconds: float = 0.0, body: bytes = b"no") -> Iterator[str]:
+    """A server that gives every request this answer; its address."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            time.sleep(seconds)
+            with suppress(OSError):  # nobody waited for it
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(body)
+
+        do_GET = do_POST
+
+        def log_message(self, *given: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500, None])
+def test_the_end_does_not_wait_for_a_server_that_refuses_or_is_not_there(run: RunMaker, status: int | None) -> None:
+    one_of_each(run)
+    with answering(status) if status else nullcontext(f"http://127.0.0.1:{free_port()}") as address:
+        live = Delivery(run.folder, address, EXPERIMENT, poll_seconds=0.05, warn=lambda text: None)
+        live.start()
+        until = time.monotonic() + 60
+        while not live.problem:  # MLflow is imported
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        began = time.monotonic()
+        assert live.drain(60) > 0
+        assert time.monotonic() - began < 20
+
+
+def test_a_signal_ends_the_wait_for_a_slow_server(run: RunMaker) -> None:
+    one_of_each(run)
+    with answering(503, 0.2) as address:
+        live = Delivery(run.folder, address, EXPERIMENT, poll_seconds=0.05, warn=lambda text: None)
+        live.start()
+        began = time.monotonic()
+        assert live.drain(60, lambda: time.monotonic() - began > 2) > 0
+        assert 2 < time.monotonic() - began < 10
+
+
+def test_a_busy_server_is_waited_for(run: RunMaker) -> None:
+    one_of_each(run)
+    with answering(503) as address:
+        live = Delivery(run.folder, address, EXPERIMENT, poll_seconds=0.05, warn=lambda text: None)
+        live.start()
+        began = time.monotonic()
+        assert live.drain(12) > 0
+        assert time.monotonic() - began > 11
+
+
+def test_where_nobody_reads_what_is_said_delivery_goes_on(run: RunMaker, uri: str) -> None:
+    one_of_each(run)
+    run.tell("trial", trial=9, params={"what?": 1}, config={}, shape_key="s", seed=0)
+    run.placed(9)
+
+    def gone(text: str) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    assert Delivery(run.folder, uri, EXPERIMENT, poll_seconds=0.01, warn=gone).deliver(20) > 0
+    assert stored(uri)["run1/00000"].status == "FINISHED"
+
+
+def test_a_delivery_that_fails_changes_nothing_about_where_the_run_is(copied: Run) -> None:
+    tracked = Tracking.local(copied.folder.parent, "demo")
+    tracked.save(copied)
+    before = copied.tracking.read_bytes()
+    nobody = f"http://127.0.0.1:{free_port()}"
+    done = sweep("deliver", "latest", "--tracking", nobody, *home_of(copied))
+    assert (done.code, copied.tracking.read_bytes()) == (1, before)
+    assert f"goes out with: sweep deliver {copied.name} --home {copied.folder.parent} --tracking {nobody}" in done.err
+    copied.tracking.unlink()
+    assert sweep("deliver", "latest", "--tracking", nobody, *home_of(copied)).code == 1
+    assert not copied.tracking.exists()
 
 
 def test_without_mlflow_the_reason_is_told(run: RunMaker, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ def test_a_run_is_named_after_its_sweep_and_the_time_and_none_takes_anothers_nam
 def test_an_unknown_run_is_named_with_the_closest_match(home: Home) -> None:
     with pytest.raises(RunError) as none:
         home.run("latest")
-    assert str(none.value) == f"There is no run in {home.folder} yet. Begin one with: sweep run demo"
+    assert str(none.value) == f"There is no run in {home.folder} yet. Begin one with: {home.command('run', 'demo')}"
     with pytest.raises(UnknownName) as nothing:
         home.run("demo-1")
     assert str(nothing.value) == f"There is no run in {home.folder} named 'demo-1'. What exists: none."
@@ -55,7 +55,7 @@ def test_a_definition_that_is_damaged_is_named(home: Home) -> None:
 
     begin, end = (
         f"Run {run.name} needs its definition in {file}, but it cannot be used: ",
-        " Restore the file, or begin a new run with: sweep run NAME",
+        " Restore the file, or begin a new run; what can be run is told by: sweep ls",
     )
     whole = file.read_text()
     file.write_text(whole.replace('"epochs": 2', '"epochs": 3'))
@@ -98,7 +98,7 @@ def test_a_resumed_run_keeps_its_definition_but_may_change_how_it_is_driven(home
         open_run(home, begun.name, {"epochs": "9", "scheduler": "asha"})
     assert str(error.value) == (
         "A resumed run keeps its definition, but this would change scheduler: none -> asha; base.epochs: 2 -> 9. "
-        "Begin a new run with: sweep run demo --set ..."
+        f"Begin a new run with: {home.command('run', 'demo')}"
     )
 
 
@@ -165,14 +165,14 @@ def test_commands_on_runs_that_do_not_fit_say_so_in_one_line(copied: Run) -> Non
     )
     assert refused("resume", copied.name, "--set", "epochs=9", "--home", home) == (
         "error: A resumed run keeps its definition, but this would change base.epochs: 2 -> 9. "
-        "Begin a new run with: sweep run demo --set ...\n"
+        f"Begin a new run with: sweep run demo --home {home}\n"
     )
     told = sealed.read(copied.provenance)
     now, told["drivers"][0]["data"]["sha256"] = told["drivers"][0]["data"]["sha256"], "0" * 64
     copied.write(copied.provenance, told)
     assert refused("resume", copied.name, "--inline", "--home", home).endswith(
         f"error: A resumed run needs the data it began with, but char_pydoc had SHA-256 {'0' * 64} then and has {now} "
-        "now. Restore the data, or begin a new run with: sweep run demo\n"
+        f"now. Restore the data, or begin a new run with: sweep run demo --home {home}\n"
     )
     in_the_way = str(copied.folder / "sweep.json")
     assert refused("run", "demo", "--home", in_the_way) == (

@@ -207,7 +207,7 @@ def test_a_folder_that_is_gone_is_a_home_error(tmp_path: Path) -> None:
         Journal(path)
     assert str(error.value) == (
         f"The journal {path} must take every event, but cannot be written: No such file or directory. "
-        "Mend that, then go on with: sweep resume run7"
+        f"Mend that, then go on with: sweep resume run7 --home {path.parents[1]}"
     )
 
 
@@ -219,7 +219,7 @@ def test_appending_to_a_deleted_file_is_a_home_error(path: Path) -> None:
     journal.close()
     assert str(error.value) == (
         f"The journal {path} must take every event, but cannot be written: the file was deleted. "
-        "Mend that, then go on with: sweep resume run1"
+        f"Mend that, then go on with: sweep resume run1 --home {path.parents[1]}"
     )
 
 
@@ -248,7 +248,7 @@ def test_a_file_that_cannot_grow_is_a_home_error_and_keeps_whole_lines(path: Pat
     )
     assert done.stdout == (
         f"The journal {path} must take every event, but cannot be written: File too large. "
-        "Mend that, then go on with: sweep resume run1\n"
+        f"Mend that, then go on with: sweep resume run1 --home {path.parents[1]}\n"
     )
     assert [event["text"] for event in read(path)] == ["x" * 50] * 2
 

@@ -237,5 +237,5 @@ def test_a_study_that_cannot_be_written_is_named(fresh: Path) -> None:
         Ledger(run, sweep(), "inline")
     assert str(error.value) == (
         f"The study {run.study} must take every event, but cannot be written: Is a directory. "
-        f"Mend that, then go on with: sweep resume {run.name}"
+        f"Mend that, then go on with: {run.command('resume')}"
     )

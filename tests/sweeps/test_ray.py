@@ -93,7 +93,7 @@ def test_a_journal_that_cannot_be_written_ends_the_sweep_with_its_error(tmp_path
         run.journal.unlink()
     assert (
         f"error: The journal {run.journal} must take every event, but cannot be written: the file was deleted. "
-        f"Mend that, then go on with: sweep resume {run.name}\n"
+        f"Mend that, then go on with: {run.command('resume')}\n"
     ) in driver.wait(2)
     run.journal.write_bytes(kept)
     assert drive_inline(run, run.definition()).state == "finished"

@@ -76,11 +76,39 @@ def test_a_port_that_is_taken_is_named_with_the_way_out(delivered: RunMaker) -> 
     )
 
 
-def test_a_run_on_a_server_elsewhere_is_told_and_nothing_started(run: RunMaker) -> None:
-    Tracking("https://me:secret@mlflow.example.org", "demo").save(Run(run.folder))
+def test_a_run_on_a_server_elsewhere_is_looked_for_and_told(delivered: RunMaker, uri: str) -> None:
+    run = Run(delivered.folder)
+    with Server(uri, run.folder.parent / "mlflow", 0) as server:
+        Tracking(server.address, EXPERIMENT).save(run)
+        said: list[str] = []
+        serve(run, 0, said.append)
+        assert said == [f"This run is in the MLflow server at {server.address}, experiment {EXPERIMENT}."]
+        Tracking(server.address, "another").save(run)
+        with pytest.raises(RunError) as error:
+            serve(run, 0, said.append)
+        assert str(error.value) == (
+            f"Run run1 is not in MLflow at {server.address}. "
+            f"Bring it there with: sweep deliver run1 --home {run.folder.parent}"
+        )
+
+
+def test_a_server_that_does_not_answer_is_claimed_to_have_nothing(run: RunMaker) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    Tracking(nobody, "demo").save(Run(run.folder))
     said: list[str] = []
-    serve(Run(run.folder), 0, said.append)
-    assert said == ["This run is in the MLflow server at https://me:***@mlflow.example.org, experiment demo."]
+    with pytest.raises(RunError) as error:
+        serve(Run(run.folder), 0, said.append)
+    assert str(error.value).startswith(f"Run run1 belongs to the MLflow server at {nobody}, which must answer, but: ")
+    assert str(error.value).endswith(f"See the numbers with: sweep status run1 --home {run.folder.parent}")
+    assert said == []
+
+
+def test_a_home_with_no_store_says_what_to_do(run: RunMaker) -> None:
+    Tracking.local(run.folder.parent, "demo").save(Run(run.folder))
+    with pytest.raises(
+        RunError, match=r"Run run1 is not in MLflow at sqlite:.*Bring it there with: sweep deliver run1"
+    ):
+        serve(Run(run.folder), 0, print)
 
 
 def test_a_server_that_cannot_start_names_its_log(tmp_path: Path) -> None:
@@ -92,7 +120,9 @@ def test_a_server_that_cannot_start_names_its_log(tmp_path: Path) -> None:
     assert str(error.value).startswith(
         f"The MLflow server on port {port} must answer within 90 seconds, but ended with"
     )
-    assert str(error.value).endswith(f"What it said is in {log}; without it, see the numbers with: sweep status RUN")
+    assert str(error.value).endswith(
+        f"What it said is in {log}; without it, see the numbers with: sweep status latest --home {tmp_path}"
+    )
     assert "file is not a database" in log.read_text()
 
 

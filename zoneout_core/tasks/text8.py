@@ -10,7 +10,7 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
-from zoneout_core.datafiles import DataFile
+from zoneout_core.datafiles import DataFile, fetch_command
 from zoneout_core.errors import DataError
 from zoneout_core.tasks import Corpus, Task
 
@@ -52,7 +52,7 @@ def _encode(path: Path) -> Tokens:
         found = bytes(bytes_N[strange[:1]])
         raise DataError(
             f"{path} must consist of a-z and blanks, but byte {strange[0]:,} is {found!r}. "
-            "Fetch it again with: sweep data fetch text8 --force"
+            f"Fetch it again with: {fetch_command('text8', path.parents[1])} --force"
         )
     return tokens_N
 

@@ -1,0 +1,88 @@
+"""What is looked at before a run is begun: a sweep that cannot train here leaves no folder behind."""
+
+import shutil
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sweeps.definition import Sweep
+from sweeps.delivery import check_scheme
+from sweeps.home import Home
+from sweeps.runner import NO_TRACKING, How
+from sweeps.storage import check_storage
+from zoneout_core import tasks
+from zoneout_core.config import TrialConfig
+from zoneout_core.errors import HomeError
+from zoneout_core.tasks import load_data
+
+ROWS = 4
+"""Rows of numbers in a checkpoint: the weights, two of the optimizer, the best weights."""
+BYTES_A_RECORD = 2_000
+"""Of an epoch, in journal, study and index together."""
+MARGIN = 0.8
+"""An estimate refuses only what is clearly too little."""
+_CORNERS = 64
+_NETWORKS = {"addition": 2, "consistency": 0}
+"""Of a workload, where it is not one: an encoder and a decoder; two numbers."""
+
+
+def check(home: Home, sweep: Sweep, how: How) -> None:
+    """Whether a run of `sweep` in `home` can begin.
+
+    Raises `DataError` unless the task's data is there and whole, `ConfigError` for a device that is not there, a
+    storage that cannot be opened and a tracking URI that MLflow does not know, `HomeError` for a disk too small.
+    """
+    data = load_data(sweep.base.task, sweep.base.variant, how.data)
+    if sweep.device == "cuda" and (how.inline or how.address == "local"):  # a cluster's nodes have their own
+        from sweeps.training import choose_device  # torch
+
+        choose_device(sweep.device)
+    if how.tracking != NO_TRACKING:
+        check_scheme(how.tracking)
+    if sweep.storage:
+        check_storage(sweep.storage)
+    _check_room(home, sweep, data)
+
+
+def checkpoint_bytes(config: TrialConfig, data: Any) -> int:
+    """About how large a trial's checkpoint is: the parameters of its layers and of what it reads and puts out."""
+    networks = _NETWORKS.get(tasks.get(config.task).workload, 1)
+    model, cell = config.model, config.cell.chosen(config.model.cell)
+    symbols = len(getattr(data, "vocabulary", ())) or int(getattr(data, "classes", 0)) or 1
+    width = next(iter(cell.sizes(model).values()))
+    reads = [model.embedding or symbols] + [width] * (model.layers - 1)
+    numbers = symbols * (model.embedding or 0) + width * symbols
+    for size in reads:
+        for shape in cell.parameters(model, size).values():
+            count = 1
+            for length in shape:
+                count *= length
+            numbers += count
+    return ROWS * networks * numbers * (8 if config.precision == "float64" else 4)
+
+
+def _check_room(home: Home, sweep: Sweep, data: Any) -> None:
+    """Every trial leaves a checkpoint; one that trains has two, and writes a third."""
+    size = max(checkpoint_bytes(config, data) for config in _shapes(sweep))
+    twice = min(sweep.max_trials, max(sweep.lanes, sweep.concurrency))
+    need = (sweep.max_trials + 2 * twice) * size + sweep.max_trials * sweep.base.epochs * BYTES_A_RECORD
+    free = shutil.disk_usage(_existing(home.folder)).free
+    if free < MARGIN * need:
+        raise HomeError(
+            f"The checkpoints of {sweep.max_trials} trials need about {_gigabytes(need)} in {home.folder}, but its "
+            f"disk has {_gigabytes(free)} free. Make room, choose another folder with --home DIR, or run fewer trials."
+        )
+
+
+def _shapes(sweep: Sweep) -> Iterator[TrialConfig]:
+    """Configurations that may differ in size."""
+    yield from (sweep.trial_config(point) for point in islice(sweep.search_space.corners(), _CORNERS))
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def _gigabytes(count: float) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
