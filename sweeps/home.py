@@ -29,6 +29,7 @@ class Run:
         self.journal = folder / "journal.jsonl"
         self.study = folder / "study.journal"
         self.checkpoints = folder / "checkpoints"
+        self.products = folder / "products"
         self.report = folder / "report"
         self.provenance = folder / "provenance.json"
         self.tracking = folder / "tracking.json"

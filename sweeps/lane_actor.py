@@ -55,6 +55,10 @@ class LaneActor:
         return self._server
 
     def _train(self, server: LaneServer) -> None:
+        if not self._options.idle:
+            from zoneout_core import subnormals  # torch, which the server has loaded
+
+            subnormals.flush()
         try:
             while True:
                 if not server.advance():

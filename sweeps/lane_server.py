@@ -39,6 +39,10 @@ class ServerOptions:
     checkpoint_epochs: int = 1
     idle: bool = False
     """Trials do no work: to measure what they cost besides training."""
+    products: Path | None = None
+    """The run's folder for which matrix product is the fastest on its machines."""
+    force: bool = False
+    """Train in a precision that the processor has to emulate."""
 
 
 class Trainer(Protocol):
@@ -322,7 +326,14 @@ def build_server(options: ServerOptions, lease_seconds: float = float("inf")) ->
     else:  # torch loads here: in the process that trains, and nowhere else
         from sweeps.training import pack_builder
 
-        build = pack_builder(options.data, options.checkpoints, options.device, options.threads)
+        build = pack_builder(
+            options.data,
+            options.checkpoints,
+            options.device,
+            options.threads,
+            products=options.products,
+            force=options.force,
+        )
     return LaneServer(
         build, lanes=options.lanes, checkpoint_epochs=options.checkpoint_epochs, lease_seconds=lease_seconds
     )

@@ -31,18 +31,32 @@ def check(home: Home, sweep: Sweep, how: How) -> None:
     """Whether a run of `sweep` in `home` can begin.
 
     Raises `DataError` unless the task's data is there and whole, `ConfigError` for a device that is not there, a
-    storage that cannot be opened and a tracking URI that MLflow does not know, `HomeError` for a disk too small.
+    precision that would be emulated, a storage that cannot be opened and a tracking URI that MLflow does not know,
+    `HomeError` for a disk too small.
     """
     data = load_data(sweep.base.task, sweep.base.variant, how.data)
     if sweep.device == "cuda" and (how.inline or how.address == "local"):  # a cluster's nodes have their own
         from sweeps.training import choose_device  # torch
 
         choose_device(sweep.device)
+    check_precision(sweep, how)
     if how.tracking != NO_TRACKING:
         check_scheme(how.tracking)
     if sweep.storage:
         check_storage(sweep.storage)
     _check_room(home, sweep, data)
+
+
+def check_precision(sweep: Sweep, how: How) -> None:
+    """Raises `ConfigError` for a precision that this machine would emulate, where it is the one that trains."""
+    trains_here = (how.inline or how.address == "local") and not how.idle
+    precisions = {config.precision for config in _shapes(sweep)}
+    if how.force or not trains_here or "bfloat16" not in precisions:
+        return
+    from sweeps.training import choose_device  # torch takes a moment to load
+    from zoneout_core import kernels
+
+    kernels.check_precision("bfloat16", choose_device(sweep.device))
 
 
 def checkpoint_bytes(config: TrialConfig, data: Any) -> int:

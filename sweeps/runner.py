@@ -42,6 +42,8 @@ class How:
     """How long the end waits for MLflow."""
     idle: bool = False
     """Trials do no work."""
+    force: bool = False
+    """Train in a precision that the processor has to emulate."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,6 +124,8 @@ def _drive(run: Run, sweep: Sweep, how: How, ledger: Ledger, stop: Interrupts) -
         checkpoints=run.checkpoints,
         checkpoint_epochs=sweep.checkpoint_epochs,
         idle=how.idle,
+        products=run.products,
+        force=how.force,
     )
     if how.inline:
         inline_driver.drive(ledger, options, sweep.concurrency or options.lanes, stop)

@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 
-from zoneout_core import checkpoint
+from zoneout_core import checkpoint, subnormals
 from zoneout_core.config import TrialConfig
 from zoneout_core.errors import ConfigError
+from zoneout_core.kernels import check_precision, picking
+from zoneout_core.kernels.memory import Memory, cache_folder
 from zoneout_core.lane import completed
 from zoneout_core.pack import Pack
 from zoneout_core.records import EpochRecord, LaneEnd, LaneWarning, Placement, TrialState
@@ -30,7 +32,7 @@ class PackTrainer:
         choice = self._pack.choice(config)
         return Placement(
             implementation=choice.implementation,
-            reason=choice.reason,
+            reason=choice.reason + (subnormals.said() if self._device == "cpu" else ""),
             device=self._device if self._device == "cpu" else torch.cuda.get_device_name(self._device),
             host=socket.gethostname(),
             threads=torch.get_num_threads(),
@@ -78,16 +80,22 @@ class PackTrainer:
         return self._checkpoints / f"{trial:05d}"
 
 
-def pack_builder(data: Path, checkpoints: Path, device: str, threads: int) -> Callable[[TrialConfig, int], PackTrainer]:
+def pack_builder(
+    data: Path, checkpoints: Path, device: str, threads: int, *, products: Path | None = None, force: bool = False
+) -> Callable[[TrialConfig, int], PackTrainer]:
     """What `LaneServer` builds its packs with. Sets the thread count of this process, which decides bits on a CPU.
 
+    products: the run's folder for which matrix product is the fastest on its machines, which decides bits too.
+    force: train in a precision that the processor has to emulate; else building raises `ConfigError`.
     Raises `ConfigError` when `device` is `cuda` and there is none.
     """
     torch.set_num_threads(threads)
+    picking.remember(Memory(run=products, cache=cache_folder()))
     chosen = choose_device(device)
     loaded: dict[tuple[str, str], Any] = {}
 
     def build(config: TrialConfig, capacity: int) -> PackTrainer:
+        check_precision(config.precision, chosen, force=force)
         key = (config.task, config.variant)
         if key not in loaded:
             loaded[key] = load_data(*key, data)

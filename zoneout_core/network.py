@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from zoneout_core import kernels
 from zoneout_core.cells import Draw
 from zoneout_core.config import TrialConfig
-from zoneout_core.kernels import Choice, Workspace, product
+from zoneout_core.kernels import Choice, Shape, Workspace, picking
 from zoneout_core.kernels.product import Product
 from zoneout_core.layout import Shapes
 from zoneout_core.sites import NONE, Sites
@@ -228,7 +228,14 @@ class _Logits(torch.autograd.Function):
 def output_product(config: TrialConfig, device: torch.device) -> Product:
     """How the output layer multiplies: it takes 1 % of the arithmetic of a character model, so that bfloat16 would
     gain nothing there and cost precision."""
-    return product.pick("float64" if config.precision == "float64" else "float32", device)
+    return picking.pick("float64" if config.precision == "float64" else "float32", device, product_shape(config))
+
+
+def product_shape(config: TrialConfig) -> Shape:
+    """Of the products of a lane's recurrence: what the shape key says, so that all lanes of a pack take the same."""
+    cell = config.cell.chosen(config.model.cell)
+    hidden = config.model.hidden
+    return Shape(config.batch, hidden, cell.GATES * hidden, config.length)
 
 
 def unmasked(layers: int) -> NetworkSites:

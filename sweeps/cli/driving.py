@@ -27,6 +27,7 @@ Inline = Annotated[bool, typer.Option("--inline", help="In this one process, wit
 Address = Annotated[
     str, typer.Option("--address", metavar="ADDRESS", help="A Ray cluster (`auto`, host:port), not a Ray of its own.")
 ]
+Force = Annotated[bool, typer.Option("--force", help="Train even in a precision that this processor emulates, slowly.")]
 TrackingUri = Annotated[
     str,
     typer.Option("--tracking", metavar="URI", envvar="MLFLOW_TRACKING_URI", show_default="HOME/mlflow.db",
@@ -48,6 +49,7 @@ def run(
     inline: Inline = False,
     address: Address = "local",
     tracking: TrackingUri = "",
+    force: Force = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Run a sweep, from its first trial to its heatmap. Ctrl-C saves and stops; `sweep resume` goes on."""
@@ -55,7 +57,7 @@ def run(
         from sweeps import preflight, runner
 
         sweep = definition.get(name).with_values(options.parse(settings, lanes))
-        how = runner.How(data=data, inline=inline, address=address, tracking=tracking)
+        how = runner.How(data=data, inline=inline, address=address, tracking=tracking, force=force)
         preflight.check(Home(home), sweep, how)
     begun = runner.begin(Home(home), sweep)
     _drive(begun, begun.definition(), how, as_json)
@@ -70,17 +72,19 @@ def resume(
     inline: Inline = False,
     address: Address = "local",
     tracking: TrackingUri = "",
+    force: Force = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Go on with a run that was stopped or killed. Its numbers come out as if it never had been."""
     with leaving_at_once():
-        from sweeps import runner
+        from sweeps import preflight, runner
         from sweeps.delivery import check_scheme
 
         found, sweep = open_run(Home(home), name, options.parse(settings, lanes))
-        how = runner.How(data=data, inline=inline, address=address, tracking=tracking)
+        how = runner.How(data=data, inline=inline, address=address, tracking=tracking, force=force)
         if tracking != runner.NO_TRACKING:
             check_scheme(tracking)
+        preflight.check_precision(sweep, how)
     _drive(found, sweep, how, as_json)
 
 

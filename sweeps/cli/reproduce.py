@@ -55,6 +55,7 @@ def reproduce(
     inline: driving.Inline = False,
     address: driving.Address = "local",
     tracking: driving.TrackingUri = "",
+    force: driving.Force = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Reproduce a table or figure of the paper, ours beside it.
@@ -76,7 +77,8 @@ def reproduce(
     pairs = list(reproducing.blocks(reproduction, asked, lanes))
     for run, why in evidence.left_out(Home(home), {sweep.name for _, sweep in pairs}):
         driving.say(f"Run {run.name} is left out: {why}")
-    trainer = _Trainer(Home(home), How(data=data, inline=inline, address=address, tracking=tracking), fresh, as_json)
+    how = How(data=data, inline=inline, address=address, tracking=tracking, force=force)
+    trainer = _Trainer(Home(home), how, fresh, as_json)
     if not show:
         trainer.train(reproducing.to_train(pairs))
     only = trainer.begun if fresh and not show else None

@@ -29,6 +29,7 @@ def measure(readings: Sequence[Reading], data: Path, say: Callable[[str], None])
     if not lacking:
         return
     from zoneout_core import checkpoint, propagation, tasks
+    from zoneout_core.subnormals import TrainingThread
 
     base = lacking[0].config
     corpus = tasks.load_data(base.task, base.variant, data)
@@ -44,7 +45,8 @@ def measure(readings: Sequence[Reading], data: Path, say: Callable[[str], None])
                 + in_home(found.run.folder.parent, "reproduce", "figure6", "--fresh")
             )
         say(f"Measuring the gradients of {found.config.label}, seed {found.config.seed}")
-        shares = propagation.shares(state, corpus, min(propagation.BATCHES, state.step))
+        with TrainingThread() as thread:
+            shares = thread.run(propagation.shares, state, corpus, min(propagation.BATCHES, state.step))
         lines = [
             f"{of},{name},{step},{share!r}"
             for of, states in shares.items()

@@ -15,7 +15,7 @@ from zoneout_core.cells.gru import GRU
 from zoneout_core.cells.lstm import LSTM
 from zoneout_core.cells.rnn import RNN
 from zoneout_core.errors import ConfigError, UnknownName
-from zoneout_core.kernels import Choice, choose, product, recurrence
+from zoneout_core.kernels import Choice, choose, picking, product, recurrence
 from zoneout_core.sites import Sites
 
 IMPLEMENTATIONS = ("loop", "torch")
@@ -124,7 +124,7 @@ def test_without_masks_it_is_the_layer_of_torch(
 
 def test_choose_says_what_runs_and_why() -> None:
     assert choose(LSTM(), "float64", "cpu") == Choice(
-        "torch", "explicit backward on cpu; product mm: float64 on cpu", product.pick("float64", torch.device("cpu"))
+        "torch", "explicit backward on cpu; product mm: float64 on cpu", picking.pick("float64", torch.device("cpu"))
     )
     asked = choose(LSTM(), "float32", "cpu", implementation="loop")
     assert (asked.implementation, asked.reason) == ("loop", "asked for; one lane and one step at a time")
@@ -152,11 +152,12 @@ def test_choose_knows_the_settings_of_the_cell(cell: Cell, reason: str) -> None:
 
 
 def test_choose_takes_onednn_where_torch_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ZONEOUT_PRODUCT", raising=False)
     assert product.has_onednn(), "the pinned torch has it; without it the CPU is half as fast"
     reason = "explicit backward on cpu; product onednn: float32 through oneDNN, as nn.LSTM"
     assert choose(LSTM(), "float32", "cpu").reason == reason
-    monkeypatch.setattr(product, "has_onednn", lambda: False)
-    reason = "explicit backward on cpu; product mm: float32, because this torch has no oneDNN product"
+    monkeypatch.setattr(product, "has_onednn", lambda precision: False)
+    reason = "explicit backward on cpu; product mm: float32, because there is no oneDNN product here"
     assert choose(LSTM(), "float32", "cpu").reason == reason
 
 

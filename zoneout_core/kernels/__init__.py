@@ -16,12 +16,14 @@ from torch import Tensor
 
 from zoneout_core.cells import Cell
 from zoneout_core.errors import ConfigError, UnknownName
-from zoneout_core.kernels import loop, product, torch_lanes
+from zoneout_core.kernels import loop, picking, product, switches, torch_lanes
+from zoneout_core.kernels.emulation import check_precision
 from zoneout_core.kernels.lanes import Lanes
+from zoneout_core.kernels.timing import Shape
 from zoneout_core.kernels.workspace import Workspace
 from zoneout_core.sites import Sites
 
-__all__ = ["IMPLEMENTATIONS", "Choice", "Lanes", "Workspace", "choose", "recurrence"]
+__all__ = ["IMPLEMENTATIONS", "Choice", "Lanes", "Shape", "Workspace", "check_precision", "choose", "recurrence"]
 
 IMPLEMENTATIONS: Final = ("loop", "torch")
 PRECISIONS: Final = ("float32", "float64", "bfloat16")
@@ -37,12 +39,18 @@ class Choice:
 
 
 def choose(
-    cell: Cell, precision: str, device: torch.device | str, places: Iterable[str] = (), implementation: str = ""
+    cell: Cell,
+    precision: str,
+    device: torch.device | str,
+    places: Iterable[str] = (),
+    implementation: str = "",
+    shape: Shape | None = None,
 ) -> Choice:
     """Decide how the recurrence of `cell`, with its settings, runs in `precision` on `device`.
 
     places: where the trial has masks (`Mask.place` of its program); those outside of the layers do not matter.
     implementation: empty for the best one; `loop` is for checks and multiplies in the parameters' own dtype.
+    shape: of a lane's products, to take those that are fastest on this machine; None for the default ones.
 
     Raises `UnknownName` for a precision or implementation that does not exist, and `ConfigError` when the
     implementation that was asked for cannot run this.
@@ -52,18 +60,19 @@ def choose(
         if name not in names:
             raise UnknownName(kind, name, names)
     device = torch.device(device)
-    how = product.pick(precision, device)
     slowly = "one lane and one step at a time" + (", in float32" if precision == "bfloat16" else "")
     if implementation == "loop":
-        return Choice("loop", f"asked for; {slowly}", how)
+        return Choice("loop", f"asked for; {slowly}", picking.pick(precision, device))
     missing = torch_lanes.missing(cell, frozenset(places))
     if not missing:
-        return Choice("torch", f"explicit backward on {device.type}; product {how.name}: {how.reason}", how)
+        how = picking.pick(precision, device, shape)
+        said = f"explicit backward on {device.type}; product {how.name}: {how.reason}{switches.said()}"
+        return Choice("torch", said, how)
     if implementation == "torch":
         raise ConfigError(
             f"The kernel torch must know all that it runs, but it has no {missing}. Take the kernel loop."
         )
-    return Choice("loop", f"{slowly}: the kernel torch has no {missing}", how)
+    return Choice("loop", f"{slowly}: the kernel torch has no {missing}", picking.pick(precision, device))
 
 
 def recurrence(

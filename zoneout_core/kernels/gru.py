@@ -15,7 +15,7 @@ from torch import Tensor
 
 from zoneout_core.cells import Cell
 from zoneout_core.cells.gru import GRU
-from zoneout_core.kernels.pointwise import from_sigmoid_, mix, scale_, sigmoid_, split_
+from zoneout_core.kernels.pointwise import mix, scale_, sigmoid_, split_, tanh
 from zoneout_core.kernels.sequence import Pass
 
 
@@ -51,11 +51,8 @@ class GRUPass(Pass):
         sigmoid_(self.ru.lanes[slot])
         self.add_to_new(t, slot)
         _, u, n = self.a.parts[slot]
-        n.mul_(2)
-        sigmoid_(self.new_lanes[slot])
-        from_sigmoid_(n, self.minus_one)
-
         h_old, (mixed, new, scratch) = self.h.steps[t], self.scratch
+        tanh(n, self.new_lanes[slot], scratch, out=n)
         written = self.written(t, n, new)
         torch.sub(h_old, written, out=mixed)
         mixed.mul_(u).add_(written)

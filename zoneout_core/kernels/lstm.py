@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from zoneout_core.kernels.pointwise import from_sigmoid_, mix, scale_, sigmoid_, split_, tanh_gradient_
+from zoneout_core.kernels import switches
+from zoneout_core.kernels.pointwise import mix, scale_, sigmoid_, split_, tanh, tanh_gradient_
 from zoneout_core.kernels.sequence import Pass
 from zoneout_core.kernels.series import Series
 
@@ -30,8 +31,10 @@ class LSTMPass(Pass):
         every = T + 1 if keep or trajectories else 2
         self.c = self.series("c", every)
         self.q = self.series("q", every) if "gate" in self.masks else None
-        self.tanh = self.series("tanh", T if keep else 1)
+        self.shown = self.series("shown", T if keep else 1)
+        """s, the tanh of the candidate cell."""
         self.ifo = self.a.leading(3)
+        self.new_lanes = [[lane.chunk(4, dim=-1)[3] for lane in lanes] for lanes in self.a.lanes]
         self.difo = self.series("difo", 1, 3)
         self.update, self.cells, self.passed = self.site("update"), self.site("cells"), self.site("carried")
         self.states, self.gate = self.site("states"), self.site("gate")
@@ -46,24 +49,31 @@ class LSTMPass(Pass):
         candidate, new, scratch = self.scratch
         c_old, c_new = self.c.steps[t % len(self.c)], self.c.steps[(t + 1) % len(self.c)]
         i, f, o, g = self.a.parts[slot]
-        g.mul_(2)
-        sigmoid_(self.a.lanes[slot])
-        from_sigmoid_(g, self.minus_one)
+        self.activate(slot, g, scratch)
         torch.mul(f, c_old, out=candidate)
         torch.mul(i, g, out=new)
         scale_(new, self.update[t])
         candidate.add_(new)
         scale_(candidate, self.cells[t])
 
-        slot = t % len(self.tanh)
-        tanh = torch.mul(candidate, 2, out=self.tanh.steps[slot])
-        sigmoid_(self.tanh.lanes[slot])
-        from_sigmoid_(tanh, self.minus_one)
-        torch.mul(self.open(t, o, scratch), tanh, out=new)
+        slot = t % len(self.shown)
+        shown = self.shown.steps[slot]
+        tanh(candidate, self.shown.lanes[slot], scratch, out=shown)
+        torch.mul(self.open(t, o, scratch), shown, out=new)
         scale_(new, self.states[t])
         mix(self.keep_states[t], self.h.steps[t], new, scratch, out=self.h.steps[t + 1])
         scale_(candidate, self.passed[t])
         mix(self.keep_cells[t], c_old, candidate, scratch, out=c_new)
+
+    def activate(self, slot: int, g: Tensor, scratch: Tensor) -> None:
+        """From the pre-activations of all gates in `a` to i, f, o and g."""
+        if switches.TANH_BY_SIGMOID:  # one call for all four gates, as it once was
+            g.mul_(2)
+            sigmoid_(self.a.lanes[slot])
+            g.mul_(2).sub_(1)
+            return
+        sigmoid_(self.ifo.lanes[slot])
+        tanh(g, self.new_lanes[slot], scratch, out=g)
 
     def open(self, t: int, o: Tensor, scratch: Tensor) -> Tensor:
         """The output gate as it is used: o itself, or q."""
@@ -80,7 +90,7 @@ class LSTMPass(Pass):
         dh~ = (1 - z_h) d_h dh and q's own gradient goes as that of any state that is mixed.
         """
         i, f, o, g = self.a.parts[t]
-        tanh, c_old = self.tanh.steps[t], self.c.steps[t]
+        shown, c_old = self.shown.steps[t], self.c.steps[t]
         di, df, do = self.difo.parts[0]
         dc, dc_kept, dcandidate = more[0], *self.scratch[:2]
         split_(dh, self.keep_states[t], dh_kept)
@@ -89,8 +99,8 @@ class LSTMPass(Pass):
         scale_(dc, self.passed[t])
 
         torch.mul(o if self.q is None else self.q.steps[t + 1], dh, out=dcandidate)
-        torch.mul(tanh, dcandidate, out=di)
-        di.mul_(tanh)
+        torch.mul(shown, dcandidate, out=di)
+        di.mul_(shown)
         dcandidate.sub_(di).add_(dc)
         scale_(dcandidate, self.cells[t])
         torch.mul(dcandidate, f, out=dc)
@@ -100,7 +110,7 @@ class LSTMPass(Pass):
         scale_(dcandidate, self.update[t])
         torch.mul(g, dcandidate, out=di)
         dg = torch.mul(i, dcandidate, out=dc_kept)
-        torch.mul(tanh, dh, out=do)
+        torch.mul(shown, dh, out=do)
         if self.q is not None:
             dq = more[1].add_(do)
             split_(dq, self.gate[t], do)

@@ -1,19 +1,27 @@
-"""The matrix product of one lane, and which of torch's implementations computes it.
+"""The matrix product of one lane, and which of torch's implementations can compute it.
 
 A lane's products are always issued with the lane's own shape and with operands at 64-byte boundaries, so that the
 library underneath makes the same choices, and sums in the same order, whatever the pack looks like.
 
-MKL's sgemm avoids AVX-512 on processors that Intel did not make; oneDNN, which `torch.nn.LSTM` uses, does not and is
-about twice as fast there. Stock torch reaches oneDNN's float32 product, and weights laid out in advance for either
-precision, through two private operators only. The rule is therefore: on the CPU, float32 and bfloat16 take those
-operators where this build of torch has them; everything else takes `torch.mm`.
+    mm       torch.mm as it stands: MKL, or what else torch was built with
+    addmm    the same library, which adds to what is there itself and reads matrices that were copied once in order
+    onednn   oneDNN, as `torch.nn.LSTM`, with matrices laid out in advance; two private operators of torch
+
+MKL avoids AVX-512 on processors that Intel did not make, and there oneDNN is up to twice as fast; on Intel's own it is
+the other way round. So `zoneout_core.kernels.picking` times them.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 import torch
 from torch import Tensor
+
+from zoneout_core.errors import ConfigError, UnknownName
+
+OPERANDS: Final = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+"""What the factors are rounded to, by precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +29,7 @@ class Product:
     """How matrices are multiplied. Sums within a product are float32 (float64 for float64)."""
 
     name: str
-    """`mm` or `onednn`."""
+    """`mm`, `addmm` or `onednn`."""
     reason: str
     operand: torch.dtype
     """What the factors are rounded to."""
@@ -31,6 +39,8 @@ class Product:
     """(b_NP, M) -> b laid out for many products with M rows each."""
     multiply_prepared: Callable[[Tensor, Tensor], Tensor]
     """(a_MN of dtype `operand`, prepared b) -> a @ b, of that dtype."""
+    adds: bool = False
+    """Whether the library adds to what is there in the same call."""
 
     def times(self, a_MN: Tensor, prepared: Tensor) -> Tensor:
         """a @ b, of dtype `operand`; `a` has the dtype of the master weights."""
@@ -40,36 +50,75 @@ class Product:
 
     def add_(self, out_MP: Tensor, a_MN: Tensor, prepared: Tensor) -> None:
         """out += a @ b; `out` and `a` have the dtype of the master weights."""
-        out_MP.add_(self.times(a_MN, prepared))
+        if self.adds:
+            out_MP.addmm_(a_MN, prepared)
+        else:
+            out_MP.add_(self.times(a_MN, prepared))
+
+    def because(self, reason: str) -> Self:
+        """The same with another reason."""
+        return replace(self, reason=reason)
 
 
-def pick(precision: str, device: torch.device) -> Product:
-    """The product for `precision` on `device`; the same answer for the same build of torch and kind of processor."""
-    operand = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}[precision]
-    if device.type != "cpu" or precision == "float64":
-        return _mm(f"{precision} on {device.type}", operand)
-    if not has_onednn():
-        return _mm(f"{precision}, because this torch has no oneDNN product", operand)
-    reason = f"{precision} through oneDNN, as nn.LSTM"
-    return Product("onednn", reason, operand, _onednn_strided, _onednn_prepare, _onednn)
+def named(name: str, precision: str) -> Product:
+    """Raises `UnknownName` for a product that does not exist, `ConfigError` for one that cannot run here."""
+    if name not in NAMES:
+        raise UnknownName("product", name, NAMES)
+    if name not in possible(precision):
+        raise ConfigError(
+            f"The product must be one that this machine has for {precision}, but is {name!r}. "
+            f"Take one of: {', '.join(possible(precision))}."
+        )
+    return _MAKERS[name](OPERANDS[precision])
 
 
-def has_onednn() -> bool:
-    """Whether this build of torch has the two private operators."""
-    return torch.backends.mkldnn.is_available() and all(
-        hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight")
-    )
+def possible(precision: str) -> tuple[str, ...]:
+    """The products of `precision` that a CPU with this build of torch can compute, the likely best first."""
+    if precision == "float64":
+        return ("mm",)
+    usual = ("addmm", "mm") if precision == "float32" else ("mm",)
+    return ("onednn", *usual) if has_onednn(precision) else usual
 
 
-def _mm(reason: str, operand: torch.dtype) -> Product:
-    return Product("mm", reason, operand, torch.mm, _as_is, torch.mm)
+def default(precision: str) -> str:
+    """What is taken on a CPU where nothing is known about it."""
+    return "onednn" if "onednn" in possible(precision) else "mm"
+
+
+def has_onednn(precision: str = "float32") -> bool:
+    """Whether this build of torch has the two private operators, and this processor what they need."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    if not all(hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight")):
+        return False
+    return precision == "float32" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _mm(operand: torch.dtype) -> Product:
+    return Product("mm", "", operand, torch.mm, _as_is, torch.mm)
+
+
+def _addmm(operand: torch.dtype) -> Product:
+    return Product("addmm", "", operand, torch.mm, _copied, torch.mm, adds=True)
+
+
+def _onednn(operand: torch.dtype) -> Product:
+    return Product("onednn", "", operand, _onednn_strided, _onednn_prepare, _onednn_times)
+
+
+_MAKERS: Final = {"mm": _mm, "addmm": _addmm, "onednn": _onednn}
+NAMES: Final = tuple(_MAKERS)
 
 
 def _as_is(b: Tensor, _rows: int) -> Tensor:
     return b
 
 
-def _onednn(a: Tensor, weight_PN: Tensor) -> Tensor:
+def _copied(b: Tensor, _rows: int) -> Tensor:
+    return b.contiguous()
+
+
+def _onednn_times(a: Tensor, weight_PN: Tensor) -> Tensor:
     if not (a.is_contiguous() or a.t().is_contiguous()):
         a = a.contiguous()  # with gaps between its rows, oneDNN would take a hundred times as long
     result: Tensor = torch.ops.mkldnn._linear_pointwise(a, weight_PN, None, "none", [], "")
@@ -79,7 +128,7 @@ def _onednn(a: Tensor, weight_PN: Tensor) -> Tensor:
 def _onednn_strided(a: Tensor, b: Tensor) -> Tensor:
     if not (b.is_contiguous() or b.t().is_contiguous()):
         b = b.contiguous()
-    return _onednn(a, b.t())
+    return _onednn_times(a, b.t())
 
 
 def _onednn_prepare(b: Tensor, rows: int) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoneout_core.cells.rnn import RNN
-from zoneout_core.kernels.pointwise import from_sigmoid_, mix, scale_, sigmoid_, split_, tanh_gradient_
+from zoneout_core.kernels.pointwise import mix, scale_, split_, tanh, tanh_gradient_
 from zoneout_core.kernels.sequence import Pass
 
 
@@ -31,9 +31,7 @@ class RNNPass(Pass):
         if self.relu:
             n.clamp_min_(0)
         else:
-            n.mul_(2)
-            sigmoid_(self.a.lanes[slot])
-            from_sigmoid_(n, self.minus_one)
+            tanh(n, self.a.lanes[slot], self.scratch[0], out=n)
         new, scratch = self.scratch[:2]
         states = self.states[t]
         if states is not None:

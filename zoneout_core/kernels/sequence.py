@@ -65,7 +65,6 @@ class Pass(ABC):
         self.h = self.series("h", T + 1)
         self.read = self.h if self.v is None else self.series("read", 1)
         self.scratch = [self.series(f"scratch{n}", 1).steps[0] for n in range(3)]
-        self.minus_one = w_KDG.new_full((), -1.0)
         ws.uses += 1
         self.use = ws.uses
 

@@ -17,7 +17,7 @@ from zoneout_core.kernels import Choice
 from zoneout_core.lane import Lane
 from zoneout_core.layout import Layout, Shapes
 from zoneout_core.masks import LayerShape, Places
-from zoneout_core.network import DTYPES, Network, NetworkSites, Parameters, Run, output_product
+from zoneout_core.network import DTYPES, Network, NetworkSites, Parameters, Run, output_product, product_shape
 from zoneout_core.regularizers import Mask
 from zoneout_core.workloads import Workload
 
@@ -58,6 +58,7 @@ class NetworkWorkload(Workload):
         trained = {name: shape for network in networks for name, shape in network.trained().items()}
         statistics = {name: shape for network in networks for name, shape in network.kept().items()}
         self.layout = Layout(trained, statistics | dict(kept))
+        self._shape = product_shape(config)
         self.choice = self.choose(config)
         self.product = output_product(config, device)
 
@@ -68,7 +69,7 @@ class NetworkWorkload(Workload):
     def choose(self, config: TrialConfig) -> Choice:
         """Which kernel runs for a lane of this configuration: a function of it alone, never of the neighbours."""
         places = {mask.place for mask in config.regularizer.program()}
-        return kernels.choose(self.networks[0].cell, config.precision, self.device, places)
+        return kernels.choose(self.networks[0].cell, config.precision, self.device, places, shape=self._shape)
 
     def groups(self, lanes: Sequence[Lane]) -> list[Group]:
         """Lanes that share the lane-native kernel together; every lane of the loop alone, with its own batch size."""

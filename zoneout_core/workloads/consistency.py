@@ -16,7 +16,7 @@ from torch import Tensor
 from zoneout_core import masks, streams
 from zoneout_core.config import TrialConfig, require
 from zoneout_core.errors import ConfigError
-from zoneout_core.kernels import Choice, product
+from zoneout_core.kernels import Choice, picking
 from zoneout_core.lane import Lane
 from zoneout_core.layout import Layout
 from zoneout_core.network import DTYPES
@@ -41,7 +41,7 @@ class Consistency(Workload):
         self.layout = Layout({"w_UU": (UNITS, UNITS)})
 
     def choose(self, config: TrialConfig) -> Choice:
-        how = product.pick("float64" if config.precision == "float64" else "float32", self.device)
+        how = picking.pick("float64" if config.precision == "float64" else "float32", self.device)
         return Choice("torch", "the gradient of a linear recurrence, written out", how)
 
     def initial_row(self, config: TrialConfig, restart: int = 0) -> Tensor:

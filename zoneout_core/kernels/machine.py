@@ -1,0 +1,47 @@
+"""What this machine's processor is and can do, as far as the arithmetic depends on it."""
+
+import os
+import platform
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import torch
+
+LIMITS: Final = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR")
+"""Environment variables with which the libraries use less than the processor has."""
+IDENTITY: Final = ("model name", "cpu family", "model", "stepping", "CPU implementer", "CPU part", "CPU variant")
+"""Of /proc/cpuinfo; the last three are Arm's."""
+
+
+@cache
+def processor() -> str:
+    """Its model, as the system tells it."""
+    told = _cpuinfo()
+    return ", ".join(f"{told[name]}" for name in IDENTITY if name in told) or platform.processor() or "unknown"
+
+
+def instructions() -> str:
+    """The instruction sets that torch's own loops use here, and what else limits the libraries."""
+    limits = [f"{name}={os.environ[name]}" for name in LIMITS if os.environ.get(name)]
+    return " ".join([platform.machine(), torch.backends.cpu.get_cpu_capability(), *limits])
+
+
+@cache
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 itself; else libraries emulate it, which is slower than float32."""
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    if any(hasattr(torch.cpu, name) and getattr(torch.cpu, name)() for name in asked):
+        return True
+    return "bf16" in _cpuinfo().get("Features", "").split()  # Arm
+
+
+@cache
+def _cpuinfo() -> dict[str, str]:
+    """What Linux tells of the first processor; elsewhere nothing."""
+    try:
+        first = Path("/proc/cpuinfo").read_text().partition("\n\n")[0]
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}

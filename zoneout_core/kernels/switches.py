@@ -1,0 +1,27 @@
+"""Environment variables that change how numbers are computed: for tests, for comparisons, and to look for the cause of
+a difference. Each changes bits. Where one is set, it is part of the `reason` in a trial's `Placement`.
+
+    ZONEOUT_PRODUCT=mm|addmm|onednn   the matrix product, instead of the one that is fastest on this machine
+    ZONEOUT_TANH=sigmoid              tanh as 2 sigmoid(2x) - 1, without relative precision near 0, as it once was
+    ZONEOUT_FLUSH_SUBNORMALS=0        calculate with subnormal numbers, however slowly
+"""
+
+import os
+
+TANH_BY_SIGMOID = os.environ.get("ZONEOUT_TANH", "") == "sigmoid"
+"""Read once, as the kernels ask at every step."""
+
+
+def product() -> str:
+    """The product that is asked for; empty = none."""
+    return os.environ.get("ZONEOUT_PRODUCT", "")
+
+
+def flushes_subnormals() -> bool:
+    """Whether subnormal numbers are to become 0."""
+    return os.environ.get("ZONEOUT_FLUSH_SUBNORMALS", "1") != "0"
+
+
+def said() -> str:
+    """Those that are set and have no words of their own in a reason: `; ZONEOUT_TANH=sigmoid`, or nothing."""
+    return "; ZONEOUT_TANH=sigmoid" if TANH_BY_SIGMOID else ""
