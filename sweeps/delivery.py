@@ -318,7 +318,7 @@ def _http_status(error: Exception) -> int:
     """The status of a server's answer, as MLflow's exceptions tell it; 0 for any other error."""
     if not hasattr(error, "get_http_status_code"):
         return 0
-    told = re.search(r"failed with error code (\d{3})", str(error))
+    told = re.search(r"(?:failed with error code|too many) (\d{3})\b", str(error))
     return int(told[1]) if told else int(error.get_http_status_code())
 
 

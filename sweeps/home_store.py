@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+from sweeps.mlflow_mirror import quiet
+
 _SETTLED_SECONDS = 3.0
 """A damaged store is left alone until nobody has changed it for so long: another process may be making its tables."""
 _HALF_MADE = re.compile(r"table \S+ already exists|no such (?:table|column)|duplicate column")
@@ -108,6 +110,7 @@ class HomeStore:
         return kept
 
     def _make(self) -> None:
+        quiet()
         from mlflow import MlflowClient
 
         part = self.file.with_name(f"{self.file.name}.part")

@@ -92,7 +92,7 @@ class Mirror:
 
         `warn` hears, once, of each file that is not sent because it is no file of the run.
         """
-        _quiet()
+        quiet()
         from mlflow import MlflowClient  # here, because it takes seconds and only delivery needs it
 
         self.name = name
@@ -240,7 +240,7 @@ class Mirror:
 
 def has_run(tracking_uri: str, experiment: str, name: str) -> bool:
     """Whether the run `name` is there. Raises what MLflow does where it cannot be asked."""
-    _quiet()
+    quiet()
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri)
@@ -250,7 +250,7 @@ def has_run(tracking_uri: str, experiment: str, name: str) -> bool:
     )
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Short time limits and no retries of MLflow's own (by default it blocks for 246 s), and no chatter.
 
     What a user has set in the environment stays.

@@ -94,7 +94,9 @@ def save(folder: Path, state: LaneState) -> None:
         }
     )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            folder.parent.mkdir()  # but not what it lies in: a run that was deleted does not come back
+        folder.mkdir(exist_ok=True)
         try:
             _write(folder, state, payload, index)
         except OSError as error:

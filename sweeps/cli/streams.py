@@ -22,6 +22,7 @@ class Outlet:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._is_terminal = stream.isatty()  # asked now: one that was hung up says no
         self._mute = False
 
     def write(self, text: str) -> int:
@@ -42,7 +43,7 @@ class Outlet:
         try:
             step()
         except OSError as error:
-            hung_up = error.errno == errno.EIO and os.isatty(self._stream.fileno())
+            hung_up = error.errno == errno.EIO and self._is_terminal
             if not isinstance(error, BrokenPipeError) and not hung_up:
                 raise
             self._mute = True

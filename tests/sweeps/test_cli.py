@@ -18,10 +18,11 @@ from sweeps.home import Run
 from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.driven import tiny
 from tests.sweeps.journals import RunMaker
+from tests.sweeps.stores import free_port
 
 HEAVY = ("torch", "ray", "mlflow", "pandas", "optuna", "numpy", "matplotlib")
 
-DRIVING = {"--set", "--lanes", "--home", "--data", "--inline", "--address", "--tracking", "--json"}
+DRIVING = {"--set", "--lanes", "--home", "--data", "--inline", "--address", "--tracking", "--force", "--json"}
 OPTIONS = {
     "ls": {"--home", "--runs", "--json"},
     "show": {"--set", "--lanes", "--json"},
@@ -31,7 +32,7 @@ OPTIONS = {
     "stop": {"--home", "--json"},
     "report": {"--home", "--from-mlflow", "--x-axis", "--y-axis", "--json"},
     "export": {"--home", "--format", "--curves", "--no-times", "--out", "--json"},
-    "deliver": {"--home", "--tracking", "--timeout", "--json"},
+    "deliver": {"--all", "--home", "--tracking", "--timeout", "--json"},
     "reproduce": DRIVING | {"--scale", "--rows", "--seeds", "--fresh", "--show"},
     "ui": {"--home", "--port", "--json"},
     "data ls": {"--data", "--json"},
@@ -282,9 +283,13 @@ def test_report_of_what_mlflow_has_is_the_journals_byte_for_byte(copied: Run) ->
     assert {file.name: file.read_bytes() for file in copied.report.iterdir()} == before
 
 
-def test_ui_of_a_run_on_a_server_elsewhere_says_where_in_one_document(copied: Run) -> None:
-    Tracking("https://person:secret@mlflow.example", "demo").save(copied)
-    said = "This run is in the MLflow server at https://person:***@mlflow.example, experiment demo."
+def test_ui_of_a_run_on_a_server_that_is_not_there_is_one_document(copied: Run) -> None:
+    """No password is told, and nothing is claimed that was not looked at."""
+    server = f"127.0.0.1:{free_port()}"
+    Tracking(f"http://person:secret@{server}", "demo").save(copied)
     done = sweep("ui", *home_of(copied), "--json")
-    assert (done.code, json.loads(done.out)) == (0, {"run": copied.name, "message": said})
-    assert sweep("ui", copied.name, *home_of(copied)).out == f"{said}\n"
+    answer = json.loads(done.out)
+    said = f"Run {copied.name} belongs to the MLflow server at http://person:***@{server}, which must answer, but: "
+    assert (done.code, set(answer), answer["error"]) == (2, {"error", "message"}, "RunError")
+    assert answer["message"].startswith(said)
+    assert "secret" not in done.out + done.err
