@@ -1,6 +1,5 @@
 """docker/cluster.yaml for real: `ray up`, `ray submit` of a sweep whose trials run on both hosts, `ray down`."""
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ import psutil
 import pytest
 import yaml
 
+from sweeps import journal
 from tests.docker.loopback import HEAD, WORKER, Hosts, two_hosts
 
 pytestmark = [pytest.mark.needs_sshd, pytest.mark.timeout(420)]
