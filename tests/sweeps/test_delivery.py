@@ -236,7 +236,7 @@ def test_a_run_or_experiment_deleted_by_hand_comes_back_whole(run: RunMaker, uri
 
 def test_a_trial_that_mlflow_refuses_holds_up_no_other(run: RunMaker, uri: str) -> None:
     run.driver()
-    odd = {"params": {"what?": 1}, "config": {}, "shape_key": "s", "seed": 0}
+    odd = {"params": {"what?": 1}, "config": {}, "metrics": run.metrics.to_json(), "shape_key": "s", "seed": 0}
     run.tell("trial", trial=0, **odd)
     run.placed(0)
     run.complete(1)
