@@ -11,10 +11,12 @@ import pytest
 from sweeps.cli import text
 from sweeps.cli.streams import Outlet
 from sweeps.home import Run
+from sweeps.journal import Journal, asked
 from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.driven import SWEEP, begin, settings, tiny
 from tests.sweeps.stores import free_port
-from zoneout_core.records import TrialState
+from zoneout_core.config import TrialConfig
+from zoneout_core.records import CHARACTERS, TrialState
 
 NASTY = "\x1b[31mred\x1b[0m \x1b]0;title\x07bell\x07 \x9b2J\x7f back\rspace"
 CONTROL = "\x1b\x07\x9b\x7f\r"
@@ -37,12 +39,9 @@ def test_tables_and_lines_have_no_control_characters_but_their_own(monkeypatch: 
 
 
 def test_the_reason_of_a_trial_reaches_the_terminal_in_plain_text(copied: Run) -> None:
-    from sweeps.journal import Journal
-
     with Journal(copied.journal) as journal:
-        trial = {"trial": 99, "params": {}, "config": {}, "shape_key": "s", "seed": 0}
-        journal.append({"event": "trial", **trial})
-        journal.append({"event": "end", "trial": 99, "state": str(TrialState.FAILED), "reason": NASTY, "epoch": 0})
+        journal.append(asked(9, {}, TrialConfig(), CHARACTERS))
+        journal.append({"event": "end", "trial": 9, "state": str(TrialState.FAILED), "reason": NASTY, "epoch": 0})
         journal.append({"event": "warning", "text": NASTY})
         journal.append({"event": "closed", "state": "failed", "reason": NASTY})
     for verb in (["status", "latest"], ["ls", "--runs"], ["status", "latest", "--json"]):
