@@ -60,8 +60,8 @@ def test_verify_names_each_bad_file_what_it_should_be_and_the_mending_command(tm
     )
 
 
-def test_the_command_names_the_folder_as_given() -> None:
-    assert fetch_command("char_ptb", Path("data")) == "sweep data fetch char_ptb --data data"
+def test_the_command_can_be_pasted_in_any_folder() -> None:
+    assert fetch_command("char_ptb", Path("my data")) == f"sweep data fetch char_ptb --data '{Path.cwd() / 'my data'}'"
 
 
 def test_the_default_folder_is_zoneout_data_or_data_here(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,8 @@ def test_zarembas_models_are_configurations(model: dict[str, Any]) -> None:
 
 
 def test_text8_is_cut_at_its_end_and_blank_comes_first(tmp_path: Path) -> None:
-    path = tmp_path / "text8"
+    path = tmp_path / "text8" / "text8"
+    path.parent.mkdir()
     path.write_bytes(b" anarchism originated as a zoo")
     corpus = text8.corpus(path, "90-5-5", held_out=4)
     parts = (corpus.train, corpus.valid, corpus.test)
@@ -61,13 +62,14 @@ def test_text8_is_cut_at_its_end_and_blank_comes_first(tmp_path: Path) -> None:
 
 
 def test_text8_refuses_other_symbols(tmp_path: Path) -> None:
-    path = tmp_path / "text8"
+    path = tmp_path / "text8" / "text8"
+    path.parent.mkdir()
     path.write_bytes(b"the Anarchist")
     with pytest.raises(DataError) as error:
         text8.corpus(path, "90-5-5", held_out=2)
     assert str(error.value) == (
         f"{path} must consist of a-z and blanks, but byte 4 is b'A'. "
-        "Fetch it again with: sweep data fetch text8 --force"
+        f"Fetch it again with: sweep data fetch text8 --data {tmp_path} --force"
     )
 
 

@@ -4,12 +4,14 @@ An answer decides bits. Hence the first one that is written stands: for a run, i
 lane server of every node reads it and a resumed run finds it again; for the runs that follow, in the user's cache.
 """
 
+import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import mkstemp
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,31 +88,24 @@ def _write(folder: Path | None, question: str, answer: Answer) -> Answer | None:
     file = _file(folder, question)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, name = mkstemp(dir=folder, suffix=".part")
-        part = Path(name)
-        with os.fdopen(handle, "w") as out:
-            json.dump(_told(question, answer), out, indent=2)
-            out.write("\n")
-        try:
-            if _read(folder, question) is None:
-                file.unlink(missing_ok=True)  # damaged, or not there
-            _first(part, file)
-        finally:
-            part.unlink(missing_ok=True)
+        with _alone(folder):
+            stands = _read(folder, question)
+            if stands is not None:
+                return stands
+            part = file.with_suffix(".part")
+            part.write_text(json.dumps(_told(question, answer), indent=2) + "\n")
+            part.replace(file)
+            return answer
     except OSError:
         return None
-    return _read(folder, question)
 
 
-def _first(part: Path, file: Path) -> None:
-    """Give `part` the name `file`, unless something has it."""
-    try:
-        os.link(part, file)
-    except FileExistsError:
-        return
-    except OSError:  # a file system without hard links
-        if not file.exists():
-            part.rename(file)
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time, also over a network's file system: hence a file, and one that is open for writing."""
+    with (folder / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _told(question: str, answer: Answer) -> dict[str, str]:
