@@ -1,12 +1,11 @@
 """Times of a journal: they never go back, whatever the machine's clock does."""
 
-import json
 import time
 from pathlib import Path
 
 import pytest
 
-from sweeps import clock
+from sweeps import clock, journal
 from sweeps.cli.picture import elapsed
 from sweeps.clock import Clock
 from sweeps.home import Run
@@ -41,7 +40,7 @@ def test_times_never_decrease_over_a_resume_with_a_clock_an_hour_back(
     real = time.time
     monkeypatch.setattr(clock.time, "time", lambda: real() - HOUR)
     drive_inline(run, sweep)
-    times = [json.loads(line)["time"] for line in run.journal.read_text().splitlines()]
+    times = [event["time"] for event in journal.read(run.journal)]
     assert times == sorted(times)
     spent = elapsed(run.story(), time.time())
     assert spent is not None

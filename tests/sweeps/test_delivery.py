@@ -21,11 +21,13 @@ from sweeps import definition
 from sweeps import delivery as delivery_module
 from sweeps.delivery import Delivery, Tracking
 from sweeps.home import Run
+from sweeps.journal import asked
 from sweeps.ui import Server
 from tests.sweeps import deliverer
 from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.journals import BEGAN, RunMaker, bpc
 from tests.sweeps.stores import EXPERIMENT, Stored, free_port, kill, postgres, sqlite_store, stored
+from zoneout_core.config import TrialConfig
 from zoneout_core.errors import RunError
 from zoneout_core.records import CHARACTERS, Metrics, TrialState
 
@@ -84,6 +86,7 @@ def test_every_state_and_number_reaches_mlflow(run: RunMaker, uri: str) -> None:
         "best_valid_stream_bpc",
         "best_test_chunked_bpc",
         "best_test_stream_bpc",
+        "best_stream_uncertainty_bpc",
         "best_epoch",
     }
     assert complete.history["best_epoch"] == [(5, first + 400, 5.0)]
@@ -414,7 +417,7 @@ def test_a_busy_server_is_waited_for(run: RunMaker) -> None:
 
 def test_where_nobody_reads_what_is_said_delivery_goes_on(run: RunMaker, uri: str) -> None:
     one_of_each(run)
-    run.tell("trial", trial=9, params={"what?": 1}, config={}, shape_key="s", seed=0)
+    run.tell(**asked(9, {"what?": 1}, TrialConfig(), CHARACTERS))
     run.placed(9)
 
     def gone(text: str) -> None:

@@ -16,7 +16,7 @@ from tests.sweeps.driven import begin, drive_inline, tiny
 from tests.sweeps.journals import RunMaker, bpc
 
 PARAMS = ("regularizer.z_cells", "regularizer.z_states")
-BEST = ("valid_chunked_bpc", "valid_stream_bpc", "test_chunked_bpc", "test_stream_bpc")
+BEST = ("valid_chunked_bpc", "valid_stream_bpc", "test_chunked_bpc", "test_stream_bpc", "stream_uncertainty_bpc")
 
 
 @pytest.fixture
