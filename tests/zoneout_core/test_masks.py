@@ -196,3 +196,47 @@ def test_two_gains_on_the_outputs_multiply() -> None:
     assert first.shape == both.shape == (100, 32, 100)
     assert second.shape == (1, 32, 100)
     assert torch.equal(both, first * second)
+
+
+# Rates of units
+
+
+def of_units(mask: Mask, draws: int = 400) -> Tensor:
+    """Many draws of a mask, [draws * T * B, U]."""
+    shape = LayerShape(steps=10, batch=8, inputs=1, hidden=9)
+    drawn = [getattr(masks.drawn([mask], shape, 0, 7, step), mask.site) for step in range(draws)]
+    return torch.cat([one.flatten(0, 1) for one in drawn]).double()
+
+
+SPREADS = [(0.5, 0.3, 0.2, 0.8), (0.8, 0.4, 0.4, 1.0), (0.1, 0.2, 0.0, 0.3)]
+
+
+@pytest.mark.parametrize(("z", "spread", "low", "high"), SPREADS)
+@pytest.mark.parametrize("gaussian", [False, True])
+def test_every_unit_has_the_mean_and_variance_of_its_own_rate(
+    gaussian: bool, z: float, spread: float, low: float, high: float
+) -> None:
+    """A Gaussian mask has those of the Bernoulli mask that it stands for: z and z (1 - z)."""
+    values = {"z_cells": z, "z_spread": spread, "gaussian_masks": gaussian}
+    (mask,) = TrialConfig().with_values(values).regularizer.program()
+    drawn_NU = of_units(mask)
+    rate_U = torch.linspace(z - spread, z + spread, 9, dtype=torch.float64).clamp(0, 1)
+    assert rate_U[0] == pytest.approx(low)
+    assert rate_U[-1] == pytest.approx(high)
+    assert torch.equal(masks.rates(mask, 9, "cpu"), rate_U)
+    variance_U = rate_U * (1 - rate_U)
+    n = len(drawn_NU)
+    torch.testing.assert_close(drawn_NU.mean(0), rate_U, rtol=0, atol=LIMIT * 0.5 / sqrt(n))
+    torch.testing.assert_close(drawn_NU.var(0), variance_U, rtol=0, atol=LIMIT * 0.5 / sqrt(n))
+    fixed = variance_U == 0
+    assert torch.equal(drawn_NU[:, fixed], rate_U[fixed].expand(n, -1))
+    assert ((drawn_NU == 0) | (drawn_NU == 1)).all() != gaussian
+
+
+def test_an_evaluation_has_each_units_own_rate() -> None:
+    for gaussian in (False, True):
+        values = {"z_cells": 0.5, "z_spread": 0.3, "gaussian_masks": gaussian}
+        (mask,) = TrialConfig().with_values(values).regularizer.program()
+        stands = masks.expected([mask], LAYER, 0, 7, "cpu", torch.float64).keep_cells
+        assert stands is not None
+        assert torch.equal(stands[0, 0], masks.rates(mask, 100, "cpu"))
