@@ -239,6 +239,9 @@ def _report(run: Run, sweep: Sweep, ledger: Ledger, say: Callable[[str], None], 
         why = f"{run.report} cannot be written ({error.strerror or error})"
         say(f"No heatmap: {why}. Draw it later: {run.command('report')}")
         return []
+    except Exception as error:  # of whatever draws: the trials are done all the same
+        say(f"No heatmap: {type(error).__name__}: {error}. Draw it later: {run.command('report')}")
+        return []
     for file in files:
         ledger.note({"event": "artifact", "name": file.name, "path": str(file.relative_to(run.folder))})
     return files
