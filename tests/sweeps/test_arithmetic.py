@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from sweeps import runner
+from sweeps import preflight
 from sweeps.home import Run
 from sweeps.lane_actor import LaneActor
 from sweeps.lane_server import LaneServer, ServerOptions
@@ -69,7 +69,7 @@ def test_a_run_goes_on_with_the_product_that_it_began_with(tmp_path: Path, monke
     ledger.close("interrupted", "test")
     monkeypatch.delenv("ZONEOUT_PRODUCT")
     drive_inline(cut, asked)
-    assert len(list(cut.products.iterdir())) == 1
+    assert len(list(cut.products.glob("*.json"))) == 1
     assert reasons(cut) == reasons(whole)
     assert curves(cut) == curves(whole)
 
@@ -155,9 +155,9 @@ def test_an_emulated_precision_trains_by_force_and_says_what_it_is(tmp_path: Pat
 def test_a_trainer_refuses_too_where_the_driver_cannot_know(tmp_path: Path) -> None:
     """On a node of a cluster, which has another processor."""
     asked = tiny(precision="bfloat16")
-    runner.check_precision(asked, How(data=tmp_path, address="10.0.0.1:6379"))
+    preflight.check_precision(asked, How(data=tmp_path, address="10.0.0.1:6379"))
     with pytest.raises(ConfigError, match="--force to train all the same"):
-        runner.check_precision(asked, How(data=tmp_path))
+        preflight.check_precision(asked, How(data=tmp_path))
     server = LaneServer(pack_builder(tmp_path, tmp_path, "cpu", 1), lanes=1)
     server.submit(0, asked.trial_config({"regularizer.z_cells": 0.25}).to_json())
     server.advance()

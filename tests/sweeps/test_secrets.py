@@ -224,7 +224,7 @@ def test_pages_are_served_without_it_in_an_argument(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs_postgres
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_whole_sweep_on_a_real_database(tmp_path: Path, uri: str) -> None:
     home = tmp_path / "home"
     with postgres(PASSWORD) as bare:
@@ -232,7 +232,7 @@ def test_a_whole_sweep_on_a_real_database(tmp_path: Path, uri: str) -> None:
         hidden = bare.replace("mlflow@", "mlflow:***@")
 
         two = ["run", "demo", *settings(), "--set", "trials=2", "--inline"]
-        ended = call(*two, "--set", f"storage={address}", "--tracking", uri, "--home", str(home), timeout=200)
+        ended = call(*two, "--set", f"storage={address}", "--tracking", uri, "--home", str(home), timeout=400)
         assert ended.returncode == 0, ended.stderr
         assert not tells(ended.stdout + ended.stderr)
         run = Home(home).run("latest")
