@@ -1,10 +1,12 @@
 """The drop-in modules under torch.compile and torch.export: any batch size, every kind of mask, rates that become 0."""
 
+import shutil
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
+import torch._inductor.config
 from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 
@@ -13,8 +15,15 @@ from zoneout_core import ZoneoutGRU, ZoneoutLSTM, ZoneoutRNN
 from zoneout_core.modules.base import ZoneoutBase
 
 D, H, T = 3, 5, 2
-INDUCTOR = pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")
-"""The default backend's own import warns."""
+pytestmark = pytest.mark.timeout(600)
+"""Each test compiles, and the default backend calls a C++ compiler."""
+
+
+def default_backend(test: Any) -> Any:
+    """It needs a C++ compiler, whose headers it would compile beforehand, and its own import warns."""
+    test = pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")(test)
+    test = pytest.mark.skipif(shutil.which("g++") is None, reason="torch's default backend needs g++")(test)
+    return torch._inductor.config.patch(cpp_cache_precompile_headers=False)(test)
 
 
 def make(kind: type[ZoneoutBase], z: float, **further: Any) -> ZoneoutBase:
@@ -51,7 +60,7 @@ def test_one_graph_draws_masks_for_any_batch_size(kind: type[ZoneoutBase], mask:
     check_batches(module, torch.compile(module, backend="aot_eager", fullgraph=True), (4, 3))
 
 
-@INDUCTOR
+@default_backend
 def test_the_default_backend_draws_masks_for_any_batch_size() -> None:
     module = make(ZoneoutRNN, 0.5)
     compiled = torch.compile(module, fullgraph=True)
@@ -75,7 +84,7 @@ def test_without_zoneout_an_lstm_has_gradients() -> None:
         assert differences(flat(torch.compile(module, backend="aot_eager")(x_TBD)), flat(module(x_TBD))) < 1e-6
 
 
-@INDUCTOR
+@default_backend
 def test_without_zoneout_an_lstm_has_gradients_with_the_default_backend() -> None:
     module = make(ZoneoutLSTM, 0.0)
     check_batches(module, torch.compile(module, fullgraph=True), (4,))
