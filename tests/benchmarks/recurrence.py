@@ -20,12 +20,13 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from zoneout_core import kernels
 from zoneout_core.cells import Cell
 from zoneout_core.cells.gru import GRU
 from zoneout_core.cells.lstm import LSTM
 from zoneout_core.cells.rnn import RNN
 from zoneout_core.config import ModelConfig
-from zoneout_core.kernels import Workspace, choose, recurrence
+from zoneout_core.kernels import Choice, Workspace, choose, recurrence
 from zoneout_core.sites import Sites
 
 CELLS: Final[dict[str, Cell]] = {"lstm": LSTM(), "gru": GRU(), "gru_after": GRU(reset="after"), "rnn": RNN()}
@@ -64,6 +65,8 @@ class Result:
     kernel_ms: float
     loop_ms: float
     over_loop: float
+    product: str
+    """The kernel's."""
 
 
 class Workload:
@@ -85,13 +88,19 @@ class Workload:
 
     def step(self, implementation: str) -> Sequence[Tensor]:
         """Gradients of the parameters."""
-        choice = choose(self.cell, "float32", "cpu", self.masks, implementation)
+        choice = self.choice(implementation)
         sites = Sites(**self.masks)
         lanes = recurrence(self.cell, self.p, self.x, self.state, sites, choice, self.workspace)
         if self.shape.pixels:
             return torch.autograd.grad(lanes.last[0], list(self.p.values()), self.dh_KBH)
         dh_KTBH = self.dh_KBH[:, None].expand(lanes.outputs_KTBU.shape)
         return torch.autograd.grad(lanes.outputs_KTBU, list(self.p.values()), dh_KTBH)
+
+    def choice(self, implementation: str) -> Choice:
+        """With the product that a trial of this shape takes on this machine."""
+        batch, hidden = self.shape.batch, self.shape.hidden
+        shape = kernels.Shape(batch, hidden, self.cell.GATES * hidden, self.shape.steps)
+        return choose(self.cell, "float32", "cpu", self.masks, implementation, shape)
 
     def disagreement(self) -> float:
         """Largest difference of any gradient from the loop's, over that gradient's largest entry."""
@@ -114,7 +123,8 @@ def measure(name: str, shape: Shape, rounds: int) -> Result:
     kernel, loop = zip(*((workload.seconds("torch"), workload.seconds("loop")) for _ in range(rounds)), strict=True)
     per_lane = 1e3 / shape.lanes
     ratio = median(b / a for a, b in zip(kernel, loop, strict=True))
-    return Result(shape.name, name, shape.lanes, median(kernel) * per_lane, median(loop) * per_lane, ratio)
+    product = workload.choice("torch").product.name
+    return Result(shape.name, name, shape.lanes, median(kernel) * per_lane, median(loop) * per_lane, ratio, product)
 
 
 def main() -> None:
@@ -126,13 +136,15 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(f"torch {torch.__version__}, {arguments.threads} threads; processor ms per lane and step, float32")
-    print(f"{'workload':12}{'cell':12}{'lanes':>6}{'kernel':>9}{'loop':>9}{'x loop':>8}")
+    print(f"{'workload':12}{'cell':12}{'lanes':>6}{'kernel':>9}{'loop':>9}{'x loop':>8}  product")
     results = []
     for shape in SHAPES:
         for name in arguments.cells:
             r = measure(name, shape, arguments.rounds)
             results.append(r)
-            print(f"{r.shape:12}{r.cell:12}{r.lanes:6}{r.kernel_ms:9.1f}{r.loop_ms:9.1f}{r.over_loop:8.2f}")
+            print(
+                f"{r.shape:12}{r.cell:12}{r.lanes:6}{r.kernel_ms:9.1f}{r.loop_ms:9.1f}{r.over_loop:8.2f}  {r.product}"
+            )
     if arguments.json:
         facts = {"torch": torch.__version__, "threads": arguments.threads, "rounds": arguments.rounds}
         arguments.json.write_text(json.dumps(facts | {"results": [asdict(r) for r in results]}, indent=1) + "\n")

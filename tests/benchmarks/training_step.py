@@ -25,7 +25,7 @@ from torch import Tensor
 from zoneout_core import masks
 from zoneout_core.cells.lstm import LSTM
 from zoneout_core.config import OptimConfig
-from zoneout_core.kernels import Workspace, choose, recurrence
+from zoneout_core.kernels import Shape, Workspace, choose, recurrence
 from zoneout_core.optim import update
 from zoneout_core.sites import Sites
 from zoneout_core.streams import generator
@@ -102,7 +102,7 @@ class Trainer:
 def ours(hidden: int, lanes: int, precision: str) -> Contender:
     G = 4 * hidden
     trainer = Trainer(lanes, [(VOCABULARY, G), (hidden, G), (G,), (1, hidden), (1, hidden)], hidden)
-    choice, workspace = choose(LSTM(), precision, "cpu"), Workspace()
+    choice, workspace = choose(LSTM(), precision, "cpu", shape=Shape(BATCH, hidden, G, STEPS)), Workspace()
     cells, states = (torch.zeros(lanes, STEPS, BATCH, hidden, dtype=torch.bool) for _ in range(2))
     words = masks.words_for(cells[0].numel(), "cpu")
 
@@ -114,7 +114,9 @@ def ours(hidden: int, lanes: int, precision: str) -> Contender:
         state = (parameters[3], parameters[4])
         return recurrence(LSTM(), p, trainer.tokens_KTB, state, sites, choice, workspace).outputs_KTBU
 
-    return Contender(f"ours, {lanes} lane{'s' * (lanes > 1)}, {precision}", lanes, lambda: trainer.step(run))
+    return Contender(
+        f"ours, {lanes} lane{'s' * (lanes > 1)}, {precision}, {choice.product.name}", lanes, lambda: trainer.step(run)
+    )
 
 
 def python_loop(hidden: int) -> Contender:
@@ -226,13 +228,13 @@ def main() -> int:
         f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {arguments.threads} threads, "
         f"AMX: {'yes' if amx else 'no'}; B={BATCH}, {STEPS} steps, V={VOCABULARY}; ms per lane and step"
     )
-    print(f"{'H':>5}  {'contender':26}{'median':>9}{'fastest':>9}{'x nn.LSTM':>11}{'x loop':>8}")
+    print(f"{'H':>5}  {'contender':34}{'median':>9}{'fastest':>9}{'x nn.LSTM':>11}{'x loop':>8}")
     results = []
     for hidden in arguments.hidden:
         for r in measure(hidden, arguments.rounds):
             results.append(r)
             print(
-                f"{r.hidden:5}  {r.contender:26}{r.median_ms:9.1f}{r.fastest_ms:9.1f}{r.over_lstm:11.2f}{r.over_loop:8.2f}"
+                f"{r.hidden:5}  {r.contender:34}{r.median_ms:9.1f}{r.fastest_ms:9.1f}{r.over_lstm:11.2f}{r.over_loop:8.2f}"
             )
     if arguments.json:
         facts = {"torch": torch.__version__, "threads": arguments.threads, "amx": amx, "rounds": arguments.rounds}

@@ -1,5 +1,6 @@
 """Masks are Bernoulli(z), word position by word position, and independent of each other; programs become sites."""
 
+from dataclasses import replace
 from math import sqrt
 
 import pytest
@@ -240,3 +241,7 @@ def test_an_evaluation_has_each_units_own_rate() -> None:
         stands = masks.expected([mask], LAYER, 0, 7, "cpu", torch.float64).keep_cells
         assert stands is not None
         assert torch.equal(stands[0, 0], masks.rates(mask, 100, "cpu"))
+    around_0 = replace(mask, one=0.0, expected=0.0)
+    stands = masks.expected([around_0], LAYER, 0, 7, "cpu", torch.float64).keep_cells
+    assert stands is not None
+    assert float(stands.max()) == 0.3
