@@ -195,7 +195,7 @@ class Delivery:
                 self._read()
                 self._bring()
                 if self.problem:
-                    self.problem, pause = "", self._poll_seconds
+                    self.problem, self._suspicion, pause = "", "", self._poll_seconds
                 if draining and not self._waiting:
                     self._emptied.set()
                     return
@@ -319,7 +319,9 @@ def _http_status(error: Exception) -> int:
     if not hasattr(error, "get_http_status_code"):
         return 0
     told = re.search(r"(?:failed with error code|too many) (\d{3})\b", str(error))
-    return int(told[1]) if told else int(error.get_http_status_code())
+    if told:
+        return int(told[1])
+    return min(500, int(error.get_http_status_code()))  # 503 is also what MLflow calls a database that is not there
 
 
 def _require_mlflow(run: Run) -> None:
