@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from time import sleep
 from typing import Self
 from urllib.parse import quote
 
@@ -95,7 +96,7 @@ class HomeStore:
         """`damage` of a file that nobody changes."""
         while why := self.damage(suspicion):
             before = self._signature()
-            time.sleep(_SETTLED_SECONDS)
+            sleep(_SETTLED_SECONDS)
             if self._signature() == before:
                 return why
         return ""

@@ -9,7 +9,6 @@ line and a lost one are seen: who reads refuses the journal, who drives the run 
 
 import json
 import os
-import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -308,5 +307,5 @@ def _damaged(path: Path, damage: Damage) -> RunError:
     folder = path.absolute().parent
     return RunError(
         f"Every line of a journal must be as it was written, but line {damage.line} of {path} {damage.what}. "
-        f"Mend it with: sweep resume {folder.name} --home {shlex.quote(str(folder.parent))}"
+        f"Mend it with: {pasting.on_run(folder, 'resume')}"
     )

@@ -162,7 +162,7 @@ def _check_arithmetic(run: Run, sweep: Sweep) -> int:
         raise RunError(
             f"All trials of a run have the same arithmetic, but {run.name} was begun with edition {begun} and this "
             f"version has edition {ARITHMETIC}: equal configurations would give other bits. What it has stays: "
-            f"{run.command('export')}   Begin a new run with: sweep run {sweep.name}"
+            f"{run.command('export')}   Begin a new run with: {pasting.in_home(run.folder.parent, 'run', sweep.name)}"
         )
     return begun if trials else ARITHMETIC
 

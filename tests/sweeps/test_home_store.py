@@ -147,7 +147,7 @@ def test_what_somebody_is_still_changing_is_left_alone(tmp_path: Path, monkeypat
             other.execute("DROP TABLE _alembic_tmp_tags" if last else f"CREATE TABLE t{time.monotonic_ns()} (a)")
             other.commit()
 
-    monkeypatch.setattr("sweeps.home_store.time.sleep", meanwhile)
+    monkeypatch.setattr("sweeps.home_store.sleep", meanwhile)
     assert store._settled_damage("") == ""
 
 
