@@ -245,3 +245,25 @@ def test_an_evaluation_has_each_units_own_rate() -> None:
     stands = masks.expected([around_0], LAYER, 0, 7, "cpu", torch.float64).keep_cells
     assert stands is not None
     assert float(stands.max()) == 0.3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_real_masks_have_the_dtype_asked_for(dtype: torch.dtype) -> None:
+    """Gaussian ones, and scaled ones; those of zeros and ones are bool."""
+    for values, site, wanted in (
+        ({"z_cells": 0.5, "gaussian_masks": True}, "keep_cells", dtype),
+        ({"p_recurrent": 0.5, "recurrent_scale": "inverted"}, "update", dtype),
+        ({"z_cells": 0.5}, "keep_cells", torch.bool),
+    ):
+        program = TrialConfig().with_values(values).regularizer.program()
+        assert getattr(masks.drawn(program, LAYER, 0, 7, 3, dtype=dtype), site).dtype == wanted, values
+
+
+def test_a_decoders_first_layer_is_a_first_layer_whatever_its_number() -> None:
+    mask = Mask(site="inputs", field="p", one=0.5, expected=0.5, stream="masks_cells", layers="first")
+    shape = LayerShape(steps=2, batch=3, inputs=5, hidden=4)
+    for layer, first, stands in ((0, None, True), (1, None, False), (2, True, True), (0, False, False)):
+        assert (masks.drawn([mask], replace(shape, first=first), layer, 7, 3).inputs is not None) == stands
+    embedding = masks.embedding_gain([replace(mask, site="embedding", shared=("time",))], shape, 0, 7, 3)
+    assert embedding is not None
+    assert embedding.shape == (1, 3, 5)
