@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import optuna
 import pytest
@@ -17,7 +18,8 @@ from tests.sweeps.stores import Postgres, free_port, own_postgres
 from zoneout_core.errors import ConfigError
 
 pytestmark = [pytest.mark.needs_postgres, pytest.mark.timeout(300)]
-EPOCHS = 40
+EPOCHS = 12
+RECORDS = 6
 
 
 @pytest.fixture
@@ -26,15 +28,35 @@ def database() -> Iterator[Postgres]:
         yield server
 
 
-def opened(database: Postgres, said: list[str]) -> tuple[PatientStorage, optuna.Study]:
-    storage = PatientStorage(database.url)
+class Opened(NamedTuple):
+    """A storage that waits, and a study in it."""
+
+    storage: PatientStorage
+    study: optuna.Study
+    said: list[str]
+
+
+@pytest.fixture
+def opened(database: Postgres) -> Iterator[Opened]:
+    storage, said = PatientStorage(database.url), list[str]()
     storage.be_patient(said.append, lambda: False)
-    return storage, optuna.create_study(study_name="s", storage=storage, load_if_exists=True)
+    yield Opened(storage, optuna.create_study(study_name="s", storage=storage), said)
+    storage.remove_session()
+    storage.close()
 
 
-def test_every_step_is_repeated_once_the_database_is_back(database: Postgres) -> None:
-    said: list[str] = []
-    storage, study = opened(database, said)
+def trials_of(database: Postgres, name: str) -> list[optuna.trial.FrozenTrial]:
+    """What the database has of a study."""
+    storage = optuna.storages.RDBStorage(database.url)
+    try:
+        return optuna.load_study(study_name=name, storage=storage).trials
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def test_every_step_is_repeated_once_the_database_is_back(database: Postgres, opened: Opened) -> None:
+    storage, study, said = opened
     study.enqueue_trial({"x": 0.25})
     steps = {
         "ask": lambda: study.ask({"x": optuna.distributions.FloatDistribution(0, 1)}),
@@ -62,10 +84,9 @@ def test_every_step_is_repeated_once_the_database_is_back(database: Postgres) ->
 
 
 @pytest.mark.parametrize("step", ["new", "start", "finish"])
-def test_a_commit_whose_answer_was_lost_is_not_made_twice(database: Postgres, step: str) -> None:
+def test_a_commit_whose_answer_was_lost_is_not_made_twice(database: Postgres, opened: Opened, step: str) -> None:
     """The connection breaks between the commit and its answer: the step is there, and nobody was told."""
-    said: list[str] = []
-    storage, study = opened(database, said)
+    storage, study, _ = opened
     study.enqueue_trial({})
     trial = storage.get_all_trials(study._study_id)[0]._trial_id
     if step == "finish":
@@ -105,9 +126,10 @@ def _operational() -> Exception:
     return OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
 
 
-def test_the_wait_can_be_stopped_and_an_error_that_is_no_outage_is_not_waited_for(database: Postgres) -> None:
-    said: list[str] = []
-    storage, study = opened(database, said)
+def test_the_wait_can_be_stopped_and_an_error_that_is_no_outage_is_not_waited_for(
+    database: Postgres, opened: Opened
+) -> None:
+    storage, study, said = opened
     with pytest.raises(KeyError):
         storage.get_trial(12345)
     database.stop()
@@ -129,7 +151,7 @@ def test_a_storage_that_is_not_there_is_refused_before_a_run_is_begun(tmp_path: 
 def test_a_sweep_goes_on_after_a_restart_as_if_there_had_been_none(tmp_path: Path, database: Postgres) -> None:
     home = tmp_path / "home"
     driver = sweep_run(home, "--inline", "--tracking", "none", epochs=EPOCHS, lanes=3, storage=database.url)
-    driver.until_records(30)
+    driver.until_records(RECORDS)
     database.stop()
     time.sleep(3)
     database.start()
@@ -139,7 +161,7 @@ def test_a_sweep_goes_on_after_a_restart_as_if_there_had_been_none(tmp_path: Pat
     undisturbed = begin(tmp_path / "other", sweep)
     drive_inline(undisturbed, sweep)
     assert curves(driver.run) == curves(undisturbed)
-    trials = optuna.load_study(study_name=driver.run.name, storage=database.url).trials
+    trials = trials_of(database, driver.run.name)
     assert [trial.number for trial in trials] == list(range(9))
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
     assert all(sorted(trial.intermediate_values) == list(range(1, EPOCHS + 1)) for trial in trials)
@@ -148,7 +170,7 @@ def test_a_sweep_goes_on_after_a_restart_as_if_there_had_been_none(tmp_path: Pat
 def test_while_it_waits_ctrl_c_stops_it_and_a_resume_goes_on(tmp_path: Path, database: Postgres) -> None:
     home = tmp_path / "home"
     driver = sweep_run(home, "--inline", "--tracking", "none", epochs=EPOCHS, lanes=3, storage=database.url)
-    driver.until_records(30)
+    driver.until_records(RECORDS)
     database.stop()
     until = time.monotonic() + 60
     while "The sweep waits for it" not in driver.output.read_text() and time.monotonic() < until:
@@ -159,5 +181,5 @@ def test_while_it_waits_ctrl_c_stops_it_and_a_resume_goes_on(tmp_path: Path, dat
     assert driver.run.story().state == "interrupted"
     database.start()
     assert "finished" in sweep_resume(home, "--inline", "--tracking", "none").wait()
-    trials = optuna.load_study(study_name=driver.run.name, storage=database.url).trials
+    trials = trials_of(database, driver.run.name)
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 9
