@@ -192,7 +192,8 @@ def test_a_checkpoint_that_is_gone_is_said(home: Home, data_dir: Path) -> None:
     assert (done.code, done.err) == (
         2,
         "error: Figure 6 is measured on the trained parameters, but run "
-        f"{run.name} has no checkpoint of trial 0 any more. Train it again with: sweep reproduce figure6 --fresh\n",
+        f"{run.name} has no checkpoint of trial 0 any more. Train it again, at the same --scale, with: "
+        f"sweep reproduce figure6 --fresh --home {home.folder}\n",
     )
 
 

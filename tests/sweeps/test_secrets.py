@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus
 import psutil
 import pytest
 
-from sweeps import provenance, runner, secrets
+from sweeps import provenance, runner, sealed, secrets
 from sweeps.delivery import Tracking
 from sweeps.home import Home, Run
 from sweeps.runner import How
@@ -187,9 +187,9 @@ def test_an_mlflow_that_does_not_answer_is_told_without_it(tmp_path: Path) -> No
 
 
 def test_runs_of_before_lose_theirs_when_they_are_delivered_or_gone_on_with(copied: Run, uri: str) -> None:
-    definition = json.loads((copied.folder / "sweep.json").read_text())
-    (copied.folder / "sweep.json").write_text(json.dumps(definition | {"storage": NOWHERE}))
-    copied.tracking.write_text(json.dumps({"uri": f"http://bob:{ENCODED}@127.0.0.1:1", "experiment": "demo"}))
+    definition = sealed.read(copied.folder / "sweep.json")
+    copied.write(copied.folder / "sweep.json", definition | {"storage": NOWHERE})
+    copied.write(copied.tracking, {"uri": f"http://bob:{ENCODED}@127.0.0.1:1", "experiment": "demo"})
     assert Tracking.of(copied).shown == "http://bob:***@127.0.0.1:1"
     assert not tells(copied.tracking.read_bytes())
     assert sweep("deliver", copied.name, *home_of(copied), "--tracking", uri).code == 0
