@@ -15,7 +15,7 @@ from sweeps.home import Home, Run
 from sweeps.story import Story
 from tests.sweeps.driven import SWEEP, TINY
 
-PATIENCE = 90.0
+PATIENCE = 240.0
 
 
 class Driver:
