@@ -4,6 +4,7 @@ The ledger is Tune's searcher (`suggest`) and its stopper (every result); nothin
 snapshots, since journal, study and checkpoints hold all there is.
 """
 
+import gc
 import logging
 import os
 import shutil
@@ -265,7 +266,7 @@ def connected(address: str, options: ServerOptions) -> Iterator[None]:
     with ExitStack() as surroundings:
         if address == "local":
             folder = surroundings.enter_context(private_ray())
-            surroundings.callback(ray.shutdown)
+            surroundings.callback(_leave)
             ray.init(
                 address="local",
                 num_cpus=os.cpu_count() or 1,
@@ -276,7 +277,7 @@ def connected(address: str, options: ServerOptions) -> Iterator[None]:
                 **quiet,
             )
         else:
-            surroundings.callback(ray.shutdown)
+            surroundings.callback(_leave)
             try:
                 _knock(address)
                 ray.init(address=address, **quiet)
@@ -286,6 +287,22 @@ def connected(address: str, options: ServerOptions) -> Iterator[None]:
                     "Start one (ray up docker/cluster.yaml), or leave the option out for a Ray on this machine."
                 ) from error
         yield
+
+
+def _leave() -> None:
+    """`ray.shutdown`, with no reference of Ray's left to be freed meanwhile.
+
+    While Ray's core shuts down, its C++ ends the whole process, with exit code 1, when any thread frees an object
+    reference; Python's garbage collector does so in whichever thread it happens to run, such as the one that delivers.
+    """
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        ray.shutdown()
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _knock(address: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import evidence, reproducing, runner
+from sweeps import evidence, pasting, reproducing, runner
 from sweeps.home import Home, Run
 from tests.sweeps.driven import begin, drive_inline, tiny
 from zoneout_core import records
@@ -82,7 +82,7 @@ def test_a_run_is_gone_on_with_by_the_arithmetic_it_began_with_or_not_at_all(
     assert str(error.value) == (
         f"All trials of a run have the same arithmetic, but {run.name} was begun with edition 2 and this version has "
         f"edition 3: equal configurations would give other bits. What it has stays: {run.command('export')}   "
-        "Begin a new run with: sweep run demo"
+        f"Begin a new run with: {pasting.in_home(tmp_path / '1', 'run', 'demo')}"
     )
     assert len(run.story().trials) == 2
     assert drive_inline(over, tiny(), idle=True).state == "finished", "nothing is left to train"
