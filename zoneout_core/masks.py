@@ -45,6 +45,13 @@ class Places(NamedTuple):
         examples_B = torch.arange(first, first + batch, device=device)
         return cls(steps_T1, examples_B * steps + steps_T1, examples_B)
 
+    @classmethod
+    def of_chunks(cls, starts_B: Tensor, length: int, device: torch.device) -> "Places":
+        """The chunks of a text that begin at multiples of `length`; each predicts all its symbols but the first."""
+        starts_B = starts_B.to(device)
+        steps_T1 = torch.arange(length - 1, device=device).unsqueeze(1)
+        return cls(steps_T1, starts_B + steps_T1, starts_B // length)
+
 
 @dataclass(frozen=True, slots=True)
 class LayerShape:
@@ -270,9 +277,13 @@ def _static(mask: Mask, axes: tuple[int, ...], layer: int, seed: int, device: to
 def _at_places(
     mask: Mask, axes: tuple[int, ...], places: Places, layer: int, seed: int, step: int, device: Any
 ) -> Tensor:
-    """The masks of an evaluation, one for each place, or for each sequence where time shares it."""
-    numbers_TB = places.sequences_B.unsqueeze(0) if "time" in mask.shared else places.numbers_TB
-    assert "batch" not in mask.shared, "examples share a mask in training; a text has one example"
+    """The masks of an evaluation: one for each place, for each sequence where time shares it, or for each step where
+    examples share it."""
+    assert not {"time", "batch"} <= mask.shared, "what the whole evaluation shares is no mask"
+    if "time" in mask.shared:
+        numbers_TB = places.sequences_B.unsqueeze(0)
+    else:
+        numbers_TB = places.steps_TB if "batch" in mask.shared else places.numbers_TB
     blocks, which_TB = (numbers_TB // BLOCK).unique(return_inverse=True)
     drawn = []
     for block in blocks.tolist():

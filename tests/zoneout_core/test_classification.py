@@ -15,6 +15,7 @@ from zoneout_core.masks import LayerShape
 from zoneout_core.pack import Event, Pack
 from zoneout_core.records import EpochRecord
 from zoneout_core.tasks import Labelled
+from zoneout_core.workloads import classification
 from zoneout_core.workloads.classification import TOGETHER, Classification
 
 TASK = tasks.get("sequential_mnist")
@@ -247,3 +248,23 @@ def test_masks_drawn_in_an_evaluation_belong_to_the_example(regularizer: dict[st
     pieces = [logits(piece_TBD, 30 * n) for n, piece_TBD in enumerate(twice_TBD.split(30, dim=1))]
     torch.testing.assert_close(torch.cat(pieces), whole_BC, rtol=1e-12, atol=1e-12)
     assert not torch.allclose(whole_BC[:40], whole_BC[40:], rtol=1e-3), "equal examples have masks of their own"
+
+
+def test_population_statistics_are_of_masks_drawn_for_every_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal examples in another piece have other masks: each piece once had those of the first."""
+    monkeypatch.setattr(classification, "TOGETHER", TRAIN // 3)
+    pack = pack_of(config(cell="bn_lstm", precision="float64", population_masks="sampled", **ZONEOUT))
+    own, lane, rows_1P = workload(pack), pack._lanes[0], pack.state(0).weights[None]
+    monkeypatch.setattr(type(own._train), "__getitem__", lambda self, index_B: _piece(index_B))
+    runs = [run.statistics[0] for run in own._training_runs(lane, rows_1P)]
+    assert len(runs) == 3
+    again = [run.statistics[0] for run in own._training_runs(lane, rows_1P)]
+    for name, first in runs[0].items():
+        assert torch.equal(first, again[0][name]), "equal from call to call"
+    assert any(not torch.allclose(runs[0][name], runs[1][name], rtol=1e-3) for name in runs[0])
+
+
+def _piece(index_B: Tensor) -> tuple[Tensor, Tensor]:
+    """The same examples, whichever are asked for."""
+    x_BT = torch.linspace(0, 1, TRAIN * STEPS, dtype=torch.float64).view(TRAIN, STEPS)
+    return x_BT.T[:, : len(index_B), None], torch.zeros(len(index_B), dtype=torch.int64)

@@ -5,7 +5,7 @@ import inspect
 import json
 import pickle
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import combinations, pairwise
 from math import sqrt
 from typing import Any, get_type_hints
@@ -18,7 +18,7 @@ from zoneout_core import cells, masks, regularizers, streams
 from zoneout_core.config import LANE_KEYS, TrialConfig
 from zoneout_core.errors import ConfigError
 from zoneout_core.init import InitialDraw
-from zoneout_core.masks import LayerShape
+from zoneout_core.masks import LayerShape, Places
 from zoneout_core.noise import noise_
 from zoneout_core.regularizers import Mask, Regularizer, RegularizerConfig
 from zoneout_core.sites import Sites
@@ -241,6 +241,27 @@ def test_an_evaluation_is_deterministic(example: dict[str, Any]) -> None:
 def nothing(mask: Mask) -> bool:
     """Whether what stands for the mask changes nothing."""
     return mask.expected == (0.0 if mask.site.startswith("keep_") else 1.0)
+
+
+@every_example
+def test_masks_drawn_in_an_evaluation_do_not_depend_on_how_it_is_cut(example: dict[str, Any]) -> None:
+    """Examples and chunks read one by one have the masks that they have together."""
+    program = regularizers.sampled(configured(example).regularizer.program())
+
+    def drawn(places: Places) -> Sites:
+        shape = replace(SHAPE, batch=len(places.sequences_B), places=places)
+        return masks.drawn(program, shape, int(any(m.layers == "later" for m in program)), SEED, 0, evaluation=True)
+
+    cpu = torch.device("cpu")
+    starts_B = torch.arange(0, 3 * (SHAPE.steps + 1), SHAPE.steps + 1)
+    for three, third in (
+        (Places.of_examples(0, 3, SHAPE.steps, cpu), Places.of_examples(2, 1, SHAPE.steps, cpu)),
+        (Places.of_chunks(starts_B, SHAPE.steps + 1, cpu), Places.of_chunks(starts_B[2:], SHAPE.steps + 1, cpu)),
+    ):
+        together, alone = drawn(three).present(), drawn(third).present()
+        assert together.keys() == alone.keys()
+        for site, mask in together.items():
+            assert torch.equal(mask[:, -1:], alone[site]), site
 
 
 # What it does to a network

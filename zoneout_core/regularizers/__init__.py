@@ -216,6 +216,11 @@ def changed(program: tuple[Mask, ...], streams: tuple[str, ...], **values: Any) 
     return tuple(replace(mask, **values) if mask.stream in streams else mask for mask in program)
 
 
+def sampled(program: tuple[Mask, ...]) -> tuple[Mask, ...]:
+    """The program whose masks are drawn in evaluations too, where expectations would stand for them."""
+    return tuple(replace(mask, expected=None) for mask in program)
+
+
 def monte_carlo(program: tuple[Mask, ...]) -> tuple[int, tuple[Mask, ...]]:
     """How many passes a Monte Carlo evaluation makes, and the program whose evaluation masks are drawn in each.
 

@@ -6,10 +6,10 @@ evaluated (spec section 12, row 28, and section 3). Draws have streams of their 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from zoneout_core.regularizers import LANE, Mask, Regularizer
+from zoneout_core.regularizers import LANE, Mask, Regularizer, sampled
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +29,7 @@ class EvaluationMasks(Regularizer):
         return self.evaluation_masks == "sampled"
 
     def transform(self, program: tuple[Mask, ...]) -> tuple[Mask, ...]:
-        return tuple(replace(mask, expected=None) for mask in program) if self.active else program
+        return sampled(program) if self.active else program
 
 
 PART = EvaluationMasks

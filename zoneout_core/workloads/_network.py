@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from zoneout_core import kernels, masks, noise, optim
+from zoneout_core import kernels, masks, noise, optim, regularizers
 from zoneout_core.config import TrialConfig
 from zoneout_core.init import InitialDraw
 from zoneout_core.kernels import Choice
@@ -233,9 +233,13 @@ class NetworkWorkload(Workload):
         """Whether validations take the statistics of their own batches (spec section 12, row 25)."""
         return bool(self.networks[0].normalises and self.config.cell.batch_norm_scores == "batch")
 
-    def population_draws(self) -> bool:
-        """Whether masks are drawn while population statistics are taken, and not as expected (spec section 5)."""
-        return bool(self.config.cell.population_masks == "sampled")
+    def population_programs(self, lanes: Sequence[Lane]) -> list[tuple[Mask, ...]]:
+        """The lanes' masks while population statistics are taken: as expected, or drawn for every place that is read
+        (spec section 5)."""
+        programs = [lane.config.regularizer.program() for lane in lanes]
+        if self.config.cell.population_masks == "sampled":
+            return [regularizers.sampled(program) for program in programs]
+        return programs
 
     def learning_rate(self, lane: Lane) -> float:
         objectives = [record.metrics[self.metrics.objective] for record in lane.records]

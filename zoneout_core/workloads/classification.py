@@ -16,6 +16,7 @@ from zoneout_core.lane import Lane
 from zoneout_core.masks import Places
 from zoneout_core.network import DTYPES, Network, Parameters, Run
 from zoneout_core.records import CLASSES
+from zoneout_core.regularizers import Mask
 from zoneout_core.tasks import Labelled
 from zoneout_core.workloads._network import NetworkWorkload, Part, Told
 
@@ -127,9 +128,10 @@ class Classification(NetworkWorkload):
 
     def _training_runs(self, lane: Lane, rows_1P: Tensor) -> Iterator[Run]:
         """The lane reads all training examples by their own statistics."""
-        for _, x_TBD, _ in self._train.pieces(whole=True):
-            choice, drawn = self.choose(lane.config), self.population_draws()
-            yield self._read([lane], rows_1P, x_TBD, choice, training=True, drawn=drawn)[1]
+        programs = self.population_programs([lane])
+        for first, x_TBD, _ in self._train.pieces(whole=True):
+            choice = self.choose(lane.config)
+            yield self._read([lane], rows_1P, x_TBD, choice, training=True, first=first, programs=programs)[1]
 
     def _read(
         self,
@@ -139,15 +141,15 @@ class Classification(NetworkWorkload):
         choice: Choice,
         *,
         training: bool,
-        drawn: bool = False,
         first: int = 0,
+        programs: Sequence[tuple[Mask, ...]] = (),
     ) -> tuple[Parameters, Run]:
-        """All lanes read the same examples. training: by the examples' own statistics, not the running ones. drawn:
-        with masks as in training. first: the number of the first example."""
+        """All lanes read the same examples. training: by the examples' own statistics, not the running ones. first: the
+        number of the first example. programs: see `sites`."""
         p = self.layout.views(rows_KP) | self.layout.kept_views(rows_KP)
         steps, batch, _ = x_TBD.shape
         places = Places.of_examples(first, batch, steps, self.device)
-        sites = self.sites(self.network, lanes, steps, batch, evaluation=None if drawn else 0, places=places)
+        sites = self.sites(self.network, lanes, steps, batch, evaluation=0, programs=programs, places=places)
         x_KTBD = x_TBD.expand(len(lanes), -1, -1, -1)
         return p, self.network.run(p, x_KTBD, self.network.start(p), sites, choice, training=training)
 

@@ -188,9 +188,16 @@ class Language(NetworkWorkload):
         starts = torch.arange(0, len(self._train_N) - length + 1, length)
         for starts_B in starts.split(POPULATION):
             inputs_KTB, _ = cut(self._train_N, starts_B.to(self.device)[None], length)
-            drawn = None if self.population_draws() else 0
-            sites = self.sites(self.network, [lane], length - 1, len(starts_B), evaluation=drawn)
             if len(starts_B) == min(POPULATION, len(starts)):
+                sites = self.sites(
+                    self.network,
+                    [lane],
+                    length - 1,
+                    len(starts_B),
+                    evaluation=0,
+                    programs=self.population_programs([lane]),
+                    places=Places.of_chunks(starts_B, length, self.device),
+                )
                 yield self.network.run(
                     p, inputs_KTB, self.network.start(p), sites, self.choose(lane.config), training=True
                 )
