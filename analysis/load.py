@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from analysis.mlflow_filter import tag_is
 from zoneout_core.errors import RunError
 from zoneout_core.records import CHARACTERS, Metrics
 
@@ -83,7 +84,7 @@ def stored(tracking_uri: str, experiment: str, run: str, *, curves: bool = True)
 
 def _children(client: Any, experiment_id: str, run: str) -> list[Any]:
     """Every child run of a sweep run."""
-    query, found, token = f"tags.`zoneout.run` = '{run}'", [], ""
+    query, found, token = tag_is("zoneout.run", run), [], ""
     while True:
         page = client.search_runs([experiment_id], query, max_results=1000, page_token=token or None)
         found += [one for one in page if "zoneout.trial" in one.data.tags]

@@ -3,6 +3,7 @@
 A definition is a function `sweep()` in a file of `sweeps.definitions`; the file's name is the sweep's name.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self, get_args
@@ -19,6 +20,7 @@ from zoneout_core.settings import hints, require_finite
 Sampler = Literal["grid", "tpe", "random", "qmc", "gp"]
 Scheduler = Literal["none", "asha", "hyperband", "median"]
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it becomes the name of a folder
 WIDEST_GP = 100_000
 """The GP sampler makes a table of all values of a whole number, at every draw."""
 RESUMABLE = ("trials", "seconds", "lanes", "concurrency", "retries", "storage")
@@ -72,6 +74,8 @@ class Sweep:
         for name in _PLAIN:
             object.__setattr__(self, name, _parse(name, getattr(self, name)))
         require_finite(self)
+        if not _NAME.fullmatch(self.name):
+            raise ConfigError(f"A sweep's name is made of letters, digits, _ and -, but is {self.name!r}. Rename it.")
         require(len(self.seeds) > 0 and len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "distinct")
         require(all(seed >= 0 for seed in self.seeds), "seeds", self.seeds, "at least 0")
         tasks.get(self.base.task)

@@ -22,6 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from analysis.mlflow_filter import tag_is
 from sweeps import secrets
 from sweeps.files import read_inside
 from sweeps.mlflow_fields import Point, metric_tags, run_params, trial_points, trial_tags
@@ -103,7 +104,7 @@ class Mirror:
         self._warn, self._refused = warn, set[str]()
         self._sent: dict[str, _Sent] = {}
         self._stored: dict[str, list[Any]] = {}
-        for run in self._search(f"tags.`{RUN}` = '{name}'"):
+        for run in self._search(tag_is(RUN, name)):
             self._stored.setdefault(run.data.tags.get(KEY, ""), []).append(run)
 
     def bring_run(self, story: Story, folder: Path, milestones: Sequence[Milestone]) -> None:
@@ -173,7 +174,7 @@ class Mirror:
         """The one run with this key, created when there is none; of several, the oldest, the others deleted."""
         if key in self._sent:
             return self._sent[key]
-        query = f"tags.`{KEY}` = '{key}'"
+        query = tag_is(KEY, key)
         runs = self._stored.pop(key, None) or list(self._search(query))
         if not runs:
             tags = {KEY: key, RUN: self.name, **identity}
@@ -192,8 +193,8 @@ class Mirror:
 
         new_points = [p for p in points if (p[0], p[3]) not in sent.points]
         metrics = [Metric(key, value, int(when * 1000), step) for key, value, when, step in new_points]
-        new_params = [Param(k, str(v)[:_LONGEST]) for k, v in params.items() if k not in sent.params]
-        new_tags = [RunTag(k, v[:_LONGEST]) for k, v in tags.items() if sent.tags.get(k) != v]
+        new_params = [Param(k, _fitting(str(v))) for k, v in params.items() if k not in sent.params]
+        new_tags = [RunTag(k, _fitting(v)) for k, v in tags.items() if sent.tags.get(k) != v]
         while metrics or new_params or new_tags:
             last = len(metrics) <= _METRICS and len(new_params) <= _PARAMS
             now = new_tags if last else []  # the state last: whoever reads `complete` finds everything
@@ -245,9 +246,15 @@ def has_run(tracking_uri: str, experiment: str, name: str) -> bool:
 
     client = MlflowClient(tracking_uri)
     found = client.get_experiment_by_name(experiment)
-    return found is not None and bool(
-        client.search_runs([found.experiment_id], f"tags.`{KEY}` = '{name}'", max_results=1)
-    )
+    return found is not None and bool(client.search_runs([found.experiment_id], tag_is(KEY, name), max_results=1))
+
+
+def _fitting(text: str) -> str:
+    """A param or tag as MLflow stores it; one that is too long says so."""
+    if len(text) <= _LONGEST:
+        return text
+    note = f"... (cut: {len(text):,} characters; the whole is in the run's folder)"
+    return text[: _LONGEST - len(note)] + note
 
 
 def quiet() -> None:

@@ -17,7 +17,7 @@ from sweeps.home import Home, Run
 from sweeps.reproductions import Block, Reading, Reproduction
 from zoneout_core import tasks
 from zoneout_core.config import TrialConfig
-from zoneout_core.errors import UnknownName
+from zoneout_core.errors import ConfigError, UnknownName
 from zoneout_core.records import TrialState
 
 
@@ -64,7 +64,13 @@ def blocks(reproduction: Reproduction, request: Request, lanes: int | None = Non
             settings["seeds"] = tuple(range(request.seeds))
         if lanes is not None:
             settings["lanes"] = lanes
-        yield replace(block, rows=tuple(kept)), sweep.with_values(settings)
+        sweep = sweep.with_values(settings)
+        if sweep.cut:
+            raise ConfigError(
+                f"A reproduction needs all trials of its sweeps, but trials={sweep.trials} leaves {sweep.cut}, of "
+                f"{sweep.name}. Leave trials out; for some of them: sweep run {sweep.name} --set trials={sweep.trials}"
+            )
+        yield replace(block, rows=tuple(kept)), sweep
 
 
 def to_train(pairs: Iterable[tuple[Block, Sweep]]) -> list[Sweep]:

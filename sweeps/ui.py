@@ -85,12 +85,13 @@ class Server:
 
     def has(self, run: str, experiment: str) -> bool:
         """Whether the run was delivered here."""
+        from analysis.mlflow_filter import tag_is
         from sweeps.mlflow_mirror import KEY
 
         try:
             with urlopen(self._by_name(experiment), timeout=30) as reply:
                 number = json.load(reply)["experiment"]["experiment_id"]
-            asked = {"experiment_ids": [number], "filter": f"tags.`{KEY}` = '{run}'", "max_results": 1}
+            asked = {"experiment_ids": [number], "filter": tag_is(KEY, run), "max_results": 1}
             search = Request(
                 f"{self.address}/api/2.0/mlflow/runs/search",
                 json.dumps(asked).encode(),

@@ -204,6 +204,13 @@ def test_axes_are_keys() -> None:
         definition.get("demo").with_values({"x_axis": "z_cell"})
 
 
+@pytest.mark.parametrize("name", ["", "it's", "a/b", "../up", ".hidden", "two words"])
+def test_a_name_can_be_that_of_a_folder(name: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        replace(definition.get("demo"), name=name)
+    assert str(error.value) == (f"A sweep's name is made of letters, digits, _ and -, but is {name!r}. Rename it.")
+
+
 def test_a_definition_that_was_edited_by_hand_is_read_with_the_fields_types() -> None:
     plain = definition.get("demo").to_json()
     assert Sweep.from_json(plain | {"trials": 4.0, "seeds": ["1", 2.0]}) == replace(

@@ -17,7 +17,9 @@ from threading import Thread
 import pytest
 from mlflow import MlflowClient
 
-from sweeps import definition
+from analysis import load
+from analysis.mlflow_filter import tag_is
+from sweeps import definition, mlflow_mirror
 from sweeps import delivery as delivery_module
 from sweeps.delivery import Delivery, Tracking
 from sweeps.home import Run
@@ -152,6 +154,38 @@ def test_of_the_base_configuration_mlflow_shows_the_task_and_what_was_changed(ru
         "base.optim.clip_norm": "inf",
     }
     assert parent.params["lanes"] == "9"
+
+
+def test_a_param_or_tag_that_is_too_long_for_mlflow_says_that_it_is_cut(run: RunMaker, uri: str) -> None:
+    run.driver()
+    run.trial(0)
+    run.failed(0, epoch=1)
+    run.closed("failed", "x" * 7000)
+    deliver(run, uri)
+    reason = stored(uri)["run1"].tags["zoneout.reason"]
+    assert len(reason) == 5000
+    assert reason.endswith("xxx... (cut: 7,000 characters; the whole is in the run's folder)")
+
+
+@pytest.mark.parametrize("name", ["it's mine", 'the "best" one'])
+def test_a_run_that_was_renamed_is_found_by_its_name(tmp_path: Path, uri: str, name: str) -> None:
+    run = RunMaker(tmp_path / "home" / name)
+    one_of_each(run)
+    deliver(run, uri)
+    before = stored(uri)
+    deliver(run, uri)
+    assert stored(uri) == before
+    assert {name, f"{name}/00000"} <= set(before)
+    assert mlflow_mirror.has_run(uri, EXPERIMENT, name)
+    assert len(load.trials(uri, EXPERIMENT, name)) == 4
+
+
+def test_a_name_with_both_kinds_of_quotes_is_refused() -> None:
+    with pytest.raises(RunError) as error:
+        tag_is("zoneout.run", """it's "mine\"""")
+    assert str(error.value) == (
+        """MLflow can search for a name with one kind of quotes, but 'it\\'s "mine"' has both. Rename the run's folder."""
+    )
 
 
 def test_delivering_again_changes_nothing(run: RunMaker, uri: str) -> None:

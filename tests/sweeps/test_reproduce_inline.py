@@ -218,6 +218,11 @@ def test_a_checkpoint_that_is_gone_is_said(home: Home, data_dir: Path) -> None:
             ["table2", "--set", "zoneout_mask=separate"],
             "regularizer.zoneout_mask is searched by the space of sweep table2, so it cannot be set. Leave it out.",
         ),
+        (
+            ["figure3", "--set", "trials=4"],
+            "A reproduction needs all trials of its sweeps, but trials=4 leaves 4 of 36 points of the grid, the first in "
+            "its order, of figure3. Leave trials out; for some of them: sweep run figure3 --set trials=4",
+        ),
     ],
 )
 def test_errors_are_told_before_anything_begins(home: Home, arguments: list[str], message: str) -> None:
