@@ -2,6 +2,8 @@
 # make test    lint and every test
 # make lint    style, types, arrows between the packages, deployment files
 # make bench   the benchmarks (minutes)
+# make coverage   every test, and which lines they run
+# make test-arithmetic   the tests of numbers again and again, as other processors would round (hours)
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,7 +12,7 @@ SOURCES := $(PACKAGES) tests docker
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test test-arithmetic coverage lint format bench clean
 .DEFAULT_GOAL := test
 
 demo: .venv/installed
@@ -19,6 +21,21 @@ demo: .venv/installed
 
 test: lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# What decides how torch's sums are rounded: instruction sets of its three libraries, the product, threads.
+ARITHMETICS := ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=SSE4_2 \
+	ONEDNN_MAX_CPU_ISA=SSE41 ZONEOUT_PRODUCT=mm ZONEOUT_PRODUCT=addmm ZONEOUT_PRODUCT=onednn ZONEOUT_TEST_THREADS=2
+PERTURBATIONS := 1 2
+NUMBERS := tests/zoneout_core tests/search_spaces tests/sweeps
+
+test-arithmetic: .venv/installed-dev
+	set -e; for how in $(ARITHMETICS); do echo "== $$how"; env $$how $(BIN)/python -m pytest $(NUMBERS) $(PYTEST_ARGS); done
+	set -e; for seed in $(PERTURBATIONS); do \
+		echo "== --perturb $$seed"; $(BIN)/python -m pytest --perturb $$seed $(NUMBERS) $(PYTEST_ARGS); done
+
+# Apart, because counting lines makes the tests take twice as long.
+coverage: .venv/installed-dev
+	$(BIN)/python -m pytest $(addprefix --cov=,$(PACKAGES)) --cov-report=term $(PYTEST_ARGS)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check $(SOURCES)

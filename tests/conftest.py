@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("ZONEOUT_DATA") or ROOT / ".." / "shared" / "data").resolve()
 ORACLES = (ROOT / ".." / "shared" / "oracles.json").resolve()
 
-THREADS = "1"  # of every numerical library: bits depend on it, and tests share two cores
+THREADS = os.environ.get("ZONEOUT_TEST_THREADS", "1")
+"""Of every numerical library: bits depend on it, and tests share two cores."""
 ENVIRONMENT = {
     "OMP_NUM_THREADS": THREADS,
     "MKL_NUM_THREADS": THREADS,
@@ -145,11 +146,11 @@ def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
+def _threads() -> None:
     """Torch's thread count is part of a number's identity; a test that imports no torch does not pay for it."""
     torch = sys.modules.get("torch")
-    if torch is not None and torch.get_num_threads() != 1:
-        torch.set_num_threads(1)
+    if torch is not None and torch.get_num_threads() != int(THREADS):
+        torch.set_num_threads(int(THREADS))
 
 
 ROUNDINGS = 16
