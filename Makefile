@@ -19,8 +19,9 @@ demo: .venv/installed
 	$(BIN)/sweep run demo $(DEMO_ARGS)
 	@echo "The command sweep is in .venv/bin. To have it at hand: source .venv/bin/activate"
 
+# Two files at a time: much of their time they wait for a server, or for Ray.
 test: lint
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile $(PYTEST_ARGS)
 
 # What decides how torch's sums are rounded: instruction sets of its three libraries, the product, threads.
 ARITHMETICS := ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=SSE4_2 \

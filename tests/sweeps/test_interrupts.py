@@ -17,9 +17,9 @@ from tests.sweeps.driving import Driver, sweep_resume, sweep_run
 from tests.sweeps.truths import check_books, check_mlflow, states
 from zoneout_core.records import TrialState
 
-EPOCHS, LANES = 24, 3
-RECORDS = 10
-"""Of 216: after so many the sweep is under way, and a command that starts then still finds it so."""
+EPOCHS, LANES = 10, 3
+RECORDS = 6
+"""Of 90: after so many the sweep is under way, and a command that starts then still finds it so."""
 STOPPING = "Stopping after the updates under way; Ctrl-C again leaves at once.\n"
 
 
