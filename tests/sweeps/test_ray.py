@@ -11,7 +11,7 @@ from tests.sweeps.driving import sweep_resume, sweep_run
 from tests.sweeps.truths import check_books, check_mlflow, states
 from zoneout_core.records import TrialState
 
-EPOCHS, LANES = 12, 3
+EPOCHS, LANES = 6, 3
 CLIENT, SERVER = "ray::ResourceTrainable.train", "ray::LaneActor"
 """Titles of processes; Tune wraps a trainable to give it resources."""
 
@@ -31,10 +31,10 @@ def test_its_clients_and_its_lane_server_may_die_and_the_numbers_are_those_of_an
     driver = sweep_run(tmp_path / "home", epochs=EPOCHS, lanes=LANES)
     driver.until_records(3)
     driver.workers(CLIENT, 1)[0].kill()
-    driver.until_records(30)
+    driver.until_records(15)
     server, *_ = driver.workers(SERVER, 1)
     server.kill()
-    driver.until_records(50)
+    driver.until_records(25)
     assert server.pid not in {process.pid for process in driver.workers(SERVER, 1)}
     everyone = driver.processes()
     assert "finished" in driver.wait()
@@ -53,11 +53,11 @@ def test_begun_with_ray_killed_resumed_inline_killed_and_ended_with_ray(
 ) -> None:
     home = tmp_path / "home"
     driver = sweep_run(home, epochs=EPOCHS, lanes=LANES)
-    for records, how in ((20, ["--inline"]), (50, [])):
+    for records, how in ((10, ["--inline"]), (25, [])):
         driver.until_records(records)
         driver.kill()
         driver = sweep_resume(home, *how)
-    driver.until_records(75)
+    driver.until_records(38)
     driver.kill()
     assert "finished" in sweep_resume(home).wait()
     assert curves(driver.run) == expected
@@ -86,7 +86,7 @@ def test_a_client_that_dies_more_often_than_is_tolerated_fails_its_trial_alone(
 def test_a_journal_that_cannot_be_written_ends_the_sweep_with_its_error(tmp_path: Path, expected: str) -> None:
     home = tmp_path / "home"
     driver = sweep_run(home, "--tracking", "none", epochs=EPOCHS, lanes=LANES)
-    driver.until_records(8)
+    driver.until_records(4)
     run = driver.run
     with driver.stopped():
         kept = run.journal.read_bytes()
