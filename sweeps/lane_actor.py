@@ -13,6 +13,8 @@ from sweeps.journal import Event
 from sweeps.lane_server import LaneServer, ServerOptions, build_server
 
 NAMESPACE = "zoneout-sweeps"
+TRAINING = "training"
+"""Name of the thread that trains."""
 IDLE_SECONDS = 0.005
 LEASE_SECONDS = 60.0
 """A client that has not asked for so long is gone, and its lane is free. Longer than any wait of a healthy one."""
@@ -51,7 +53,7 @@ class LaneActor:
         with self._building:
             if self._server is None:
                 self._server = build_server(self._options, lease_seconds=LEASE_SECONDS)
-                threading.Thread(target=self._train, args=(self._server,), daemon=True).start()
+                threading.Thread(target=self._train, args=(self._server,), name=TRAINING, daemon=True).start()
         return self._server
 
     def _train(self, server: LaneServer) -> None:

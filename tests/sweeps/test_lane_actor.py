@@ -1,11 +1,12 @@
 """The actor around a lane server, without Ray: what its clients hear when its training thread breaks."""
 
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from sweeps.lane_actor import LaneActor
+from sweeps.lane_actor import TRAINING, LaneActor
 from sweeps.lane_server import ServerOptions
 from tests.sweeps.driven import tiny
 
@@ -18,6 +19,9 @@ def test_a_broken_training_thread_is_told_to_every_client(tmp_path: Path) -> Non
     actor._get()._inbox.append(())  # type: ignore[arg-type]  # no client of ours leaves this
     with pytest.raises(RuntimeError, match="The lane server stopped training: ValueError"):
         poll(actor, seconds=20)
+    for thread in threading.enumerate():
+        if thread.name == TRAINING:  # its last words are this test's, not the next one's
+            thread.join(20)
 
 
 def poll(actor: LaneActor, seconds: float) -> None:
