@@ -72,11 +72,12 @@ class Mask:
     """P(mask = 1): of letting through at a gain, of preserving at `keep_*`."""
     expected: float | None
     """What stands for the mask in an evaluation; None: it is drawn there too, from streams of their own."""
+    stream: str
+    """Names its random numbers, `masks_...`; masks that name the same stream draw the same numbers. The name is for
+    ever: another one gives other numbers."""
     scale: float = 1.0
     """What a drawn mask is multiplied with in training: 1 / (1 - p) where dropout is inverted."""
     shared: frozenset[Axis] = frozenset()
-    stream: str = ""
-    """Masks that name the same stream draw the same numbers; empty = one of its own, `masks_<regularizer>_<site>`."""
     flipped: bool = False
     """The mask is 0 where the stream's numbers would make another one 1: what zoneout with z = 1 - `one` preserves."""
     kind: Literal["bernoulli", "gaussian", "uniform"] = "bernoulli"
@@ -171,7 +172,7 @@ class RegularizerConfig(Section):
             return masks
 
     def _build(self) -> tuple[Mask, ...]:
-        masks = tuple(_named(mask, part) for part in self.parts for mask in part.program())
+        masks = tuple(mask for part in self.parts for mask in part.program())
         for part in self.parts:
             masks = part.transform(masks)
         return masks
@@ -186,23 +187,18 @@ class RegularizerConfig(Section):
         return [part for part in self.active() if part.penalised]
 
 
-def _named(mask: Mask, part: Regularizer) -> Mask:
-    stream = mask.stream or f"masks_{type(part).__module__.rpartition('.')[2]}_{mask.site}"
-    return replace(mask, stream=stream)
-
-
 def names() -> list[str]:
     """All regularizers, sorted."""
     return registry.names(__name__)
 
 
-def dropout(site: Site, name: str, p: float, *, inverted: bool = False, **how: Any) -> Mask:
+def dropout(site: Site, name: str, p: float, *, stream: str, inverted: bool = False, **how: Any) -> Mask:
     """A mask that setting `name` asks for and that is 0 with probability p. Evaluations multiply with 1 - p unless
     it is inverted: divided by 1 - p in training."""
     let_through = 1 - p
     if inverted:
-        return Mask(site=site, field=name, one=let_through, expected=1.0, scale=1 / let_through, **how)
-    return Mask(site=site, field=name, one=let_through, expected=let_through, **how)
+        return Mask(site=site, field=name, stream=stream, one=let_through, expected=1.0, scale=1 / let_through, **how)
+    return Mask(site=site, field=name, stream=stream, one=let_through, expected=let_through, **how)
 
 
 def require_dropped(name: str, p: float, *, inverted: bool) -> None:

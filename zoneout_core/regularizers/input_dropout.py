@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from zoneout_core.regularizers import LANE, Mask, Regularizer, dropout, require_probability
+from zoneout_core.regularizers import LANE, Axis, Mask, Regularizer, dropout, require_probability
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,8 +28,11 @@ class InputDropout(Regularizer):
         return self.p_input_steps > 0
 
     def program(self) -> tuple[Mask, ...]:
-        mask = dropout("inputs", "p_input_steps", self.p_input_steps, shared=frozenset({"unit"}), layers="first")
-        return (mask,) if self.active else ()
+        if not self.active:
+            return ()
+        shared: frozenset[Axis] = frozenset({"unit"})
+        stream = "masks_input_dropout_inputs"
+        return (dropout("inputs", "p_input_steps", self.p_input_steps, stream=stream, shared=shared, layers="first"),)
 
 
 PART = InputDropout

@@ -39,9 +39,12 @@ class NaiveDropout(Regularizer):
 
     def program(self) -> tuple[Mask, ...]:
         where: Site = "carried" if self.p_states > 0 else "cells"
-        cells = (dropout(where, "p_cells", self.p_cells, stream="masks_naive_cells"),) if self.p_cells > 0 else ()
-        states = (dropout("states", "p_states", self.p_states),) if self.p_states > 0 else ()
-        return cells + states
+        masks = []
+        if self.p_cells > 0:
+            masks.append(dropout(where, "p_cells", self.p_cells, stream="masks_naive_cells"))
+        if self.p_states > 0:
+            masks.append(dropout("states", "p_states", self.p_states, stream="masks_naive_dropout_states"))
+        return tuple(masks)
 
 
 PART = NaiveDropout

@@ -45,7 +45,7 @@ class NonRecurrentDropout(Regularizer):
             ("p_outputs", "outputs", "all"),
         )
         return tuple(
-            dropout(site, name, p, inverted=True, layers=layers)
+            dropout(site, name, p, stream=f"masks_non_recurrent_dropout_{site}", inverted=True, layers=layers)
             for name, site, layers in places
             if (p := getattr(self, name)) > 0
         )

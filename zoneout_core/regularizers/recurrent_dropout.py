@@ -60,7 +60,7 @@ class RecurrentDropout(Regularizer):
         if not self.active:
             return ()
         inverted, zoned = self.recurrent_scale == "inverted", self.recurrent_mask == "zoneout"
-        stream = "masks_cells" if zoned else ""
+        stream = "masks_cells" if zoned else "masks_recurrent_dropout_update"
         mask = dropout("update", "p_recurrent", self.p_recurrent, inverted=inverted, stream=stream, flipped=zoned)
         return (mask,)
 

@@ -31,7 +31,10 @@ class RNNDrop(Regularizer):
         return self.p_rnn_drop > 0
 
     def program(self) -> tuple[Mask, ...]:
-        return (dropout("cells", "p_rnn_drop", self.p_rnn_drop, shared=frozenset({"time"})),) if self.active else ()
+        if not self.active:
+            return ()
+        stream = "masks_rnn_drop_cells"
+        return (dropout("cells", "p_rnn_drop", self.p_rnn_drop, stream=stream, shared=frozenset({"time"})),)
 
 
 PART = RNNDrop

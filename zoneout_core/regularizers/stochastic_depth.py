@@ -56,11 +56,14 @@ class StochasticDepth(Regularizer):
             "cells": ("keep_cells",),
             "states": ("keep_states",),
         }
-        z, stream = self.z_depth, "masks_depth" if self.depth_mask == "shared" else ""
+        z = self.z_depth
         return tuple(
-            Mask(site=site, field="z_depth", one=z, expected=z, shared=shared, stream=stream)
+            Mask(site=site, field="z_depth", one=z, expected=z, shared=shared, stream=self._stream(site))
             for site in places[self.depth_of]
         )
+
+    def _stream(self, site: Site) -> str:
+        return "masks_depth" if self.depth_mask == "shared" else f"masks_stochastic_depth_{site}"
 
 
 PART = StochasticDepth

@@ -37,8 +37,10 @@ class Surprisal(Regularizer):
 
     def program(self) -> tuple[Mask, ...]:
         stands = None if self.surprisal_masks == "sampled" else 0.5
-        mask = Mask(site="uniform", field="surprisal_masks", one=0.5, expected=stands, kind="uniform")
-        return (mask,) if self.active else ()
+        if not self.active:
+            return ()
+        stream = "masks_surprisal_uniform"
+        return (Mask(site="uniform", field="surprisal_masks", one=0.5, expected=stands, stream=stream, kind="uniform"),)
 
 
 PART = Surprisal

@@ -67,6 +67,7 @@ class Variational(Regularizer):
                 site,
                 name,
                 p,
+                stream=f"masks_variational_{site}",
                 inverted=True,
                 shared=frozenset({"time"}),
                 gates=untied and site in ("inputs", "recurrent"),
