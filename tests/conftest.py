@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("ZONEOUT_DATA") or ROOT / ".." / "shared" / "data").resolve()
-ORACLES = (ROOT / ".." / "shared" / "oracles.json").resolve()
+ORACLES = ROOT / "tests" / "data" / "oracles.json"
 
 THREADS = os.environ.get("ZONEOUT_TEST_THREADS", "1")
 """Of every numerical library: bits depend on it, and tests share two cores."""
@@ -86,7 +86,6 @@ def needs() -> list[Need]:
         _need_root(_need_programs("needs_mount", ("mount", "umount"), "mount")),
         _need_programs("needs_postgres", ("initdb", "pg_ctl", "psql"), "postgresql"),
         _need_path("needs_ptb", DATA / "ptb" / "ptb.train.txt", "set ZONEOUT_DATA to the folder that holds ptb/"),
-        _need_path("needs_oracles", ORACLES, "put oracles.json there"),
     ]
 
 
@@ -101,8 +100,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         asked = getattr(item, "fixturenames", ())
         if "data_dir" in asked:
             item.add_marker("needs_ptb")
-        if "oracles" in asked:
-            item.add_marker("needs_oracles")
     lines = []
     for need in needs():
         if not need.missing:

@@ -1,4 +1,4 @@
-"""Mask programs become tensors: drawn in training, expectations in an evaluation (spec section 9, kernels.md 5.2).
+"""Mask programs become tensors: drawn in training, expectations in an evaluation (spec section 9).
 
 Masks are drawn as 16-bit words: one 64-bit random number decides four positions, which makes a draw about ten times
 as fast as `bernoulli_`; the price is that a probability is rounded to a multiple of 2^-16 (an error of at most

@@ -1,12 +1,12 @@
 import itertools
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from analysis import paper
 from analysis.plane import MOST_PANELS, PAPER_BEST, PAPER_BPC, Plane, X, Y, plane
 from analysis.points import Searched
 from zoneout_core.errors import SpaceError
@@ -216,9 +216,8 @@ def test_the_papers_cell_needs_the_papers_task_and_metric() -> None:
     assert plane(words, "word_ptb", "valid_perplexity", searched).panels[0].cells[0, 0].mean == 1.0
 
 
-@pytest.mark.needs_oracles  # the published numbers lie beside them
-def test_the_papers_cell_is_the_published_one(repo_root: Path) -> None:
-    published = json.loads((repo_root / ".." / "shared" / "paper_results.json").read_text())
+def test_the_papers_cell_is_the_published_one() -> None:
+    published = json.loads(paper.DATA.read_text())
     found: list[Any] = [
         one["value"]
         for one in published

@@ -58,7 +58,6 @@ def blocks(gates: dict[str, Any]) -> Tensor:
     return torch.cat([torch.tensor(gates[gate], dtype=torch.float64) for gate in "ifog"], dim=-1)
 
 
-@pytest.mark.needs_oracles
 def test_the_gradient_at_the_noisy_weights_is_the_oracles(oracles: dict[str, Any]) -> None:
     oracle, given = oracles["weight_noise"], oracles["inputs"]
     tensors = {

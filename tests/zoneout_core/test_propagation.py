@@ -26,7 +26,6 @@ def norms_of(case: cell_oracles.Case) -> dict[tuple[propagation.Of, str], torch.
     return norms(loss, noted, tuple(names))
 
 
-@pytest.mark.needs_oracles
 @pytest.mark.parametrize(
     "name", ["lstm_plain", "lstm_zoneout_train", "lstm_naive_cell_dropout_train", "gru_zoneout_train"]
 )
@@ -38,7 +37,6 @@ def test_total_derivatives_are_the_oracles(oracles: dict[str, Any], name: str) -
         assert torch.allclose(found["carried", state], expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.needs_oracles
 def test_of_the_candidate_only_what_was_written_counts(oracles: dict[str, Any]) -> None:
     case = cell_oracles.case(oracles, "lstm_zoneout_train", torch.float64)
     carried = torch.tensor(case.expected["grads"]["dL_dc"], dtype=torch.float64)

@@ -220,7 +220,6 @@ def test_surprisals_numbers_are_drawn_in_training_and_where_asked_for_in_an_eval
 # The norm stabilizer
 
 
-@pytest.mark.needs_oracles
 def test_the_norm_stabilizer_is_the_oracle(oracles: dict[str, Any]) -> None:
     oracle = oracles["norm_stabilizer"]
     states_TBH = torch.tensor(oracle["states"], dtype=torch.float64, requires_grad=True)
@@ -234,7 +233,6 @@ def test_the_norm_stabilizer_is_the_oracle(oracles: dict[str, Any]) -> None:
     assert other.item() == pytest.approx(oracle["penalty_div_T_minus_1"], rel=1e-13)
 
 
-@pytest.mark.needs_oracles
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_a_state_of_zeros_has_a_finite_penalty_and_gradient(oracles: dict[str, Any], dtype: torch.dtype) -> None:
     zero = oracles["norm_stabilizer"]["zero_state_case"]
