@@ -7,6 +7,7 @@ with leaving_at_once():
     import sys
     import traceback
     from collections.abc import Sequence
+    from typing import Annotated
 
     import typer
     from typer.exceptions import TyperException
@@ -22,7 +23,6 @@ FAULT = 1
 
 app = typer.Typer(
     name="sweep",
-    help="Train many zoneout RNN trials at once, and never lose or blur a result.",
     epilog="Begin with: sweep run demo. Add --traceback to any command to see where an error arose.",
     no_args_is_help=True,
     add_completion=False,
@@ -30,6 +30,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"sweep {version('zoneout-sweeps')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Train many zoneout RNN trials at once, and never lose or blur a result."""
+
+
 for command, examples in (
     (catalogue.ls, ()),
     (catalogue.show, ("sweep show figure3 --set epochs=2",)),

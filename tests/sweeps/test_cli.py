@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,11 @@ def test_examples_in_the_help_name_what_exists() -> None:
             assert {word for word in words if word.startswith("--")} <= OPTIONS[name]
             if name in ("run", "show"):
                 definition.get(words[1]).with_values(dict(w.split("=", 1) for w in words if "=" in w))
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    done = sweep("--version")
+    assert (done.code, done.out) == (0, f"sweep {version('zoneout-sweeps')}\n")
 
 
 def test_sweep_alone_shows_its_commands_whole() -> None:
