@@ -1,4 +1,5 @@
-"""Bars of systems (Figure 3, right): our means with their confidence intervals, and the paper's values as stars."""
+"""Bars of systems (Figure 3, right): our means with their confidence intervals, and the paper's
+values as stars."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +45,8 @@ def compute(table: Table, metric: str) -> list[Bar]:
 
 
 def draw(bars: Sequence[Bar], title: str, subtitle: str, x_label: str) -> "Figure":
-    """Horizontal bars, the first system at the top. The axis begins near the best value, not at zero, and says so."""
+    """Horizontal bars, the first system at the top. The axis begins near the best value, not at
+    zero, and says so."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -60,7 +62,9 @@ def draw(bars: Sequence[Bar], title: str, subtitle: str, x_label: str) -> "Figur
     axes.set_yticks(range(len(bars)), [bar.title for bar in bars])
     axes.invert_yaxis()
     axes.set_xlim(low, high)
-    handles: list[Any] = [Patch(color=style.COLOURS[1], label="ours (whiskers: 95 % confidence over seeds)")]
+    handles: list[Any] = [
+        Patch(color=style.COLOURS[1], label="ours (whiskers: 95 % confidence over seeds)")
+    ]
     if any(bar.paper is not None for bar in bars):
         handles.append(Line2D([], [], label="paper", **style.STAR))
     style.legend(figure, handles, columns=2)
@@ -69,7 +73,12 @@ def draw(bars: Sequence[Bar], title: str, subtitle: str, x_label: str) -> "Figur
 
 def _limits(bars: Sequence[Bar]) -> tuple[float, float]:
     """Of the axis, with room at the left for the numbers inside the bars."""
-    ends = [bar.ours + sign * (bar.half_width or 0.0) for bar in bars if bar.ours is not None for sign in (-1, 1)]
+    ends = [
+        bar.ours + sign * (bar.half_width or 0.0)
+        for bar in bars
+        if bar.ours is not None
+        for sign in (-1, 1)
+    ]
     values = [*ends, *(bar.paper for bar in bars if bar.paper is not None)]
     if not values:
         return 0.0, 1.0
@@ -86,6 +95,8 @@ def _bar(axes: "Axes", place: int, bar: Bar, low: float, high: float, seeds_diff
         n = f"  (n = {bar.seeds})" if seeds_differ else ""
         axes.text(low, place, f"  {bar.ours:.3f}{n}", va="center", fontsize=10, color=style.PAPER)
         if bar.half_width is not None:
-            axes.errorbar(bar.ours, place, xerr=bar.half_width, color=style.INK, capsize=4, linewidth=1.4)
+            axes.errorbar(
+                bar.ours, place, xerr=bar.half_width, color=style.INK, capsize=4, linewidth=1.4
+            )
     if bar.paper is not None:
         axes.plot(bar.paper, place, zorder=5, **style.STAR)

@@ -1,4 +1,5 @@
-"""What a picture of trials says of them in words. Only what holds for all trials is said: never what some differ in."""
+"""What a picture of trials says of them in words. Only what holds for all trials is said: never
+what some differ in."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -14,13 +15,15 @@ STATES = (
     TrialState.RUNNING,
     TrialState.WAITING,
 )
-"""Of trials without a number, as they are told; where those of a cell differ, the first is its hatching."""
+"""Of trials without a number, as they are told; where those of a cell differ, the first is its
+hatching."""
 DOT = "  ·  "
 """Between what is said in one line."""
 
 
 class Caption(NamedTuple):
-    """What a reader has to know to read the figure; None = trials differ in it, or have none of it."""
+    """What a reader has to know to read the figure; None = trials differ in it, or have none of
+    it."""
 
     sweep: str
     task: str
@@ -75,7 +78,8 @@ def count(number: int, one: str, many: str) -> str:
 
 
 def sentences(plane: Plane, caption: Caption) -> list[str]:
-    """What stands below the title: what was trained, over how much each cell is a mean, and what else must be known."""
+    """What stands below the title: what was trained, over how much each cell is a mean, and what
+    else must be known."""
     epochs = None if caption.epochs is None else count(caption.epochs, "epoch", "epochs")
     told = [caption.task, caption.model, epochs, _held(plane), _seeds(plane), _trials(plane)]
     lines = [DOT.join(one for one in told if one)]
@@ -84,9 +88,14 @@ def sentences(plane: Plane, caption: Caption) -> list[str]:
         each_says = "as many combinations as it says"
         number_of = count(tried[0], "combination", "combinations") if len(tried) == 1 else each_says
         keys = ", ".join(short(key) for key in plane.over)
-        lines.append(f"Each cell is the best over {keys}, of {number_of}; heatmap.csv has all of them.")
+        lines.append(
+            f"Each cell is the best over {keys}, of {number_of}; heatmap.csv has all of them."
+        )
     if plane.repeats:
-        lines.append(f"Drawn again with the same seed, and counted once: {count(plane.repeats, 'trial', 'trials')}.")
+        lines.append(
+            "Drawn again with the same seed, and counted once:"
+            f" {count(plane.repeats, 'trial', 'trials')}."
+        )
     return lines + ([caption.note] if caption.note else [])
 
 
@@ -115,14 +124,17 @@ def seeds(point: Point) -> str:
 
 
 def number(given: float, digits: int) -> str:
-    """A metric with so many decimals, or a small one (an error rate, a cost) with so many digits."""
+    """A metric with so many decimals, or a small one (an error rate, a cost) with so many
+    digits."""
     return f"{given:.{digits}f}" if abs(given) >= 0.1 else f"{given:.{digits}g}"
 
 
 def _held(plane: Plane) -> str:
     """Searched keys that are the same everywhere, unless the model's words or the epochs say it."""
     said = ("model.cell", "model.layers", "model.hidden", "epochs")
-    return assignment({key: given for key, given in plane.held.items() if key not in said and given is not None})
+    return assignment(
+        {key: given for key, given in plane.held.items() if key not in said and given is not None}
+    )
 
 
 def _seeds(plane: Plane) -> str:
@@ -131,7 +143,11 @@ def _seeds(plane: Plane) -> str:
         return ""
     if counts[-1] == 1:
         return "1 seed"
-    return f"means over {counts[-1]} seeds" if len(counts) == 1 else f"means over {counts[0]} to {counts[-1]} seeds"
+    return (
+        f"means over {counts[-1]} seeds"
+        if len(counts) == 1
+        else f"means over {counts[0]} to {counts[-1]} seeds"
+    )
 
 
 def _trials(plane: Plane) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from analysis import caption as words
 from analysis import style
 from analysis.caption import STATES
-from analysis.plane import Cell, Panel
+from analysis.plane import Panel, PlaneCell
 from analysis.points import Point
 from zoneout_core.records import TrialState
 
@@ -27,7 +27,12 @@ _LOOKS: dict[str, dict[str, Any]] = {
     NOT_RUN: {"facecolor": "#f5f6f8", "edgecolor": style.FAINT, "hatch": "////"},
     NO_POINT: {"facecolor": style.PAPER, "edgecolor": style.FAINT},
 }
-_LABEL: dict[str, Any] = {"boxstyle": "round,pad=0.3", "facecolor": style.PAPER, "edgecolor": "none", "alpha": 0.85}
+_LABEL: dict[str, Any] = {
+    "boxstyle": "round,pad=0.3",
+    "facecolor": style.PAPER,
+    "edgecolor": "none",
+    "alpha": 0.85,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +46,11 @@ class Look:
     seeds_differ: bool
     """Whether the cells are means over different numbers of seeds, so that each says its own."""
     tries_differ: bool
-    """Whether the cells are the best of different numbers of combinations, so that each says its own."""
+    """Whether the cells are the best of different numbers of combinations, so that each says its
+    own."""
 
 
-def why(panel: Panel, cell: Cell) -> str | None:
+def why(panel: Panel, cell: PlaneCell) -> str | None:
     """Why the cell has no number: one of `WHY`; None where it has one."""
     if cell not in panel.cells:
         return NO_POINT
@@ -54,7 +60,7 @@ def why(panel: Panel, cell: Cell) -> str | None:
     return next((state for state in STATES if point.lost.get(state)), NOT_RUN)
 
 
-def write(axes: "Axes", panel: Panel, cell: Cell, look: Look) -> None:
+def write(axes: "Axes", panel: Panel, cell: PlaneCell, look: Look) -> None:
     """A cell's mean with what has to be said of it, or its hatching."""
     row, column = cell
     point = panel.cells.get(cell)
@@ -63,20 +69,42 @@ def write(axes: "Axes", panel: Panel, cell: Cell, look: Look) -> None:
         axes.add_patch(patch(reason or NO_POINT, cell))
         told = "–" if point is None else "\n".join(_lost(point)) or NOT_RUN
         axes.text(
-            column, row, told, ha="center", va="center", fontsize=0.66 * look.size, color=style.QUIET, bbox=_LABEL
+            column,
+            row,
+            told,
+            ha="center",
+            va="center",
+            fontsize=0.66 * look.size,
+            color=style.QUIET,
+            bbox=_LABEL,
         )
         return
     red, green, blue, _ = look.colours(look.norm(point.mean))
     ink = style.PAPER if 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.6 else style.INK
     small = _small(panel, cell, point, look)
     above = 0.1 if small else 0.0
-    axes.text(column, row + above, words.number(point.mean, 3), ha="center", va="center", fontsize=look.size, color=ink)
     axes.text(
-        column, row - 0.12, "\n".join(small), ha="center", va="top", fontsize=0.58 * look.size, color=ink, alpha=0.85
+        column,
+        row + above,
+        words.number(point.mean, 3),
+        ha="center",
+        va="center",
+        fontsize=look.size,
+        color=ink,
+    )
+    axes.text(
+        column,
+        row - 0.12,
+        "\n".join(small),
+        ha="center",
+        va="top",
+        fontsize=0.58 * look.size,
+        color=ink,
+        alpha=0.85,
     )
 
 
-def patch(reason: str, cell: Cell = (0, 0)) -> "Rectangle":
+def patch(reason: str, cell: PlaneCell = (0, 0)) -> "Rectangle":
     """The hatching of a cell without a number; its label is the reason."""
     from matplotlib.patches import Rectangle
 
@@ -84,7 +112,7 @@ def patch(reason: str, cell: Cell = (0, 0)) -> "Rectangle":
     return Rectangle(corner, 0.95, 0.95, linewidth=0, label=reason, **_LOOKS[reason])
 
 
-def _small(panel: Panel, cell: Cell, point: Point, look: Look) -> list[str]:
+def _small(panel: Panel, cell: PlaneCell, point: Point, look: Look) -> list[str]:
     said = [f"best of {panel.combinations[cell]}"] if look.tries_differ else []
     said += [words.seeds(point)] if look.seeds_differ else []
     lost = ", ".join(_lost(point))

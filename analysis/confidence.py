@@ -1,11 +1,13 @@
-"""How sure a mean over seeds is: Student's t, written out, since nothing else here needs a statistics library."""
+"""How sure a mean over seeds is: Student's t, written out, since nothing else here needs a
+statistics library."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 LEVEL = 0.95
-"""Of all intervals: if seeds were drawn anew, so large a share of the intervals would hold the true mean."""
+"""Of all intervals: if seeds were drawn anew, so large a share of the intervals would hold the true
+mean."""
 
 
 @dataclass(frozen=True)
@@ -17,11 +19,14 @@ class Estimate:
 
     @property
     def mean(self) -> float:
-        return math.fsum(self.values) / len(self.values)  # exact sums: the order of the seeds changes no bit
+        return math.fsum(self.values) / len(
+            self.values
+        )  # exact sums: the order of the seeds changes no bit
 
     @property
     def half_width(self) -> float | None:
-        """Half of the confidence interval (`LEVEL`); None with one seed, which says nothing of its neighbours."""
+        """Half of the confidence interval (`LEVEL`); None with one seed, which says nothing of its
+        neighbours."""
         count = len(self.values)
         if count < 2:
             return None
@@ -41,7 +46,8 @@ def estimate(values: Sequence[float]) -> Estimate | None:
 
 
 def quantile(probability: float, degrees: int) -> float:
-    """The t that Student's distribution with so many degrees of freedom stays below with `probability`, from 1/2 on."""
+    """The t that Student's distribution with so many degrees of freedom stays below with
+    `probability`, from 1/2 on."""
     assert 0.5 <= probability < 1, probability
     assert degrees >= 1, degrees
     low, high = 0.0, 1.0
@@ -54,7 +60,8 @@ def quantile(probability: float, degrees: int) -> float:
 
 
 def distribution(t: float, degrees: int) -> float:
-    """P(T <= t) for t >= 0, by the finite series for whole degrees of freedom (Abramowitz and Stegun, 26.7.3-4)."""
+    """P(T <= t) for t >= 0, by the finite series for whole degrees of freedom (Abramowitz and
+    Stegun, 26.7.3-4)."""
     angle = math.atan(t / math.sqrt(degrees))
     sine, cosine = math.sin(angle), math.cos(angle)
     odd = degrees % 2

@@ -1,4 +1,5 @@
-"""Learning curves over epochs (Figures 4, 5 and 7): means over seeds (`compute`), and their picture (`draw`)."""
+"""Learning curves over epochs (Figures 4, 5 and 7): means over seeds (`compute`), and their picture
+(`draw`)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ class Curve:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Panel:
+class CurvePanel:
     """One pair of axes."""
 
     title: str
@@ -51,21 +52,29 @@ class Panel:
     """The paper's vertical axis, where ours fits in."""
 
 
-def compute(frame: "pd.DataFrame", systems: Mapping[str, str], metrics: Mapping[str, str], epochs: int) -> list[Curve]:
-    """A curve of each metric, {word: column}, for each system, {label: title}; all but the last metric's are dashed.
+def compute(
+    frame: "pd.DataFrame", systems: Mapping[str, str], metrics: Mapping[str, str], epochs: int
+) -> list[Curve]:
+    """A curve of each metric, {word: column}, for each system, {label: title}; all but the last
+    metric's are dashed.
 
-    `frame` has a line per trial and epoch: `label seed epoch` and the metrics. An epoch counts when every seed of its
-    system reached it, so that no curve jumps where a seed ended early; systems without trials have no curve.
+    `frame` has a line per trial and epoch: `label seed epoch` and the metrics. An epoch counts when
+    every seed of its system reached it, so that no curve jumps where a seed ended early; systems
+    without trials have no curve.
     """
     found = []
     for colour, (label, title) in enumerate(systems.items()):
         trials = frame[(frame["label"] == label) & (frame["epoch"] <= epochs)]
         seeds = trials["seed"].nunique()
-        assert not trials.duplicated(["seed", "epoch"]).any(), f"{label}: a mean over something else than seeds"
+        assert not trials.duplicated(["seed", "epoch"]).any(), (
+            f"{label}: a mean over something else than seeds"
+        )
         reached = trials["epoch"].value_counts()
         whole = sorted(int(epoch) for epoch in trials["epoch"].unique() if reached[epoch] == seeds)
         for number, (what, metric) in enumerate(metrics.items(), start=1):
-            means = [Estimate(tuple(trials.loc[trials["epoch"] == epoch, metric])) for epoch in whole]
+            means = [
+                Estimate(tuple(trials.loc[trials["epoch"] == epoch, metric])) for epoch in whole
+            ]
             found.append(
                 Curve(
                     title=title,
@@ -81,7 +90,7 @@ def compute(frame: "pd.DataFrame", systems: Mapping[str, str], metrics: Mapping[
     return [curve for curve in found if curve.epochs]
 
 
-def draw(panels: Sequence[Panel]) -> "Figure":
+def draw(panels: Sequence[CurvePanel]) -> "Figure":
     """The panels side by side, with one legend."""
     figure = style.figure(6.2 * len(panels), 5.2)
     handles: dict[str, Any] = {}
@@ -105,23 +114,38 @@ def _line(axes: "Axes", curve: Curve, seeds_differ: bool) -> dict[str, Any]:
     x, y, half = np.array(curve.epochs), np.array(curve.mean), np.array(curve.half_width)
     look: dict[str, Any] = {"dashes": (4, 1.8), "alpha": 0.75} if curve.dashed else {}
     if len(x) <= FEW:
-        look |= {"clip_on": False, "marker": "o", "markersize": 4.5, "mfc": style.PAPER if curve.dashed else colour}
+        look |= {
+            "clip_on": False,
+            "marker": "o",
+            "markersize": 4.5,
+            "mfc": style.PAPER if curve.dashed else colour,
+        }
     (line,) = axes.plot(x, y, color=colour, linewidth=1.8, label=name, **look)
     if half.any():
         axes.fill_between(x, y - half, y + half, color=colour, alpha=0.15, linewidth=0)
     return {name: line}
 
 
-def _limit(axes: "Axes", panel: Panel) -> None:
+def _limit(axes: "Axes", panel: CurvePanel) -> None:
     """The paper's axes; ours are added to the vertical one where they would not be seen."""
     from matplotlib.ticker import MaxNLocator
 
-    shown = [value for curve in panel.curves for value in curve.mean] + list(panel.published.values())
+    shown = [value for curve in panel.curves for value in curve.mean] + list(
+        panel.published.values()
+    )
     axes.set_xlim(0, panel.epochs)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if not shown:
         axes.set_yticks([])
-        axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", fontsize=13, color=style.QUIET)
+        axes.text(
+            0.5,
+            0.5,
+            "not run",
+            transform=axes.transAxes,
+            ha="center",
+            fontsize=13,
+            color=style.QUIET,
+        )
         return
     low, high = min(shown), float(np.quantile(shown, 0.97)) if len(shown) > 40 else max(shown)
     if panel.y_limits is not None:
@@ -130,11 +154,13 @@ def _limit(axes: "Axes", panel: Panel) -> None:
     axes.set_ylim(low - margin, high + margin)
 
 
-def _stars(axes: "Axes", panel: Panel) -> dict[str, Any]:
+def _stars(axes: "Axes", panel: CurvePanel) -> dict[str, Any]:
     """The paper's final values at the right edge, in the colour of their system."""
     from matplotlib.lines import Line2D
 
-    colours = {curve.title: style.COLOURS[curve.colour % len(style.COLOURS)] for curve in panel.curves}
+    colours = {
+        curve.title: style.COLOURS[curve.colour % len(style.COLOURS)] for curve in panel.curves
+    }
     for title, value in panel.published.items():
         star = style.STAR | {"mfc": colours.get(title, style.FAINT)}
         axes.plot(panel.epochs, value, clip_on=False, zorder=5, **star)

@@ -1,4 +1,5 @@
-"""Draws a plane as a heatmap: its panels side by side, under one colour scale. Thin: every number is the plane's."""
+"""Draws a plane as a heatmap: its panels side by side, under one colour scale. Thin: every number
+is the plane's."""
 
 import textwrap
 from collections.abc import Iterable
@@ -10,14 +11,15 @@ from analysis import caption as words
 from analysis import cells, layout, style
 from analysis.caption import Caption
 from analysis.cells import Look
-from analysis.plane import Cell, Panel, Plane
+from analysis.plane import Panel, Plane, PlaneCell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLOURS = "YlGnBu_r"
-"""ColorBrewer's yellow-green-blue: ordered by lightness, so it reads the same without red-green vision and in grey."""
+"""ColorBrewer's yellow-green-blue: ordered by lightness, so it reads the same without red-green
+vision and in grey."""
 POWER = 0.6
 """Of the colour scale: cells near the best differ least and matter most."""
 NAMES = {
@@ -30,15 +32,23 @@ _EQUALS = "\u00a0=\u00a0"
 
 
 def draw(plane: Plane, caption: Caption) -> "Figure":
-    """A number in every cell that has one; others hatched by why they have none; our best and the paper's best marked.
+    """A number in every cell that has one; others hatched by why they have none; our best and the
+    paper's best marked.
 
     All panels have one colour scale.
     """
-    width = max(layout.width(plane), 6.6, 2 * layout.MARGIN + 1.2 * layout.CHARACTER * 17 * len(caption.sweep))
+    width = max(
+        layout.width(plane),
+        6.6,
+        2 * layout.MARGIN + 1.2 * layout.CHARACTER * 17 * len(caption.sweep),
+    )
     said = _wrapped(words.sentences(plane, caption), width - 2 * layout.MARGIN, 10)
     places, hatchings = _places(plane, width - 0.8), _hatchings(plane)
     legend_lines = sum(one.get_label().count("\n") + 1 for one in places) + bool(hatchings)
-    titles = [_wrapped([words.assignment(panel.held)], layout.cells_width(plane) + 0.2, 9.5) for panel in plane.panels]
+    titles = [
+        _wrapped([words.assignment(panel.held)], layout.cells_width(plane) + 0.2, 9.5)
+        for panel in plane.panels
+    ]
     head, foot = 0.6 + layout.LINE * len(said), 0.15 + 1.15 * layout.LINE * legend_lines
     at = layout.of(plane, width, head, foot, title_lines=max(map(len, titles)))
     figure = style.figure(at.width, at.height)
@@ -48,16 +58,28 @@ def draw(plane: Plane, caption: Caption) -> "Figure":
     look: dict[str, Any] = {"va": "top", "fontsize": 10, "color": style.QUIET, "linespacing": 1.4}
     figure.text(left, top - 0.38 / at.height, "\n".join(said), **look)
     _panels(figure, at, plane, caption, titles)
-    look = {"frameon": False, "fontsize": 9, "labelcolor": style.INK, "columnspacing": 1.8, "borderaxespad": 0.3}
-    for handles, bottom, number in ((places, bool(hatchings), 1), (hatchings, False, len(cells.WHY))):
+    look = {
+        "frameon": False,
+        "fontsize": 9,
+        "labelcolor": style.INK,
+        "columnspacing": 1.8,
+        "borderaxespad": 0.3,
+    }
+    for handles, bottom, number in (
+        (places, bool(hatchings), 1),
+        (hatchings, False, len(cells.WHY)),
+    ):
         if handles:
             corner = 0.05 / at.width, (0.05 + 1.15 * layout.LINE * bottom) / at.height
-            figure.legend(handles=handles, loc="lower left", bbox_to_anchor=corner, ncols=number, **look)
+            figure.legend(
+                handles=handles, loc="lower left", bbox_to_anchor=corner, ncols=number, **look
+            )
     return figure
 
 
 def _wrapped(lines: Iterable[str], width: float, size: float) -> list[str]:
-    """Broken to so many inches: between what dots set apart where there is something, else between words.
+    """Broken to so many inches: between what dots set apart where there is something, else between
+    words.
 
     size: of the text, in points. `key = value` stays together.
     """
@@ -74,7 +96,13 @@ def _wrapped(lines: Iterable[str], width: float, size: float) -> list[str]:
     return [part.replace(_EQUALS, " = ") for part in whole]
 
 
-def _panels(figure: "Figure", at: layout.Layout, plane: Plane, caption: Caption, titles: list[list[str]]) -> None:
+def _panels(
+    figure: "Figure",
+    at: layout.FigureLayout,
+    plane: Plane,
+    caption: Caption,
+    titles: list[list[str]],
+) -> None:
     """All of them, with the names of their axes and the colour bar."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
@@ -84,11 +112,19 @@ def _panels(figure: "Figure", at: layout.Layout, plane: Plane, caption: Caption,
     low, high = _limits(means)
     points = [point for panel in plane.panels for point in panel.cells.values() if point.values]
     look = Look(
-        colours=ListedColormap(colormaps[COLOURS](np.linspace(0.1, 1.0, 256))),  # from blue, not from black
+        colours=ListedColormap(
+            colormaps[COLOURS](np.linspace(0.1, 1.0, 256))
+        ),  # from blue, not from black
         norm=PowerNorm(POWER, low, high),
         size=12.0 if len(plane.panels) == 1 else 9.5,
-        seeds_differ=len({len(point.values) for point in points} | {point.seeds for point in points}) > 1,
-        tries_differ=len({number for panel in plane.panels for number in panel.combinations.values()}) > 1,
+        seeds_differ=len(
+            {len(point.values) for point in points} | {point.seeds for point in points}
+        )
+        > 1,
+        tries_differ=len(
+            {number for panel in plane.panels for number in panel.combinations.values()}
+        )
+        > 1,
     )
     for number, (panel, title) in enumerate(zip(plane.panels, titles, strict=True)):
         axes = figure.add_axes(at.box(*at.place(number), *at.panel))
@@ -102,19 +138,30 @@ def _panels(figure: "Figure", at: layout.Layout, plane: Plane, caption: Caption,
     bottom, top = last[1], at.top
     place = at.box(at.width - layout.RIGHT + layout.BAR_GAP, bottom, layout.BAR, top - bottom)
     shares = ScalarMappable(look.norm, look.colours)
-    bar = figure.colorbar(shares, cax=figure.add_axes(place), extend="max" if beyond else "neither", extendfrac=0.03)
+    bar = figure.colorbar(
+        shares, cax=figure.add_axes(place), extend="max" if beyond else "neither", extendfrac=0.03
+    )
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, labelsize=9, labelcolor=style.QUIET)
     label = f"{caption.metric} (lower is better)\npower scale ({POWER:g}): finer near the best"
     x, y = (at.width - layout.MARGIN) / at.width, at.middle[1] / at.height
-    turned: dict[str, Any] = {"rotation": "vertical", "ha": "right", "va": "center", "multialignment": "center"}
+    turned: dict[str, Any] = {
+        "rotation": "vertical",
+        "ha": "right",
+        "va": "center",
+        "multialignment": "center",
+    }
     figure.text(x, y, label, color=style.INK, fontsize=9.5, **turned)
 
 
-def _panel(axes: "Axes", plane: Plane, panel: Panel, mean: "np.ndarray[Any, Any]", look: Look) -> None:
+def _panel(
+    axes: "Axes", plane: Plane, panel: Panel, mean: "np.ndarray[Any, Any]", look: Look
+) -> None:
     x, y = plane.axes.x, plane.axes.y
     edges = np.arange(len(x) + 1) - 0.5, np.arange(len(y) + 1) - 0.5
-    axes.pcolormesh(*edges, mean, cmap=look.colours, norm=look.norm, edgecolors=style.PAPER, linewidth=3)
+    axes.pcolormesh(
+        *edges, mean, cmap=look.colours, norm=look.norm, edgecolors=style.PAPER, linewidth=3
+    )
     for row, column in np.ndindex(len(y), len(x)):
         cells.write(axes, panel, (row, column), look)
     if plane.paper is not None:
@@ -126,25 +173,37 @@ def _panel(axes: "Axes", plane: Plane, panel: Panel, mean: "np.ndarray[Any, Any]
     axes.spines[:].set_visible(False)
 
 
-def _name_axes(figure: "Figure", at: layout.Layout, plane: Plane) -> None:
-    """Once for all panels. The names say which way the probability counts: zoneout's is of PRESERVING."""
+def _name_axes(figure: "Figure", at: layout.FigureLayout, plane: Plane) -> None:
+    """Once for all panels. The names say which way the probability counts: zoneout's is of
+    PRESERVING."""
     x, y = (NAMES.get(key, key) for key in (plane.axes.x_key, plane.axes.y_key))
     middle_x, middle_y = at.middle
     below = at.place(at.rows * at.columns - 1)[1] - layout.TICKS - 0.06
     look: dict[str, Any] = {"fontsize": 11, "color": style.INK}
     figure.text(middle_x / at.width, below / at.height, x, ha="center", va="top", **look)
-    figure.text(layout.MARGIN / at.width, middle_y / at.height, y, ha="left", va="center", rotation="vertical", **look)
+    figure.text(
+        layout.MARGIN / at.width,
+        middle_y / at.height,
+        y,
+        ha="left",
+        va="center",
+        rotation="vertical",
+        **look,
+    )
 
 
-def _frame(axes: "Axes", cell: Cell) -> None:
+def _frame(axes: "Axes", cell: PlaneCell) -> None:
     from matplotlib.patches import Rectangle
 
     corner = cell[1] - 0.485, cell[0] - 0.485
-    axes.add_patch(Rectangle(corner, 0.97, 0.97, fill=False, edgecolor=style.BEST, linewidth=3.2, zorder=4))
+    axes.add_patch(
+        Rectangle(corner, 0.97, 0.97, fill=False, edgecolor=style.BEST, linewidth=3.2, zorder=4)
+    )
 
 
 def _limits(means: "np.ndarray[Any, np.dtype[np.float64]]") -> tuple[float, float]:
-    """The colour scale: all values but far outliers above, which would wash out all other differences."""
+    """The colour scale: all values but far outliers above, which would wash out all other
+    differences."""
     values = means[~np.isnan(means)]
     if not values.size:
         return 0.0, 1.0
@@ -161,7 +220,9 @@ def _places(plane: Plane, width: float) -> list[Any]:
     marks: list[Any] = []
     if plane.best is not None:
         text = "\n".join(_wrapped([words.best(plane)], width, 9))
-        marks.append(Rectangle((0, 0), 1, 1, fill=False, edgecolor=style.BEST, linewidth=2.4, label=text))
+        marks.append(
+            Rectangle((0, 0), 1, 1, fill=False, edgecolor=style.BEST, linewidth=2.4, label=text)
+        )
     if plane.paper is not None:
         text = "\n".join(_wrapped([words.papers_best(plane)], width, 9))
         marks.append(Line2D([], [], label=text, **style.STAR))
@@ -170,6 +231,8 @@ def _places(plane: Plane, width: float) -> list[Any]:
 
 def _hatchings(plane: Plane) -> list[Any]:
     """What the hatchings mean, for a legend."""
-    every = [(row, column) for row in range(len(plane.axes.y)) for column in range(len(plane.axes.x))]
+    every = [
+        (row, column) for row in range(len(plane.axes.y)) for column in range(len(plane.axes.x))
+    ]
     there = {cells.why(panel, cell) for panel in plane.panels for cell in every}
     return [cells.patch(reason) for reason in cells.WHY if reason in there]

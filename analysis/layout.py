@@ -1,7 +1,8 @@
-"""Where the panels of a heatmap are, and all that stands around them. In inches, from the lower left corner.
+"""Where the panels of a heatmap are, and all that stands around them. In inches, from the lower
+left corner.
 
-All places are computed here: a layout engine's differ in their last digits from one drawing to the next, and with them
-the bytes.
+All places are computed here: a layout engine's differ in their last digits from one drawing to the
+next, and with them the bytes.
 """
 
 import math
@@ -12,17 +13,20 @@ from analysis.plane import Plane
 _WIDEST = 20.0
 """Of a row with more than one panel."""
 LINE, CHARACTER = 0.2, 0.0075
-"""Height of a line of the text around the panels, and width of a character for each point of its size."""
+"""Height of a line of the text around the panels, and width of a character for each point of its
+size."""
 MARGIN, AXIS_NAME, TICKS = 0.13, 0.3, 0.26
-"""At the figure's edge; beside the panels, for the name of an axis; below each panel, for its values."""
+"""At the figure's edge; beside the panels, for the name of an axis; below each panel, for its
+values."""
 RIGHT, BAR, BAR_GAP = 1.4, 0.16, 0.2
-"""Of the panels: the colour bar with its numbers and name; its own width; and what lies before it."""
+"""Of the panels: the colour bar with its numbers and name; its own width; and what lies before
+it."""
 _HIGHEST_NAME = 3.1
 """The height that the names of the vertical axis and of the colours need."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class FigureLayout:
     """Where everything is, from the lower left corner."""
 
     width: float
@@ -49,7 +53,9 @@ class Layout:
         (x0, y0), (x1, y1) = self.place(self.rows * self.columns - 1), self.place(0)
         return (x1 + x0 + self.panel[0]) / 2, (y0 + y1 + self.panel[1]) / 2
 
-    def box(self, left: float, bottom: float, width: float, height: float) -> tuple[float, float, float, float]:
+    def box(
+        self, left: float, bottom: float, width: float, height: float
+    ) -> tuple[float, float, float, float]:
         """As shares of the figure."""
         return left / self.width, bottom / self.height, width / self.width, height / self.height
 
@@ -65,7 +71,12 @@ def _arranged(plane: Plane) -> tuple[int, int]:
 
 def width(plane: Plane) -> float:
     """That the panels want, with all around them."""
-    return MARGIN + AXIS_NAME + RIGHT + _arranged(plane)[1] * (cells_width(plane) + _ticks_width(plane))
+    return (
+        MARGIN
+        + AXIS_NAME
+        + RIGHT
+        + _arranged(plane)[1] * (cells_width(plane) + _ticks_width(plane))
+    )
 
 
 def cells_width(plane: Plane) -> float:
@@ -80,8 +91,9 @@ def _ticks_width(plane: Plane) -> float:
     return 0.25 + CHARACTER * size * max(len(f"{value:g}") for value in plane.axes.y)
 
 
-def of(plane: Plane, width: float, head: float, foot: float, title_lines: int) -> Layout:
-    """With so much above and below the panels; they fill the width, and are high enough for what stands beside them."""
+def of(plane: Plane, width: float, head: float, foot: float, title_lines: int) -> FigureLayout:
+    """With so much above and below the panels; they fill the width, and are high enough for what
+    stands beside them."""
     rows, columns = _arranged(plane)
     ticks = _ticks_width(plane)
     across = (width - MARGIN - AXIS_NAME - RIGHT) / columns - ticks
@@ -90,7 +102,7 @@ def of(plane: Plane, width: float, head: float, foot: float, title_lines: int) -
     high = 0.6 * len(plane.axes.y) if len(plane.panels) > 1 else 0.8 * len(plane.axes.y)
     high = max(high, (_HIGHEST_NAME - (rows - 1) * between) / rows)
     height = head + title + rows * high + (rows - 1) * between + TICKS + AXIS_NAME + foot
-    return Layout(
+    return FigureLayout(
         width=width,
         height=height,
         rows=rows,

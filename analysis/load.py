@@ -1,4 +1,5 @@
-"""Trials as one tidy table, from an MLflow store or from the rows of `sweep export`; both give the same table."""
+"""Trials as one tidy table, from an MLflow store or from the rows of `sweep export`; both give the
+same table."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -11,20 +12,23 @@ from zoneout_core.records import CHARACTERS, Metrics
 if TYPE_CHECKING:
     import pandas as pd
 
-Row = Mapping[str, Any]
-"""One trial as plain data: `trial seed state reason shape_key epoch params final records`, as a sweep exports it."""
+TrialRow = Mapping[str, Any]
+"""One trial as plain data: `trial seed state reason shape_key epoch params final records`, as a
+sweep exports it."""
 
 COLUMNS = ("trial", "seed", "state", "reason", "shape_key", "epoch", "best_epoch")
-"""Of the table of trials; after them come the final metrics, and the searched hyperparameters by their dotted keys."""
+"""Of the table of trials; after them come the final metrics, and the searched hyperparameters by
+their dotted keys."""
 TEXTS = ("label",)
 """Hyperparameters that are never numbers, whatever they look like."""
 
 
-def from_rows(rows: Iterable[Row], metrics: Metrics) -> "pd.DataFrame":
+def from_rows(rows: Iterable[TrialRow], metrics: Metrics) -> "pd.DataFrame":
     """The table of trials of a task that reports `metrics`: one row each, by number.
 
-    Columns are `COLUMNS`, `metrics.final` and the searched hyperparameters. `epoch` is the last one trained. Final
-    metrics and `best_epoch` are those of the best parameters, and NaN for trials that did not complete.
+    Columns are `COLUMNS`, `metrics.final` and the searched hyperparameters. `epoch` is the last one
+    trained. Final metrics and `best_epoch` are those of the best parameters, and NaN for trials
+    that did not complete.
     """
     import pandas as pd  # here, so that importing analysis costs nothing
 
@@ -32,17 +36,25 @@ def from_rows(rows: Iterable[Row], metrics: Metrics) -> "pd.DataFrame":
     for row in sorted(rows, key=lambda row: int(row["trial"])):
         final = row["final"] or {}
         flat = {key: row[key] if key in row else final.get(key) for key in columns}
-        table.append(flat | {key: plain(key, value) for key, value in row["params"].items() if key != "seed"})
-    frame = pd.DataFrame(table, columns=list(dict.fromkeys([*columns, *(key for row in table for key in row)])))
+        table.append(
+            flat | {key: plain(key, value) for key, value in row["params"].items() if key != "seed"}
+        )
+    frame = pd.DataFrame(
+        table, columns=list(dict.fromkeys([*columns, *(key for row in table for key in row)]))
+    )
     return frame.astype(dict.fromkeys(("best_epoch", *metrics.final), "float64"))
 
 
-def curves_from_rows(rows: Iterable[Row], metrics: Metrics) -> "pd.DataFrame":
+def curves_from_rows(rows: Iterable[TrialRow], metrics: Metrics) -> "pd.DataFrame":
     """One row per trial and epoch: `trial epoch` and `metrics.epoch`, in that order."""
     import pandas as pd
 
     table = [
-        {"trial": row["trial"], "epoch": record["epoch"], **{key: record[key] for key in metrics.epoch}}
+        {
+            "trial": row["trial"],
+            "epoch": record["epoch"],
+            **{key: record[key] for key in metrics.epoch},
+        }
         for row in sorted(rows, key=lambda row: int(row["trial"]))
         for record in sorted(row["records"], key=lambda record: int(record["epoch"]))
     ]
@@ -50,19 +62,24 @@ def curves_from_rows(rows: Iterable[Row], metrics: Metrics) -> "pd.DataFrame":
 
 
 def trials(tracking_uri: str, experiment: str, run: str) -> "pd.DataFrame":
-    """The table of trials of one sweep run, from MLflow. Raises `RunError` when MLflow does not have it."""
+    """The table of trials of one sweep run, from MLflow. Raises `RunError` when MLflow does not
+    have it."""
     metrics, rows = stored(tracking_uri, experiment, run, curves=False)
     return from_rows(rows, metrics)
 
 
 def curves(tracking_uri: str, experiment: str, run: str) -> "pd.DataFrame":
-    """One row per trial and epoch of one sweep run, from MLflow. Raises `RunError` when MLflow does not have it."""
+    """One row per trial and epoch of one sweep run, from MLflow. Raises `RunError` when MLflow does
+    not have it."""
     metrics, rows = stored(tracking_uri, experiment, run)
     return curves_from_rows(rows, metrics)
 
 
-def stored(tracking_uri: str, experiment: str, run: str, *, curves: bool = True) -> tuple[Metrics, list[Row]]:
-    """What the trials of a run report, and one `Row` for each of them, read back from MLflow alone.
+def stored(
+    tracking_uri: str, experiment: str, run: str, *, curves: bool = True
+) -> tuple[Metrics, list[TrialRow]]:
+    """What the trials of a run report, and one `TrialRow` for each of them, read back from MLflow
+    alone.
 
     `curves=False` leaves `records` empty and is much faster.
 
@@ -75,18 +92,22 @@ def stored(tracking_uri: str, experiment: str, run: str, *, curves: bool = True)
     children = [] if found is None else _children(client, found.experiment_id, run)
     if not children:
         raise RunError(
-            f"MLflow must have the run {run!r} in experiment {experiment!r}, but there is no trial of it at "
-            f"{tracking_uri}."
+            f"MLflow must have the run {run!r} in experiment {experiment!r}, but there is no trial"
+            f" of it at {tracking_uri}."
         )
     metrics = _metrics(children[0])
-    return metrics, sorted((_row(client, one, metrics, curves) for one in children), key=lambda row: int(row["trial"]))
+    return metrics, sorted(
+        (_row(client, one, metrics, curves) for one in children), key=lambda row: int(row["trial"])
+    )
 
 
 def _children(client: Any, experiment_id: str, run: str) -> list[Any]:
     """Every child run of a sweep run."""
     query, found, token = tag_is("zoneout.run", run), [], ""
     while True:
-        page = client.search_runs([experiment_id], query, max_results=1000, page_token=token or None)
+        page = client.search_runs(
+            [experiment_id], query, max_results=1000, page_token=token or None
+        )
         found += [one for one in page if "zoneout.trial" in one.data.tags]
         if not (token := page.token):
             return found
@@ -98,7 +119,7 @@ def _metrics(child: Any) -> Metrics:
     return Metrics.from_json(json.loads(told)) if told else CHARACTERS
 
 
-def _row(client: Any, child: Any, metrics: Metrics, curves: bool) -> Row:
+def _row(client: Any, child: Any, metrics: Metrics, curves: bool) -> TrialRow:
     tags, values = child.data.tags, child.data.metrics
     final = {key: values[f"best_{key}"] for key in metrics.final if f"best_{key}" in values}
     if final:
@@ -118,7 +139,8 @@ def _records(client: Any, run_id: str, metrics: Metrics) -> list[dict[str, float
 
 
 def plain(key: str, value: Any) -> Any:
-    """A hyperparameter as a table has it, whether it comes from a journal or, as text, from MLflow: a number or a text.
+    """A hyperparameter as a table has it, whether it comes from a journal or, as text, from MLflow:
+    a number or a text.
 
     `repr` of a float reads back exactly.
     """

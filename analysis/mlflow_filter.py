@@ -6,11 +6,13 @@ from zoneout_core.errors import RunError
 def tag_is(key: str, value: str) -> str:
     """The runs whose tag `key` is `value`.
 
-    Raises `RunError` for a value with both kinds of quotes, which the language cannot say: it knows no escapes.
+    Raises `RunError` for a value with both kinds of quotes, which the language cannot say: it knows
+    no escapes.
     """
     if "'" in value and '"' in value:
         raise RunError(
-            f"MLflow can search for a name with one kind of quotes, but {value!r} has both. Rename the run's folder."
+            f"MLflow can search for a name with one kind of quotes, but {value!r} has both. Rename"
+            " the run's folder."
         )
     quote = '"' if "'" in value else "'"
     return f"tags.`{key}` = {quote}{value}{quote}"

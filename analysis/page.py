@@ -1,18 +1,19 @@
-"""A reproduction as a page of Markdown: what a README or a gallery shows. Pure: the told numbers in, text out."""
+"""A reproduction as a page of Markdown: what a README or a gallery shows. Pure: the told numbers
+in, text out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-Told = Mapping[str, Any]
+PageNumbers = Mapping[str, Any]
 """What `sweep reproduce --json` says."""
 
 
-def page(told: Told, title: str, notes: Sequence[str], figures: Sequence[str]) -> str:
+def page(told: PageNumbers, title: str, notes: Sequence[str], figures: Sequence[str]) -> str:
     """The whole page. figures: file names of pictures that lie beside it."""
     return "\n".join([*_head(told, title), *_blocks(told), *_foot(notes, figures)]) + "\n"
 
 
-def _head(told: Told, title: str) -> Iterator[str]:
+def _head(told: PageNumbers, title: str) -> Iterator[str]:
     changed = "".join(f" --set {key}={value}" for key, value in told["set"].items())
     yield f"## {title}"
     yield ""
@@ -20,7 +21,7 @@ def _head(told: Told, title: str) -> Iterator[str]:
     yield ""
 
 
-def _blocks(told: Told) -> Iterator[str]:
+def _blocks(told: PageNumbers) -> Iterator[str]:
     for block in told["blocks"]:
         if not any(row["seeds"] for row in block["rows"]) and not block["best"]:
             yield f"**{block['title']}**: not run at this scale."
@@ -35,17 +36,23 @@ def _blocks(told: Told) -> Iterator[str]:
         if block["rows"]:
             yield from _table(block)
         if block["best"]:
-            at = ", ".join(f"{key.rpartition('.')[2]} = {value:g}" for key, value in block["best"]["params"].items())
+            at = ", ".join(
+                f"{key.rpartition('.')[2]} = {value:g}"
+                for key, value in block["best"]["params"].items()
+            )
             yield f"Best of {block['best']['of']} trials: {block['best']['value']:.4f} at {at}."
             yield ""
         yield _origin(block)
         yield ""
 
 
-def _table(block: Told) -> Iterator[str]:
+def _table(block: PageNumbers) -> Iterator[str]:
     columns = block["columns"]
     ours = "ours" if block["scale"] == "paper" else f"ours ({block['scale']})"
-    published = [any(row["numbers"][c["metric"]]["paper"] is not None for row in block["rows"]) for c in columns]
+    published = [
+        any(row["numbers"][c["metric"]]["paper"] is not None for row in block["rows"])
+        for c in columns
+    ]
     heads, lines = ["system"], []
     for column, has in zip(columns, published, strict=True):
         heads += [f"{column['title']}, paper"] if has else []
@@ -56,7 +63,9 @@ def _table(block: Told) -> Iterator[str]:
             number = row["numbers"][column["metric"]]
             cells += [_number(number["paper"])] if has else []
             cells += [_ours(number, row["state"])]
-        lines.append([*cells, str(len(row["seeds"])), "-".join(str(e) for e in sorted(set(row["epochs"])))])
+        lines.append(
+            [*cells, str(len(row["seeds"])), "-".join(str(e) for e in sorted(set(row["epochs"])))]
+        )
     yield _row([*heads, "seeds", "epochs"])
     yield _row(["---", *["---:"] * (len(heads) + 1)])
     yield from (_row(line) for line in lines)
@@ -71,7 +80,7 @@ def _table(block: Told) -> Iterator[str]:
     yield ""
 
 
-def _origin(block: Told) -> str:
+def _origin(block: PageNumbers) -> str:
     if not block["runs"]:
         return ""
     hardware = sorted({one for row in block["rows"] for one in row["hardware"]})
@@ -85,7 +94,7 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _ours(number: Told, state: str) -> str:
+def _ours(number: PageNumbers, state: str) -> str:
     if number["ours"] is None:
         return state
     if number["interval"] is None:

@@ -1,4 +1,5 @@
-"""The paper's published numbers, and those it quotes: data with a source each, none of them ours."""
+"""The paper's published numbers, and those it quotes: data with a source each, none of them
+ours."""
 
 import json
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ class Published:
     """A pair where a sentence compares two systems."""
     source: str
     version: str
-    """`final` = the paper; `older` = an earlier text of it; others say where the number comes from."""
+    """`final` = the paper; `older` = an earlier text of it; others say where the number comes
+    from."""
     own_experiment: bool
     """False where the paper quotes others."""
     notes: str
@@ -45,16 +47,28 @@ def numbers() -> tuple[Published, ...]:
 
 
 def find(
-    task: str, regularizer: str, split: str, *, version: str = "final", source: str = "", **rest: Any
+    task: str,
+    regularizer: str,
+    split: str,
+    *,
+    version: str = "final",
+    source: str = "",
+    **rest: Any,
 ) -> Published:
-    """The one number with these fields, whose source holds the text `source`. Raises `LookupError` for any other count.
+    """The one number with these fields, whose source holds the text `source`. Raises `LookupError`
+    for any other count.
 
-    Table 1's zoneout on characters, for instance, is `find("char_ptb", "zoneout", "test", source="Table 1")`.
+    Table 1's zoneout on characters, for instance, is `find("char_ptb", "zoneout", "test",
+    source="Table 1")`.
     """
     wanted = {"task": task, "regularizer": regularizer, "split": split, "version": version} | rest
     found = [
-        one for one in numbers() if source in one.source and all(getattr(one, key) == wanted[key] for key in wanted)
+        one
+        for one in numbers()
+        if source in one.source and all(getattr(one, key) == wanted[key] for key in wanted)
     ]
     if len(found) != 1:
-        raise LookupError(f"{len(found)} published numbers are {wanted} with {source!r} in their source, not one")
+        raise LookupError(
+            f"{len(found)} published numbers are {wanted} with {source!r} in their source, not one"
+        )
     return found[0]

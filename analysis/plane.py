@@ -1,7 +1,8 @@
-"""A plane of two hyperparameters: what the trials say of each cell. Pure computation: a table in, numbers out.
+"""A plane of two hyperparameters: what the trials say of each cell. Pure computation: a table in,
+numbers out.
 
-Where more keys than the two axes were searched, there is a panel for each combination of the others; where these are
-too many, one panel with the best over them in each cell.
+Where more keys than the two axes were searched, there is a panel for each combination of the
+others; where these are too many, one panel with the best over them in each cell.
 """
 
 import math
@@ -25,13 +26,14 @@ X, Y = "regularizer.z_cells", "regularizer.z_states"
 PAPER_PLANE = ("char_ptb", CHARACTERS.objective, X, Y)
 """Task, metric and axes of the one plane of which the paper has a value."""
 PAPER_BEST, PAPER_BPC = (0.5, 0.05), 1.362
-"""(z_cells, z_states) of the paper's best character model, and its validation bits per character (Table 1)."""
+"""(z_cells, z_states) of the paper's best character model, and its validation bits per character
+(Table 1)."""
 MOST = 16
 """Values along an axis that can still be read."""
 MOST_PANELS = 12
 """Panels that can still be read."""
 
-Cell = tuple[int, int]
+PlaneCell = tuple[int, int]
 """(row, column) of a plane."""
 
 
@@ -44,9 +46,11 @@ class Axes:
     x: tuple[float, ...]
     y: tuple[float, ...]
 
-    def cell(self, at: Mapping[str, Any]) -> Cell:
+    def cell(self, at: Mapping[str, Any]) -> PlaneCell:
         """Where a point lies."""
-        return self.y.index(plain(self.y_key, at[self.y_key])), self.x.index(plain(self.x_key, at[self.x_key]))
+        return self.y.index(plain(self.y_key, at[self.y_key])), self.x.index(
+            plain(self.x_key, at[self.x_key])
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +59,11 @@ class Panel:
 
     held: Mapping[str, Any]
     """What tells it from the other panels: values by key."""
-    cells: Mapping[Cell, Point]
+    cells: Mapping[PlaneCell, Point]
     """The point of each cell that the space has; over several combinations, the best of them."""
-    combinations: Mapping[Cell, int]
-    """How many combinations of the other keys have a value there. One, or more where the cell shows their best."""
+    combinations: Mapping[PlaneCell, int]
+    """How many combinations of the other keys have a value there. One, or more where the cell shows
+    their best."""
 
     def mean(self, axes: Axes) -> "NDArray[np.float64]":
         """[y, x] Means over seeds; NaN in cells without a complete trial."""
@@ -85,10 +90,11 @@ class Plane:
     held: Mapping[str, Any]
     """Searched keys that are the same everywhere."""
     over: tuple[str, ...]
-    """Other keys, over which each cell shows its best; none = each cell is one point, and `panels` has all of them."""
-    best: tuple[int, Cell] | None
+    """Other keys, over which each cell shows its best; none = each cell is one point, and `panels`
+    has all of them."""
+    best: tuple[int, PlaneCell] | None
     """Panel and cell of the lowest mean, the first of equals; None when no trial completed."""
-    paper: Cell | None
+    paper: PlaneCell | None
     """The paper's best cell, where this is the paper's plane and has it."""
     trials: Mapping[TrialState, int]
     """How many there are in each state."""
@@ -96,17 +102,29 @@ class Plane:
     """How many of them a sampler drew again, the seed included: they count once."""
 
 
-def plane(frame: "pd.DataFrame", task: str, metric: str, searched: Searched, x_key: str = X, y_key: str = Y) -> Plane:
+def plane(
+    frame: "pd.DataFrame",
+    task: str,
+    metric: str,
+    searched: Searched,
+    x_key: str = X,
+    y_key: str = Y,
+) -> Plane:
     """The plane of a task's table of trials (`analysis.load`); `metric` is one of its columns.
 
-    Only complete trials count; the others are counted by their state. Raises `SpaceError` when a key was not
-    searched, is not a number, or has too many values for a plane.
+    Only complete trials count; the others are counted by their state. Raises `SpaceError` when a
+    key was not searched, is not a number, or has too many values for a plane.
     """
     if SEED in (x_key, y_key):
         searched = replace(searched, keys=(*searched.keys, SEED))
     found = points.compute(frame, metric, searched)
     known = [*(point.at for point in found), *searched.points]
-    axes = Axes(x_key=x_key, y_key=y_key, x=_axis(known, searched.keys, x_key), y=_axis(known, searched.keys, y_key))
+    axes = Axes(
+        x_key=x_key,
+        y_key=y_key,
+        x=_axis(known, searched.keys, x_key),
+        y=_axis(known, searched.keys, y_key),
+    )
     held, varied = _told_apart(found, [key for key in searched.keys if key not in (x_key, y_key)])
     panels = _panels(found, axes, varied)
     if not searched.points:  # whatever was not drawn may be in the space
@@ -129,7 +147,9 @@ def plane(frame: "pd.DataFrame", task: str, metric: str, searched: Searched, x_k
     )
 
 
-def _told_apart(found: Iterable[Point], others: Iterable[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _told_apart(
+    found: Iterable[Point], others: Iterable[str]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
     """What all points have in common of these keys, and which keys tell them apart."""
     values = {key: list(dict.fromkeys(point.at.get(key) for point in found)) for key in others}
     held = {key: given[0] for key, given in values.items() if len(given) == 1}
@@ -138,12 +158,18 @@ def _told_apart(found: Iterable[Point], others: Iterable[str]) -> tuple[dict[str
 
 def _panels(found: Iterable[Point], axes: Axes, varied: Sequence[str]) -> list[Panel]:
     """One for each combination of the keys that vary."""
-    by_combination: dict[tuple[Any, ...], dict[Cell, Point]] = {}
+    by_combination: dict[tuple[Any, ...], dict[PlaneCell, Point]] = {}
     for point in found:
-        by_combination.setdefault(tuple(point.at.get(key) for key in varied), {})[axes.cell(point.at)] = point
+        by_combination.setdefault(tuple(point.at.get(key) for key in varied), {})[
+            axes.cell(point.at)
+        ] = point
     return [
         Panel(
-            held={key: value for key, value in zip(varied, combination, strict=True) if value is not None},
+            held={
+                key: value
+                for key, value in zip(varied, combination, strict=True)
+                if value is not None
+            },
             cells=cells,
             combinations={cell: 1 for cell, point in cells.items() if point.values},
         )
@@ -153,30 +179,43 @@ def _panels(found: Iterable[Point], axes: Axes, varied: Sequence[str]) -> list[P
 
 def _filled(panel: Panel, axes: Axes) -> Panel:
     every = [(row, column) for row in range(len(axes.y)) for column in range(len(axes.x))]
-    return replace(panel, cells={cell: panel.cells.get(cell, _nothing(axes, cell, [])) for cell in every})
+    return replace(
+        panel, cells={cell: panel.cells.get(cell, _nothing(axes, cell, [])) for cell in every}
+    )
 
 
-def _best_over(found: Iterable[Point], axes: Axes, known: Collection[Cell]) -> Panel:
+def _best_over(found: Iterable[Point], axes: Axes, known: Collection[PlaneCell]) -> Panel:
     """One panel over all combinations: of each cell its best point, or all that was lost there."""
-    at: dict[Cell, list[Point]] = {cell: [] for cell in known}
+    at: dict[PlaneCell, list[Point]] = {cell: [] for cell in known}
     for point in found:
         at.setdefault(axes.cell(point.at), []).append(point)
     done = {cell: [point for point in those if point.values] for cell, those in at.items()}
     cells = {
-        cell: min(done[cell], key=lambda point: point.mean) if done[cell] else _nothing(axes, cell, those)
+        cell: (
+            min(done[cell], key=lambda point: point.mean)
+            if done[cell]
+            else _nothing(axes, cell, those)
+        )
         for cell, those in at.items()
     }
-    return Panel(held={}, cells=cells, combinations={cell: len(those) for cell, those in done.items() if those})
+    return Panel(
+        held={},
+        cells=cells,
+        combinations={cell: len(those) for cell, those in done.items() if those},
+    )
 
 
-def _nothing(axes: Axes, cell: Cell, those: Iterable[Point]) -> Point:
+def _nothing(axes: Axes, cell: PlaneCell, those: Iterable[Point]) -> Point:
     """A cell that has no value, whatever the other keys are."""
     lost: Counter[TrialState] = Counter()
     for point in those:
         lost.update(point.lost)
     row, column = cell
     return Point(
-        at={axes.x_key: axes.x[column], axes.y_key: axes.y[row]}, values=(), lost=lost, seeds=sum(lost.values())
+        at={axes.x_key: axes.x[column], axes.y_key: axes.y[row]},
+        values=(),
+        lost=lost,
+        seeds=sum(lost.values()),
     )
 
 
@@ -185,21 +224,24 @@ def _axis(known: Iterable[Mapping[str, Any]], keys: Collection[str], key: str) -
     another = "Choose others with: sweep report RUN --x-axis KEY --y-axis KEY"
     if key not in keys:
         raise SpaceError(
-            f"An axis of the heatmap must be a searched key, but {key!r} is none of {sorted(keys)}. {another}"
+            f"An axis of the heatmap must be a searched key, but {key!r} is none of {sorted(keys)}."
+            f" {another}"
         )
     given = {plain(key, at[key]) if key in at else math.nan for at in known}
     if any(isinstance(value, str) for value in given):
         words = sorted(str(value) for value in given)
-        raise SpaceError(f"An axis of the heatmap must be a number, but {key!r} has {words}. {another}")
+        raise SpaceError(
+            f"An axis of the heatmap must be a number, but {key!r} has {words}. {another}"
+        )
     if len(given) > MOST or any(math.isnan(value) for value in given):
         raise SpaceError(
-            f"An axis of the heatmap must be a grid of at most {MOST} values, but {key!r} has {len(given)}. "
-            "Look at the table instead: sweep export RUN"
+            f"An axis of the heatmap must be a grid of at most {MOST} values, but {key!r} has"
+            f" {len(given)}. Look at the table instead: sweep export RUN"
         )
     return tuple(sorted(given))
 
 
-def _lowest(panels: Iterable[Panel]) -> tuple[int, Cell] | None:
+def _lowest(panels: Iterable[Panel]) -> tuple[int, PlaneCell] | None:
     means = [
         (point.mean, number, cell)
         for number, panel in enumerate(panels)
@@ -209,6 +251,10 @@ def _lowest(panels: Iterable[Panel]) -> tuple[int, Cell] | None:
     return None if not means else min(means)[1:]
 
 
-def _paper(axes: Axes) -> Cell | None:
+def _paper(axes: Axes) -> PlaneCell | None:
     z_cells, z_states = PAPER_BEST
-    return axes.cell({axes.x_key: z_cells, axes.y_key: z_states}) if z_cells in axes.x and z_states in axes.y else None
+    return (
+        axes.cell({axes.x_key: z_cells, axes.y_key: z_states})
+        if z_cells in axes.x and z_states in axes.y
+        else None
+    )

@@ -1,4 +1,5 @@
-"""Points of a search space, and what their trials say. Trials that differ in nothing but the seed make up one point.
+"""Points of a search space, and what their trials say. Trials that differ in nothing but the seed
+make up one point.
 
 The one place where an average is taken: over the seeds of a point, and over nothing else.
 """
@@ -35,9 +36,11 @@ class Searched:
     keys: tuple[str, ...]
     """Full names, in the definition's order; all but the seed."""
     points: tuple[Mapping[str, Any], ...] = ()
-    """The points of the space, with the seed where it is searched; none = only those that trials drew are known."""
+    """The points of the space, with the seed where it is searched; none = only those that trials
+    drew are known."""
     whole: bool = True
-    """Whether `points` have every key. Of an endless or a very large space they have the axes of the plane alone."""
+    """Whether `points` have every key. Of an endless or a very large space they have the axes of
+    the plane alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,18 +59,22 @@ class Point:
     @property
     def mean(self) -> float:
         """Over the seeds that completed; NaN without any."""
-        return math.fsum(self.values) / len(self.values) if self.values else math.nan  # fsum: in any order, to the bit
+        return (
+            math.fsum(self.values) / len(self.values) if self.values else math.nan
+        )  # fsum: in any order, to the bit
 
 
 def compute(frame: "pd.DataFrame", metric: str, searched: Searched) -> list[Point]:
     """A point for each of the space, in its order, and for each other one that trials drew.
 
-    `frame` has a line per trial: `seed state`, the searched keys and column `metric`. A seed that was drawn twice
-    counts once, since equal trials have equal numbers.
+    `frame` has a line per trial: `seed state`, the searched keys and column `metric`. A seed that
+    was drawn twice counts once, since equal trials have equal numbers.
     """
     told: dict[_Key, dict[Any, tuple[TrialState, float]]] = {}
     columns = [frame[key] if key in frame.columns else [None] * len(frame) for key in searched.keys]
-    for *at, seed, state, value in zip(*columns, frame[SEED], frame["state"], frame[metric], strict=True):
+    for *at, seed, state, value in zip(
+        *columns, frame[SEED], frame["state"], frame[metric], strict=True
+    ):
         seeds = told.setdefault(_key(searched.keys, at), {})
         if seed not in seeds or _SAYS_MOST.index(state) < _SAYS_MOST.index(seeds[seed][0]):
             seeds[seed] = TrialState(state), float(value)
@@ -76,21 +83,30 @@ def compute(frame: "pd.DataFrame", metric: str, searched: Searched) -> list[Poin
 
 
 def _wanted(searched: Searched, told: Iterable[_Key]) -> dict[_Key, int]:
-    """How many seeds the definition has for each point: those of the space first, then others that trials drew."""
+    """How many seeds the definition has for each point: those of the space first, then others that
+    trials drew."""
     seeds: dict[_Key, set[Any]] = {}
     if searched.whole:
         for point in searched.points:
-            seeds.setdefault(_key(searched.keys, map(point.get, searched.keys)), set()).add(point.get(SEED))
+            seeds.setdefault(_key(searched.keys, map(point.get, searched.keys)), set()).add(
+                point.get(SEED)
+            )
         everywhere = 0
     else:  # every point has every seed
         everywhere = len({point.get(SEED) for point in searched.points})
-    return {at: len(given) for at, given in seeds.items()} | {at: everywhere for at in told if at not in seeds}
+    return {at: len(given) for at, given in seeds.items()} | {
+        at: everywhere for at in told if at not in seeds
+    }
 
 
-def _point(keys: tuple[str, ...], at: _Key, told: Mapping[Any, tuple[TrialState, float]], seeds: int) -> Point:
+def _point(
+    keys: tuple[str, ...], at: _Key, told: Mapping[Any, tuple[TrialState, float]], seeds: int
+) -> Point:
     return Point(
         at={key: value for key, value in zip(keys, at, strict=True) if value is not None},
-        values=tuple(told[seed][1] for seed in sorted(told) if told[seed][0] is TrialState.COMPLETE),
+        values=tuple(
+            told[seed][1] for seed in sorted(told) if told[seed][0] is TrialState.COMPLETE
+        ),
         lost=Counter(state for state, _ in told.values() if state is not TrialState.COMPLETE),
         seeds=max(seeds, len(told)),
     )
@@ -98,7 +114,10 @@ def _point(keys: tuple[str, ...], at: _Key, told: Mapping[Any, tuple[TrialState,
 
 def _key(keys: tuple[str, ...], values: Iterable[Any]) -> _Key:
     """What tells points apart; None stands for a key that does not apply."""
-    return tuple(None if _absent(value) else plain(key, value) for key, value in zip(keys, values, strict=True))
+    return tuple(
+        None if _absent(value) else plain(key, value)
+        for key, value in zip(keys, values, strict=True)
+    )
 
 
 def _absent(value: Any) -> bool:

@@ -1,4 +1,5 @@
-"""How gradients reach back through time (Figure 6): shares by step, from a table of them; and their picture."""
+"""How gradients reach back through time (Figure 6): shares by step, from a table of them; and their
+picture."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ FLOOR = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class Propagation:
-    """One system's curve for one state: what share of the gradient's norm, summed over steps, each step has."""
+    """One system's curve for one state: what share of the gradient's norm, summed over steps, each
+    step has."""
 
     title: str
     colour: int
@@ -32,17 +34,24 @@ class Propagation:
 
 
 def compute(frame: "pd.DataFrame", systems: Mapping[str, str]) -> list[Propagation]:
-    """The curves of the systems, {label: title}, from a line per `label seed state step` with its `share`."""
+    """The curves of the systems, {label: title}, from a line per `label seed state step` with its
+    `share`."""
     found = []
     for colour, (label, title) in enumerate(systems.items()):
         own = frame[frame["label"] == label]
         for state in STATES:
             told = own[own["state"] == state]
-            assert not told.duplicated(["seed", "step"]).any(), f"{label}: a mean over something else than seeds"
-            share = tuple(Estimate(tuple(some["share"])).mean for _, some in told.groupby("step", sort=True))
+            assert not told.duplicated(["seed", "step"]).any(), (
+                f"{label}: a mean over something else than seeds"
+            )
+            share = tuple(
+                Estimate(tuple(some["share"])).mean for _, some in told.groupby("step", sort=True)
+            )
             if share:
                 seeds = int(told["seed"].nunique())
-                found.append(Propagation(title=title, colour=colour, state=state, share=share, seeds=seeds))
+                found.append(
+                    Propagation(title=title, colour=colour, state=state, share=share, seeds=seeds)
+                )
     return found
 
 
@@ -64,9 +73,14 @@ def draw(curves: list[Propagation], title: str, subtitle: str) -> "Figure":
 
 
 def _line(axes: "Axes", curve: Propagation) -> dict[str, object]:
-    steps = [step for step, share in enumerate(curve.share, start=1) if share > 0]  # of 0 there is no logarithm
+    steps = [
+        step for step, share in enumerate(curve.share, start=1) if share > 0
+    ]  # of 0 there is no logarithm
     shares = [share for share in curve.share if share > 0]
     name = curve.title + (f" (mean of {curve.seeds} seeds)" if curve.seeds > 1 else "")
-    colour, dash = style.COLOURS[curve.colour % len(style.COLOURS)], style.DASHES[curve.colour % len(style.DASHES)]
+    colour, dash = (
+        style.COLOURS[curve.colour % len(style.COLOURS)],
+        style.DASHES[curve.colour % len(style.DASHES)],
+    )
     (line,) = axes.plot(steps, shares, color=colour, linestyle=dash, linewidth=1.7, label=name)
     return {name: line}

@@ -1,4 +1,5 @@
-"""The report of a sweep: its heatmap as picture, as vectors and as numbers. The same table gives the same bytes."""
+"""The report of a sweep: its heatmap as picture, as vectors and as numbers. The same table gives
+the same bytes."""
 
 import csv
 import io
@@ -42,25 +43,34 @@ def write(
 
 
 def table(numbers: Plane) -> str:
-    """A CSV line per point: every searched key, the mean over seeds (empty without a complete one), and the counts.
+    """A CSV line per point: every searched key, the mean over seeds (empty without a complete one),
+    and the counts.
 
-    Points come by panel, then by y and x; floats are exact, and a key that does not apply is empty. `seeds` says how
-    many the definition has, `complete` over how many the mean is.
+    Points come by panel, then by y and x; floats are exact, and a key that does not apply is empty.
+    `seeds` says how many the definition has, `complete` over how many the mean is.
     """
     axes = numbers.axes
-    keys = [axes.x_key, axes.y_key, *(key for key in numbers.keys if key not in (axes.x_key, axes.y_key))]
+    keys = [
+        axes.x_key,
+        axes.y_key,
+        *(key for key in numbers.keys if key not in (axes.x_key, axes.y_key)),
+    ]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*keys, numbers.metric, "complete", *STATES, "seeds"])
     for point in _in_order(numbers, keys[2:]):
         lost = [point.lost.get(state, 0) for state in STATES]
         mean = point.mean if point.values else ""
-        writer.writerow([*(point.at.get(key, "") for key in keys), mean, len(point.values), *lost, point.seeds])
+        writer.writerow(
+            [*(point.at.get(key, "") for key in keys), mean, len(point.values), *lost, point.seeds]
+        )
     return out.getvalue()
 
 
 def _in_order(numbers: Plane, others: list[str]) -> list[Point]:
-    combinations = list(dict.fromkeys(tuple(point.at.get(key) for key in others) for point in numbers.points))
+    combinations = list(
+        dict.fromkeys(tuple(point.at.get(key) for key in others) for point in numbers.points)
+    )
     place = {combination: number for number, combination in enumerate(combinations)}
 
     def order(point: Point) -> tuple[int, int, int]:

@@ -1,4 +1,5 @@
-"""What all figures share: colours, the look of axes, and files whose bytes depend on the numbers alone."""
+"""What all figures share: colours, the look of axes, and files whose bytes depend on the numbers
+alone."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,9 +12,16 @@ if TYPE_CHECKING:
 INK, QUIET, FAINT, PAPER, BEST = "#1a2233", "#667085", "#c3cad6", "#ffffff", "#d9480f"
 """Text, secondary text, grid lines, background, and what stands out."""
 COLOURS = ("#667085", "#1c7ed6", BEST, "#2b8a3e", "#ae3ec9", "#e8a100", "#0b7285")
-"""Of systems, in the order they are listed; told apart without red-green vision by their lightness, too."""
+"""Of systems, in the order they are listed; told apart without red-green vision by their lightness,
+too."""
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)))
-STAR: dict[str, Any] = {"marker": "*", "markersize": 12, "mfc": "#ffd43b", "mec": INK, "linestyle": ""}
+STAR: dict[str, Any] = {
+    "marker": "*",
+    "markersize": 12,
+    "mfc": "#ffd43b",
+    "mec": INK,
+    "linestyle": "",
+}
 """The paper's value, in every figure."""
 _RC: dict[Any, Any] = {"svg.fonttype": "path", "font.family": "DejaVu Sans"}
 
@@ -31,7 +39,16 @@ def title(axes: "Axes", text: str, subtitle: str) -> None:
     """A title on the left, and below it what a reader has to know: task, network, scale."""
     lines = subtitle.count("\n") + 1
     axes.set_title(text, loc="left", fontsize=14, fontweight="bold", color=INK, pad=16 + 13 * lines)
-    axes.annotate(subtitle, (0, 1), (0, 9), "axes fraction", "offset points", fontsize=9, color=QUIET, va="bottom")
+    axes.annotate(
+        subtitle,
+        (0, 1),
+        (0, 9),
+        "axes fraction",
+        "offset points",
+        fontsize=9,
+        color=QUIET,
+        va="bottom",
+    )
 
 
 def frame(axes: "Axes", x_label: str, y_label: str) -> None:
@@ -47,13 +64,19 @@ def frame(axes: "Axes", x_label: str, y_label: str) -> None:
 
 def legend(figure: "Figure", handles: Sequence[Any], columns: int) -> None:
     """Below everything, so that it hides no curve."""
-    look: dict[str, Any] = {"frameon": False, "fontsize": 9, "labelcolor": INK, "columnspacing": 2.0}
+    look: dict[str, Any] = {
+        "frameon": False,
+        "fontsize": 9,
+        "labelcolor": INK,
+        "columnspacing": 2.0,
+    }
     if handles:
         figure.legend(handles=list(handles), loc="outside lower left", ncols=columns, **look)
 
 
 def save(draw: Callable[[], "Figure"], folder: Path, name: str) -> list[Path]:
-    """Draw NAME.png and NAME.svg. Equal numbers give equal bytes: no date, no random ids, no style of the user's."""
+    """Draw NAME.png and NAME.svg. Equal numbers give equal bytes: no date, no random ids, no style
+    of the user's."""
     from matplotlib import rc_context
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,5 @@
-"""Paper and ours, side by side. Pure computation: a table of trials in, lines out; nothing is drawn or printed here."""
+"""Paper and ours, side by side. Pure computation: a table of trials in, lines out; nothing is drawn
+or printed here."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,8 @@ PAPER_SCALE = "paper"
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A metric that the paper reports, with the protocol by which it is measured: never one protocol for two."""
+    """A metric that the paper reports, with the protocol by which it is measured: never one
+    protocol for two."""
 
     title: str
     """The paper's word: `Valid`."""
@@ -29,7 +31,7 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class TableRow:
     """A system."""
 
     title: str
@@ -59,7 +61,7 @@ class Entry:
 class Line:
     """A row with its numbers."""
 
-    row: Row
+    row: TableRow
     entries: tuple[Entry, ...]
     """One for each column."""
     seeds: tuple[int, ...]
@@ -91,21 +93,32 @@ class Table:
 
     @property
     def published(self) -> tuple[bool, ...]:
-        """For each column, whether the paper has any number of it; others are shown as ours alone."""
-        return tuple(any(line.entries[k].paper is not None for line in self.lines) for k in range(len(self.columns)))
+        """For each column, whether the paper has any number of it; others are shown as ours
+        alone."""
+        return tuple(
+            any(line.entries[k].paper is not None for line in self.lines)
+            for k in range(len(self.columns))
+        )
 
 
-def compute(frame: "pd.DataFrame", title: str, scale: str, columns: Sequence[Column], rows: Sequence[Row]) -> Table:
+def compute(
+    frame: "pd.DataFrame",
+    title: str,
+    scale: str,
+    columns: Sequence[Column],
+    rows: Sequence[TableRow],
+) -> Table:
     """The table of these rows.
 
-    `frame` has a line per trial: `label seed state reason epoch hardware` and the columns' metrics, NaN where a trial
-    did not complete. Rows without a trial say so; trials that did not complete are counted and count for nothing.
+    `frame` has a line per trial: `label seed state reason epoch hardware` and the columns' metrics,
+    NaN where a trial did not complete. Rows without a trial say so; trials that did not complete
+    are counted and count for nothing.
     """
     lines = tuple(_line(frame[frame["label"] == row.label], columns, row) for row in rows)
     return Table(title=title, scale=scale, columns=tuple(columns), lines=lines)
 
 
-def _line(trials: "pd.DataFrame", columns: Sequence[Column], row: Row) -> Line:
+def _line(trials: "pd.DataFrame", columns: Sequence[Column], row: TableRow) -> Line:
     done = trials[trials["state"] == TrialState.COMPLETE].sort_values("seed")
     assert done["seed"].is_unique, f"{row.title}: a mean over something else than seeds"
     return Line(
@@ -116,12 +129,15 @@ def _line(trials: "pd.DataFrame", columns: Sequence[Column], row: Row) -> Line:
         hardware=tuple(sorted(set(done["hardware"]))),
         state=_state(trials),
         reasons=tuple(
-            sorted({str(one) for one in trials.loc[trials["state"] != TrialState.COMPLETE, "reason"]} - {""})
+            sorted(
+                {str(one) for one in trials.loc[trials["state"] != TrialState.COMPLETE, "reason"]}
+                - {""}
+            )
         ),
     )
 
 
-def _entry(done: "pd.DataFrame", column: Column, row: Row) -> Entry:
+def _entry(done: "pd.DataFrame", column: Column, row: TableRow) -> Entry:
     published = row.paper.get(column.metric)
     values = list(done[column.metric].dropna()) if column.metric in done.columns else []
     return Entry(
@@ -136,7 +152,10 @@ def _state(trials: "pd.DataFrame") -> str:
     if trials.empty:
         return NOT_RUN
     lost = trials[trials["state"] != TrialState.COMPLETE]
-    counts = [f"{(lost['state'] == state).sum()} {state}" for state in sorted({str(one) for one in lost["state"]})]
+    counts = [
+        f"{(lost['state'] == state).sum()} {state}"
+        for state in sorted({str(one) for one in lost["state"]})
+    ]
     return ", ".join(counts) or str(TrialState.COMPLETE)
 
 
@@ -153,14 +172,17 @@ def cells(table: Table) -> Iterator[list[str]]:
     """The lines as a person reads them: `1.362`, `1.364 ± 0.002`, `+0.002`."""
     for line in table.lines:
         found = [line.row.title]
-        for entry, column, published in zip(line.entries, table.columns, table.published, strict=True):
+        for entry, column, published in zip(
+            line.entries, table.columns, table.published, strict=True
+        ):
             paper, ours, difference = shown(entry, column, line.state)
             found += [paper, ours, difference] if published else [ours]
         yield [*found, str(len(line.seeds)), spread(line.epochs)]
 
 
 def shown(entry: Entry, column: Column, state: str) -> tuple[str, str, str]:
-    """Paper, ours and difference in words; a number that is not there is `-`, or why it is not there."""
+    """Paper, ours and difference in words; a number that is not there is `-`, or why it is not
+    there."""
     digits = column.digits
     paper = "-" if entry.paper is None else f"{entry.paper:.{digits}f}"
     if entry.ours is None:
@@ -180,7 +202,9 @@ def to_json(table: Table) -> dict[str, Any]:
     return {
         "title": table.title,
         "scale": table.scale,
-        "columns": [{"title": c.title, "metric": c.metric, "protocol": c.protocol} for c in table.columns],
+        "columns": [
+            {"title": c.title, "metric": c.metric, "protocol": c.protocol} for c in table.columns
+        ],
         "rows": [_json_line(table, line) for line in table.lines],
     }
 
@@ -197,7 +221,11 @@ def _json_line(table: Table, line: Line) -> dict[str, Any]:
         }
         for column, entry in zip(table.columns, line.entries, strict=True)
     }
-    told: dict[str, Any] = {"system": line.row.title, "label": line.row.label or None, "note": line.row.note}
+    told: dict[str, Any] = {
+        "system": line.row.title,
+        "label": line.row.label or None,
+        "note": line.row.note,
+    }
     told |= {"state": line.state, "reasons": list(line.reasons)}
     ran = {"seeds": list(line.seeds), "epochs": list(line.epochs), "hardware": list(line.hardware)}
     return told | ran | {"numbers": numbers}
@@ -212,7 +240,9 @@ def csv(table: Table) -> str:
             ours = entry.ours.mean if entry.ours else None
             text = (line.row.title, line.row.label, column.title, column.metric, column.protocol)
             numbers = (entry.paper, ours, low, high, len(line.seeds), entry.difference)
-            fields = [_quoted(one) for one in text] + ["" if one is None else repr(one) for one in numbers]
+            fields = [_quoted(one) for one in text] + [
+                "" if one is None else repr(one) for one in numbers
+            ]
             lines.append(",".join([*fields, table.scale]))
     return "\n".join(lines) + "\n"
 

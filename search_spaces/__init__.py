@@ -5,8 +5,9 @@
     Product  several spaces at once, with distinct keys
     Switch   a choice whose value decides which further space applies (define-by-run)
 
-A space yields overrides of a `TrialConfig`: `{"regularizer.z_cells": 0.5}`. Every space suggests from an Optuna
-trial; one without a `Range` in it also has a `grid()`. Spaces are plain data: `to_json` and `from_json` round-trip.
+A space yields overrides of a `TrialConfig`: `{"regularizer.z_cells": 0.5}`. Every space suggests
+from an Optuna trial; one without a `Range` in it also has a `grid()`. Spaces are plain data:
+`to_json` and `from_json` round-trip.
 
 A `Switch` over `label` makes up a table: each of its rows brings the settings that belong to it.
 """
@@ -41,7 +42,8 @@ __all__ = [
 
 
 class _Point:
-    """Stands in for an Optuna trial, to learn under which parameter names a given point is stored."""
+    """Stands in for an Optuna trial, to learn under which parameter names a given point is
+    stored."""
 
     def __init__(self, point: Overrides) -> None:
         self.point, self.params = point, Overrides()
@@ -74,11 +76,14 @@ def from_json(data: Mapping[str, Any]) -> Space:
         case {"kind": "switch", "key": key, "cases": cases}:
             return Switch(key, tuple((value, from_json(inner)) for value, inner in cases))
     raise ConfigError(
-        f"A space is a choice, range, product or switch, but this is {dict(data)!r}. Was it edited by hand?"
+        f"A space is a choice, range, product or switch, but this is {dict(data)!r}. Was it edited"
+        " by hand?"
     )
 
 
-def numbers(key: str, values: tuple[float, ...] | None, low: float, high: float, *, log: bool = False) -> Space:
+def numbers(
+    key: str, values: tuple[float, ...] | None, low: float, high: float, *, log: bool = False
+) -> Space:
     """What most files of this package return: a `Choice` when values are listed, else a `Range`."""
     return Choice(key, values) if values is not None else Range(key, low, high, log)
 

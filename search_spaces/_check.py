@@ -1,4 +1,5 @@
-"""Whether every point of a space is a configuration: tried before a sweep begins, so that no draw ends it."""
+"""Whether every point of a space is a configuration: tried before a sweep begins, so that no draw
+ends it."""
 
 import math
 import random
@@ -23,11 +24,14 @@ DRAWN = 64
 
 
 def check(space: "Space", base: TrialConfig) -> None:
-    """Raise `ConfigError` naming a point that is no configuration on top of `base`, and why, if one is found."""
+    """Raise `ConfigError` naming a point that is no configuration on top of `base`, and why, if one
+    is found."""
     corners = list(islice(space.corners(), CHECKED + 1))
     dice = cast("BaseTrial", _Dice())
     drawn = (space.suggest(dice) for _ in range(DRAWN))
-    for point in chain(corners if len(corners) <= CHECKED else islice(space.bounds(), CHECKED_BOUNDS), drawn):
+    for point in chain(
+        corners if len(corners) <= CHECKED else islice(space.bounds(), CHECKED_BOUNDS), drawn
+    ):
         try:
             base.with_values(point)
         except (ConfigError, UnknownName) as error:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 Overrides = dict[str, Any]
 """Values by dotted configuration key."""
 WIDEST = 2**31
-"""The largest end of a range of whole numbers: TPE's arithmetic cannot tell one number from the next in a wider one."""
+"""The largest end of a range of whole numbers: TPE's arithmetic cannot tell one number from the
+next in a wider one."""
 
 
 class Space(ABC):
@@ -27,16 +28,18 @@ class Space(ABC):
     def suggest(self, trial: "BaseTrial", case: str = "") -> Overrides:
         """Draw one assignment with `trial`.
 
-        Optuna wants one set of choices per parameter name, so inside a `Switch` the name carries its `case`:
-        `optim.clip_norm [optim.clip=gradient]`.
+        Optuna wants one set of choices per parameter name, so inside a `Switch` the name carries
+        its `case`: `optim.clip_norm [optim.clip=gradient]`.
         """
 
     def grid(self) -> list[Overrides]:
-        """Every assignment, in a fixed order. Raises `SpaceError` when there are infinitely many."""
+        """Every assignment, in a fixed order. Raises `SpaceError` when there are infinitely
+        many."""
         for endless in self.ranges():
             raise SpaceError(
-                f"A grid needs finitely many values, but {endless.key} ranges from {endless.low} to {endless.high}. "
-                "Choose --set sampler=tpe (or random, qmc, gp), or give the space a list of values."
+                f"A grid needs finitely many values, but {endless.key} ranges from {endless.low} to"
+                f" {endless.high}. Choose --set sampler=tpe (or random, qmc, gp), or give the space"
+                " a list of values."
             )
         return list(self.corners())
 
@@ -46,7 +49,8 @@ class Space(ABC):
 
     @abstractmethod
     def bounds(self) -> Iterator[Overrides]:
-        """Some corners, such that each value of each `Choice` and each end of each `Range` is in one of them.
+        """Some corners, such that each value of each `Choice` and each end of each `Range` is in
+        one of them.
 
         In a `Product` any two of them are together in one.
         """
@@ -68,7 +72,8 @@ class Space(ABC):
         """Plain data that `from_json` turns back into an equal space."""
 
     def check(self, base: TrialConfig) -> None:
-        """Try the space on top of `base`: at its corners, or at bounds when there are too many, and in between.
+        """Try the space on top of `base`: at its corners, or at bounds when there are too many, and
+        in between.
 
         Raises `ConfigError` naming the point and why no trial can have it.
         """
@@ -87,7 +92,8 @@ class Choice(Space):
         values = tuple(_read(self.key, value) for value in self.values)
         if not values or len(set(values)) != len(values):
             raise ConfigError(
-                f"A choice needs distinct values, but {self.key} has {self.values!r}. Name each value once."
+                f"A choice needs distinct values, but {self.key} has {self.values!r}. Name each"
+                " value once."
             )
         object.__setattr__(self, "values", values)
 
@@ -128,18 +134,24 @@ class Range(Space):
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", _full(self.key))
         if type_of(self.key) not in (int, float):
-            raise ConfigError(f"A range needs a key whose values are numbers, but {self.key} is not. Use a choice.")
+            raise ConfigError(
+                f"A range needs a key whose values are numbers, but {self.key} is not. Use a"
+                " choice."
+            )
         for end in ("low", "high"):
             object.__setattr__(self, end, _read(self.key, getattr(self, end)))
         if not self.low < self.high or (self.log and self.low <= 0):
             rule = "0 < low < high" if self.log else "low < high"
             raise ConfigError(
-                f"A range needs {rule}, but {self.key} has low={self.low}, high={self.high}. Mend the bounds."
+                f"A range needs {rule}, but {self.key} has low={self.low}, high={self.high}. Mend"
+                " the bounds."
             )
-        if not math.isfinite(self.high - self.low) or (self.whole and max(-self.low, self.high) > WIDEST):
+        if not math.isfinite(self.high - self.low) or (
+            self.whole and max(-self.low, self.high) > WIDEST
+        ):
             raise ConfigError(
-                f"A range needs two finite ends, whole ones up to 2^31, but {self.key} has low={self.low}, "
-                f"high={self.high}. Mend the bounds."
+                f"A range needs two finite ends, whole ones up to 2^31, but {self.key} has"
+                f" low={self.low}, high={self.high}. Mend the bounds."
             )
 
     @property
@@ -171,7 +183,13 @@ class Range(Space):
         return self.keys()
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": "range", "key": self.key, "low": self.low, "high": self.high, "log": self.log}
+        return {
+            "kind": "range",
+            "key": self.key,
+            "low": self.low,
+            "high": self.high,
+            "log": self.log,
+        }
 
 
 @dataclass(frozen=True)
@@ -184,7 +202,10 @@ class Product(Space):
         seen = [key for part in self.parts for key in part.keys()]
         twice = sorted({key for key in seen if seen.count(key) > 1})
         if twice:
-            raise ConfigError(f"Parts of a product need distinct keys, but {', '.join(twice)} occurs twice. Drop one.")
+            raise ConfigError(
+                f"Parts of a product need distinct keys, but {', '.join(twice)} occurs twice. Drop"
+                " one."
+            )
 
     def suggest(self, trial: "BaseTrial", case: str = "") -> Overrides:
         return _merge(part.suggest(trial, case) for part in self.parts)
@@ -203,7 +224,8 @@ class Product(Space):
         for one, other in combinations(range(len(self.parts)), 2):
             for bound in islice(self.parts[one].bounds(), 1, None):
                 yield from (
-                    _with(firsts, {one: bound, other: its}) for its in islice(self.parts[other].bounds(), 1, None)
+                    _with(firsts, {one: bound, other: its})
+                    for its in islice(self.parts[other].bounds(), 1, None)
                 )
 
     def ranges(self) -> Iterator[Range]:
@@ -221,7 +243,8 @@ class Product(Space):
 
 @dataclass(frozen=True)
 class Switch(Space):
-    """A choice of `key` whose value brings its own further space: what is only there for some values."""
+    """A choice of `key` whose value brings its own further space: what is only there for some
+    values."""
 
     key: str
     cases: tuple[tuple[Any, Space], ...]
@@ -231,10 +254,16 @@ class Switch(Space):
         cases = tuple((_read(self.key, value), inner) for value, inner in self.cases)
         values = [value for value, _ in self.cases]
         if not cases or len(dict(cases)) != len(cases):
-            raise ConfigError(f"A switch needs distinct values, but {self.key} has {values!r}. Name each value once.")
+            raise ConfigError(
+                f"A switch needs distinct values, but {self.key} has {values!r}. Name each value"
+                " once."
+            )
         object.__setattr__(self, "cases", cases)
         if any(self.key in inner.keys() for _, inner in self.cases):
-            raise ConfigError(f"A case of a switch must not set {self.key} again. Drop the key from the inner space.")
+            raise ConfigError(
+                f"A case of a switch must not set {self.key} again. Drop the key from the inner"
+                " space."
+            )
 
     def suggest(self, trial: "BaseTrial", case: str = "") -> Overrides:
         value = _chosen(trial, self.key + case, [value for value, _ in self.cases])
@@ -242,10 +271,14 @@ class Switch(Space):
         return {self.key: value} | inner
 
     def corners(self) -> Iterator[Overrides]:
-        return ({self.key: value} | point for value, inner in self.cases for point in inner.corners())
+        return (
+            {self.key: value} | point for value, inner in self.cases for point in inner.corners()
+        )
 
     def bounds(self) -> Iterator[Overrides]:
-        return ({self.key: value} | point for value, inner in self.cases for point in inner.bounds())
+        return (
+            {self.key: value} | point for value, inner in self.cases for point in inner.bounds()
+        )
 
     def ranges(self) -> Iterator[Range]:
         return chain.from_iterable(inner.ranges() for _, inner in self.cases)
@@ -256,7 +289,9 @@ class Switch(Space):
 
     def always(self) -> Iterator[str]:
         yield self.key
-        yield from (key for key in self.keys() if all(key in inner.always() for _, inner in self.cases))
+        yield from (
+            key for key in self.keys() if all(key in inner.always() for _, inner in self.cases)
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -267,7 +302,8 @@ class Switch(Space):
 
 
 NOTHING = Product(())
-"""The space with one empty assignment: the other case of a `Switch`, or a sweep over seeds alone."""
+"""The space with one empty assignment: the other case of a `Switch`, or a sweep over seeds
+alone."""
 
 
 def _full(key: str) -> str:
@@ -283,7 +319,9 @@ def _merge(points: Iterable[Overrides]) -> Overrides:
 
 def _with(points: Sequence[Overrides], others: dict[int, Overrides]) -> Overrides:
     """The points merged, some replaced by others, which come last."""
-    return _merge([*(point for index, point in enumerate(points) if index not in others), *others.values()])
+    return _merge(
+        [*(point for index, point in enumerate(points) if index not in others), *others.values()]
+    )
 
 
 def _read(key: str, value: Any) -> Any:
@@ -300,4 +338,6 @@ def _read(key: str, value: Any) -> Any:
 
 def _chosen(trial: "BaseTrial", name: str, values: Sequence[Any]) -> Any:
     """One of `values`; Optuna is shown and stores them as strict JSON holds them."""
-    return dict(zip(plain(values), values, strict=True))[trial.suggest_categorical(name, plain(values))]
+    return dict(zip(plain(values), values, strict=True))[
+        trial.suggest_categorical(name, plain(values))
+    ]

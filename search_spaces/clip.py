@@ -1,4 +1,5 @@
-"""What is clipped, and at which norm: the gradient before Adam (paper) or Adam's step (code); spec section 2.3.
+"""What is clipped, and at which norm: the gradient before Adam (paper) or Adam's step (code); spec
+section 2.3.
 
 The two have different scales, so each brings norms of its own: a conditional space.
 """
@@ -9,9 +10,14 @@ GRADIENT_NORMS = (0.25, 1.0, 4.0)
 UPDATE_NORMS = (0.5, 1.0, 2.0)
 
 
-def space(gradient: tuple[float, ...] = GRADIENT_NORMS, update: tuple[float, ...] = UPDATE_NORMS) -> Space:
+def space(
+    gradient: tuple[float, ...] = GRADIENT_NORMS, update: tuple[float, ...] = UPDATE_NORMS
+) -> Space:
     """Gradient clipping at one of the first norms, or update clipping at one of the second."""
     return Switch(
         "optim.clip",
-        (("gradient", Choice("optim.clip_norm", gradient)), ("update", Choice("optim.clip_norm", update))),
+        (
+            ("gradient", Choice("optim.clip_norm", gradient)),
+            ("update", Choice("optim.clip_norm", update)),
+        ),
     )

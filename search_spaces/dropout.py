@@ -1,4 +1,5 @@
-"""Dropout on non-recurrent connections, Zaremba's: one probability at all places (spec sections 3, 9.6, 11.1)."""
+"""Dropout on non-recurrent connections, Zaremba's: one probability at all places (spec sections 3,
+9.6, 11.1)."""
 
 from search_spaces import Choice, Product, Space, Switch
 
@@ -10,4 +11,6 @@ P_DROPOUT = (0.5, 0.65)
 def space(values: tuple[float, ...] = P_DROPOUT) -> Space:
     """One of `values` at the inputs, between the layers and before the softmax."""
     first, *others = PLACES
-    return Switch(first, tuple((p, Product(tuple(Choice(place, (p,)) for place in others))) for p in values))
+    return Switch(
+        first, tuple((p, Product(tuple(Choice(place, (p,)) for place in others))) for p in values)
+    )

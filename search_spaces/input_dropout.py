@@ -8,6 +8,8 @@ from search_spaces import Space, numbers
 P_INPUT_STEPS = (0.05, 0.1, 0.2)
 
 
-def space(values: tuple[float, ...] | None = P_INPUT_STEPS, low: float = 0.0, high: float = 0.5) -> Space:
+def space(
+    values: tuple[float, ...] | None = P_INPUT_STEPS, low: float = 0.0, high: float = 0.5
+) -> Space:
     """`values` of p_input_steps; None: all of them from `low` to `high`."""
     return numbers("regularizer.p_input_steps", values, low, high)

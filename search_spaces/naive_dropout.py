@@ -1,4 +1,5 @@
-"""Naive dropout of the cells, which Figure 6 compares zoneout with (spec sections 8.1, 9.4). The paper's: 0.5."""
+"""Naive dropout of the cells, which Figure 6 compares zoneout with (spec sections 8.1, 9.4). The
+paper's: 0.5."""
 
 from search_spaces import Space, numbers
 

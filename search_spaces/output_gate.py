@@ -1,6 +1,7 @@
 """The output-gate variant of recurrent dropout, in all its readings (spec sections 2.4, 9.5).
 
-The paper gives no probability of its own for it; these are its recurrent dropout's best and the two around it.
+The paper gives no probability of its own for it; these are its recurrent dropout's best and the two
+around it.
 """
 
 from search_spaces import Choice, Product, Space, numbers
@@ -11,4 +12,6 @@ FORMS = ("intent", "intent_raw", "literal", "code")
 
 def space(values: tuple[float, ...] | None = P_GATE, forms: tuple[str, ...] = FORMS) -> Space:
     """`values` of p_gate in each of `forms`; None: all of them from 0 to 0.8."""
-    return Product((Choice("regularizer.gate_form", forms), numbers("regularizer.p_gate", values, 0.0, 0.8)))
+    return Product(
+        (Choice("regularizer.gate_form", forms), numbers("regularizer.p_gate", values, 0.0, 0.8))
+    )

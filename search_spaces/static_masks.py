@@ -1,4 +1,5 @@
-"""Static identity connections: the paper's best zoneout with masks that never change (spec 8.2, Figure 7)."""
+"""Static identity connections: the paper's best zoneout with masks that never change (spec 8.2,
+Figure 7)."""
 
 from search_spaces import Choice, Product, Space, zoneout_cells, zoneout_states
 

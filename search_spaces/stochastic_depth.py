@@ -1,4 +1,5 @@
-"""Stochastic depth in time: the probability that a layer skips a step (spec sections 2.4, 9.2). The paper's: 0.05."""
+"""Stochastic depth in time: the probability that a layer skips a step (spec sections 2.4, 9.2). The
+paper's: 0.05."""
 
 from search_spaces import Space, numbers
 

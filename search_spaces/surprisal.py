@@ -1,4 +1,5 @@
-"""Surprisal-driven zoneout: the probability of an update where nothing surprises (spec section 9.15).
+"""Surprisal-driven zoneout: the probability of an update where nothing surprises (spec section
+9.15).
 
 Its authors take 0.2. The space chooses the cell as well, since no other has surprise.
 """

@@ -1,7 +1,7 @@
 """Variational dropout, Gal's: a mask for a whole sequence (spec sections 9.7, 11.2).
 
-Of his four probabilities, those that every model has a use for: on the states and on the outputs. Word types and inputs
-need an embedding; a definition adds theirs, 0.3 and 0.5.
+Of his four probabilities, those that every model has a use for: on the states and on the outputs.
+Word types and inputs need an embedding; a definition adds theirs, 0.3 and 0.5.
 """
 
 from search_spaces import Choice, Product, Space, numbers
@@ -10,8 +10,11 @@ P_STATES = (0.3,)
 P_OUTPUTS = (0.5,)
 
 
-def space(p_states: tuple[float, ...] | None = P_STATES, p_outputs: tuple[float, ...] | None = P_OUTPUTS) -> Space:
-    """Every pair, with a mask for each gate and with one for all; `None` in place of a list means the whole range."""
+def space(
+    p_states: tuple[float, ...] | None = P_STATES, p_outputs: tuple[float, ...] | None = P_OUTPUTS
+) -> Space:
+    """Every pair, with a mask for each gate and with one for all; `None` in place of a list means
+    the whole range."""
     return Product(
         (
             Choice("regularizer.variational_masks", ("untied", "tied")),

@@ -1,4 +1,5 @@
-"""Zoneout on states: the probability that a hidden state keeps its previous value (spec section 9.1).
+"""Zoneout on states: the probability that a hidden state keeps its previous value (spec section
+9.1).
 
 The paper finds low values, 0.05 to 0.2, best.
 """

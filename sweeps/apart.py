@@ -1,4 +1,5 @@
-"""Ray apart: in a thread of its own, so that the main thread can always hear signals, and leave a Ray that is gone."""
+"""Ray apart: in a thread of its own, so that the main thread can always hear signals, and leave a
+Ray that is gone."""
 
 import socket
 import threading
@@ -14,12 +15,14 @@ from zoneout_core.errors import RunError, ZoneoutError
 
 _TURN_SECONDS = 0.1
 _STARTING_TURN_SECONDS = 0.005
-"""While Ray starts it takes signals for itself, in C++ even: they are taken back before the next one can come."""
+"""While Ray starts it takes signals for itself, in C++ even: they are taken back before the next
+one can come."""
 _PULSE_SECONDS = 1.0
 _TIDYING_SECONDS = 5.0
 
 left_behind = False
-"""Whether a Ray that is gone was left in its thread: the process then has to end without Ray's own farewells."""
+"""Whether a Ray that is gone was left in its thread: the process then has to end without Ray's own
+farewells."""
 
 
 class Gone(RunError):
@@ -27,10 +30,11 @@ class Gone(RunError):
 
 
 def run_apart(work: Callable[[], None], started: threading.Event, turn: Callable[[], None]) -> None:
-    """Return when `work` does, and raise what it raises; it sets `started` when it takes no more signals.
+    """Return when `work` does, and raise what it raises; it sets `started` when it takes no more
+    signals.
 
-    `turn` is called in the caller's thread meanwhile. It may raise, which leaves `work` behind: its thread does not
-    keep the process alive.
+    `turn` is called in the caller's thread meanwhile. It may raise, which leaves `work` behind: its
+    thread does not keep the process alive.
     """
     global left_behind  # of the process, as Ray itself is
     errors: list[BaseException] = []
@@ -56,7 +60,8 @@ def run_apart(work: Callable[[], None], started: threading.Event, turn: Callable
 
 
 class Pulse:
-    """Feels whether Ray's control process (GCS) is there. Without it nothing moves; Ray says so after a minute."""
+    """Feels whether Ray's control process (GCS) is there. Without it nothing moves; Ray says so
+    after a minute."""
 
     def __init__(self, patience: float) -> None:
         """`patience`: seconds for which it may be away."""
@@ -85,7 +90,8 @@ class Pulse:
 
 
 class Books:
-    """The ledger for as long as Ray is driven: a Ray that was left behind writes nothing any more."""
+    """The ledger for as long as Ray is driven: a Ray that was left behind writes nothing any
+    more."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger, self._lock, self._closed = ledger, threading.Lock(), False

@@ -4,7 +4,8 @@ import time
 
 
 class Clock:
-    """Unix seconds, counted on from when it was made: who sets the machine's clock meanwhile changes no duration."""
+    """Unix seconds, counted on from when it was made: who sets the machine's clock meanwhile
+    changes no duration."""
 
     def __init__(self, told: float = 0.0) -> None:
         """`told` is the last time that was told before; nothing is told of an earlier one."""

@@ -1,6 +1,8 @@
-"""A sweep: everything that decides which trials run and how, as one frozen, validated, JSON-serialisable value.
+"""A sweep: everything that decides which trials run and how, as one frozen, validated,
+JSON-serialisable value.
 
-A definition is a function `sweep()` in a file of `sweeps.definitions`; the file's name is the sweep's name.
+A definition is a function `sweep()` in a file of `sweeps.definitions`; the file's name is the
+sweep's name.
 """
 
 import re
@@ -39,7 +41,8 @@ class Sweep:
     """What all trials share; the space and the seeds override it."""
     space: Space
     seeds: tuple[int, ...] = (0,)
-    """Every assignment is tried with every seed; more than one makes the seed a part of the space."""
+    """Every assignment is tried with every seed; more than one makes the seed a part of the
+    space."""
     sampler: Sampler = "grid"
     """Who chooses: the exact grid, TPE, random, QMC or GP (all Optuna's)."""
     sampler_seed: int = 0
@@ -57,14 +60,15 @@ class Sweep:
     """Trials at a time, all devices together; 0 = as many as there are lanes."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = 0
-    """CPU threads of a lane server, which a machine with C cores has C // threads of; part of a run's identity, since
-    sums depend on it. 0 = one per core, written down when the run begins."""
+    """CPU threads of a lane server, which a machine with C cores has C // threads of; part of a
+    run's identity, since sums depend on it. 0 = one per core, written down when the run begins."""
     checkpoint_epochs: int = 1
     """Epochs between a lane's checkpoints."""
     retries: int = 3
     """How often a trial whose process or node died is put on a lane again."""
     storage: str = field(default="", repr=False)
-    """Optuna storage URL; empty = a journal file in the run's folder. Read from a run it has `***` for a password."""
+    """Optuna storage URL; empty = a journal file in the run's folder. Read from a run it has `***`
+    for a password."""
     x_axis: str = "regularizer.z_cells"
     """Key of the heatmap's horizontal axis."""
     y_axis: str = "regularizer.z_states"
@@ -75,12 +79,22 @@ class Sweep:
             object.__setattr__(self, name, _parse(name, getattr(self, name)))
         require_finite(self)
         if not _NAME.fullmatch(self.name):
-            raise ConfigError(f"A sweep's name is made of letters, digits, _ and -, but is {self.name!r}. Rename it.")
-        require(len(self.seeds) > 0 and len(set(self.seeds)) == len(self.seeds), "seeds", self.seeds, "distinct")
+            raise ConfigError(
+                f"A sweep's name is made of letters, digits, _ and -, but is {self.name!r}."
+                " Rename it."
+            )
+        require(
+            len(self.seeds) > 0 and len(set(self.seeds)) == len(self.seeds),
+            "seeds",
+            self.seeds,
+            "distinct",
+        )
         require(all(seed >= 0 for seed in self.seeds), "seeds", self.seeds, "at least 0")
         tasks.get(self.base.task)
         if "task" in self.search_space.keys():
-            raise ConfigError("Trials of a sweep are compared, so it has one task. Make a sweep for each task.")
+            raise ConfigError(
+                "Trials of a sweep are compared, so it has one task. Make a sweep for each task."
+            )
         self.space.check(self.base)
         for name in ("trials", "seconds", "concurrency", "threads", "retries", "sampler_seed"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
@@ -102,8 +116,9 @@ class Sweep:
         for part in self.search_space.ranges():
             if part.whole and part.high - part.low > WIDEST_GP:
                 raise ConfigError(
-                    f"A range of whole numbers must be at most {WIDEST_GP} wide with sampler=gp, which looks at each, "
-                    f"but {part.key} ranges from {part.low} to {part.high}. Narrow it, or choose --set sampler=tpe."
+                    f"A range of whole numbers must be at most {WIDEST_GP} wide with sampler=gp,"
+                    f" which looks at each, but {part.key} ranges from {part.low} to {part.high}."
+                    " Narrow it, or choose --set sampler=tpe."
                 )
 
     @property
@@ -128,19 +143,25 @@ class Sweep:
 
     @property
     def cut(self) -> str:
-        """`4 of 9 points of the grid, the first in its order`, where the budget cuts the grid; else empty."""
+        """`4 of 9 points of the grid, the first in its order`, where the budget cuts the grid; else
+        empty."""
         whole = len(self.search_space.grid()) if self.sampler == "grid" else 0
-        return f"{self.trials} of {whole} points of the grid, the first in its order" if 0 < self.trials < whole else ""
+        return (
+            f"{self.trials} of {whole} points of the grid, the first in its order"
+            if 0 < self.trials < whole
+            else ""
+        )
 
     def trial_config(self, overrides: search_spaces.Overrides) -> TrialConfig:
         """The complete configuration of one trial."""
         return self.base.with_values({"seed": self.seeds[0]} | overrides)
 
     def with_values(self, values: Mapping[str, Any]) -> Self:
-        """A copy with fields of the sweep or of its base configuration replaced (`--set key=value`).
+        """A copy with fields of the sweep or of its base configuration replaced (`--set
+        key=value`).
 
-        Raises `UnknownName` for a key that neither has (with the closest match), and `ConfigError` for a value of the
-        wrong type, out of its range, or of a key that the space searches.
+        Raises `UnknownName` for a key that neither has (with the closest match), and `ConfigError`
+        for a value of the wrong type, out of its range, or of a key that the space searches.
         """
         own = {key: _parse(key, value) for key, value in values.items() if key in SETTABLE}
         rest = {key: value for key, value in values.items() if key not in SETTABLE}
@@ -156,16 +177,24 @@ class Sweep:
             raise UnknownName("key of a sweep", key, [*known, *SETTABLE]) from None
         full = f"{section}.{name}" if section else name
         if full == "seed":
-            raise ConfigError("Seeds are set for the whole sweep: use --set seeds=0 or --set seeds=0,1,2.")
+            raise ConfigError(
+                "Seeds are set for the whole sweep: use --set seeds=0 or --set seeds=0,1,2."
+            )
         if full in self.search_space.keys():
             raise ConfigError(
-                f"{full} is searched by the space of sweep {self.name}, so it cannot be set. Leave it out."
+                f"{full} is searched by the space of sweep {self.name}, so it cannot be set. Leave"
+                " it out."
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; `from_json` gives an equal sweep, but that a password in `storage` is left out."""
+        """Plain data; `from_json` gives an equal sweep, but that a password in `storage` is left
+        out."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        plain |= {"base": self.base.to_json(), "space": self.space.to_json(), "seeds": list(self.seeds)}
+        plain |= {
+            "base": self.base.to_json(),
+            "space": self.space.to_json(),
+            "seeds": list(self.seeds),
+        }
         return plain | {"storage": secrets.shown(self.storage)}
 
     @classmethod
@@ -177,7 +206,10 @@ class Sweep:
                 raise UnknownName("field of a sweep", key, known)
         missing = sorted({"name", "description", "base", "space"} - set(data))
         if missing:
-            raise ConfigError(f"A definition needs name, description, base and space, but has no {', '.join(missing)}.")
+            raise ConfigError(
+                "A definition needs name, description, base and space, but has no"
+                f" {', '.join(missing)}."
+            )
         values = dict(data) | {
             "base": TrialConfig.from_json(data["base"]),
             "space": search_spaces.from_json(data["space"]),
@@ -185,14 +217,19 @@ class Sweep:
         return cls(**values)
 
     def differences(self, other: Self) -> list[str]:
-        """What differs from `other` in fields that a resumed run may not change, as `key: old -> new`."""
+        """What differs from `other` in fields that a resumed run may not change, as `key: old ->
+        new`."""
         mine, theirs = _flat(self), _flat(other)
         return [
-            f"{key}: {mine[key]} -> {theirs[key]}" for key in mine if key not in RESUMABLE and mine[key] != theirs[key]
+            f"{key}: {mine[key]} -> {theirs[key]}"
+            for key in mine
+            if key not in RESUMABLE and mine[key] != theirs[key]
         ]
 
 
-SETTABLE: tuple[str, ...] = tuple(f.name for f in fields(Sweep) if f.name not in ("name", "description", "base"))
+SETTABLE: tuple[str, ...] = tuple(
+    f.name for f in fields(Sweep) if f.name not in ("name", "description", "base")
+)
 assert not set(SETTABLE) & set(KEYS), "a key names one thing"
 _PLAIN: tuple[str, ...] = tuple(key for key in SETTABLE if key != "space")
 

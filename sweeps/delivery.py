@@ -1,7 +1,9 @@
-"""Delivery of a run's journal to MLflow: in the background while it is driven, or in the foreground afterwards.
+"""Delivery of a run's journal to MLflow: in the background while it is driven, or in the foreground
+afterwards.
 
-Training never waits for MLflow. What cannot be delivered now stays in the journal, is tried again with growing pauses,
-and can be delivered at any later time, from any process, also from several at once: `sweep deliver RUN`.
+Training never waits for MLflow. What cannot be delivered now stays in the journal, is tried again
+with growing pauses, and can be delivered at any later time, from any process, also from several at
+once: `sweep deliver RUN`.
 """
 
 import logging
@@ -20,15 +22,26 @@ from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
 from sweeps import sealed, secrets
-from sweeps.home import Home, Run
+from sweeps.home import Home, RunFolder
 from sweeps.home_store import HomeStore
-from sweeps.journal import Event, Reader
+from sweeps.journal import Event, JournalReader
 from sweeps.mlflow_mirror import Milestone, Mirror
 from sweeps.story import Story
 from zoneout_core.errors import ConfigError, RunError
 from zoneout_core.records import TrialState
 
-_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "file", "databricks", "databricks-uc", "uc")
+_SCHEMES = (
+    "http",
+    "https",
+    "sqlite",
+    "postgresql",
+    "mysql",
+    "mssql",
+    "file",
+    "databricks",
+    "databricks-uc",
+    "uc",
+)
 _LONGEST_PAUSE = 30.0
 _BRIEFLY = 3.0
 """Seconds after which an end no longer waits for a server that is not there, or takes nothing."""
@@ -36,7 +49,8 @@ _ATTEMPTS = 3
 _LOCKED_OUT = (401, 403)
 _BUSY = (408, 429, 503, 504)
 _REST = 3.0
-"""Pause after each run that was brought, in units of what it took: the driver needs this process more."""
+"""Pause after each run that was brought, in units of what it took: the driver needs this process
+more."""
 _log = logging.getLogger(__name__)
 
 
@@ -46,8 +60,8 @@ def check_scheme(uri: str) -> None:
     plugins = {point.name for point in entry_points(group="mlflow.tracking_store")}
     if uri and scheme not in {"", *_SCHEMES, *plugins}:
         raise ConfigError(
-            f"--tracking must be a URI that MLflow knows ({', '.join(_SCHEMES)}), but is {secrets.shown(uri)!r}. "
-            "For example: --tracking http://127.0.0.1:5000"
+            f"--tracking must be a URI that MLflow knows ({', '.join(_SCHEMES)}), but is"
+            f" {secrets.shown(uri)!r}. For example: --tracking http://127.0.0.1:5000"
         )
 
 
@@ -64,41 +78,44 @@ class Tracking(NamedTuple):
         return cls(f"sqlite:///{home.absolute() / 'mlflow.db'}", experiment)
 
     @classmethod
-    def of(cls, run: Run) -> Self:
+    def of(cls, run: RunFolder) -> Self:
         """What `tracking.json` says, with the password that it leaves out.
 
-        Raises `RunError` when the run was never tracked, or the file is damaged, and `ConfigError` when the password is
-        nowhere.
+        Raises `RunError` when the run was never tracked, or the file is damaged, and `ConfigError`
+        when the password is nowhere.
         """
         try:
             read = sealed.read(run.tracking)
             told = cls(str(read["uri"]), str(read["experiment"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(
-                f"A run's {run.tracking.name} says where MLflow has it, but {run.tracking} cannot be used: {error!r}. "
-                f"Write it anew with: {run.command('deliver')} --tracking URI"
+                f"A run's {run.tracking.name} says where MLflow has it, but {run.tracking} cannot"
+                f" be used: {error!r}. Write it anew with: {run.command('deliver')} --tracking URI"
             ) from error
         if told.shown != told.uri:  # of an earlier version, which wrote passwords into it
             told.save(run)
         return told._replace(uri=secrets.whole(told.uri, "tracking", run.folder))
 
     @classmethod
-    def known(cls, run: Run) -> Self | None:
+    def known(cls, run: RunFolder) -> Self | None:
         """`of`, or None."""
         try:
             return cls.of(run)
         except RunError:
             return None
 
-    def save(self, run: Run) -> None:
-        """Write `tracking.json`; a password goes into `secrets.json`. Raises `HomeError` when the disk refuses."""
+    def save(self, run: RunFolder) -> None:
+        """Write `tracking.json`; a password goes into `secrets.json`. Raises `HomeError` when the
+        disk refuses."""
         run.keep("tracking", self.uri)
         run.write(run.tracking, {"uri": self.shown, "experiment": self.experiment})
 
-    def command(self, run: Run) -> str:
+    def command(self, run: RunFolder) -> str:
         """The command that delivers a run there; where it belongs need not be said."""
         belongs = Tracking.known(run) or Tracking.local(run.folder.parent, self.experiment)
-        return run.command("deliver") + (f" --tracking {shlex.quote(self.shown)}" if belongs != self else "")
+        return run.command("deliver") + (
+            f" --tracking {shlex.quote(self.shown)}" if belongs != self else ""
+        )
 
     @property
     def shown(self) -> str:
@@ -107,10 +124,11 @@ class Tracking(NamedTuple):
 
 
 class Delivery:
-    """Brings the journal of one run to MLflow, event by event or long afterwards, with the same result.
+    """Brings the journal of one run to MLflow, event by event or long afterwards, with the same
+    result.
 
-    `start` it as soon as the journal exists, `drain` it after the journal was closed. `warn` hears once of every
-    stretch of time in which MLflow refuses.
+    `start` it as soon as the journal exists, `drain` it after the journal was closed. `warn` hears
+    once of every stretch of time in which MLflow refuses.
     """
 
     def __init__(
@@ -122,7 +140,7 @@ class Delivery:
         poll_seconds: float = 1.0,
         warn: Callable[[str], None] = _log.warning,
     ) -> None:
-        self.run = Run(run_folder)
+        self.run = RunFolder(run_folder)
         self.tracking = Tracking(tracking_uri, experiment)
         self.problem = ""
         """Why the last attempt failed; empty while all goes well."""
@@ -133,22 +151,32 @@ class Delivery:
         self._fails_since: float | None = None  # at the end: since when nothing was taken
         self._failures: Counter[int | None] = Counter()  # of each since MLflow last took anything
         self._begin()
-        self._draining, self._wake, self._emptied, self._given_up = Signal(), Signal(), Signal(), Signal()
+        self._draining, self._wake, self._emptied, self._given_up = (
+            Signal(),
+            Signal(),
+            Signal(),
+            Signal(),
+        )
         self._over = Signal()  # the thread has ended
         self._thread: Thread | None = None
 
     def _begin(self) -> None:
         """Know nothing of the journal, nor of what was delivered."""
-        self._reader, self._story = Reader(self.run.journal), Story()
+        self._reader, self._story = JournalReader(self.run.journal), Story()
         self._unread: deque[Event] = deque()
         self._milestones: list[Milestone] = []
-        self._waiting: Counter[int | None] = Counter()  # undelivered events by trial; None = the run itself
+        self._waiting: Counter[int | None] = (
+            Counter()
+        )  # undelivered events by trial; None = the run itself
         self._mirror: Mirror | None = None
 
     @property
     def undelivered(self) -> int:
-        """How many events have been read and not reached MLflow (for each of its runs that they change)."""
-        return len(self._unread) + sum(list(self._waiting.values()))  # a copy: the thread may be adding to it
+        """How many events have been read and not reached MLflow (for each of its runs that they
+        change)."""
+        return len(self._unread) + sum(
+            list(self._waiting.values())
+        )  # a copy: the thread may be adding to it
 
     def start(self) -> None:
         """Begin in a thread of its own, which never keeps the process alive.
@@ -160,24 +188,30 @@ class Delivery:
         self._thread.start()
 
     def drain(self, timeout: float, stop: Callable[[], bool] = lambda: False) -> int:
-        """Deliver what the journal holds, for at most `timeout` seconds, and end. Returns what is left: events.
+        """Deliver what the journal holds, for at most `timeout` seconds, and end. Returns what is
+        left: events.
 
-        A server that is slow is waited for; one that refuses, or that is not there, is not. Nor is any after `stop()`.
+        A server that is slow is waited for; one that refuses, or that is not there, is not. Nor is
+        any after `stop()`.
         """
         assert self._thread is not None, "start() comes before drain()"
         self._draining.set()
         self._wake.set()
         until = time.monotonic() + timeout
-        while not (self._emptied.is_set() or self._given_up.is_set() or stop()) and time.monotonic() < until:
+        while (
+            not (self._emptied.is_set() or self._given_up.is_set() or stop())
+            and time.monotonic() < until
+        ):
             self._over.wait(min(0.2, max(0.0, until - time.monotonic())))
         self._given_up.set()
         self._wake.set()
         return 0 if self._emptied.is_set() else max(1, self.undelivered)
 
     def deliver(self, timeout: float = 60.0) -> int:
-        """`start` and `drain`: all of a run, now. Where nobody drives it any more, nothing stays RUNNING in MLflow."""
+        """`start` and `drain`: all of a run, now. Where nobody drives it any more, nothing stays
+        RUNNING in MLflow."""
         self._driver_gone = not self.run.is_driven()
-        self.run.story()  # raises `RunError` when the journal is damaged, before anything of it is sent
+        self.run.story()  # raises `RunError` for a damaged journal, before anything of it is sent
         self.start()
         return self.drain(timeout)
 
@@ -190,7 +224,9 @@ class Delivery:
     def _deliver(self) -> None:
         pause = self._poll_seconds
         while not self._given_up.is_set():
-            draining = self._draining.is_set()  # asked before reading: what was appended before drain() is delivered
+            draining = (
+                self._draining.is_set()
+            )  # asked before reading: what was appended before drain() is delivered
             try:
                 self._read()
                 self._bring()
@@ -199,7 +235,9 @@ class Delivery:
                 if draining and not self._waiting:
                     self._emptied.set()
                     return
-            except Exception as error:  # of MLflow, its HTTP client, its database: none may end the thread
+            except (
+                Exception
+            ) as error:  # of MLflow, its HTTP client, its database: none may end the thread
                 pause = self._failed(error, pause)
                 if draining and self._is_hopeless(error):
                     self._given_up.set()
@@ -214,9 +252,9 @@ class Delivery:
         self._suspicion = str(error)
         if not said:
             self._tell(
-                f"MLflow at {self.tracking.shown} does not take what is delivered ({self.problem}). Training goes on "
-                "and the journal keeps everything; what is still missing at the end goes out with: "
-                f"{self.tracking.command(self.run)}"
+                f"MLflow at {self.tracking.shown} does not take what is delivered ({self.problem})."
+                " Training goes on and the journal keeps everything; what is still missing at the"
+                f" end goes out with: {self.tracking.command(self.run)}"
             )
         return min(max(2 * pause, 0.1), _LONGEST_PAUSE)
 
@@ -234,8 +272,11 @@ class Delivery:
             return True
         if time.monotonic() - self._fails_since < _BRIEFLY:
             return False
-        # What fails of one run may be put right by the next attempt, and is no reason not to bring the others.
-        return self._mirror is None or all(self._failures[number] >= _ATTEMPTS for number in self._waiting)
+        # What fails of one run may be put right by the next attempt, and is no reason not to bring
+        # the others.
+        return self._mirror is None or all(
+            self._failures[number] >= _ATTEMPTS for number in self._waiting
+        )
 
     def _open(self) -> Mirror:
         """What is delivered to; a store of the home's own is made, or made anew, before."""
@@ -246,7 +287,9 @@ class Delivery:
                 self._tell(f"{done} Bring the other runs of this home back with: {others}")
         self._suspicion = ""
         artifacts = self.run.folder.parent / "mlflow"
-        return Mirror(self.run.name, self.tracking.uri, self.tracking.experiment, artifacts, self._warn)
+        return Mirror(
+            self.run.name, self.tracking.uri, self.tracking.experiment, artifacts, self._warn
+        )
 
     def _read(self) -> None:
         self._unread.extend(self._reader.new())
@@ -321,12 +364,15 @@ def _http_status(error: Exception) -> int:
     told = re.search(r"(?:failed with error code|too many) (\d{3})\b", str(error))
     if told:
         return int(told[1])
-    return min(500, int(error.get_http_status_code()))  # 503 is also what MLflow calls a database that is not there
+    return min(
+        500, int(error.get_http_status_code())
+    )  # 503 is also what MLflow calls a database that is not there
 
 
-def _require_mlflow(run: Run) -> None:
+def _require_mlflow(run: RunFolder) -> None:
     if find_spec("mlflow") is None:
         raise RunError(
-            "Delivery needs the package mlflow, which is not installed here. The journal keeps every record; "
-            f"install it (pip install mlflow) and deliver with: {run.command('deliver')}"
+            "Delivery needs the package mlflow, which is not installed here. The journal keeps"
+            " every record; install it (pip install mlflow) and deliver with:"
+            f" {run.command('deliver')}"
         )

@@ -1,10 +1,12 @@
 """What a home already knows: trials found by their configuration, whichever run they are of.
 
-A trial's numbers depend on its configuration and seed alone, so a table's row is served by any finished trial with
-the wanted configuration: nothing is trained twice, and runs over some of the rows add up to the whole table.
+A trial's numbers depend on its configuration and seed alone, so a table's row is served by any
+finished trial with the wanted configuration: nothing is trained twice, and runs over some of the
+rows add up to the whole table.
 
-Configurations are compared whole, as they were written down, so that no default of another version makes two of them
-equal or different; and only runs of the present arithmetic count (`records.ARITHMETIC`).
+Configurations are compared whole, as they were written down, so that no default of another version
+makes two of them equal or different; and only runs of the present arithmetic count
+(`records.ARITHMETIC`).
 """
 
 import json
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps import provenance
 from sweeps.definition import Sweep
-from sweeps.home import Home, Run
+from sweeps.home import Home, RunFolder
 from sweeps.story import Story, TrialStory
 from zoneout_core.config import TrialConfig
 from zoneout_core.errors import ZoneoutError
@@ -25,14 +27,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _RANK = {TrialState.COMPLETE: 3, TrialState.FAILED: 2, TrialState.PRUNED: 1}
-"""Which of two trials with one configuration is believed: the one that got farther, else the newer."""
+"""Which of two trials with one configuration is believed: the one that got farther, else the
+newer."""
 
 
 @dataclass(frozen=True)
 class Found:
     """A trial, and the run that it is of."""
 
-    run: Run
+    run: RunFolder
     config: TrialConfig
     trial: TrialStory
 
@@ -51,8 +54,9 @@ def wanted(sweep: Sweep) -> list[TrialConfig]:
     return [sweep.trial_config(point) for point in sweep.search_space.grid()]
 
 
-def runs_of(home: Home, name: str) -> Iterator[tuple[Run, Sweep, Story]]:
-    """The runs of a definition that this version would train alike, oldest first; see `left_out` for the others."""
+def runs_of(home: Home, name: str) -> Iterator[tuple[RunFolder, Sweep, Story]]:
+    """The runs of a definition that this version would train alike, oldest first; see `left_out`
+    for the others."""
     for run in home.runs():
         try:
             sweep = run.definition()
@@ -62,13 +66,20 @@ def runs_of(home: Home, name: str) -> Iterator[tuple[Run, Sweep, Story]]:
             continue
 
 
-def left_out(home: Home, names: Collection[str]) -> Iterator[tuple[Run, str]]:
-    """Runs of these definitions that serve nothing, and why; one whose definition cannot be read may be of any."""
+def left_out(home: Home, names: Collection[str]) -> Iterator[tuple[RunFolder, str]]:
+    """Runs of these definitions that serve nothing, and why; one whose definition cannot be read
+    may be of any."""
     for run in home.runs():
         try:
             of_these = run.definition().name in names
             if of_these and run.arithmetic() != ARITHMETIC:
-                yield run, f"its arithmetic is of edition {run.arithmetic()}, and this version's of {ARITHMETIC}"
+                yield (
+                    run,
+                    (
+                        f"its arithmetic is of edition {run.arithmetic()}, and this version's of"
+                        f" {ARITHMETIC}"
+                    ),
+                )
             elif of_these:
                 run.story()
         except ZoneoutError as error:
@@ -76,11 +87,14 @@ def left_out(home: Home, names: Collection[str]) -> Iterator[tuple[Run, str]]:
 
 
 def find(home: Home, sweep: Sweep, only: Iterable[str] | None = None) -> list[Found]:
-    """The trials of the home with the configurations that `sweep` wants, in its order; what was not tried is left out.
+    """The trials of the home with the configurations that `sweep` wants, in its order; what was not
+    tried is left out.
 
     only: names of the runs that count; None = all.
     """
-    asked = {_text(config.to_json()): (number, config) for number, config in enumerate(wanted(sweep))}
+    asked = {
+        _text(config.to_json()): (number, config) for number, config in enumerate(wanted(sweep))
+    }
     best: dict[str, Found] = {}
     for run, _, story in runs_of(home, sweep.name):
         if only is not None and run.name not in only:
@@ -93,12 +107,14 @@ def find(home: Home, sweep: Sweep, only: Iterable[str] | None = None) -> list[Fo
 
 
 def rank(trial: TrialStory) -> int:
-    """How much a trial says: 3 = it completed, 2 = it failed, 1 = it was ended early, 0 = it has not ended."""
+    """How much a trial says: 3 = it completed, 2 = it failed, 1 = it was ended early, 0 = it has
+    not ended."""
     return _RANK.get(trial.state, 0)
 
 
 def serves(found: Found, sweep: Sweep) -> bool:
-    """Whether there is nothing more to train: it would fail again; what a budget cut off would go on."""
+    """Whether there is nothing more to train: it would fail again; what a budget cut off would go
+    on."""
     return rank(found.trial) > (_RANK[TrialState.PRUNED] if sweep.scheduler == "none" else 0)
 
 
@@ -108,9 +124,12 @@ def _text(config: Mapping[str, Any]) -> str:
 
 
 def commits(found: Iterable[Found]) -> list[str]:
-    """Of the code that trained these trials, by what the drivers of their runs wrote down; seven digits each."""
+    """Of the code that trained these trials, by what the drivers of their runs wrote down; seven
+    digits each."""
     runs = {one.run.name: one.run for one in found}
-    drivers = [entry for run in runs.values() for entry in provenance.known(run.provenance, run.journal)[0]]
+    drivers = [
+        entry for run in runs.values() for entry in provenance.known(run.provenance, run.journal)[0]
+    ]
     return sorted({entry["code"]["commit"][:7] for entry in drivers if entry["code"]["commit"]})
 
 
@@ -120,7 +139,8 @@ def seconds(found: Iterable[Found]) -> float:
 
 
 def trials(found: Iterable[Found]) -> "pd.DataFrame":
-    """A line per trial: `label seed state reason epoch hardware`, what was searched, and final metrics by name.
+    """A line per trial: `label seed state reason epoch hardware`, what was searched, and final
+    metrics by name.
 
     Final metrics are NaN where a trial did not complete.
     """

@@ -1,4 +1,5 @@
-"""Tables from a run's journal: one row per trial, or per trial and epoch. Floats are exact in both formats."""
+"""Tables from a run's journal: one row per trial, or per trial and epoch. Floats are exact in both
+formats."""
 
 import csv
 import io
@@ -9,13 +10,14 @@ from typing import Any, Literal
 from sweeps.story import Story, TrialStory
 
 Format = Literal["csv", "json"]
-Row = dict[str, Any]
+ExportRow = dict[str, Any]
 
 
-def rows(story: Story, *, curves: bool = False, times: bool = True) -> list[Row]:
+def rows(story: Story, *, curves: bool = False, times: bool = True) -> list[ExportRow]:
     """One row per trial by number, or with `curves` one per trial and epoch.
 
-    Without `times` only what the definition decides is left: equal sweeps then give equal tables, byte for byte.
+    Without `times` only what the definition decides is left: equal sweeps then give equal tables,
+    byte for byte.
     """
     trials = [story.trials[number] for number in sorted(story.trials)]
     if curves:
@@ -23,7 +25,7 @@ def rows(story: Story, *, curves: bool = False, times: bool = True) -> list[Row]
     return [_trial(trial, times) for trial in trials]
 
 
-def render(table: list[Row], format: Format) -> str:
+def render(table: list[ExportRow], format: Format) -> str:
     """The table as text; no rows give no text (CSV) or `[]` (JSON).
 
     A column that only some rows have is empty (CSV) or missing (JSON) in the others.
@@ -36,14 +38,18 @@ def render(table: list[Row], format: Format) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: "" if value is None else value for key, value in row.items()} for row in table)
+    writer.writerows(
+        {key: "" if value is None else value for key, value in row.items()} for row in table
+    )
     return out.getvalue()
 
 
-def _trial(trial: TrialStory, times: bool) -> Row:
+def _trial(trial: TrialStory, times: bool) -> ExportRow:
     last, best, final = trial.records.get(trial.epoch), trial.best, trial.final or {}
     row = (
-        {"trial": trial.trial} | trial.params | {"seed": trial.seed, "state": str(trial.state), "reason": trial.reason}
+        {"trial": trial.trial}
+        | trial.params
+        | {"seed": trial.seed, "state": str(trial.state), "reason": trial.reason}
     )
     row |= {"epochs": trial.epoch, "steps": last.steps if last else 0}
     row |= {f"last_{name}": last.metrics[name] if last else None for name in trial.metrics.epoch}
@@ -52,14 +58,22 @@ def _trial(trial: TrialStory, times: bool) -> Row:
     if best and not final:  # pruned, failed or running: the validation number is known all the same
         row[f"best_{trial.metrics.objective}"] = trial.value(best)
     if times:
-        row |= {"asked": _utc(trial.asked), "started": _utc(trial.started), "ended": _utc(trial.ended)}
+        row |= {
+            "asked": _utc(trial.asked),
+            "started": _utc(trial.started),
+            "ended": _utc(trial.ended),
+        }
         row |= {"seconds": sum(record.seconds for record in trial.records.values())}
     return row
 
 
-def _epoch(trial: TrialStory, epoch: int, times: bool) -> Row:
+def _epoch(trial: TrialStory, epoch: int, times: bool) -> ExportRow:
     record = trial.records[epoch]
-    row = {"trial": trial.trial} | trial.params | {"seed": trial.seed, "epoch": epoch, "steps": record.steps}
+    row = (
+        {"trial": trial.trial}
+        | trial.params
+        | {"seed": trial.seed, "epoch": epoch, "steps": record.steps}
+    )
     row |= record.metrics
     if times:
         row |= {"time": _utc(trial.times[epoch]), "seconds": record.seconds}
@@ -67,4 +81,8 @@ def _epoch(trial: TrialStory, epoch: int, times: bool) -> Row:
 
 
 def _utc(seconds: float | None) -> str | None:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds") if seconds is not None else None
+    return (
+        datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+        if seconds is not None
+        else None
+    )

@@ -18,7 +18,8 @@ class Content(NamedTuple):
 
 
 def is_inside(name: object) -> bool:
-    """Whether `name` is a relative path that stays inside: no `..`, no empty part, nothing that no file of ours has."""
+    """Whether `name` is a relative path that stays inside: no `..`, no empty part, nothing that no
+    file of ours has."""
     if not isinstance(name, str) or not name.isprintable() or "\\" in name:
         return False
     return all(part not in ("", ".", "..") for part in name.split("/"))
@@ -27,8 +28,8 @@ def is_inside(name: object) -> bool:
 def read_inside(folder: Path, name: str, most_bytes: int) -> Content:
     """The regular file `name` below `folder`.
 
-    Raises `FileNotFoundError` when it is not there, and `RunError` when it is no regular file, lies behind a link, or
-    has more than `most_bytes`.
+    Raises `FileNotFoundError` when it is not there, and `RunError` when it is no regular file, lies
+    behind a link, or has more than `most_bytes`.
     """
     if not is_inside(name):
         raise RunError(f"A file of {folder} has a name inside it, but this one is {name!r}.")
@@ -48,7 +49,8 @@ def read_inside(folder: Path, name: str, most_bytes: int) -> Content:
         raise
     except OSError as error:
         raise RunError(
-            f"A file of a run lies in its folder, and not behind a link, but {folder / name}: {error.strerror}."
+            f"A file of a run lies in its folder, and not behind a link, but {folder / name}:"
+            f" {error.strerror}."
         ) from error
     try:
         status = os.fstat(descriptor)
@@ -56,8 +58,8 @@ def read_inside(folder: Path, name: str, most_bytes: int) -> Content:
             raise RunError(f"A file of a run is a regular file, but {folder / name} is not.")
         if status.st_size > most_bytes:
             raise RunError(
-                f"A file of a run that is sent has at most {most_bytes:,} bytes, but {folder / name} has "
-                f"{status.st_size:,}."
+                f"A file of a run that is sent has at most {most_bytes:,} bytes, but"
+                f" {folder / name} has {status.st_size:,}."
             )
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             return Content(file.read(most_bytes), status.st_mtime)
@@ -65,25 +67,34 @@ def read_inside(folder: Path, name: str, most_bytes: int) -> Content:
         os.close(descriptor)
 
 
-def refuse_links(folder: Path, unsearched: Collection[str] = (), links: tuple[str, ...] = ()) -> None:
-    """Raises `RunError` when anything in `folder` is neither a regular file nor a folder: a link, a pipe, a device.
+def refuse_links(
+    folder: Path, unsearched: Collection[str] = (), links: tuple[str, ...] = ()
+) -> None:
+    """Raises `RunError` when anything in `folder` is neither a regular file nor a folder: a link, a
+    pipe, a device.
 
-    Whoever follows a link writes where its maker wanted. unsearched: names of folders that are not looked through.
-    links: how names begin that may be links, since nobody follows them.
+    Whoever follows a link writes where its maker wanted. unsearched: names of folders that are not
+    looked through. links: how names begin that may be links, since nobody follows them.
     """
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 if entry.name not in unsearched:
                     refuse_links(Path(entry.path))
-            elif not entry.is_file(follow_symlinks=False) and not (links and entry.name.startswith(links)):
+            elif not entry.is_file(follow_symlinks=False) and not (
+                links and entry.name.startswith(links)
+            ):
                 _refuse(Path(entry.path))
 
 
 def _refuse(path: Path) -> None:
     with suppress(FileNotFoundError):
         path.lstat()  # it may be gone by now
-        what = f"is a link to {path.readlink()}" if path.is_symlink() else "is a pipe, a socket or a device"
+        what = (
+            f"is a link to {path.readlink()}"
+            if path.is_symlink()
+            else "is a pipe, a socket or a device"
+        )
         raise RunError(
             f"Everything in a run's folder is a file or a folder, but {path} {what}. "
             "Someone else may have made it: remove it, or put there what it should be."

@@ -1,8 +1,10 @@
-"""The SQLite store of a home, as MLflow needs it: made whole or not at all, and set aside where it is damaged.
+"""The SQLite store of a home, as MLflow needs it: made whole or not at all, and set aside where it
+is damaged.
 
-MLflow makes its tables in some fifty steps, seconds long, and can never finish what was killed, or had no room, between
-two of them. So a store is made under another name and renamed when it is complete. One that is damaged all the same is
-kept under another name; the journals have everything that was in it.
+MLflow makes its tables in some fifty steps, seconds long, and can never finish what was killed, or
+had no room, between two of them. So a store is made under another name and renamed when it is
+complete. One that is damaged all the same is kept under another name; the journals have everything
+that was in it.
 """
 
 import fcntl
@@ -20,7 +22,8 @@ from urllib.parse import quote
 from sweeps.mlflow_mirror import quiet
 
 _SETTLED_SECONDS = 3.0
-"""A damaged store is left alone until nobody has changed it for so long: another process may be making its tables."""
+"""A damaged store is left alone until nobody has changed it for so long: another process may be
+making its tables."""
 _HALF_MADE = re.compile(r"table \S+ already exists|no such (?:table|column)|duplicate column")
 _CORRUPT = re.compile(r"malformed|not a database")
 _SIDECARS = ("-journal", "-wal", "-shm")
@@ -42,14 +45,16 @@ class HomeStore:
 
     @property
     def replaced(self) -> bool:
-        """Whether the file is another one than `prepare` left: nothing that was delivered is in it."""
+        """Whether the file is another one than `prepare` left: nothing that was delivered is in
+        it."""
         return self._identity is not None and self._identity != self._now()
 
     def prepare(self, suspicion: str = "") -> str:
-        """Make the store where there is none, or a damaged one: then returns what was done, to be said.
+        """Make the store where there is none, or a damaged one: then returns what was done, to be
+        said.
 
-        `suspicion` is the error of a delivery that may have met a damaged store. Raises `OSError`, or what MLflow
-        raises, when it cannot be made.
+        `suspicion` is the error of a delivery that may have met a damaged store. Raises `OSError`,
+        or what MLflow raises, when it cannot be made.
         """
         if self.replaced:
             _forget(self.uri)
@@ -60,21 +65,34 @@ class HomeStore:
                 self._make()
         self._identity = self._now()
         return (
-            f"{self.file} was damaged ({why}). It is kept as {kept.name}, and made anew from the journals."
+            f"{self.file} was damaged ({why}). It is kept as {kept.name}, and made anew from the"
+            " journals."
             if kept
             else ""
         )
 
     def damage(self, suspicion: str = "") -> str:
-        """What is wrong with the file, in words; empty when nothing is, or it cannot be looked at now."""
+        """What is wrong with the file, in words; empty when nothing is, or it cannot be looked at
+        now."""
         if not self.file.exists():
             return ""
         if self.file.stat().st_size == 0:
             return "it is empty"
         try:
-            with closing(sqlite3.connect(f"file:{quote(str(self.file))}?mode=ro", uri=True, timeout=10)) as database:
-                tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-                found = database.execute("PRAGMA quick_check(1)").fetchone() if _CORRUPT.search(suspicion) else ("ok",)
+            with closing(
+                sqlite3.connect(f"file:{quote(str(self.file))}?mode=ro", uri=True, timeout=10)
+            ) as database:
+                tables = [
+                    name
+                    for (name,) in database.execute(
+                        "SELECT name FROM sqlite_master WHERE type = 'table'"
+                    )
+                ]
+                found = (
+                    database.execute("PRAGMA quick_check(1)").fetchone()
+                    if _CORRUPT.search(suspicion)
+                    else ("ok",)
+                )
         except sqlite3.OperationalError:  # locked, or a disk that does not answer
             return ""
         except sqlite3.DatabaseError as error:
@@ -89,7 +107,8 @@ class HomeStore:
         return ""
 
     def is_corrupt(self, suspicion: str) -> bool:
-        """Whether an error in the middle of a delivery came of a file that is no database any more."""
+        """Whether an error in the middle of a delivery came of a file that is no database any
+        more."""
         return bool(_CORRUPT.search(suspicion) and self.damage(suspicion))
 
     def _settled_damage(self, suspicion: str) -> str:
@@ -148,7 +167,9 @@ class HomeStore:
 
     def _signature(self) -> list[tuple[int, int]]:
         """What differs once somebody has written to it."""
-        there = [path for suffix in ("", *_SIDECARS) if (path := Path(f"{self.file}{suffix}")).exists()]
+        there = [
+            path for suffix in ("", *_SIDECARS) if (path := Path(f"{self.file}{suffix}")).exists()
+        ]
         return [(status.st_size, status.st_mtime_ns) for status in (path.stat() for path in there)]
 
 

@@ -1,4 +1,5 @@
-"""Drive a sweep in this one process, without Ray: for debugging, notebooks, and machines that have only torch."""
+"""Drive a sweep in this one process, without Ray: for debugging, notebooks, and machines that have
+only torch."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,14 +9,20 @@ from sweeps.lane_server import LaneServer, ServerOptions, build_server
 from sweeps.ledger import Ledger
 
 
-def drive(ledger: Ledger, options: ServerOptions, concurrency: int, stop: Callable[[], bool]) -> None:
+def drive(
+    ledger: Ledger, options: ServerOptions, concurrency: int, stop: Callable[[], bool]
+) -> None:
     """Run trials until there are no more or `stop()` is true, asked after every update."""
     with _training_thread(options) as run:
         _drive(ledger, run(build_server, options), concurrency, stop, run)
 
 
 def _drive(
-    ledger: Ledger, server: LaneServer, concurrency: int, stop: Callable[[], bool], run: Callable[..., Any]
+    ledger: Ledger,
+    server: LaneServer,
+    concurrency: int,
+    stop: Callable[[], bool],
+    run: Callable[..., Any],
 ) -> None:
     exhausted = False
     while not stop():
@@ -36,7 +43,8 @@ def _drive(
 
 @contextmanager
 def _training_thread(options: ServerOptions) -> Iterator[Callable[..., Any]]:
-    """What calls a function in a thread that flushes subnormal numbers; our caller's keeps its state."""
+    """What calls a function in a thread that flushes subnormal numbers; our caller's keeps its
+    state."""
     if options.idle:
         yield lambda work, *arguments: work(*arguments)
         return

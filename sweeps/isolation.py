@@ -1,6 +1,8 @@
-"""Which lane broke its pack: those of a broken pack train alone, one after another, past the epoch in which it broke.
+"""Which lane broke its pack: those of a broken pack train alone, one after another, past the epoch
+in which it broke.
 
-An update that raises does not say whose fault it is: one lane's, or of all together, that are too many for the device.
+An update that raises does not say whose fault it is: one lane's, or of all together, that are too
+many for the device.
 """
 
 from collections.abc import Iterable
@@ -9,7 +11,8 @@ OUT_OF_MEMORY = ("can't allocate memory", "Cannot allocate memory", "bad_alloc")
 
 
 class Isolation:
-    """Trials that train with nothing beside them for an epoch, because they could not go on with others."""
+    """Trials that train with nothing beside them for an epoch, because they could not go on with
+    others."""
 
     def __init__(self) -> None:
         self._trials: set[int] = set()
@@ -24,7 +27,8 @@ class Isolation:
         self._crowded = is_out_of_memory(error)
 
     def passed(self, trial: int) -> bool:
-        """The trial ended an epoch alone. True: so did all of them, that had too little memory together."""
+        """The trial ended an epoch alone. True: so did all of them, that had too little memory
+        together."""
         self._trials.remove(trial)
         return self._crowded and not self._trials
 
@@ -36,7 +40,8 @@ class Isolation:
 
 
 def in_words(error: Exception) -> str:
-    """Why a trial failed, in one line. What is not due to its own arithmetic begins with `out of memory`."""
+    """Why a trial failed, in one line. What is not due to its own arithmetic begins with `out of
+    memory`."""
     first = str(error).partition("\n")[0]
     told = f"{type(error).__name__}: {first}" if first else type(error).__name__
     return f"out of memory: {told}" if is_out_of_memory(error) else told

@@ -1,10 +1,11 @@
 """The journal of a run: every fact, appended once (docs/architecture.md lists the events).
 
-`Journal` writes; `Reader`, `read` and `follow` read, from any process, also while it is written. `sweeps.story.Story`
-is the picture that the events add up to.
+`Journal` writes; `JournalReader`, `read` and `follow` read, from any process, also while it is
+written. `sweeps.story.Story` is the picture that the events add up to.
 
-The first line says the format. Every line ends with its number and its checksum (`sweeps.sealed`), so that a damaged
-line and a lost one are seen: who reads refuses the journal, who drives the run mends it (`sweeps.mending`).
+The first line says the format. Every line ends with its number and its checksum (`sweeps.sealed`),
+so that a damaged line and a lost one are seen: who reads refuses the journal, who drives the run
+mends it (`sweeps.mending`).
 """
 
 import json
@@ -34,7 +35,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "warning": ("text",),
     "closed": ("state", "reason"),
 }
-"""What an event of each kind must have; one of another kind, of a later version, is read and changes nothing."""
+"""What an event of each kind must have; one of another kind, of a later version, is read and
+changes nothing."""
 _HEADER = {"journal": "zoneout-sweeps", "format": sealed.FORMAT}
 
 
@@ -55,7 +57,8 @@ def as_event(record: EpochRecord) -> Event:
 
 
 def asked(trial: int, params: Mapping[str, Any], config: TrialConfig, metrics: Metrics) -> Event:
-    """The event of a trial that was asked for. All fields are told, also those that have their default today."""
+    """The event of a trial that was asked for. All fields are told, also those that have their
+    default today."""
     return {
         "event": "trial",
         "trial": trial,
@@ -68,11 +71,13 @@ def asked(trial: int, params: Mapping[str, Any], config: TrialConfig, metrics: M
 
 
 class Journal:
-    """Appends events to a file, one JSON object a line; a killed writer loses at most the line it was writing.
+    """Appends events to a file, one JSON object a line; a killed writer loses at most the line it
+    was writing.
 
-    Only the one driver of a run opens its journal. Opening creates the file, or cuts off a torn last line. Each event
-    is one `write` on an O_APPEND descriptor, so it survives the death of the process at once; the disk is synced at
-    most every `sync_seconds` (0 = after each event) and on closing, which bounds what a power cut can take.
+    Only the one driver of a run opens its journal. Opening creates the file, or cuts off a torn
+    last line. Each event is one `write` on an O_APPEND descriptor, so it survives the death of the
+    process at once; the disk is synced at most every `sync_seconds` (0 = after each event) and on
+    closing, which bounds what a power cut can take.
     """
 
     def __init__(self, path: Path | str, sync_seconds: float = 1.0) -> None:
@@ -80,7 +85,9 @@ class Journal:
         self.path = Path(path)
         self._sync_seconds, self._synced, self._lock = sync_seconds, time.monotonic(), Lock()
         try:
-            self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._file = os.open(
+                self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644
+            )
             self._cut_torn_line()
             self._lines = self.path.read_bytes().count(b"\n")
             if self._lines == 0:
@@ -89,10 +96,12 @@ class Journal:
             raise self._unusable(error.strerror or str(error)) from error
 
     def append(self, event: Event) -> Event:
-        """Write one event, stamping `time` when it has none, and return it as written. Safe from several threads.
+        """Write one event, stamping `time` when it has none, and return it as written. Safe from
+        several threads.
 
-        Raises `HomeError` when the disk is full or the file is gone; the file then ends with the event before.
-        Raises the standard `ValueError` for a number that is not finite: callers turn those into a failed trial first.
+        Raises `HomeError` when the disk is full or the file is gone; the file then ends with the
+        event before. Raises the standard `ValueError` for a number that is not finite: callers turn
+        those into a failed trial first.
         """
         assert self._file >= 0, "the journal is closed"
         event = {"event": event["event"], "time": event.get("time", time.time()), **event}
@@ -126,7 +135,10 @@ class Journal:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -166,7 +178,7 @@ class Journal:
         )
 
 
-class Reader:
+class JournalReader:
     """Reads a journal piecewise while another process appends to it."""
 
     def __init__(self, path: Path | str) -> None:
@@ -175,16 +187,19 @@ class Reader:
         self._file = 0
 
     def new(self) -> list[Event]:
-        """The events appended since the last call; a line still being written waits for the next one.
+        """The events appended since the last call; a line still being written waits for the next
+        one.
 
-        A file that is not there (yet) has no events. Raises `RunError` naming the first line that is damaged or
-        lost, and for a journal of another format.
+        A file that is not there (yet) has no events. Raises `RunError` naming the first line that
+        is damaged or lost, and for a journal of another format.
         """
         try:
             with self.path.open("rb") as file:
                 inode = os.fstat(file.fileno()).st_ino
                 if self._offset and inode != self._file:
-                    raise RunError(f"The journal {self.path} was mended while it was read. Read it again.")
+                    raise RunError(
+                        f"The journal {self.path} was mended while it was read. Read it again."
+                    )
                 self._file = inode
                 file.seek(self._offset)
                 data = file.read()
@@ -203,12 +218,14 @@ class Reader:
 
 
 def read(path: Path | str) -> Iterator[Event]:
-    """Every complete event of a journal; a torn last line is left out. Raises `RunError` for a damaged line."""
-    yield from Reader(path).new()
+    """Every complete event of a journal; a torn last line is left out. Raises `RunError` for a
+    damaged line."""
+    yield from JournalReader(path).new()
 
 
 def inspect(path: Path) -> tuple[list[Event], list[Damage]]:
-    """The events of a journal that can be believed, in order, and what is damaged or lost. A missing file is whole.
+    """The events of a journal that can be believed, in order, and what is damaged or lost. A
+    missing file is whole.
 
     Raises `RunError` for a journal of another format.
     """
@@ -234,11 +251,16 @@ def rewrite(path: Path, events: Iterable[Event]) -> None:
     temporary.replace(path)
 
 
-def follow(path: Path | str, stop: Callable[[], bool], poll_seconds: float = 0.2) -> Iterator[Event]:
-    """Every event, then each new one as it comes, until `stop()` is true and nothing is left to read."""
-    reader = Reader(path)
+def follow(
+    path: Path | str, stop: Callable[[], bool], poll_seconds: float = 0.2
+) -> Iterator[Event]:
+    """Every event, then each new one as it comes, until `stop()` is true and nothing is left to
+    read."""
+    reader = JournalReader(path)
     while True:
-        stopping = stop()  # asked before reading, so that what was appended before the stop is still told
+        stopping = (
+            stop()
+        )  # asked before reading, so that what was appended before the stop is still told
         yield from reader.new()
         if stopping:
             return
@@ -250,7 +272,8 @@ def _line(event: Event, number: int) -> bytes:
 
 
 def _examine(path: Path, lines: Iterable[bytes], before: int) -> Iterator[Event | Damage]:
-    """Each line as the event it is or as what is wrong with it; `before` lines of the file were sound."""
+    """Each line as the event it is or as what is wrong with it; `before` lines of the file were
+    sound."""
     expected, newest = before + 1, before
     for place, line in enumerate(lines, start=before + 1):
         try:
@@ -266,7 +289,9 @@ def _examine(path: Path, lines: Iterable[bytes], before: int) -> Iterator[Event 
             yield Damage(place, f"repeats line {number}", line)
             continue
         if number > expected:
-            yield Damage(place, f"says that it is line {number}: {number - expected} before it are lost")
+            yield Damage(
+                place, f"says that it is line {number}: {number - expected} before it are lost"
+            )
         expected, newest = number + 1, number
         if "journal" not in event:
             yield event
@@ -298,14 +323,14 @@ def _refuse_format_1(path: Path, line: bytes) -> None:
         return
     if isinstance(event, dict) and "event" in event and sealed.KEY not in event:
         raise RunError(
-            f"This version reads journals of format {sealed.FORMAT}, but {path} is of format 1, of version 0.1. "
-            "Read it with version 0.1, or begin a new run with: sweep run NAME"
+            f"This version reads journals of format {sealed.FORMAT}, but {path} is of format 1, of"
+            " version 0.1. Read it with version 0.1, or begin a new run with: sweep run NAME"
         )
 
 
 def _damaged(path: Path, damage: Damage) -> RunError:
     folder = path.absolute().parent
     return RunError(
-        f"Every line of a journal must be as it was written, but line {damage.line} of {path} {damage.what}. "
-        f"Mend it with: {pasting.on_run(folder, 'resume')}"
+        f"Every line of a journal must be as it was written, but line {damage.line} of {path}"
+        f" {damage.what}. Mend it with: {pasting.on_run(folder, 'resume')}"
     )

@@ -1,4 +1,5 @@
-"""A lane server as a Ray actor: one per device, found by name, its training loop in a thread of its own."""
+"""A lane server as a Ray actor: one per device, found by name, its training loop in a thread of its
+own."""
 
 import os
 import threading
@@ -17,11 +18,13 @@ TRAINING = "training"
 """Name of the thread that trains."""
 IDLE_SECONDS = 0.005
 LEASE_SECONDS = 60.0
-"""A client that has not asked for so long is gone, and its lane is free. Longer than any wait of a healthy one."""
+"""A client that has not asked for so long is gone, and its lane is free. Longer than any wait of a
+healthy one."""
 
 
 class LaneActor:
-    """Owns a GPU, or some cores, of its node. Methods run in threads of the actor, training in one beside them."""
+    """Owns a GPU, or some cores, of its node. Methods run in threads of the actor, training in one
+    beside them."""
 
     def __init__(self, options: ServerOptions) -> None:
         """The server is built on first use, so that its errors reach the caller as they are."""
@@ -49,11 +52,15 @@ class LaneActor:
 
     def _get(self) -> LaneServer:
         if self._broken is not None:  # a bug of ours: every client hears of it, none waits for ever
-            raise RuntimeError(f"The lane server stopped training: {self._broken!r}") from self._broken
+            raise RuntimeError(
+                f"The lane server stopped training: {self._broken!r}"
+            ) from self._broken
         with self._building:
             if self._server is None:
                 self._server = build_server(self._options, lease_seconds=LEASE_SECONDS)
-                threading.Thread(target=self._train, args=(self._server,), name=TRAINING, daemon=True).start()
+                threading.Thread(
+                    target=self._train, args=(self._server,), name=TRAINING, daemon=True
+                ).start()
         return self._server
 
     def _train(self, server: LaneServer) -> None:
@@ -71,9 +78,11 @@ class LaneActor:
 
 
 def start(nodes: dict[str, str], options: ServerOptions, gpus: float) -> list[Any]:
-    """A lane server for each name in `nodes` ({actor name: node id}). Created by the driver, they end with it.
+    """A lane server for each name in `nodes` ({actor name: node id}). Created by the driver, they
+    end with it.
 
-    Waits until they are up; raises a server's own error (a device that is not there, say) when it cannot begin.
+    Waits until they are up; raises a server's own error (a device that is not there, say) when it
+    cannot begin.
     """
     actor: Any = ray.remote(LaneActor)
     handles = [
@@ -83,7 +92,8 @@ def start(nodes: dict[str, str], options: ServerOptions, gpus: float) -> list[An
             num_cpus=0,
             num_gpus=gpus,
             max_restarts=-1,
-            max_concurrency=2 * options.lanes + 8,  # every client may wait in `next` while another call comes in
+            max_concurrency=2 * options.lanes
+            + 8,  # every client may wait in `next` while another call comes in
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
         ).remote(options)
         for name, node in nodes.items()

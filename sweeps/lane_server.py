@@ -1,12 +1,14 @@
-"""The lane server: owns one device, trains trials as lanes of packs, and refills a lane the moment it is free.
+"""The lane server: owns one device, trains trials as lanes of packs, and refills a lane the moment
+it is free.
 
-A plain class. `sweeps.lane_actor` puts it into a Ray actor; `sweep run --inline` calls it directly. Its one loop is
-`advance`, always called by the same thread; `submit`, `release` and `next` may be called by others, since they only
-leave messages. What it tells are journal events as plain data, per trial and in order:
-`placed`, `record`, `record`, ..., `end`, and a `warning` where a person should know something.
+A plain class. `sweeps.lane_actor` puts it into a Ray actor; `sweep run --inline` calls it directly.
+Its one loop is `advance`, always called by the same thread; `submit`, `release` and `next` may be
+called by others, since they only leave messages. What it tells are journal events as plain data,
+per trial and in order: `placed`, `record`, `record`, ..., `end`, and a `warning` where a person
+should know something.
 
-What goes wrong with one lane ends that lane alone. Where an update of several raises, each of them goes on from its
-checkpoint, alone, and only who fails alone has failed (`sweeps.isolation`).
+What goes wrong with one lane ends that lane alone. Where an update of several raises, each of them
+goes on from its checkpoint, alone, and only who fails alone has failed (`sweeps.isolation`).
 """
 
 import time
@@ -24,7 +26,8 @@ from zoneout_core.errors import CheckpointError
 from zoneout_core.records import EpochRecord, LaneEnd, LaneWarning, Placement, TrialState
 
 AHEAD = 2
-"""Epochs that a pack may run past what a client has read: two keep lanes busy while a report is on its way."""
+"""Epochs that a pack may run past what a client has read: two keep lanes busy while a report is on
+its way."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,17 +49,19 @@ class ServerOptions:
 
 
 class Trainer(Protocol):
-    """What trains the lanes of one shape: `sweeps.training.PackTrainer`, or `sweeps.idle.IdleTrainer`."""
+    """What trains the lanes of one shape: `sweeps.training.PackTrainer`, or
+    `sweeps.idle.IdleTrainer`."""
 
     def placement(self, config: TrialConfig) -> Placement:
         """Where and how a trial of this configuration trains here."""
 
     def admit(self, trial: int, config: TrialConfig) -> list[EpochRecord | LaneEnd | LaneWarning]:
-        """Take a trial in, from its checkpoint if it has one; what it had told before comes back."""
+        """Take a trial in, from its checkpoint if it has one; what it had told before comes
+        back."""
 
     def step(self) -> list[EpochRecord | LaneEnd]:
-        """One update of every lane. A trial that completed with it can still be saved until the next one, one that
-        failed cannot. A trainer whose update raised is not used again."""
+        """One update of every lane. A trial that completed with it can still be saved until the
+        next one, one that failed cannot. A trainer whose update raised is not used again."""
 
     def save(self, trial: int) -> None:
         """Write the trial's checkpoint. Raises `CheckpointError`; the one before is intact then."""
@@ -76,8 +81,9 @@ class LaneServer:
         checkpoint_epochs: int = 1,
         lease_seconds: float = float("inf"),
     ) -> None:
-        """`build(config, capacity)` makes the trainer of a new shape. At most `lanes` trials train at a time, all
-        packs together. A trial whose client has not called `next` for `lease_seconds` gives its lane back.
+        """`build(config, capacity)` makes the trainer of a new shape. At most `lanes` trials train
+        at a time, all packs together. A trial whose client has not called `next` for
+        `lease_seconds` gives its lane back.
         """
         self._build = build
         self._lanes = lanes
@@ -99,7 +105,8 @@ class LaneServer:
     # ---- called by clients
 
     def submit(self, trial: int, config: dict[str, Any]) -> None:
-        """Ask for a lane. Idempotent: a trial that is here already keeps its lane and tells everything again."""
+        """Ask for a lane. Idempotent: a trial that is here already keeps its lane and tells
+        everything again."""
         self._seen[trial] = time.monotonic()
         with self._news:  # what a client that died left unread would come before what it had read
             self._outbox.pop(trial, None)
@@ -112,15 +119,18 @@ class LaneServer:
     def next(self, trial: int, timeout_seconds: float = 0.0) -> list[Event] | None:
         """The trial's events since the last call, waiting up to `timeout_seconds` for one.
 
-        None: it is not here, because it was released, its lease expired, or this server is a restarted one. Who still
-        waits when the trial is submitted again, a client that died, takes nothing from the one that follows it.
+        None: it is not here, because it was released, its lease expired, or this server is a
+        restarted one. Who still waits when the trial is submitted again, a client that died, takes
+        nothing from the one that follows it.
         """
         if trial not in self._seen:
             return None
         self._touch(trial)
         with self._news:
             outbox = self._outbox.get(trial)
-            self._news.wait_for(lambda: bool(outbox) or self._outbox.get(trial) is not outbox, timeout_seconds)
+            self._news.wait_for(
+                lambda: bool(outbox) or self._outbox.get(trial) is not outbox, timeout_seconds
+            )
             events = list(outbox or ())
             if outbox:
                 outbox.clear()
@@ -130,7 +140,8 @@ class LaneServer:
     # ---- called by the one thread that trains
 
     def advance(self) -> bool:
-        """Read messages, fill free lanes, and make one update of each pack. False when there was nothing to train."""
+        """Read messages, fill free lanes, and make one update of each pack. False when there was
+        nothing to train."""
         while self._inbox:
             kind, trial, config = self._inbox.popleft()
             if kind == "submit":
@@ -141,7 +152,9 @@ class LaneServer:
         while (next_one := self._next_admitted()) is not None:
             self._waiting.remove(next_one)
             self._admit(next_one)
-        busy = [shape for shape in dict.fromkeys(self._shape_of.values()) if self._has_credit(shape)]
+        busy = [
+            shape for shape in dict.fromkeys(self._shape_of.values()) if self._has_credit(shape)
+        ]
         for shape in busy:
             self._step(shape)
         self._publish()
@@ -196,7 +209,8 @@ class LaneServer:
                 self._forget(trial)
 
     def _next_admitted(self) -> int | None:
-        """The waiting trial whose turn it is, where there is room; one that has to train alone goes first."""
+        """The waiting trial whose turn it is, where there is room; one that has to train alone goes
+        first."""
         alone = next((trial for trial in self._waiting if trial in self._isolation), None)
         if alone is not None or any(trial in self._isolation for trial in self._shape_of):
             return alone if not self._shape_of else None
@@ -207,9 +221,13 @@ class LaneServer:
         shape = config.shape_key()
         try:
             if shape not in self._trainers:
-                self._trainers[shape] = self._build(config, 1 if trial in self._isolation else self._lanes)
+                self._trainers[shape] = self._build(
+                    config, 1 if trial in self._isolation else self._lanes
+                )
             trainer = self._trainers[shape]
-            self._tell(trial, {"event": "placed", "trial": trial} | asdict(trainer.placement(config)))
+            self._tell(
+                trial, {"event": "placed", "trial": trial} | asdict(trainer.placement(config))
+            )
             told = trainer.admit(trial, config)
         except Exception as error:
             self._drop_if_empty(shape)
@@ -231,28 +249,41 @@ class LaneServer:
         self._take(told)
 
     def _judge(self, trials: list[int], error: Exception) -> None:
-        """These could not go on. One that was alone, or whose error is its own, failed; others are to try alone."""
+        """These could not go on. One that was alone, or whose error is its own, failed; others are
+        to try alone."""
         first = trials[0]
-        if len(trials) == 1 and (first in self._isolation or self._lanes == 1 or not is_out_of_memory(error)):
+        if len(trials) == 1 and (
+            first in self._isolation or self._lanes == 1 or not is_out_of_memory(error)
+        ):
             self._isolation.forget(first)
             self._fail(first, error)
             return
         named = f"Trial {first}" if len(trials) == 1 else f"Trials {', '.join(map(str, trials))}"
         self._warn(
             first,
-            f"{named} could not go on with others ({in_words(error)}): each trains an epoch alone, from its last "
-            "checkpoint, and only one that cannot has failed.",
+            f"{named} could not go on with others ({in_words(error)}): each trains an epoch alone,"
+            " from its last checkpoint, and only one that cannot has failed.",
         )
         self._isolation.add(trials, error)
         self._waiting[:0] = trials
 
-    def _take(self, told: Sequence[EpochRecord | LaneEnd | LaneWarning], *, save: bool = True) -> None:
-        failed = {item.trial for item in told if isinstance(item, LaneEnd) and item.state is TrialState.FAILED}
+    def _take(
+        self, told: Sequence[EpochRecord | LaneEnd | LaneWarning], *, save: bool = True
+    ) -> None:
+        failed = {
+            item.trial
+            for item in told
+            if isinstance(item, LaneEnd) and item.state is TrialState.FAILED
+        }
         passed: list[int] = []
         for item in told:
             match item:
                 case EpochRecord(trial=trial, epoch=epoch):
-                    if save and trial not in failed and (item.final or epoch % self._checkpoint_epochs == 0):
+                    if (
+                        save
+                        and trial not in failed
+                        and (item.final or epoch % self._checkpoint_epochs == 0)
+                    ):
                         self._save(trial)
                     if epoch <= self._epochs.get(trial, 0):  # trained again
                         continue
@@ -268,17 +299,24 @@ class LaneServer:
                         self._isolation.forget(trial)
                 case LaneWarning():
                     self._warn(item.trial, item.text)
-        for trial in passed:  # it makes way for the next that has to train alone, and then goes on with others
+        for trial in (
+            passed
+        ):  # it makes way for the next that has to train alone, and then goes on with others
             if trial in self._shape_of:
                 self._save(trial)
                 self._vacate(trial)
                 self._waiting.append(trial)
 
     def _pass(self, trial: int) -> None:
-        """The trial ended an epoch alone. Where all have, that had no room together, fewer train from now on."""
+        """The trial ended an epoch alone. Where all have, that had no room together, fewer train
+        from now on."""
         if self._isolation.passed(trial):
             self._lanes = max(1, self._lanes // 2)
-            self._warn(trial, f"Memory suffices for each trial alone, but not for all: now at most {self._lanes} train")
+            self._warn(
+                trial,
+                f"Memory suffices for each trial alone, but not for all: now at most {self._lanes}"
+                " train",
+            )
 
     def _save(self, trial: int) -> None:
         try:
@@ -286,7 +324,9 @@ class LaneServer:
         except CheckpointError as error:  # the numbers are right all the same: train on, and say it
             self._warn(trial, str(error))
         except Exception as error:  # no memory left for a copy, say
-            self._warn(trial, f"The checkpoint of trial {trial} could not be written ({in_words(error)})")
+            self._warn(
+                trial, f"The checkpoint of trial {trial} could not be written ({in_words(error)})"
+            )
 
     def _warn(self, trial: int, text: str) -> None:
         self._tell(trial, {"event": "warning", "trial": trial, "text": text})
@@ -301,7 +341,8 @@ class LaneServer:
         self._unsent.append((trial, event))
 
     def _publish(self) -> None:
-        """Send what was told since the last time, all at once: a client's every answer is a report to Tune."""
+        """Send what was told since the last time, all at once: a client's every answer is a report
+        to Tune."""
         with self._news:
             for trial, event in self._unsent:
                 if trial in self._outbox:
@@ -319,7 +360,8 @@ class LaneServer:
 
 
 def build_server(options: ServerOptions, lease_seconds: float = float("inf")) -> LaneServer:
-    """The lane server that `options` describe. Raises `ConfigError` for a device that is not there."""
+    """The lane server that `options` describe. Raises `ConfigError` for a device that is not
+    there."""
     build: Callable[[TrialConfig, int], Trainer]
     if options.idle:
         from sweeps.idle import IdleTrainer as build
@@ -335,5 +377,8 @@ def build_server(options: ServerOptions, lease_seconds: float = float("inf")) ->
             force=options.force,
         )
     return LaneServer(
-        build, lanes=options.lanes, checkpoint_epochs=options.checkpoint_epochs, lease_seconds=lease_seconds
+        build,
+        lanes=options.lanes,
+        checkpoint_epochs=options.checkpoint_epochs,
+        lease_seconds=lease_seconds,
     )

@@ -1,7 +1,8 @@
 """The book-keeper of a run: the one place that changes a trial's state. Both drivers report to it.
 
-The journal is written first, the study second; on opening, the study is mended from the journal. So whatever is killed
-and whenever, each trial is there once, each epoch is there once, and nothing stays running.
+The journal is written first, the study second; on opening, the study is mended from the journal. So
+whatever is killed and whenever, each trial is there once, each epoch is there once, and nothing
+stays running.
 """
 
 import os
@@ -13,7 +14,7 @@ from typing import Any
 from sweeps import mending
 from sweeps.clock import Clock
 from sweeps.definition import Sweep
-from sweeps.home import Run
+from sweeps.home import RunFolder
 from sweeps.journal import Event, Journal, asked
 from sweeps.storage import StorageAway
 from sweeps.story import Story
@@ -24,12 +25,15 @@ from zoneout_core.records import EpochRecord, TrialState
 class Ledger:
     """Journal and study of a run that is being driven. The caller holds the run's lock."""
 
-    def __init__(self, run: Run, sweep: Sweep, mode: str, made_of: Mapping[str, Any] | None = None) -> None:
-        """Open the books, and mend the study from the journal. `mode` is `ray` or `inline`; `made_of` is what else
-        the journal has to say of this driver (`provenance.summary`).
+    def __init__(
+        self, run: RunFolder, sweep: Sweep, mode: str, made_of: Mapping[str, Any] | None = None
+    ) -> None:
+        """Open the books, and mend the study from the journal. `mode` is `ray` or `inline`;
+        `made_of` is what else the journal has to say of this driver (`provenance.summary`).
 
-        Raises `HomeError` when the journal cannot be written and `RunError` when it is damaged (`mending.mend_journal`
-        comes before), or says something else than a storage that is not ours to delete.
+        Raises `HomeError` when the journal cannot be written and `RunError` when it is damaged
+        (`mending.mend_journal` comes before), or says something else than a storage that is not
+        ours to delete.
         """
         self.sweep = sweep
         self._journal = Journal(run.journal)
@@ -51,13 +55,17 @@ class Ledger:
         """The next trial to run, or None when all have been asked for."""
         assignment = self._study.ask()
         if assignment is not None and assignment.trial not in self.story.trials:
-            self._append(asked(assignment.trial, assignment.params, assignment.config, self.sweep.metrics))
+            self._append(
+                asked(assignment.trial, assignment.params, assignment.config, self.sweep.metrics)
+            )
         return assignment
 
     def take(self, event: Event) -> bool:
-        """Take in an event of a lane: `placed`, `record` or `end`. True: the trial has to stop, and is PRUNED now.
+        """Take in an event of a lane: `placed`, `record` or `end`. True: the trial has to stop, and
+        is PRUNED now.
 
-        An epoch that was redone after a crash is known already and changes nothing; a trial that has ended stays so.
+        An epoch that was redone after a crash is known already and changes nothing; a trial that
+        has ended stays so.
         """
         trial = self.story.trials[event["trial"]]
         if trial.state.finished:
@@ -79,7 +87,15 @@ class Ledger:
         trial = self.story.trials[number]
         if trial.state.finished:
             return
-        self._append({"event": "end", "trial": number, "state": str(state), "reason": reason, "epoch": trial.epoch})
+        self._append(
+            {
+                "event": "end",
+                "trial": number,
+                "state": str(state),
+                "reason": reason,
+                "epoch": trial.epoch,
+            }
+        )
         self._study.tell(number, state, reason, trial.best_value)
 
     def lost(self, number: int, reason: str) -> None:
@@ -99,8 +115,8 @@ class Ledger:
         return len(self.story.trials) >= self.sweep.max_trials and not self.running()
 
     def close(self, state: str, reason: str) -> None:
-        """The driver leaves. `interrupted` and `failed` put unfinished trials back into the queue for `sweep resume`;
-        `budget` prunes them at their last epoch, because the sweep is over.
+        """The driver leaves. `interrupted` and `failed` put unfinished trials back into the queue
+        for `sweep resume`; `budget` prunes them at their last epoch, because the sweep is over.
         """
         for number in self.running():
             with suppress(StorageAway):  # the next driver mends the study from the journal
@@ -112,16 +128,22 @@ class Ledger:
         self._journal.close()
 
     def _stops(self, record: EpochRecord) -> bool:
-        """Ask the scheduler about a record. True: its trial is PRUNED now; one that has nothing left to train stays."""
+        """Ask the scheduler about a record. True: its trial is PRUNED now; one that has nothing
+        left to train stays."""
         last = record.epoch >= self.story.trials[record.trial].epochs
         over = self._study.report(record) and record.final is None and not last
         if over:
-            self.end(record.trial, TrialState.PRUNED, f"{self.sweep.scheduler} at epoch {record.epoch}")
+            self.end(
+                record.trial, TrialState.PRUNED, f"{self.sweep.scheduler} at epoch {record.epoch}"
+            )
         return over
 
     def _decide(self, told: list[Event]) -> None:
-        """What the last driver was about to: it may have been killed between a record and what the scheduler said."""
-        last = next((event for event in reversed(told) if event["event"] not in ("driver", "warning")), None)
+        """What the last driver was about to: it may have been killed between a record and what the
+        scheduler said."""
+        last = next(
+            (event for event in reversed(told) if event["event"] not in ("driver", "warning")), None
+        )
         if last is not None and last["event"] == "record":
             trial = self.story.trials[last["trial"]]
             self._stops(trial.records[last["epoch"]])

@@ -1,7 +1,9 @@
-"""Surroundings of a Ray of our own: a token that only this user can read, the loopback, and a folder that goes with it.
+"""Surroundings of a Ray of our own: a token that only this user can read, the loopback, and a
+folder that goes with it.
 
-Whoever reaches a Ray's ports may run code in it, unless Ray asks for a token. So each local Ray gets a new one, in a
-file of mode 0600 inside a folder of mode 0700, which Ray's own files lie in too (Ray makes them writable by everyone).
+Whoever reaches a Ray's ports may run code in it, unless Ray asks for a token. So each local Ray
+gets a new one, in a file of mode 0600 inside a folder of mode 0700, which Ray's own files lie in
+too (Ray makes them writable by everyone).
 """
 
 import fcntl
@@ -24,18 +26,22 @@ PREFIX = "sweep-ray-"
 RAYS = "ray"
 """The folder inside it that Ray takes, and opens to everyone."""
 LONGEST_FOLDER = 39
-"""Characters of Ray's folder; Ray appends up to 64, and the path of a socket has at most 107 (103 on macOS)."""
+"""Characters of Ray's folder; Ray appends up to 64, and the path of a socket has at most 107 (103
+on macOS)."""
 REMOVAL_SECONDS = 5.0
 """How long Ray's last processes may still write into a folder that is being removed."""
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-"""Ray keeps to the loopback where this is 0, as it is on the systems in its name. Nothing else of Ray's makes it."""
+"""Ray keeps to the loopback where this is 0, as it is on the systems in its name. Nothing else of
+Ray's makes it."""
 
 
 @contextmanager
 def private_ray() -> Iterator[Path]:
-    """While it is open, a Ray that this process starts is private. Gives the folder for Ray's files.
+    """While it is open, a Ray that this process starts is private. Gives the folder for Ray's
+    files.
 
-    What the user has set for clusters (`RAY_AUTH_MODE`, `RAY_AUTH_TOKEN`, `RAY_AUTH_TOKEN_PATH`) is back afterwards.
+    What the user has set for clusters (`RAY_AUTH_MODE`, `RAY_AUTH_TOKEN`, `RAY_AUTH_TOKEN_PATH`) is
+    back afterwards.
     """
     parent = _parent()
     remove_leftovers(parent)
@@ -54,7 +60,8 @@ def private_ray() -> Iterator[Path]:
 
 
 def remove_leftovers(parent: Path) -> None:
-    """Remove the folders of this user's dead processes: one that was killed could not do it itself."""
+    """Remove the folders of this user's dead processes: one that was killed could not do it
+    itself."""
     for folder in parent.glob(f"{PREFIX}*"):
         with suppress(OSError):  # a link, another user's, gone meanwhile, or in use
             if folder.lstat().st_uid != os.geteuid():
@@ -66,7 +73,8 @@ def remove_leftovers(parent: Path) -> None:
 
 @contextmanager
 def _folder(parent: Path) -> Iterator[Path]:
-    """A new folder that is this user's alone. It is locked as long as its process lives, and then removed."""
+    """A new folder that is this user's alone. It is locked as long as its process lives, and then
+    removed."""
     folder, lock = _new_folder(parent)
     try:
         yield folder
@@ -110,12 +118,15 @@ def _remove(folder: Path) -> None:
 def _parent() -> Path:
     """Where temporary files go; where that is too far down for the path of a socket, /tmp."""
     folder = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()).absolute()
-    return folder if len(str(folder / f"{PREFIX}12345678" / RAYS)) <= LONGEST_FOLDER else Path("/tmp")
+    return (
+        folder if len(str(folder / f"{PREFIX}12345678" / RAYS)) <= LONGEST_FOLDER else Path("/tmp")
+    )
 
 
 @contextmanager
 def _environment(settings: Mapping[str, str | None]) -> Iterator[None]:
-    """Set variables (None: unset), which Ray's processes inherit, and have the Ray of this process read them anew."""
+    """Set variables (None: unset), which Ray's processes inherit, and have the Ray of this process
+    read them anew."""
     before = {name: os.environ.get(name) for name in settings}
     enabled = ray_constants.ENABLE_RAY_CLUSTER
     _set(settings)

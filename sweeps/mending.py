@@ -1,15 +1,17 @@
-"""Mending the books of a run that were damaged: what one of them lost is written again from the others.
+"""Mending the books of a run that were damaged: what one of them lost is written again from the
+others.
 
 | damaged or lost | written again from |
 |---|---|
 | a trial's line | the definition (a grid), the study, the configuration in its checkpoint |
-| an epoch's line | its checkpoint, else it is trained again, from the last checkpoint before it: to the same bits |
+| an epoch's line | its checkpoint, else it is trained again from the one before: the same bits |
 | an end's line | the study, else the trial's lane tells it again |
 | who drove, where, warnings, artifacts | nothing: no number depends on them |
 | the whole journal | study and checkpoints, as the trials are run again |
 | the study | the journal |
 
-Only the driver of a run mends, before it does anything else. What was damaged is kept beside, as `NAME.damaged`.
+Only the driver of a run mends, before it does anything else. What was damaged is kept beside, as
+`NAME.damaged`.
 """
 
 import shutil
@@ -23,7 +25,7 @@ from optuna.trial import FrozenTrial
 from search_spaces import Overrides
 from sweeps import journal, sealed
 from sweeps.definition import Sweep
-from sweeps.home import Run
+from sweeps.home import RunFolder
 from sweeps.journal import Damage, Event, as_event
 from sweeps.story import TrialStory
 from sweeps.study import Study
@@ -34,11 +36,12 @@ from zoneout_core.records import TrialState
 _OF_TRIALS = ("trial", "placed", "record", "end")
 
 
-def mend_journal(run: Run, sweep: Sweep) -> list[str]:
-    """Mend the journal of a run, if it is damaged, and return what was done, in sentences; they are in it as warnings.
+def mend_journal(run: RunFolder, sweep: Sweep) -> list[str]:
+    """Mend the journal of a run, if it is damaged, and return what was done, in sentences; they are
+    in it as warnings.
 
-    The caller holds the run's lock. Raises `RunError` for a journal of another format, `HomeError` when the disk
-    refuses.
+    The caller holds the run's lock. Raises `RunError` for a journal of another format, `HomeError`
+    when the disk refuses.
     """
     events, damages = journal.inspect(run.journal)
     if not damages:
@@ -46,7 +49,9 @@ def mend_journal(run: Run, sweep: Sweep) -> list[str]:
     books = _Books(run, sweep)
     stories = _sorted_out(events, books)
     kept = sealed.beside(run.journal)
-    said = [_damage(run, damage, kept.name) for damage in damages] + [text for one in stories for text in one.said()]
+    said = [_damage(run, damage, kept.name) for damage in damages] + [
+        text for one in stories for text in one.said()
+    ]
     mended = list(_in_order(events, {one.trial: one for one in stories}))
     now = max((event["time"] for event in mended), default=run.journal.stat().st_mtime)
     mended += [{"event": "warning", "time": now, "text": text} for text in said]
@@ -58,11 +63,14 @@ def mend_journal(run: Run, sweep: Sweep) -> list[str]:
     return said
 
 
-def open_study(run: Run, sweep: Sweep, told: dict[int, TrialStory]) -> tuple[Study, list[str]]:
-    """The study of a run, brought up to what its journal tells, and what had to be done for it, in sentences.
+def open_study(
+    run: RunFolder, sweep: Sweep, told: dict[int, TrialStory]
+) -> tuple[Study, list[str]]:
+    """The study of a run, brought up to what its journal tells, and what had to be done for it, in
+    sentences.
 
-    A study file that is damaged, or says something else than the journal, is set aside and written again. Raises
-    `RunError` when a storage that is not ours to delete says something else.
+    A study file that is damaged, or says something else than the journal, is set aside and written
+    again. Raises `RunError` when a storage that is not ours to delete says something else.
     """
     try:
         study = Study(run.name, sweep, run.study)
@@ -75,14 +83,18 @@ def open_study(run: Run, sweep: Sweep, told: dict[int, TrialStory]) -> tuple[Stu
         wrong = f"{type(error).__name__}: {error}"
     if wrong and sweep.storage:
         raise RunError(
-            f"The Optuna storage of a run says what its journal says, but of study {run.name} {wrong}. Restore the "
-            f"storage, or have the study written again in a file of the run: {run.command('resume')} --set storage="
+            f"The Optuna storage of a run says what its journal says, but of study {run.name}"
+            f" {wrong}. Restore the storage, or have the study written again in a file of the run:"
+            f" {run.command('resume')} --set storage="
         )
     said = []
     if wrong:
         kept = sealed.beside(run.study)
         run.study.rename(kept)
-        said = [f"The study {run.study} was damaged ({wrong}). It is kept as {kept.name}, and written anew."]
+        said = [
+            f"The study {run.study} was damaged ({wrong}). It is kept as {kept.name}, and written"
+            " anew."
+        ]
         study = Study(run.name, sweep, run.study)
     study.mend(told)
     return study, said
@@ -91,7 +103,7 @@ def open_study(run: Run, sweep: Sweep, told: dict[int, TrialStory]) -> tuple[Stu
 class _Books:
     """What is known of a run's trials besides its journal."""
 
-    def __init__(self, run: Run, sweep: Sweep) -> None:
+    def __init__(self, run: RunFolder, sweep: Sweep) -> None:
         self.run, self.sweep = run, sweep
 
     @cached_property
@@ -174,11 +186,17 @@ class _Mended:
         """What a person should know."""
         said = []
         if self.rebuilt:
-            said.append(f"Of trial {self.trial} was written again from what else is known: {', '.join(self.rebuilt)}.")
+            said.append(
+                f"Of trial {self.trial} was written again from what else is known:"
+                f" {', '.join(self.rebuilt)}."
+            )
         if self.asked is None:
             said.append(f"What trial {self.trial} was given is lost: it is drawn and trained anew.")
         elif self.again_from:
-            said.append(f"Trial {self.trial} is trained again from epoch {self.again_from}, to the same numbers.")
+            said.append(
+                f"Trial {self.trial} is trained again from epoch {self.again_from}, to the same"
+                " numbers."
+            )
         return said
 
 
@@ -198,7 +216,9 @@ def _mended(trial: int, told: list[Event], books: _Books) -> _Mended:
         return one
     if asked is None:
         one.rebuilt.append("what it was given")
-    sound = {event["epoch"]: event for event in reversed(told) if event["event"] == "record"}  # the first one told wins
+    sound = {
+        event["epoch"]: event for event in reversed(told) if event["event"] == "record"
+    }  # the first one told wins
     end = next((event for event in told if event["event"] == "end"), None)
     frozen = books.frozen(trial)
     if end is None and frozen is not None and frozen.state.is_finished():
@@ -233,11 +253,18 @@ def _end(frozen: FrozenTrial) -> Event | None:
     if state is None or reason is None:
         return None
     epoch = max(frozen.intermediate_values, default=0)
-    return {"event": "end", "trial": frozen.number, "state": str(TrialState(state)), "reason": reason, "epoch": epoch}
+    return {
+        "event": "end",
+        "trial": frozen.number,
+        "state": str(TrialState(state)),
+        "reason": reason,
+        "epoch": epoch,
+    }
 
 
 def _in_order(events: list[Event], stories: dict[int, _Mended]) -> Iterator[Event]:
-    """The events that are left, and before each what its trial had told by then; ends that were lost come last."""
+    """The events that are left, and before each what its trial had told by then; ends that were
+    lost come last."""
     asked: set[int] = set()
     epochs = dict.fromkeys(stories, 0)
     ended: set[int] = set()
@@ -273,5 +300,8 @@ def _at(when: float, event: Event) -> Event:
     return {"event": event["event"], "time": event.get("time", when)} | event
 
 
-def _damage(run: Run, damage: Damage, kept: str) -> str:
-    return f"Line {damage.line} of {run.journal} {damage.what}. It was mended; as it was, it is kept as {kept}."
+def _damage(run: RunFolder, damage: Damage, kept: str) -> str:
+    return (
+        f"Line {damage.line} of {run.journal} {damage.what}. It was mended; as it was, it is kept"
+        f" as {kept}."
+    )

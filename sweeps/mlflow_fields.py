@@ -1,4 +1,5 @@
-"""What MLflow is told of a run and of a trial: metrics, parameters and tags. Pure functions of the run's files."""
+"""What MLflow is told of a run and of a trial: metrics, parameters and tags. Pure functions of the
+run's files."""
 
 import json
 from collections.abc import Iterator
@@ -10,11 +11,11 @@ from sweeps.story import TrialStory
 from zoneout_core.config import TrialConfig
 from zoneout_core.records import Metrics
 
-Point = tuple[str, float, float, int]
+MetricPoint = tuple[str, float, float, int]
 """A metric's key, value, Unix time in seconds, and step."""
 
 
-def trial_points(trial: TrialStory) -> Iterator[Point]:
+def trial_points(trial: TrialStory) -> Iterator[MetricPoint]:
     """Every metric of every epoch, and the final ones, named `best_*`."""
     for epoch, record in trial.records.items():
         when = trial.times[epoch]
@@ -52,7 +53,8 @@ def metric_tags(metrics: Metrics) -> dict[str, str]:
 
 
 def run_params(definition: Path) -> dict[str, str]:
-    """The definition as text by dotted key; of the base configuration only the task and what is not the default."""
+    """The definition as text by dotted key; of the base configuration only the task and what is not
+    the default."""
     if not definition.is_file():
         return {}
     defaults = dict(_flat({"base": TrialConfig().to_json()}))

@@ -1,8 +1,10 @@
-"""One sweep run as MLflow shows it: a parent run, and a child run for each trial. Idempotent, and blocking.
+"""One sweep run as MLflow shows it: a parent run, and a child run for each trial. Idempotent, and
+blocking.
 
-Runs are found by the tag `zoneout.key` (RUN or RUN/00012), never remembered over processes: the oldest run with a key
-is the run, others are deleted. Metrics carry the journal's times, and MLflow stores the same (key, step, time, value)
-once, so whatever was sent before may be sent again: after an error all of a run is.
+Runs are found by the tag `zoneout.key` (RUN or RUN/00012), never remembered over processes: the
+oldest run with a key is the run, others are deleted. Metrics carry the journal's times, and MLflow
+stores the same (key, step, time, value) once, so whatever was sent before may be sent again: after
+an error all of a run is.
 
 | trial | MLflow status | | run | MLflow status |
 |---|---|---|---|---|
@@ -25,7 +27,7 @@ from typing import Any, NamedTuple
 from analysis.mlflow_filter import tag_is
 from sweeps import secrets
 from sweeps.files import read_inside
-from sweeps.mlflow_fields import Point, metric_tags, run_params, trial_points, trial_tags
+from sweeps.mlflow_fields import MetricPoint, metric_tags, run_params, trial_points, trial_tags
 from sweeps.story import Story, TrialStory
 from zoneout_core.errors import RunError
 from zoneout_core.records import TrialState
@@ -76,9 +78,11 @@ class _Sent:
 
 
 class Mirror:
-    """Brings the parent run and single trials up to date. Every method may raise whatever MLflow raises.
+    """Brings the parent run and single trials up to date. Every method may raise whatever MLflow
+    raises.
 
-    Connecting creates the experiment. After an error call `forget`, and the next call starts from what is stored.
+    Connecting creates the experiment. After an error call `forget`, and the next call starts from
+    what is stored.
     """
 
     def __init__(
@@ -108,7 +112,8 @@ class Mirror:
             self._stored.setdefault(run.data.tags.get(KEY, ""), []).append(run)
 
     def bring_run(self, story: Story, folder: Path, milestones: Sequence[Milestone]) -> None:
-        """The parent run: definition, provenance, milestones, files and state. `folder` is the run's."""
+        """The parent run: definition, provenance, milestones, files and state. `folder` is the
+        run's."""
         sent = self._parent(story)
         points = [("trials_finished", float(m.finished), m.time, m.finished) for m in milestones]
         closed = story.closed or {}
@@ -127,7 +132,10 @@ class Mirror:
         """The child run of one trial. A trial that still waits has none."""
         if trial.state is TrialState.WAITING:
             return
-        identity = {"mlflow.runName": f"{trial.trial:05d}", "mlflow.parentRunId": self._parent(story).run_id}
+        identity = {
+            "mlflow.runName": f"{trial.trial:05d}",
+            "mlflow.parentRunId": self._parent(story).run_id,
+        }
         sent = self._find(self._key(trial.trial), trial.started or trial.asked, identity)
         params = {**trial.params, "seed": trial.seed}
         self._send(sent, trial_points(trial), params, identity | trial_tags(trial))
@@ -164,14 +172,17 @@ class Mirror:
     def _search(self, query: str) -> Iterator[Any]:
         token = None
         while True:
-            page = self._client.search_runs([self._experiment], query, max_results=1000, page_token=token)
+            page = self._client.search_runs(
+                [self._experiment], query, max_results=1000, page_token=token
+            )
             yield from page
             token = page.token
             if not token:
                 return
 
     def _find(self, key: str, began: float, identity: Mapping[str, str]) -> _Sent:
-        """The one run with this key, created when there is none; of several, the oldest, the others deleted."""
+        """The one run with this key, created when there is none; of several, the oldest, the others
+        deleted."""
         if key in self._sent:
             return self._sent[key]
         query = tag_is(KEY, key)
@@ -179,33 +190,57 @@ class Mirror:
         if not runs:
             tags = {KEY: key, RUN: self.name, **identity}
             self._client.create_run(self._experiment, start_time=int(began * 1000), tags=tags)
-            runs = list(self._search(query))  # another process may have created it at the same moment
+            runs = list(
+                self._search(query)
+            )  # another process may have created it at the same moment
         run, *others = sorted(runs, key=lambda r: (r.info.start_time, r.info.run_id))
         for other in others:
             self._client.delete_run(other.info.run_id)
         return self._sent.setdefault(
-            key, _Sent(run.info.run_id, set(run.data.params), status=run.info.status, began=run.info.start_time or 0)
+            key,
+            _Sent(
+                run.info.run_id,
+                set(run.data.params),
+                status=run.info.status,
+                began=run.info.start_time or 0,
+            ),
         )
 
-    def _send(self, sent: _Sent, points: Iterable[Point], params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """Points not sent before, params not stored before (MLflow never changes one), and tags that changed."""
+    def _send(
+        self,
+        sent: _Sent,
+        points: Iterable[MetricPoint],
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+    ) -> None:
+        """Points not sent before, params not stored before (MLflow never changes one), and tags
+        that changed."""
         from mlflow.entities import Metric, Param, RunTag
 
         new_points = [p for p in points if (p[0], p[3]) not in sent.points]
-        metrics = [Metric(key, value, int(when * 1000), step) for key, value, when, step in new_points]
+        metrics = [
+            Metric(key, value, int(when * 1000), step) for key, value, when, step in new_points
+        ]
         new_params = [Param(k, _fitting(str(v))) for k, v in params.items() if k not in sent.params]
         new_tags = [RunTag(k, _fitting(v)) for k, v in tags.items() if sent.tags.get(k) != v]
         while metrics or new_params or new_tags:
             last = len(metrics) <= _METRICS and len(new_params) <= _PARAMS
-            now = new_tags if last else []  # the state last: whoever reads `complete` finds everything
+            now = (
+                new_tags if last else []
+            )  # the state last: whoever reads `complete` finds everything
             self._client.log_batch(sent.run_id, metrics[:_METRICS], new_params[:_PARAMS], now)
-            metrics, new_params, new_tags = metrics[_METRICS:], new_params[_PARAMS:], [] if last else new_tags
+            metrics, new_params, new_tags = (
+                metrics[_METRICS:],
+                new_params[_PARAMS:],
+                [] if last else new_tags,
+            )
         sent.points.update((key, step) for key, _, _, step in new_points)
         sent.params |= set(params)
         sent.tags |= tags
 
     def _send_files(self, sent: _Sent, folder: Path, files: Mapping[str, str]) -> None:
-        """`files`: paths below the run's folder by the names that they are to have, both checked by the story."""
+        """`files`: paths below the run's folder by the names that they are to have, both checked by
+        the story."""
         for name, path in files.items():
             try:
                 content = read_inside(folder, path, _FILE_BYTES)
@@ -234,7 +269,9 @@ class Mirror:
         if status == "RUNNING":
             self._client.update_run(sent.run_id, status=status)
         else:
-            end = None if ended is None else max(int(ended * 1000), sent.began)  # clocks may step back
+            end = (
+                None if ended is None else max(int(ended * 1000), sent.began)
+            )  # clocks may step back
             self._client.set_terminated(sent.run_id, status, end)
         sent.status = status
 
@@ -246,7 +283,9 @@ def has_run(tracking_uri: str, experiment: str, name: str) -> bool:
 
     client = MlflowClient(tracking_uri)
     found = client.get_experiment_by_name(experiment)
-    return found is not None and bool(client.search_runs([found.experiment_id], tag_is(KEY, name), max_results=1))
+    return found is not None and bool(
+        client.search_runs([found.experiment_id], tag_is(KEY, name), max_results=1)
+    )
 
 
 def _fitting(text: str) -> str:
@@ -258,7 +297,8 @@ def _fitting(text: str) -> str:
 
 
 def quiet() -> None:
-    """Short time limits and no retries of MLflow's own (by default it blocks for 246 s), and no chatter.
+    """Short time limits and no retries of MLflow's own (by default it blocks for 246 s), and no
+    chatter.
 
     What a user has set in the environment stays.
     """

@@ -1,7 +1,8 @@
 """An Optuna storage that waits while its database is away, as a run's delivery waits for MLflow.
 
-A connection may be lost after a commit reached the database and before the answer came back. So what a step wanted is
-looked for before it is repeated; that is sound because one driver at a time writes to a study.
+A connection may be lost after a commit reached the database and before the answer came back. So
+what a step wanted is looked for before it is repeated; that is sound because one driver at a time
+writes to a study.
 """
 
 import time
@@ -30,7 +31,8 @@ _Result = TypeVar("_Result")
 
 
 class PatientStorage(BaseStorage):
-    """Optuna's storage at a database URL. While `stop()` is false, an outage is waited out; `say` hears of it."""
+    """Optuna's storage at a database URL. While `stop()` is false, an outage is waited out; `say`
+    hears of it."""
 
     def __init__(self, url: str) -> None:
         """Opens it; raises whatever the database's driver does."""
@@ -49,8 +51,11 @@ class PatientStorage(BaseStorage):
         """Close all connections."""
         self._database.engine.dispose()
 
-    def _persist(self, step: Callable[[], _Result], done: Callable[[], _Result | None] = lambda: None) -> _Result:
-        """The result of `step`, however often the database goes away; `done` gives that of a try that reached it."""
+    def _persist(
+        self, step: Callable[[], _Result], done: Callable[[], _Result | None] = lambda: None
+    ) -> _Result:
+        """The result of `step`, however often the database goes away; `done` gives that of a try
+        that reached it."""
         attempt = 0
         while True:
             try:
@@ -64,7 +69,8 @@ class PatientStorage(BaseStorage):
                     attempt = 1
 
     def _is_outage(self, error: BaseException | None) -> bool:
-        """Whether the database was away; Optuna hides what happened behind an error about invalid data."""
+        """Whether the database was away; Optuna hides what happened behind an error about invalid
+        data."""
         while error is not None:
             if isinstance(error, DBAPIError) and self._database.engine.dialect.name == "sqlite":
                 return "database is locked" in str(error)
@@ -76,14 +82,18 @@ class PatientStorage(BaseStorage):
         return False
 
     def _wait_for_answer(self, error: BaseException) -> bool:
-        """Return once the database answers: whether it had to be waited for. Raises `StorageAway` when to stop."""
+        """Return once the database answers: whether it had to be waited for. Raises `StorageAway`
+        when to stop."""
         began, pause = time.monotonic(), 0.25
         said = ""
         while (problem := self._problem()) is not None:
             if not said:
                 said = f"Optuna's storage at {self.shown} does not answer ({problem})"
                 if not self.stop():
-                    self.say(f"{said}. The sweep waits for it, the journal keeps every record; Ctrl-C stops the sweep.")
+                    self.say(
+                        f"{said}. The sweep waits for it, the journal keeps every record; Ctrl-C"
+                        " stops the sweep."
+                    )
             until = time.monotonic() + pause
             while time.monotonic() < until:
                 if self.stop():
@@ -93,7 +103,9 @@ class PatientStorage(BaseStorage):
                 time.sleep(_LOOK_SECONDS)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         if said:
-            self.say(f"Optuna's storage answers again, after {time.monotonic() - began:.0f} seconds.")
+            self.say(
+                f"Optuna's storage answers again, after {time.monotonic() - began:.0f} seconds."
+            )
         return bool(said)
 
     def _problem(self) -> str | None:
@@ -102,12 +114,16 @@ class PatientStorage(BaseStorage):
             with self._database.engine.connect() as connection:
                 connection.execute(sqlalchemy.text("SELECT 1"))
         except Exception as error:  # any driver's own
-            return (str(getattr(error, "orig", error)).strip().splitlines() or [type(error).__name__])[0]
+            return (
+                str(getattr(error, "orig", error)).strip().splitlines() or [type(error).__name__]
+            )[0]
         return None
 
     # What Optuna asks of a storage.
 
-    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
+    def create_new_study(
+        self, directions: Sequence[StudyDirection], study_name: str | None = None
+    ) -> int:
         return self._persist(lambda: self._inner.create_new_study(directions, study_name))
 
     def delete_study(self, study_id: int) -> None:
@@ -147,20 +163,36 @@ class PatientStorage(BaseStorage):
         return self._persist(lambda: self._inner.create_new_trial(study_id, template_trial), done)
 
     def set_trial_param(
-        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
     ) -> None:
-        self._persist(lambda: self._inner.set_trial_param(trial_id, param_name, param_value_internal, distribution))
+        self._persist(
+            lambda: self._inner.set_trial_param(
+                trial_id, param_name, param_value_internal, distribution
+            )
+        )
 
-    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
         def done() -> bool | None:
             trial = self._inner.get_trial(trial_id)
             given = None if values is None else list(values)
             return True if trial.state == state and trial.values == given else None
 
-        return self._persist(lambda: self._inner.set_trial_state_values(trial_id, state, values), done)
+        return self._persist(
+            lambda: self._inner.set_trial_state_values(trial_id, state, values), done
+        )
 
-    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
-        self._persist(lambda: self._inner.set_trial_intermediate_value(trial_id, step, intermediate_value))
+    def set_trial_intermediate_value(
+        self, trial_id: int, step: int, intermediate_value: float
+    ) -> None:
+        self._persist(
+            lambda: self._inner.set_trial_intermediate_value(trial_id, step, intermediate_value)
+        )
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         self._persist(lambda: self._inner.set_trial_user_attr(trial_id, key, value))
@@ -177,16 +209,21 @@ class PatientStorage(BaseStorage):
         return self._persist(lambda: self._inner.get_all_trials(study_id, deepcopy, states))
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
-        return self._persist(lambda: self._inner.get_trial_id_from_study_id_trial_number(study_id, trial_number))
+        return self._persist(
+            lambda: self._inner.get_trial_id_from_study_id_trial_number(study_id, trial_number)
+        )
 
     def remove_session(self) -> None:
         self._database.remove_session()
 
 
 class _Database(RDBStorage):
-    """Optuna's, which tries to make a trial once: it would try again without looking whether the first one is there."""
+    """Optuna's, which tries to make a trial once: it would try again without looking whether the
+    first one is there."""
 
-    def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
+    def _create_new_trial(
+        self, study_id: int, template_trial: FrozenTrial | None = None
+    ) -> FrozenTrial:
         with _create_scoped_session(self.scoped_session) as session:
             models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
             trial = self._get_prepared_new_trial(study_id, template_trial, session)

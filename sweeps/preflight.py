@@ -1,4 +1,5 @@
-"""What is looked at before a run is begun: a sweep that cannot train here leaves no folder behind."""
+"""What is looked at before a run is begun: a sweep that cannot train here leaves no folder
+behind."""
 
 import shutil
 from collections.abc import Iterator
@@ -30,12 +31,14 @@ _NETWORKS = {"addition": 2, "consistency": 0}
 def check(home: Home, sweep: Sweep, how: How) -> None:
     """Whether a run of `sweep` in `home` can begin.
 
-    Raises `DataError` unless the task's data is there and whole, `ConfigError` for a device that is not there, a
-    precision that would be emulated, a storage that cannot be opened and a tracking URI that MLflow does not know,
-    `HomeError` for a disk too small.
+    Raises `DataError` unless the task's data is there and whole, `ConfigError` for a device that is
+    not there, a precision that would be emulated, a storage that cannot be opened and a tracking
+    URI that MLflow does not know, `HomeError` for a disk too small.
     """
     data = load_data(sweep.base.task, sweep.base.variant, how.data)
-    if sweep.device == "cuda" and (how.inline or how.address == "local"):  # a cluster's nodes have their own
+    if sweep.device == "cuda" and (
+        how.inline or how.address == "local"
+    ):  # a cluster's nodes have their own
         from sweeps.training import choose_device  # torch
 
         choose_device(sweep.device)
@@ -48,7 +51,8 @@ def check(home: Home, sweep: Sweep, how: How) -> None:
 
 
 def check_precision(sweep: Sweep, how: How) -> None:
-    """Raises `ConfigError` for a precision that this machine would emulate, where it is the one that trains."""
+    """Raises `ConfigError` for a precision that this machine would emulate, where it is the one
+    that trains."""
     trains_here = (how.inline or how.address == "local") and not how.idle
     precisions = {config.precision for config in _shapes(sweep)}
     if how.force or not trains_here or "bfloat16" not in precisions:
@@ -60,7 +64,8 @@ def check_precision(sweep: Sweep, how: How) -> None:
 
 
 def checkpoint_bytes(config: TrialConfig, data: Any) -> int:
-    """About how large a trial's checkpoint is: the parameters of its layers and of what it reads and puts out."""
+    """About how large a trial's checkpoint is: the parameters of its layers and of what it reads
+    and puts out."""
     networks = _NETWORKS.get(tasks.get(config.task).workload, 1)
     model, cell = config.model, config.cell.chosen(config.model.cell)
     symbols = len(getattr(data, "vocabulary", ())) or int(getattr(data, "classes", 0)) or 1
@@ -80,18 +85,23 @@ def _check_room(home: Home, sweep: Sweep, data: Any) -> None:
     """Every trial leaves a checkpoint; one that trains has two, and writes a third."""
     size = max(checkpoint_bytes(config, data) for config in _shapes(sweep))
     twice = min(sweep.max_trials, max(sweep.lanes, sweep.concurrency))
-    need = (sweep.max_trials + 2 * twice) * size + sweep.max_trials * sweep.base.epochs * BYTES_A_RECORD
+    need = (
+        sweep.max_trials + 2 * twice
+    ) * size + sweep.max_trials * sweep.base.epochs * BYTES_A_RECORD
     free = shutil.disk_usage(_existing(home.folder)).free
     if free < MARGIN * need:
         raise HomeError(
-            f"The checkpoints of {sweep.max_trials} trials need about {_gigabytes(need)} in {home.folder}, but its "
-            f"disk has {_gigabytes(free)} free. Make room, choose another folder with --home DIR, or run fewer trials."
+            f"The checkpoints of {sweep.max_trials} trials need about {_gigabytes(need)} in"
+            f" {home.folder}, but its disk has {_gigabytes(free)} free. Make room, choose another"
+            " folder with --home DIR, or run fewer trials."
         )
 
 
 def _shapes(sweep: Sweep) -> Iterator[TrialConfig]:
     """Configurations that may differ in size."""
-    yield from (sweep.trial_config(point) for point in islice(sweep.search_space.corners(), _CORNERS))
+    yield from (
+        sweep.trial_config(point) for point in islice(sweep.search_space.corners(), _CORNERS)
+    )
 
 
 def _existing(folder: Path) -> Path:

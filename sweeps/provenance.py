@@ -1,4 +1,5 @@
-"""What a run was made of: code, versions, data, machine. Written before anything starts, never part of a number."""
+"""What a run was made of: code, versions, data, machine. Written before anything starts, never part
+of a number."""
 
 import importlib.metadata
 import os
@@ -17,14 +18,16 @@ DIRTY_DIFF_BYTES = 1_000_000
 
 
 def collect(task: str, variant: str, sha256: str, threads: int) -> dict[str, Any]:
-    """Plain data: commit and diff of the code, every installed version, hash of the data, machine and threads."""
+    """Plain data: commit and diff of the code, every installed version, hash of the data, machine
+    and threads."""
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "code": _code(),
         "data": {"task": task, "variant": variant, "sha256": sha256},
         "python": platform.python_version(),
         "packages": {
-            d.name: d.version for d in sorted(importlib.metadata.distributions(), key=lambda d: d.name.lower())
+            d.name: d.version
+            for d in sorted(importlib.metadata.distributions(), key=lambda d: d.name.lower())
         },
         "machine": {
             "host": socket.gethostname(),
@@ -37,22 +40,32 @@ def collect(task: str, variant: str, sha256: str, threads: int) -> dict[str, Any
 
 
 def summary(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """What the journal's `driver` event says of an entry: enough for `known` when provenance.json is lost."""
-    return {"commit": entry["code"]["commit"], "data": entry["data"], "threads": entry["machine"]["threads"]}
+    """What the journal's `driver` event says of an entry: enough for `known` when provenance.json
+    is lost."""
+    return {
+        "commit": entry["code"]["commit"],
+        "data": entry["data"],
+        "threads": entry["machine"]["threads"],
+    }
 
 
 def known(file: Path, journal_file: Path) -> tuple[list[dict[str, Any]], str]:
-    """The entry of each driver of a run, oldest first, and what is wrong with `file`; empty when it is sound.
+    """The entry of each driver of a run, oldest first, and what is wrong with `file`; empty when it
+    is sound.
 
-    What a lost or damaged file said is taken from the journal, where it is shorter: neither diff nor packages. Raises
-    `RunError` when that is damaged too.
+    What a lost or damaged file said is taken from the journal, where it is shorter: neither diff
+    nor packages. Raises `RunError` when that is damaged too.
     """
     try:
         entries: list[dict[str, Any]] = sealed.read(file)["drivers"]
         return entries, ""
     except (ValueError, KeyError, OSError) as error:
         wrong = "" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
-    drivers = [event for event in journal.read(journal_file) if event["event"] == "driver" and "data" in event]
+    drivers = [
+        event
+        for event in journal.read(journal_file)
+        if event["event"] == "driver" and "data" in event
+    ]
     return [_entry(event) for event in drivers], wrong
 
 
@@ -73,7 +86,11 @@ def _code() -> dict[str, Any]:
     def git(*arguments: str) -> str | None:
         try:
             done = subprocess.run(
-                ["git", "-C", str(folder), *arguments], capture_output=True, text=True, errors="replace", check=True
+                ["git", "-C", str(folder), *arguments],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=True,
             )
         except (OSError, subprocess.CalledProcessError):
             return None
@@ -92,4 +109,7 @@ def _cpu() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        "unknown",
+    )

@@ -1,7 +1,7 @@
 """Drive a sweep with Ray Tune: one Tune trial per trial, thin clients, one lane server per node.
 
-The ledger is Tune's searcher (`suggest`) and its stopper (every result); nothing of Tune is ever restored from its own
-snapshots, since journal, study and checkpoints hold all there is.
+The ledger is Tune's searcher (`suggest`) and its stopper (every result); nothing of Tune is ever
+restored from its own snapshots, since journal, study and checkpoints hold all there is.
 """
 
 import gc
@@ -20,7 +20,8 @@ from sweeps.lane_server import ServerOptions
 from sweeps.ledger import Ledger
 from zoneout_core.errors import RunError, ZoneoutError
 
-# Read by Ray when it is imported: our journal replaces Tune's loggers and snapshots, our handlers its signal handling.
+# Read by Ray when it is imported: our journal replaces Tune's loggers and snapshots, our handlers
+# its signal handling.
 os.environ |= {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -28,7 +29,9 @@ os.environ |= {
     "TUNE_MAX_PENDING_TRIALS_PG": "64",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "600",  # Ray would exit, without a word of ours; see `Pulse`
+    "RAY_gcs_rpc_server_reconnect_timeout_s": (
+        "600"
+    ),  # Ray would exit, without a word of ours; see `Pulse`
     "RAY_worker_niceness": "0",  # a Ray of our own shares no machine: what trains comes first
 }
 
@@ -46,11 +49,13 @@ LANE = "lane"
 """The custom resource of which a node offers as many as it may train trials at a time."""
 OBJECT_STORE_BYTES = 100_000_000
 LOCAL_PATIENCE_SECONDS, CLUSTER_PATIENCE_SECONDS = 3.0, 60.0
-"""How long it may be away: nobody starts that of a local Ray again, but a cluster's head may come back."""
+"""How long it may be away: nobody starts that of a local Ray again, but a cluster's head may come
+back."""
 
 
 class _Here:
-    """Lives in this driver only. Tune pickles what it is given, to restore it one day; that day never comes here."""
+    """Lives in this driver only. Tune pickles what it is given, to restore it one day; that day
+    never comes here."""
 
     def __reduce__(self) -> tuple[type[object], tuple[()]]:
         return object, ()
@@ -61,7 +66,8 @@ class _Here:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Node:
-    """A node of the cluster that trains: one lane server for each GPU, or for each `threads` of its cores."""
+    """A node of the cluster that trains: one lane server for each GPU, or for each `threads` of its
+    cores."""
 
     id: str
     lanes: float
@@ -82,7 +88,8 @@ class Node:
 
 
 class LedgerSearch(_Here, Searcher):
-    """To Tune, where trials come from. It names nobody's metric: the ledger hears every result as the stopper."""
+    """To Tune, where trials come from. It names nobody's metric: the ledger hears every result as
+    the stopper."""
 
     def __init__(self, ledger: Books, servers: dict[str, list[str]]) -> None:
         super().__init__()
@@ -93,9 +100,15 @@ class LedgerSearch(_Here, Searcher):
         assignment = self._ledger.ask()
         if assignment is None:
             return Searcher.FINISHED
-        return {"trial": assignment.trial, "config": assignment.config.to_json(), "servers": self._servers}
+        return {
+            "trial": assignment.trial,
+            "config": assignment.config.to_json(),
+            "servers": self._servers,
+        }
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
         """Nothing: the lane's own `end` event says how it ended."""
 
     def save(self, checkpoint_path: str) -> None:
@@ -108,7 +121,9 @@ class LedgerSearch(_Here, Searcher):
 class LedgerStopper(_Here, tune.Stopper):
     """To Tune, what ends a trial or all of them: every result passes here."""
 
-    def __init__(self, ledger: Books, stop: Callable[[], bool], release: Callable[[int], None]) -> None:
+    def __init__(
+        self, ledger: Books, stop: Callable[[], bool], release: Callable[[int], None]
+    ) -> None:
         self._ledger, self._stop, self._release = ledger, stop, release
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -129,10 +144,13 @@ class LedgerStopper(_Here, tune.Stopper):
 class LostTrials(_Here, tune.Callback):
     """Hears of trials whose process died: up to `retries` times they are put on a lane again.
 
-    While the sweep stops, a process may have got the same signal as the driver: its trial is interrupted like others.
+    While the sweep stops, a process may have got the same signal as the driver: its trial is
+    interrupted like others.
     """
 
-    def __init__(self, ledger: Books, stop: Callable[[], bool], release: Callable[[int], None]) -> None:
+    def __init__(
+        self, ledger: Books, stop: Callable[[], bool], release: Callable[[int], None]
+    ) -> None:
         self._ledger, self._stop, self._release = ledger, stop, release
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -166,16 +184,19 @@ def drive(
 ) -> None:
     """Run trials until there are no more or `stop()` is true, asked at every turn of Tune's loop.
 
-    All of Ray is used in a thread of its own: `ray.init` takes signals for itself, C++ handlers included, and its calls
-    may block for minutes. `listen`, called meanwhile, takes the signals back. `go_on` is the command that resumes.
+    All of Ray is used in a thread of its own: `ray.init` takes signals for itself, C++ handlers
+    included, and its calls may block for minutes. `listen`, called meanwhile, takes the signals
+    back. `go_on` is the command that resumes.
 
-    `address` is "local" for a Ray of its own on this machine, or that of a cluster whose nodes offer `lane`s. `scratch`
-    is a folder all nodes see; Tune's own files go there and are deleted. Raises `RunError` when there is no such
-    cluster, or it is gone.
+    `address` is "local" for a Ray of its own on this machine, or that of a cluster whose nodes
+    offer `lane`s. `scratch` is a folder all nodes see; Tune's own files go there and are deleted.
+    Raises `RunError` when there is no such cluster, or it is gone.
     """
     books, connection = Books(ledger), threading.Event()
     pulse = Pulse(LOCAL_PATIENCE_SECONDS if address == "local" else CLUSTER_PATIENCE_SECONDS)
-    logging.getLogger("ray").setLevel(logging.ERROR)  # it would tell that it is not in the main thread
+    logging.getLogger("ray").setLevel(
+        logging.ERROR
+    )  # it would tell that it is not in the main thread
 
     def work() -> None:
         with connected(address, options):
@@ -191,8 +212,8 @@ def drive(
             if address == "local":
                 kill_descendants()
             raise Gone(
-                f"A sweep needs Ray's control process, but nobody answers at {gone} any more. Nothing that was "
-                f"recorded is lost. Go on with: {go_on}"
+                f"A sweep needs Ray's control process, but nobody answers at {gone} any more."
+                f" Nothing that was recorded is lost. Go on with: {go_on}"
             )
 
     try:
@@ -213,13 +234,19 @@ def _tune(
     retries: int,
 ) -> None:
     """What `drive` does, connected to Ray."""
-    nodes = [Node.of(told, options, run_name) for told in ray.nodes() if told["Alive"] and LANE in told["Resources"]]
+    nodes = [
+        Node.of(told, options, run_name)
+        for told in ray.nodes()
+        if told["Alive"] and LANE in told["Resources"]
+    ]
     if not nodes:
         raise RunError(
             f"A sweep needs nodes that offer lanes, but the cluster at {address} has none. "
             """Start its nodes with: ray start ... --resources='{"lane": 8}'"""
         )
-    servers = lane_actor.start({name: node.id for node in nodes for name in node.servers}, options, nodes[0].gpus)
+    servers = lane_actor.start(
+        {name: node.id for node in nodes for name in node.servers}, options, nodes[0].gpus
+    )
 
     def release(number: int) -> None:
         for server in servers:
@@ -257,10 +284,11 @@ def _tune(
 
 @contextmanager
 def connected(address: str, options: ServerOptions) -> Iterator[None]:
-    """A connection to Ray for the length of a sweep; with "local", a Ray of its own that ends with it.
+    """A connection to Ray for the length of a sweep; with "local", a Ray of its own that ends with
+    it.
 
-    A Ray of its own is private (`sweeps.local_ray`); a cluster is joined with the token and the mode that the user has
-    set for it. Raises `RunError` when there is no cluster at `address`.
+    A Ray of its own is private (`sweeps.local_ray`); a cluster is joined with the token and the
+    mode that the user has set for it. Raises `RunError` when there is no cluster at `address`.
     """
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     with ExitStack() as surroundings:
@@ -283,8 +311,9 @@ def connected(address: str, options: ServerOptions) -> Iterator[None]:
                 ray.init(address=address, **quiet)
             except (OSError, OverflowError) as error:
                 raise RunError(
-                    f"--address must be that of a Ray cluster that runs, but {address!r} gives: {error}. "
-                    "Start one (ray up docker/cluster.yaml), or leave the option out for a Ray on this machine."
+                    f"--address must be that of a Ray cluster that runs, but {address!r} gives:"
+                    f" {error}. Start one (ray up docker/cluster.yaml), or leave the option out for"
+                    " a Ray on this machine."
                 ) from error
         yield
 
@@ -292,8 +321,9 @@ def connected(address: str, options: ServerOptions) -> Iterator[None]:
 def _leave() -> None:
     """`ray.shutdown`, with no reference of Ray's left to be freed meanwhile.
 
-    While Ray's core shuts down, its C++ ends the whole process, with exit code 1, when any thread frees an object
-    reference; Python's garbage collector does so in whichever thread it happens to run, such as the one that delivers.
+    While Ray's core shuts down, its C++ ends the whole process, with exit code 1, when any thread
+    frees an object reference; Python's garbage collector does so in whichever thread it happens to
+    run, such as the one that delivers.
     """
     gc.collect()
     enabled = gc.isenabled()
@@ -306,7 +336,8 @@ def _leave() -> None:
 
 
 def _knock(address: str) -> None:
-    """Raises `OSError` when nobody listens at `host:port`; Ray itself would try for minutes before it says so."""
+    """Raises `OSError` when nobody listens at `host:port`; Ray itself would try for minutes before
+    it says so."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdigit() and "://" not in address:
         socket.create_connection((host, int(port)), timeout=5).close()

@@ -1,4 +1,5 @@
-"""The report of a run: from its journal, or from MLflow, through `analysis` into files, which MLflow gets too."""
+"""The report of a run: from its journal, or from MLflow, through `analysis` into files, which
+MLflow gets too."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -12,7 +13,7 @@ from analysis.points import SEED, Searched
 from search_spaces import CHECKED, Space
 from sweeps.definition import Sweep
 from sweeps.delivery import Tracking
-from sweeps.home import Run
+from sweeps.home import RunFolder
 from sweeps.story import Story
 from zoneout_core import tasks
 from zoneout_core.config import locate
@@ -28,8 +29,11 @@ def has_plane(sweep: Sweep) -> bool:
     return {sweep.x_axis, sweep.y_axis} <= set(sweep.search_space.always())
 
 
-def write_report(run: Run, sweep: Sweep, story: Story, left: TrialState | None = None) -> list[Path]:
-    """Draw what the journal says; `left` is what becomes of unfinished trials, where their driver is just leaving.
+def write_report(
+    run: RunFolder, sweep: Sweep, story: Story, left: TrialState | None = None
+) -> list[Path]:
+    """Draw what the journal says; `left` is what becomes of unfinished trials, where their driver
+    is just leaving.
 
     Raises `RunError` when there is nothing to draw: in one line, with what to do instead.
     """
@@ -41,14 +45,19 @@ def write_report(run: Run, sweep: Sweep, story: Story, left: TrialState | None =
     return _write(run, sweep, frame)
 
 
-def rewrite_report(run: Run, from_mlflow: bool = False, x_axis: str = "", y_axis: str = "") -> list[Path]:
-    """Draw a run again, from its journal or from what MLflow has of it; over its own axes unless others are named.
+def rewrite_report(
+    run: RunFolder, from_mlflow: bool = False, x_axis: str = "", y_axis: str = ""
+) -> list[Path]:
+    """Draw a run again, from its journal or from what MLflow has of it; over its own axes unless
+    others are named.
 
-    Raises `RunError` when there is nothing to draw or MLflow does not have the run, `UnknownName` for an axis that is
-    no key.
+    Raises `RunError` when there is nothing to draw or MLflow does not have the run, `UnknownName`
+    for an axis that is no key.
     """
     sweep = run.definition()
-    sweep = replace(sweep, x_axis=_full(x_axis) or sweep.x_axis, y_axis=_full(y_axis) or sweep.y_axis)
+    sweep = replace(
+        sweep, x_axis=_full(x_axis) or sweep.x_axis, y_axis=_full(y_axis) or sweep.y_axis
+    )
     if not from_mlflow:
         return write_report(run, sweep, run.story())
     _require_plane(run, sweep)
@@ -61,15 +70,20 @@ def rewrite_report(run: Run, from_mlflow: bool = False, x_axis: str = "", y_axis
 
 
 def caption(title: str, sweep: Sweep, frame: "pd.DataFrame") -> Caption:
-    """What a picture of these trials says of all of them: never what they differ in, whatever the base has."""
+    """What a picture of these trials says of all of them: never what they differ in, whatever the
+    base has."""
 
     def shared(key: str) -> Any:
         base = sweep.base.value(key)
         given = frame[key] if key in frame.columns else [None]
-        return agreed(base if value is None or value != value else value for value in given)  # NaN: it does not apply
+        return agreed(
+            base if value is None or value != value else value for value in given
+        )  # NaN: it does not apply
 
     layers, hidden, epochs = (shared(key) for key in ("model.layers", "model.hidden", "epochs"))
-    has_network = tasks.get(sweep.base.task).workload != "consistency"  # a recurrence on two numbers
+    has_network = (
+        tasks.get(sweep.base.task).workload != "consistency"
+    )  # a recurrence on two numbers
     return Caption(
         sweep=title,
         task=sweep.base.task,
@@ -83,26 +97,40 @@ def caption(title: str, sweep: Sweep, frame: "pd.DataFrame") -> Caption:
 
 
 def searched(sweep: Sweep) -> Searched:
-    """The keys of the sweep's space, and its points; of one that is endless or very large, those of the plane alone."""
+    """The keys of the sweep's space, and its points; of one that is endless or very large, those of
+    the plane alone."""
     space = sweep.search_space
     keys = tuple(dict.fromkeys(key for key in space.keys() if key != SEED))
-    if not any(space.ranges()) and len(corners := list(islice(space.corners(), CHECKED + 1))) <= CHECKED:
+    if (
+        not any(space.ranges())
+        and len(corners := list(islice(space.corners(), CHECKED + 1))) <= CHECKED
+    ):
         return Searched(keys=keys, points=tuple(corners))
     values = _values(space)
     axes = [key for key in dict.fromkeys((sweep.x_axis, sweep.y_axis, SEED)) if key in values]
     points = product(*(values[key] for key in axes))
-    return Searched(keys=keys, points=tuple(dict(zip(axes, point, strict=True)) for point in points), whole=False)
-
-
-def _write(run: Run, sweep: Sweep, frame: "pd.DataFrame") -> list[Path]:
-    _require_number(run, frame)
-    metric = sweep.metrics.objective
-    return report.write(
-        frame, run.report, caption(run.name, sweep, frame), metric, searched(sweep), sweep.x_axis, sweep.y_axis
+    return Searched(
+        keys=keys,
+        points=tuple(dict(zip(axes, point, strict=True)) for point in points),
+        whole=False,
     )
 
 
-def _require_plane(run: Run, sweep: Sweep) -> None:
+def _write(run: RunFolder, sweep: Sweep, frame: "pd.DataFrame") -> list[Path]:
+    _require_number(run, frame)
+    metric = sweep.metrics.objective
+    return report.write(
+        frame,
+        run.report,
+        caption(run.name, sweep, frame),
+        metric,
+        searched(sweep),
+        sweep.x_axis,
+        sweep.y_axis,
+    )
+
+
+def _require_plane(run: RunFolder, sweep: Sweep) -> None:
     """Raise `RunError` unless every trial has a number on both axes, from a list of values."""
     x, y, space = sweep.x_axis, sweep.y_axis, sweep.search_space
     endless = [part for part in space.ranges() if part.key in (x, y)]
@@ -114,7 +142,8 @@ def _require_plane(run: Run, sweep: Sweep) -> None:
     elif endless:
         part = endless[0]
         problem = (
-            f"axes of listed values, but in run {run.name} {part.key} is any number from {part.low:g} to {part.high:g}"
+            f"axes of listed values, but in run {run.name} {part.key} is any number from"
+            f" {part.low:g} to {part.high:g}"
         )
     else:
         return
@@ -122,10 +151,12 @@ def _require_plane(run: Run, sweep: Sweep) -> None:
     if len(numbers) < 2:
         raise RunError(f"A heatmap needs {problem}. See its numbers with: {run.command('export')}")
     axes = f"--x-axis {numbers[0]} --y-axis {numbers[1]}"
-    raise RunError(f"A heatmap needs {problem}. Draw it over others with: {run.command('report')} {axes}")
+    raise RunError(
+        f"A heatmap needs {problem}. Draw it over others with: {run.command('report')} {axes}"
+    )
 
 
-def _require_number(run: Run, frame: "pd.DataFrame") -> None:
+def _require_number(run: RunFolder, frame: "pd.DataFrame") -> None:
     """Raise `RunError` unless there is a complete trial: nothing is written that would be empty."""
     states = {TrialState(state) for state in frame["state"]}
     if TrialState.COMPLETE in states:
@@ -137,7 +168,8 @@ def _require_number(run: Run, frame: "pd.DataFrame") -> None:
     elif states & {TrialState.RUNNING, TrialState.WAITING}:
         verb, word = "status", "Watch it with"
     raise RunError(
-        f"A heatmap needs a complete trial, but no trial of run {run.name} {what} yet. {word}: {run.command(verb)}"
+        f"A heatmap needs a complete trial, but no trial of run {run.name} {what} yet. {word}:"
+        f" {run.command(verb)}"
     )
 
 
@@ -145,7 +177,9 @@ def _listed_numbers(space: Space) -> Iterator[str]:
     """Keys that could be axes."""
     always = set(space.always()) - {SEED}
     for key, values in _values(space).items():
-        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        numbers = all(
+            isinstance(value, int | float) and not isinstance(value, bool) for value in values
+        )
         if key in always and numbers and len(values) > 1:
             yield key
 

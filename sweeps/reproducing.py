@@ -1,4 +1,5 @@
-"""Carrying a reproduction out: the sweeps it lacks are run or gone on with, and all of it is read from the home."""
+"""Carrying a reproduction out: the sweeps it lacks are run or gone on with, and all of it is read
+from the home."""
 
 import json
 from collections.abc import Collection, Iterable, Iterator
@@ -13,7 +14,7 @@ from sweeps import evidence, rows
 from sweeps.definition import RESUMABLE, Sweep
 from sweeps.evidence import wanted
 from sweeps.files import refuse_links
-from sweeps.home import Home, Run
+from sweeps.home import Home, RunFolder
 from sweeps.reproductions import Block, Reading, Reproduction
 from zoneout_core import tasks
 from zoneout_core.config import TrialConfig
@@ -46,10 +47,13 @@ class Request:
         return f"{self.name}-{self.scale}" + ("-changed" if self.changed else "")
 
 
-def blocks(reproduction: Reproduction, request: Request, lanes: int | None = None) -> Iterator[tuple[Block, Sweep]]:
+def blocks(
+    reproduction: Reproduction, request: Request, lanes: int | None = None
+) -> Iterator[tuple[Block, Sweep]]:
     """Every block with its sweep at the scale, narrowed to the rows and seeds that are asked for.
 
-    Raises `UnknownName` for a row or a scale that does not exist, `ConfigError` for a setting that is refused.
+    Raises `UnknownName` for a row or a scale that does not exist, `ConfigError` for a setting that
+    is refused.
     """
     for label in request.labels:
         if label not in reproduction.labels:
@@ -67,23 +71,28 @@ def blocks(reproduction: Reproduction, request: Request, lanes: int | None = Non
         sweep = sweep.with_values(settings)
         if sweep.cut:
             raise ConfigError(
-                f"A reproduction needs all trials of its sweeps, but trials={sweep.trials} leaves {sweep.cut}, of "
-                f"{sweep.name}. Leave trials out; for some of them: sweep run {sweep.name} --set trials={sweep.trials}"
+                f"A reproduction needs all trials of its sweeps, but trials={sweep.trials} leaves"
+                f" {sweep.cut}, of {sweep.name}. Leave trials out; for some of them: sweep run"
+                f" {sweep.name} --set trials={sweep.trials}"
             )
         yield replace(block, rows=tuple(kept)), sweep
 
 
 def to_train(pairs: Iterable[tuple[Block, Sweep]]) -> list[Sweep]:
-    """What has to be trained for these blocks: blocks over one definition become one sweep over all their rows."""
+    """What has to be trained for these blocks: blocks over one definition become one sweep over all
+    their rows."""
     merged: dict[str, Sweep] = {}
     for block, sweep in pairs:
         if not block.trained_by:
-            merged[sweep.name] = rows.merged(merged[sweep.name], sweep) if sweep.name in merged else sweep
+            merged[sweep.name] = (
+                rows.merged(merged[sweep.name], sweep) if sweep.name in merged else sweep
+            )
     return list(merged.values())
 
 
 def lacking(home: Home, sweep: Sweep, only: Collection[str] | None = None) -> Sweep | None:
-    """The part of a sweep that no trial of the home serves: its rows and seeds; None when nothing is left."""
+    """The part of a sweep that no trial of the home serves: its rows and seeds; None when nothing
+    is left."""
     served = {one.config for one in evidence.find(home, sweep, only) if evidence.serves(one, sweep)}
     left = [config for config in wanted(sweep) if config not in served]
     if not left:
@@ -93,8 +102,9 @@ def lacking(home: Home, sweep: Sweep, only: Collection[str] | None = None) -> Sw
     return replace(part, seeds=tuple(seeds))
 
 
-def resumable(home: Home, sweep: Sweep) -> Run | None:
-    """The newest run that stopped on its way and has nothing to do but trials that `sweep` wants."""
+def resumable(home: Home, sweep: Sweep) -> RunFolder | None:
+    """The newest run that stopped on its way and has nothing to do but trials that `sweep`
+    wants."""
     asked = set(wanted(sweep))
     found = None
     for run, begun, story in evidence.runs_of(home, sweep.name):
@@ -106,11 +116,17 @@ def resumable(home: Home, sweep: Sweep) -> Run | None:
 
 
 def going_on(begun: Sweep, sweep: Sweep) -> Sweep:
-    """The definition of a run that is gone on with; what changes no number is as it is asked for now."""
-    return replace(begun, **{name: getattr(sweep, name) for name in ("seconds", "lanes", "concurrency", "retries")})
+    """The definition of a run that is gone on with; what changes no number is as it is asked for
+    now."""
+    return replace(
+        begun,
+        **{name: getattr(sweep, name) for name in ("seconds", "lanes", "concurrency", "retries")},
+    )
 
 
-def read(home: Home, block: Block, sweep: Sweep, request: Request, only: Collection[str] | None = None) -> Reading:
+def read(
+    home: Home, block: Block, sweep: Sweep, request: Request, only: Collection[str] | None = None
+) -> Reading:
     """What the home has of a block."""
     found = evidence.find(home, sweep, only)
     trials = evidence.trials(found)
@@ -140,11 +156,18 @@ def best(reading: Reading) -> dict[str, Any] | None:
 def subtitle(sweep: Sweep, request: Request, numbers: Table) -> str:
     """What a figure has to say of its numbers: task, network, seeds and scale.
 
-    Of the network what all rows have, and of the seeds how many completed, not how many were asked for.
+    Of the network what all rows have, and of the seeds how many completed, not how many were asked
+    for.
     """
     models = [config.model for config in wanted(sweep)]
-    cell, layers, hidden = (agreed(getattr(model, name) for model in models) for name in ("cell", "layers", "hidden"))
-    whole = "" if tasks.get(sweep.base.task).workload == "consistency" else network(cell, layers, hidden)
+    cell, layers, hidden = (
+        agreed(getattr(model, name) for model in models) for name in ("cell", "layers", "hidden")
+    )
+    whole = (
+        ""
+        if tasks.get(sweep.base.task).workload == "consistency"
+        else network(cell, layers, hidden)
+    )
     scale = f"scale: {request.scale}" + (", changed by --set" if request.changed else "")
     return DOT.join(one for one in (sweep.base.task, whole, _seeds(sweep, numbers), scale) if one)
 
@@ -155,11 +178,15 @@ def _seeds(sweep: Sweep, numbers: Table) -> str:
     done = sorted({len(line.seeds) for line in numbers.lines if line.seeds}) or [asked]
     if done == [asked]:
         return count(asked, "seed", "seeds")
-    return f"{'-'.join(str(one) for one in dict.fromkeys((done[0], done[-1])))} of {count(asked, 'seed', 'seeds')}"
+    return (
+        f"{'-'.join(str(one) for one in dict.fromkeys((done[0], done[-1])))} of"
+        f" {count(asked, 'seed', 'seeds')}"
+    )
 
 
 def smaller(block: Block, sweep: Sweep) -> dict[str, list[str]]:
-    """What is not as in the paper, `hidden=128 (paper: 1000)`: of all rows (under ""), and by label what one has alone.
+    """What is not as in the paper, `hidden=128 (paper: 1000)`: of all rows (under ""), and by label
+    what one has alone.
 
     Rows that differ in what all have differ from it in the paper.
     """
@@ -168,7 +195,9 @@ def smaller(block: Block, sweep: Sweep) -> dict[str, list[str]]:
     theirs = {config.label: config for config in wanted(whole)}
     for config in wanted(replace(sweep, seeds=sweep.seeds[:1])):
         if config.label:
-            own = [one for one in _differences(config, theirs[config.label]) if one not in found[""]]
+            own = [
+                one for one in _differences(config, theirs[config.label]) if one not in found[""]
+            ]
             found |= {config.label: own} if own else {}
     return found
 
@@ -179,8 +208,11 @@ def _differences(mine: TrialConfig, paper: TrialConfig) -> list[str]:
     return [f"{key.rpartition('.')[2]}={ours[key]} (paper: {theirs[key]})" for key in keys]
 
 
-def write(folder: Path, reproduction: Reproduction, readings: Collection[Reading], told: dict[str, Any]) -> list[Path]:
-    """The numbers as CSV and JSON, the figures, and a page of Markdown into `folder`; equal numbers, equal bytes."""
+def write(
+    folder: Path, reproduction: Reproduction, readings: Collection[Reading], told: dict[str, Any]
+) -> list[Path]:
+    """The numbers as CSV and JSON, the figures, and a page of Markdown into `folder`; equal
+    numbers, equal bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     refuse_links(folder)
     files = []

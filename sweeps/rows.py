@@ -1,8 +1,9 @@
-"""What the paper's tables and curves have in common: named systems on one task, at one of several scales.
+"""What the paper's tables and curves have in common: named systems on one task, at one of several
+scales.
 
-A system is a row: values of its own on top of the task's configuration, under the `label` by which tables and figures
-know its trials. Scale `paper` is the whole setting; `small` takes minutes and `smoke` seconds a row on two cores, and
-their numbers are never shown as the paper's.
+A system is a row: values of its own on top of the task's configuration, under the `label` by which
+tables and figures know its trials. Scale `paper` is the whole setting; `small` takes minutes and
+`smoke` seconds a row on two cores, and their numbers are never shown as the paper's.
 """
 
 from collections.abc import Collection, Mapping
@@ -36,7 +37,8 @@ Scales = Mapping[str, Scale]
 
 
 def get(name: str, scale: str) -> Sweep:
-    """Definition `name` at a scale. Raises `UnknownName`, also for a scale that it does not have."""
+    """Definition `name` at a scale. Raises `UnknownName`, also for a scale that it does not
+    have."""
     module = registry.load("sweeps.definitions", name, "sweep")
     known = getattr(module, "SCALES", {PAPER: Scale()})
     if scale not in known:
@@ -48,7 +50,9 @@ def get(name: str, scale: str) -> Sweep:
 def at_scale(sweep: Sweep, scale: Scale, rows: Rows | None = None) -> Sweep:
     """`sweep`, over these rows if there are some, with what is smaller at a scale."""
     if rows is not None:
-        sweep = replace(sweep, space=space({label: _sized(label, row, scale) for label, row in rows.items()}))
+        sweep = replace(
+            sweep, space=space({label: _sized(label, row, scale) for label, row in rows.items()})
+        )
     if not scale.values:
         return sweep
     # Small models train one thread a core: more of them side by side.
@@ -56,12 +60,17 @@ def at_scale(sweep: Sweep, scale: Scale, rows: Rows | None = None) -> Sweep:
 
 
 def _sized(label: str, row: Values, scale: Scale) -> Values:
-    return {key: value for key, value in row.items() if key not in scale.values} | dict(scale.rows.get(label, {}))
+    return {key: value for key, value in row.items() if key not in scale.values} | dict(
+        scale.rows.get(label, {})
+    )
 
 
 def space(rows: Rows) -> Switch:
     """A conditional choice by label: each row is one point, with its own values."""
-    cases = {label: Product(tuple(Choice(key, (value,)) for key, value in row.items())) for label, row in rows.items()}
+    cases = {
+        label: Product(tuple(Choice(key, (value,)) for key, value in row.items()))
+        for label, row in rows.items()
+    }
     return Switch("label", tuple(cases.items()))
 
 
@@ -87,5 +96,7 @@ def narrowed(sweep: Sweep, kept: Collection[str]) -> Sweep:
     """The same sweep over some of its rows only; one over something else stays whole."""
     match sweep.space:
         case Switch(key="label", cases=cases):
-            return replace(sweep, space=Switch("label", tuple(case for case in cases if case[0] in kept)))
+            return replace(
+                sweep, space=Switch("label", tuple(case for case in cases if case[0] in kept))
+            )
     return sweep

@@ -1,4 +1,5 @@
-"""Drive a run from its beginning, or from where it stopped, to its report. The one place that knows all parts."""
+"""Drive a run from its beginning, or from where it stopped, to its report. The one place that knows
+all parts."""
 
 import os
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 from sweeps import inline_driver, mending, pasting, provenance, sealed, secrets
 from sweeps.definition import Sweep
 from sweeps.delivery import Delivery, Tracking
-from sweeps.home import Home, Run
+from sweeps.home import Home, RunFolder
 from sweeps.interrupts import Interrupts
 from sweeps.lane_server import ServerOptions
 from sweeps.ledger import Ledger
@@ -37,7 +38,8 @@ class How:
     address: str = "local"
     """A Ray of its own, or the address of a cluster (`auto`, `host:port`)."""
     tracking: str = ""
-    """MLflow's tracking URI; empty = what the run has, else the home's own store; `none` = deliver later."""
+    """MLflow's tracking URI; empty = what the run has, else the home's own store; `none` = deliver
+    later."""
     drain_seconds: float = 60.0
     """How long the end waits for MLflow."""
     idle: bool = False
@@ -65,22 +67,28 @@ Watch = Callable[[Story, Sweep], AbstractContextManager[Any]]
 """What shows the progress of a story while the context is open."""
 
 
-def begin(home: Home, sweep: Sweep) -> Run:
-    """A new run of `sweep`, its definition written down, thread count included. Raises `HomeError`."""
+def begin(home: Home, sweep: Sweep) -> RunFolder:
+    """A new run of `sweep`, its definition written down, thread count included. Raises
+    `HomeError`."""
     return home.create(replace(sweep, threads=sweep.threads or os.cpu_count() or 1))
 
 
-def drive(run: Run, sweep: Sweep, how: How, say: Callable[[str], None], watch: Watch | None = None) -> Outcome:
+def drive(
+    run: RunFolder, sweep: Sweep, how: How, say: Callable[[str], None], watch: Watch | None = None
+) -> Outcome:
     """Run all trials that are left, report, and deliver to MLflow.
 
-    Raises `RunError` when another driver has the run or its data changed, `DataError` for data that is missing or
-    damaged, `HomeError` when the disk refuses the journal; all that was recorded before stays.
+    Raises `RunError` when another driver has the run or its data changed, `DataError` for data that
+    is missing or damaged, `HomeError` when the disk refuses the journal; all that was recorded
+    before stays.
     """
     with run.driving(how.data if tasks.get(sweep.base.task).files else None):
         for text in mending.mend_journal(run, sweep):
             say(text)
         arithmetic = _check_arithmetic(run, sweep)
-        made_of = _write_provenance(run, sweep, load_data(sweep.base.task, sweep.base.variant, how.data), say)
+        made_of = _write_provenance(
+            run, sweep, load_data(sweep.base.task, sweep.base.variant, how.data), say
+        )
         run.write_definition(sweep, arithmetic)
         delivery = _start_delivery(run, sweep, how, say)
         ledger = Ledger(run, sweep, "inline" if how.inline else "ray", made_of)
@@ -103,7 +111,9 @@ def drive(run: Run, sweep: Sweep, how: How, say: Callable[[str], None], watch: W
                 raise
             finally:
                 ledger.close(state, reason)
-                undelivered = _drain(run, delivery, how.drain_seconds, say, interrupts) if delivery else 0
+                undelivered = (
+                    _drain(run, delivery, how.drain_seconds, say, interrupts) if delivery else 0
+                )
         return Outcome(
             run=run.name,
             state=state,
@@ -115,7 +125,7 @@ def drive(run: Run, sweep: Sweep, how: How, say: Callable[[str], None], watch: W
         )
 
 
-def _drive(run: Run, sweep: Sweep, how: How, ledger: Ledger, stop: Interrupts) -> None:
+def _drive(run: RunFolder, sweep: Sweep, how: How, ledger: Ledger, stop: Interrupts) -> None:
     options = ServerOptions(
         lanes=min(sweep.lanes, sweep.max_trials),
         device=sweep.device,
@@ -130,7 +140,9 @@ def _drive(run: Run, sweep: Sweep, how: How, ledger: Ledger, stop: Interrupts) -
     if how.inline:
         inline_driver.drive(ledger, options, sweep.concurrency or options.lanes, stop)
         return
-    from sweeps import ray_driver  # seconds to import, and not there on a machine that has only torch
+    from sweeps import (
+        ray_driver,
+    )  # seconds to import, and not there on a machine that has only torch
 
     ray_driver.drive(
         ledger,
@@ -154,21 +166,26 @@ def _outcome(interrupts: Interrupts, ledger: Ledger) -> tuple[str, str]:
     return "interrupted", interrupts.reason or "Tune ended before all trials had"
 
 
-def _check_arithmetic(run: Run, sweep: Sweep) -> int:
-    """The edition of the arithmetic that the run is of. Raises `RunError` when it has trials left of another one."""
+def _check_arithmetic(run: RunFolder, sweep: Sweep) -> int:
+    """The edition of the arithmetic that the run is of. Raises `RunError` when it has trials left
+    of another one."""
     begun, trials = run.arithmetic(), Story.of(run.journal).trials.values()
     left = len(trials) < sweep.max_trials or not all(trial.state.finished for trial in trials)
     if trials and left and begun != ARITHMETIC:
         raise RunError(
-            f"All trials of a run have the same arithmetic, but {run.name} was begun with edition {begun} and this "
-            f"version has edition {ARITHMETIC}: equal configurations would give other bits. What it has stays: "
-            f"{run.command('export')}   Begin a new run with: {pasting.in_home(run.folder.parent, 'run', sweep.name)}"
+            f"All trials of a run have the same arithmetic, but {run.name} was begun with edition"
+            f" {begun} and this version has edition {ARITHMETIC}: equal configurations would give"
+            f" other bits. What it has stays: {run.command('export')}   Begin a new run with:"
+            f" {pasting.in_home(run.folder.parent, 'run', sweep.name)}"
         )
     return begun if trials else ARITHMETIC
 
 
-def _write_provenance(run: Run, sweep: Sweep, data: Any, say: Callable[[str], None]) -> dict[str, Any]:
-    """Begin or continue `provenance.json`, an entry for each driver; what the journal says of this one.
+def _write_provenance(
+    run: RunFolder, sweep: Sweep, data: Any, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Begin or continue `provenance.json`, an entry for each driver; what the journal says of this
+    one.
 
     Raises `RunError` when the data is another than at the run's beginning.
     """
@@ -176,25 +193,32 @@ def _write_provenance(run: Run, sweep: Sweep, data: Any, say: Callable[[str], No
     if wrong:
         kept = sealed.beside(run.provenance)
         run.provenance.rename(kept)
-        say(f"{run.provenance} was damaged ({wrong}). It is kept as {kept.name}, and written anew from the journal.")
+        say(
+            f"{run.provenance} was damaged ({wrong}). It is kept as {kept.name}, and written anew"
+            " from the journal."
+        )
     if told and told[0]["data"]["sha256"] != data.sha256:
         raise RunError(
-            f"A resumed run needs the data it began with, but {sweep.base.task} had SHA-256 "
-            f"{told[0]['data']['sha256']} then and has {data.sha256} now. "
-            f"Restore the data, or begin a new run with: {pasting.in_home(run.folder.parent, 'run', sweep.name)}"
+            f"A resumed run needs the data it began with, but {sweep.base.task} had SHA-256"
+            f" {told[0]['data']['sha256']} then and has {data.sha256} now. Restore the data, or"
+            f" begin a new run with: {pasting.in_home(run.folder.parent, 'run', sweep.name)}"
         )
     now = provenance.collect(data.name, data.variant, data.sha256, sweep.threads)
     run.write(run.provenance, {"drivers": [*told, now]})
     return provenance.summary(now)
 
 
-def _start_delivery(run: Run, sweep: Sweep, how: How, say: Callable[[str], None]) -> Delivery | None:
+def _start_delivery(
+    run: RunFolder, sweep: Sweep, how: How, say: Callable[[str], None]
+) -> Delivery | None:
     if how.tracking == NO_TRACKING:
         return None
     local = Tracking.local(run.folder.parent, sweep.name)
     has = Tracking.of(run) if run.tracking.exists() and not how.tracking else Tracking.known(run)
     tracking = Tracking(how.tracking, sweep.name) if how.tracking else has or local
-    if has is None:  # where it belongs from its beginning; another place only when all of it is there
+    if (
+        has is None
+    ):  # where it belongs from its beginning; another place only when all of it is there
         tracking.save(run)
     tracking = tracking._replace(uri=secrets.whole(tracking.uri, "tracking", run.folder))
     delivery = Delivery(run.folder, tracking.uri, tracking.experiment, warn=say)
@@ -206,8 +230,15 @@ def _start_delivery(run: Run, sweep: Sweep, how: How, say: Callable[[str], None]
     return delivery
 
 
-def _drain(run: Run, delivery: Delivery, seconds: float, say: Callable[[str], None], interrupts: Interrupts) -> int:
-    """Bring what is left to MLflow; a signal that comes meanwhile ends that. Returns how many events are left."""
+def _drain(
+    run: RunFolder,
+    delivery: Delivery,
+    seconds: float,
+    say: Callable[[str], None],
+    interrupts: Interrupts,
+) -> int:
+    """Bring what is left to MLflow; a signal that comes meanwhile ends that. Returns how many
+    events are left."""
     interrupts.stopping = "Leaving what MLflow has not got yet; Ctrl-C again leaves at once."
     before = interrupts.signalled
     if delivery.undelivered:
@@ -218,16 +249,24 @@ def _drain(run: Run, delivery: Delivery, seconds: float, say: Callable[[str], No
     return left
 
 
-def _report(run: Run, sweep: Sweep, ledger: Ledger, say: Callable[[str], None], state: str) -> list[Path]:
-    """Draw the heatmap and have it delivered. What cannot be drawn is said, and takes nothing from the sweep."""
+def _report(
+    run: RunFolder, sweep: Sweep, ledger: Ledger, say: Callable[[str], None], state: str
+) -> list[Path]:
+    """Draw the heatmap and have it delivered. What cannot be drawn is said, and takes nothing from
+    the sweep."""
     lacking = [package for package in ("pandas", "matplotlib") if find_spec(package) is None]
     if lacking:
-        say(f"The heatmap needs {' and '.join(lacking)}, not installed here. Draw it later: {run.command('report')}")
+        say(
+            f"The heatmap needs {' and '.join(lacking)}, not installed here. Draw it later:"
+            f" {run.command('report')}"
+        )
         return []
     from sweeps.report import write_report
 
     try:
-        left = TrialState.PRUNED if state == "budget" else TrialState.INTERRUPTED  # as `Ledger.close` will have it
+        left = (
+            TrialState.PRUNED if state == "budget" else TrialState.INTERRUPTED
+        )  # as `Ledger.close` will have it
         files = write_report(run, sweep, ledger.story, left)
     except SpaceError as error:
         say(f"No heatmap: {error}")
@@ -243,7 +282,9 @@ def _report(run: Run, sweep: Sweep, ledger: Ledger, say: Callable[[str], None], 
         say(f"No heatmap: {type(error).__name__}: {error}. Draw it later: {run.command('report')}")
         return []
     for file in files:
-        ledger.note({"event": "artifact", "name": file.name, "path": str(file.relative_to(run.folder))})
+        ledger.note(
+            {"event": "artifact", "name": file.name, "path": str(file.relative_to(run.folder))}
+        )
     return files
 
 

@@ -1,6 +1,8 @@
-"""Optuna's samplers and pruners as a sweep uses them: every argument that decides a draw or a stop is said here.
+"""Optuna's samplers and pruners as a sweep uses them: every argument that decides a draw or a stop
+is said here.
 
-Optuna's defaults change between its versions, and a sweep that was written down has to draw what it drew.
+Optuna's defaults change between its versions, and a sweep that was written down has to draw what it
+drew.
 """
 
 import copy
@@ -38,7 +40,9 @@ def build_sampler(sweep: Sweep, number: int, sound: int) -> optuna.samplers.Base
     digest = hashlib.blake2b(f"{sweep.sampler_seed}/{number}".encode(), digest_size=4)
     seed = int.from_bytes(digest.digest(), "little")
     match sweep.sampler:
-        case "grid" | "random":  # a grid's trials are enqueued with their values: nothing is left to draw
+        case (
+            "grid" | "random"
+        ):  # a grid's trials are enqueued with their values: nothing is left to draw
             return optuna.samplers.RandomSampler(seed=seed)
         case "tpe":
             return _build_tpe(seed, sound)
@@ -61,7 +65,9 @@ def _build_tpe(seed: int, sound: int) -> optuna.samplers.BaseSampler:
         return min(math.ceil(0.1 * trials), 25, sound)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # some become constants, and then cannot change either
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # some become constants, and then cannot change either
         return optuna.samplers.TPESampler(
             seed=seed,
             n_startup_trials=START_UP,
@@ -88,13 +94,15 @@ def _weights(trials: int) -> npt.NDArray[np.float64]:
 
 
 class _Qmc(optuna.samplers.QMCSampler):
-    """Optuna's, told which numbers there are: it would otherwise draw blindly until a first trial is complete."""
+    """Optuna's, told which numbers there are: it would otherwise draw blindly until a first trial
+    is complete."""
 
     numbers: dict[str, BaseDistribution]
     number: int
 
     def _find_sample_id(self, *_: object) -> int:
-        """A trial's point in the sequence is its number: nothing is kept, and asking again does not skip a point."""
+        """A trial's point in the sequence is its number: nothing is kept, and asking again does not
+        skip a point."""
         return self.number
 
     def infer_relative_search_space(
@@ -104,9 +112,12 @@ class _Qmc(optuna.samplers.QMCSampler):
 
 
 def _build_qmc(sweep: Sweep, seed: int, number: int) -> optuna.samplers.BaseSampler:
-    """One scrambled sequence for all trials, whose index is the trial's number; choices are drawn with `seed`."""
+    """One scrambled sequence for all trials, whose index is the trial's number; choices are drawn
+    with `seed`."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # since 2021; its interface is stable
+        warnings.simplefilter(
+            "ignore", optuna.exceptions.ExperimentalWarning
+        )  # since 2021; its interface is stable
         sampler = _Qmc(
             qmc_type="sobol",
             scramble=True,
@@ -131,7 +142,8 @@ def _numbers(space: Space) -> dict[str, BaseDistribution]:
 
 
 class _HyperBand(optuna.pruners.HyperbandPruner):
-    """Optuna's, whose brackets follow from the sweep and not from the run's name: equal sweeps decide equally."""
+    """Optuna's, whose brackets follow from the sweep and not from the run's name: equal sweeps
+    decide equally."""
 
     sweep: Sweep
 
@@ -147,7 +159,10 @@ def build_pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
             return optuna.pruners.NopPruner()
         case "asha":
             return optuna.pruners.SuccessiveHalvingPruner(
-                min_resource=sweep.grace, reduction_factor=REDUCTION, min_early_stopping_rate=0, bootstrap_count=0
+                min_resource=sweep.grace,
+                reduction_factor=REDUCTION,
+                min_early_stopping_rate=0,
+                bootstrap_count=0,
             )
         case "hyperband":
             pruner = _HyperBand(
@@ -167,9 +182,10 @@ def build_pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
 def judged(study: optuna.Study, sampler: str) -> optuna.Study:
     """The study as `sampler` has to see it: what diverged is bad, and not missing.
 
-    Optuna keeps such a trial as FAIL, which is true, and which samplers pass over: a region where everything diverges
-    would look to them as if nobody had been there, and attract them. What is shown follows from the study alone, so a
-    resumed sweep draws what the uninterrupted one would have drawn.
+    Optuna keeps such a trial as FAIL, which is true, and which samplers pass over: a region where
+    everything diverges would look to them as if nobody had been there, and attract them. What is
+    shown follows from the study alone, so a resumed sweep draws what the uninterrupted one would
+    have drawn.
     """
     if sampler not in ("tpe", "gp"):
         return study
@@ -180,9 +196,10 @@ def judged(study: optuna.Study, sampler: str) -> optuna.Study:
 class _Judged:
     """A storage whose diverged trials have the state that the sampler learns from.
 
-    TPE ranks: it sees them PRUNED without a value, below all others. GP reads COMPLETE trials alone: it sees them with
-    the worst value so far, which never is infinite, and as the ones that broke a constraint, which it learns apart.
-    While no trial is sound there is nothing to compare them with, and they stay FAIL.
+    TPE ranks: it sees them PRUNED without a value, below all others. GP reads COMPLETE trials
+    alone: it sees them with the worst value so far, which never is infinite, and as the ones that
+    broke a constraint, which it learns apart. While no trial is sound there is nothing to compare
+    them with, and they stay FAIL.
     """
 
     def __init__(self, storage: BaseStorage, sampler: str) -> None:
@@ -205,14 +222,18 @@ class _Judged:
         return [_last(trial) if _diverged(trial) else trial for trial in trials]
 
     def _show_broken(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
-        values = [cast("float", trial.value) for trial in trials if trial.state == OptunaState.COMPLETE]
+        values = [
+            cast("float", trial.value) for trial in trials if trial.state == OptunaState.COMPLETE
+        ]
         if not values or not any(_diverged(trial) for trial in trials):
             return trials
         return [_marked(trial, max(values)) for trial in trials]
 
 
 def _diverged(trial: FrozenTrial) -> bool:
-    return trial.state == OptunaState.FAIL and str(trial.user_attrs.get("reason", "")).startswith(DIVERGED)
+    return trial.state == OptunaState.FAIL and str(trial.user_attrs.get("reason", "")).startswith(
+        DIVERGED
+    )
 
 
 def _last(trial: FrozenTrial) -> FrozenTrial:
@@ -232,7 +253,8 @@ def _marked(trial: FrozenTrial, worst: float) -> FrozenTrial:
 
 
 def _constraint(value: float) -> Mapping[str, Any]:
-    """What Optuna keeps with a trial whose constraint has this value: kept up to 0, broken above."""
+    """What Optuna keeps with a trial whose constraint has this value: kept up to 0, broken
+    above."""
     return optuna.trial.create_trial(value=0.0, constraints={DIVERGED: value}).system_attrs
 
 

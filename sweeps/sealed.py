@@ -1,9 +1,11 @@
-"""Seals: a line or a file of a run ends with the checksum of what it says, so that damage is seen and never believed.
+"""Seals: a line or a file of a run ends with the checksum of what it says, so that damage is seen
+and never believed.
 
     {"event":"end", ... ,"crc32":"9f2c01ab"}       CRC-32 of the bytes before its comma
-    {"format": 2, ... , "crc32": "9f2c01ab"}       of a whole file: of its compact JSON, so that it may be indented
+    {"format": 2, ... , "crc32": "9f2c01ab"}   of a file: its compact JSON, however indented
 
-A checksum finds every flipped bit. It is no signature: whoever edits a file on purpose can seal it again.
+A checksum finds every flipped bit. It is no signature: whoever edits a file on purpose can seal it
+again.
 """
 
 import json
@@ -57,21 +59,28 @@ def sealed(data: Mapping[str, Any]) -> dict[str, Any]:
 def read(path: Path) -> dict[str, Any]:
     """What a sealed file says, without format and checksum.
 
-    Raises `OSError` when it cannot be read, and the standard `ValueError` saying what is wrong with it.
+    Raises `OSError` when it cannot be read, and the standard `ValueError` saying what is wrong with
+    it.
     """
     told = json.loads(path.read_bytes())
     if not isinstance(told, dict) or (KEY not in told and "format" not in told):
-        raise ValueError(f"it must be of format {FORMAT}, but has no checksum; files of version 0.1 have none.")
+        raise ValueError(
+            f"it must be of format {FORMAT}, but has no checksum; files of version 0.1 have none."
+        )
     stated, found = told.pop(KEY, None), of_json(told)
     if stated != found:
         raise ValueError(f"it must add up to its checksum {stated!r}, but adds up to {found!r}.")
     if told["format"] != FORMAT:
-        raise ValueError(f"it must be of format {FORMAT}, but is of format {told['format']!r}, of another version.")
+        raise ValueError(
+            f"it must be of format {FORMAT}, but is of format {told['format']!r}, of another"
+            " version."
+        )
     del told["format"]
     return told
 
 
 def beside(path: Path) -> Path:
-    """A free name beside `path`, to keep there what is damaged: `NAME.damaged`, `NAME.damaged-2`, ..."""
+    """A free name beside `path`, to keep there what is damaged: `NAME.damaged`, `NAME.damaged-2`,
+    ..."""
     names = (path.with_name(f"{path.name}.damaged" + (f"-{n}" if n > 1 else "")) for n in count(1))
     return next(name for name in names if not name.exists())

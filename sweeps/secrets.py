@@ -1,7 +1,8 @@
 """Passwords in addresses: never shown, and stored only in a file that its owner alone can read.
 
-An address of a database or of MLflow is shown and written down with `***` for its passwords. The whole address is
-kept in the run's `secrets.json` (mode 0600); what is not there comes from the environment (`VARIABLES`).
+An address of a database or of MLflow is shown and written down with `***` for its passwords. The
+whole address is kept in the run's `secrets.json` (mode 0600); what is not there comes from the
+environment (`VARIABLES`).
 """
 
 import json
@@ -19,13 +20,16 @@ VARIABLES = {
     "storage": ("ZONEOUT_STORAGE_PASSWORD", "PGPASSWORD"),
     "tracking": ("ZONEOUT_TRACKING_PASSWORD", "MLFLOW_TRACKING_PASSWORD"),
 }
-"""Of each address, the variables that may hold its password: ours, which goes before the file, and what others read."""
+"""Of each address, the variables that may hold its password: ours, which goes before the file, and
+what others read."""
 OPTIONS = {"storage": "--set storage=URL", "tracking": "--tracking URL"}
 WORD = 8
-"""Characters; a shorter password is masked where it is a whole word, lest it be found within others."""
+"""Characters; a shorter password is masked where it is a whole word, lest it be found within
+others."""
 
 _USER = re.compile(
-    # The password ends at the last @ before the path; or, where a slash in it was not encoded, at the last of all.
+    # The password ends at the last @ before the path; or, where a slash in it was not encoded, at
+    # the last of all.
     r"(?P<before>://[^:/@?#\s\"]*:)(?P<secret>[^\s\"/?#]*(?=@)|[^\s\"]*(?=@))"
 )
 _QUERY = re.compile(
@@ -36,7 +40,8 @@ _known: dict[str, re.Pattern[str]] = {}
 
 
 def mask(text: str) -> str:
-    """`text` without passwords: those of any address in it, and those of every address this process has met."""
+    """`text` without passwords: those of any address in it, and those of every address this process
+    has met."""
     for _, pattern in sorted(_known.items(), key=lambda known: -len(known[0])):
         text = pattern.sub(MASK, text)
     for pattern in (_USER, _QUERY):
@@ -51,13 +56,18 @@ def shown(address: str) -> str:
 
 
 def whole(address: str, of: str, folder: Path | None = None) -> str:
-    """`address` with its passwords: those it has, else from the environment, else from `folder` (a run's).
+    """`address` with its passwords: those it has, else from the environment, else from `folder` (a
+    run's).
 
     of: a key of `VARIABLES`. Raises `ConfigError` with what to set when a password is nowhere.
     """
     ours, theirs = VARIABLES[of]
     if MASK not in address:
-        return _encoded(address) if shown(address) != address else _with_password(address, os.environ.get(ours, ""))
+        return (
+            _encoded(address)
+            if shown(address) != address
+            else _with_password(address, os.environ.get(ours, ""))
+        )
     if password := os.environ.get(ours):
         return _filled(address, password)
     kept = _read(folder).get(of, "") if folder else ""
@@ -66,16 +76,16 @@ def whole(address: str, of: str, folder: Path | None = None) -> str:
     if password := os.environ.get(theirs):
         return _filled(address, password)
     raise ConfigError(
-        f"{of} {address} needs its password, which is neither in the environment nor in the run's {FILE}. "
-        f"Set {ours}, or give the whole address again: {OPTIONS[of]}"
+        f"{of} {address} needs its password, which is neither in the environment nor in the run's"
+        f" {FILE}. Set {ours}, or give the whole address again: {OPTIONS[of]}"
     )
 
 
 def keep(folder: Path, of: str, address: str) -> None:
     """Make `folder` remember the whole of `address` if it has a password, and none if it has not.
 
-    An address with `***` leaves what is there. Raises `OSError` when it cannot be written, `ConfigError` where files
-    cannot be private.
+    An address with `***` leaves what is there. Raises `OSError` when it cannot be written,
+    `ConfigError` where files cannot be private.
     """
     kept = _read(folder)
     if MASK in address or kept.get(of, "") == address:
@@ -90,7 +100,9 @@ def keep(folder: Path, of: str, address: str) -> None:
 def _write(path: Path, kept: dict[str, str]) -> None:
     temporary = path.with_name(f"{FILE}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as out:
+    with os.fdopen(
+        os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w"
+    ) as out:
         private = os.fstat(out.fileno()).st_mode & 0o077 == 0
         if private:
             json.dump(kept, out, indent=2)
@@ -99,8 +111,9 @@ def _write(path: Path, kept: dict[str, str]) -> None:
     if not private:
         temporary.unlink()
         raise ConfigError(
-            f"A password needs a file that its owner alone can read, but {path.parent} has none such. "
-            f"Put {MASK} in its place, and the password into {' or '.join(names[0] for names in VARIABLES.values())}."
+            f"A password needs a file that its owner alone can read, but {path.parent} has none"
+            f" such. Put {MASK} in its place, and the password into"
+            f" {' or '.join(names[0] for names in VARIABLES.values())}."
         )
     temporary.replace(path)
 
@@ -128,17 +141,28 @@ def _with_password(address: str, password: str) -> str:
 
 
 def _encoded(address: str) -> str:
-    """A database's address with what is not allowed in a password encoded; else a part of it passes for the host."""
+    """A database's address with what is not allowed in a password encoded; else a part of it passes
+    for the host."""
     if address.lower().startswith(("http://", "https://")):
         return address
-    return _USER.sub(lambda found: found["before"] + quote(found["secret"], safe="%!$&'()*+,;=~"), address)
+    return _USER.sub(
+        lambda found: found["before"] + quote(found["secret"], safe="%!$&'()*+,;=~"), address
+    )
 
 
 def _remember(secrets: Iterable[str]) -> None:
-    """All forms in which a password of an address may turn up: decoded, encoded, and quoted by Python or JSON."""
+    """All forms in which a password of an address may turn up: decoded, encoded, and quoted by
+    Python or JSON."""
     for secret in secrets:
         plain = unquote(secret)
-        forms = {secret, plain, quote(plain, safe=""), quote_plus(plain), repr(plain)[1:-1], json.dumps(plain)[1:-1]}
+        forms = {
+            secret,
+            plain,
+            quote(plain, safe=""),
+            quote_plus(plain),
+            repr(plain)[1:-1],
+            json.dumps(plain)[1:-1],
+        }
         for form in forms - {"", MASK}:
             edges = ("(?<!\\w)", "(?!\\w)") if len(form) < WORD else ("", "")
             _known[form] = re.compile(f"{edges[0]}{re.escape(form)}{edges[1]}")

@@ -1,4 +1,5 @@
-"""Optuna storages as a run needs them: a journal file that survives crashes and full disks, or any storage URL."""
+"""Optuna storages as a run needs them: a journal file that survives crashes and full disks, or any
+storage URL."""
 
 import os
 from collections.abc import Generator
@@ -18,10 +19,12 @@ class StorageAway(RunError):
 
 
 def open_storage(url: str, journal: Path) -> BaseStorage:
-    """The storage at `url`, or where that is empty the file `journal`, of which the caller is the one writer.
+    """The storage at `url`, or where that is empty the file `journal`, of which the caller is the
+    one writer.
 
-    A password that is left out of the URL is looked up (`sweeps.secrets`). Raises `ConfigError` when it is nowhere, or
-    the URL cannot be opened, and `HomeError` when the file cannot be written.
+    A password that is left out of the URL is looked up (`sweeps.secrets`). Raises `ConfigError`
+    when it is nowhere, or the URL cannot be opened, and `HomeError` when the file cannot be
+    written.
     """
     if not url:
         return JournalStorage(_StudyFile(journal))
@@ -32,9 +35,9 @@ def open_storage(url: str, journal: Path) -> BaseStorage:
         return PatientStorage(address)
     except Exception as error:  # any driver's own error: SQLAlchemy has no common one
         raise ConfigError(
-            f"storage must be an Optuna storage URL that can be opened, but {secrets.shown(url)!r} gives: "
-            f"{secrets.mask(str(error))}. "
-            "Leave it empty for a journal file, or use e.g. sqlite:////path/study.db"
+            f"storage must be an Optuna storage URL that can be opened, but {secrets.shown(url)!r}"
+            f" gives: {secrets.mask(str(error))}. Leave it empty for a journal file, or use e.g."
+            " sqlite:////path/study.db"
         ) from error
 
 
@@ -50,9 +53,9 @@ def check_storage(url: str) -> None:
 class _StudyFile(JournalFileBackend):
     """Optuna's journal file, on which a run's one driver writes.
 
-    Opening removes what a killed driver left there: its lock, on which Optuna would wait for 30 seconds, and a torn
-    last line, to which Optuna would append. Each line carries its checksum, which other readers of the file do not
-    mind; lines of other writers (a dashboard) have none.
+    Opening removes what a killed driver left there: its lock, on which Optuna would wait for 30
+    seconds, and a torn last line, to which Optuna would append. Each line carries its checksum,
+    which other readers of the file do not mind; lines of other writers (a dashboard) have none.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,9 +76,12 @@ class _StudyFile(JournalFileBackend):
             raise self._unusable(error) from error
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
-        """The file's lines. Raises `HomeError` when it is gone, the standard `ValueError` for a damaged line."""
+        """The file's lines. Raises `HomeError` when it is gone, the standard `ValueError` for a
+        damaged line."""
         try:
-            for number, log in enumerate(super().read_logs(log_number_from), start=log_number_from + 1):
+            for number, log in enumerate(
+                super().read_logs(log_number_from), start=log_number_from + 1
+            ):
                 stated = log.pop(sealed.KEY, None)
                 if stated is not None and stated != sealed.of_json(log):
                     raise ValueError(f"line {number} does not add up to its checksum {stated!r}")
@@ -85,8 +91,9 @@ class _StudyFile(JournalFileBackend):
 
     def _unusable(self, error: OSError) -> HomeError:
         return HomeError(
-            f"The study {self._path} must take every event, but cannot be written: {error.strerror or error}. "
-            f"Mend that, then go on with: {pasting.on_run(self._path.parent, 'resume')}"
+            f"The study {self._path} must take every event, but cannot be written:"
+            f" {error.strerror or error}. Mend that, then go on with:"
+            f" {pasting.on_run(self._path.parent, 'resume')}"
         )
 
 
@@ -101,7 +108,11 @@ class _Others:
 
     def get_all_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
         """All trials but the one."""
-        return [trial for trial in self._storage.get_all_trials(*args, **kwargs) if trial.number != self._number]
+        return [
+            trial
+            for trial in self._storage.get_all_trials(*args, **kwargs)
+            if trial.number != self._number
+        ]
 
 
 def without(storage: BaseStorage, number: int) -> BaseStorage:

@@ -1,4 +1,5 @@
-"""The picture that a run's journal adds up to: a pure fold of its events, without any clock, file lock or process.
+"""The picture that a run's journal adds up to: a pure fold of its events, without any clock, file
+lock or process.
 
 Export, status, delivery to MLflow and resume all read a run through `Story`.
 """
@@ -68,7 +69,9 @@ class TrialStory:
     @property
     def best(self) -> EpochRecord | None:
         """The record with the lowest objective, the earliest of equals."""
-        return min(list(self.records.values()), key=lambda r: (self.value(r), r.epoch), default=None)
+        return min(
+            list(self.records.values()), key=lambda r: (self.value(r), r.epoch), default=None
+        )
 
     @property
     def best_value(self) -> float | None:
@@ -81,7 +84,8 @@ class TrialStory:
         return record.metrics[self.metrics.objective]
 
     def row(self) -> dict[str, Any]:
-        """One plain, JSON-ready row: what `sweep export` writes and `analysis.load.from_rows` reads."""
+        """One plain, JSON-ready row: what `sweep export` writes and `analysis.load.from_rows`
+        reads."""
         return {
             "trial": self.trial,
             "seed": self.seed,
@@ -92,17 +96,19 @@ class TrialStory:
             "params": dict(self.params),
             "config": self.config,
             "final": self.final,
-            "records": [{"epoch": r.epoch, "steps": r.steps, **r.metrics} for r in self.records.values()],
+            "records": [
+                {"epoch": r.epoch, "steps": r.steps, **r.metrics} for r in self.records.values()
+            ],
         }
 
 
 class Story:
     """The fold of a run's events: feed them in order to `add`; the same events give the same story.
 
-    A trial that has not finished is INTERRUPTED once its driver said `closed` or another driver took the run, and
-    RUNNING again when it is placed again. A driver killed outright says nothing: whoever sees its lock free calls
-    `interrupt`. `counts`, `best` and `TrialStory.best` go over copies: another
-    thread may add events meanwhile.
+    A trial that has not finished is INTERRUPTED once its driver said `closed` or another driver
+    took the run, and RUNNING again when it is placed again. A driver killed outright says nothing:
+    whoever sees its lock free calls `interrupt`. `counts`, `best` and `TrialStory.best` go over
+    copies: another thread may add events meanwhile.
     """
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
@@ -124,14 +130,17 @@ class Story:
 
     @classmethod
     def of(cls, path: Path | str) -> Self:
-        """The story of a journal file; empty when there is none. Raises `RunError` for a damaged line."""
+        """The story of a journal file; empty when there is none. Raises `RunError` for a damaged
+        line."""
         return cls(read(path))
 
     @property
     def state(self) -> str:
-        """`new` (no driver yet), `running`, or how the last driver left: `finished`, `interrupted`, `budget`, `failed`.
+        """`new` (no driver yet), `running`, or how the last driver left: `finished`, `interrupted`,
+        `budget`, `failed`.
 
-        A driver that was killed never left: whoever sees the run's lock free knows better than `running`.
+        A driver that was killed never left: whoever sees the run's lock free knows better than
+        `running`.
         """
         if self.closed is not None:
             return str(self.closed["state"])
@@ -149,7 +158,8 @@ class Story:
 
     @property
     def best(self) -> TrialStory | None:
-        """The trial with the lowest objective so far among those that did not fail, the first of equals."""
+        """The trial with the lowest objective so far among those that did not fail, the first of
+        equals."""
         sound = (t for t in list(self.trials.values()) if t.state is not TrialState.FAILED)
         told = [(value, trial.trial) for trial in sound if (value := trial.best_value) is not None]
         return self.trials[min(told)[1]] if told else None
@@ -159,8 +169,11 @@ class Story:
         return [self.trials[number].row() for number in sorted(self.trials)]
 
     def interrupt(self, reason: str) -> None:
-        """The driver is gone without a word: the run and every trial that has not finished are INTERRUPTED."""
-        self._leave({"event": "closed", "time": self.told, "state": "interrupted", "reason": reason})
+        """The driver is gone without a word: the run and every trial that has not finished are
+        INTERRUPTED."""
+        self._leave(
+            {"event": "closed", "time": self.told, "state": "interrupted", "reason": reason}
+        )
 
     def _leave(self, closed: Event) -> None:
         self.closed = closed
@@ -171,7 +184,8 @@ class Story:
     def add(self, event: Event) -> None:
         """Take in the next event; kinds that this version does not know change nothing.
 
-        Raises `RunError` for an event of a trial that was never asked for, and for a record that leaves out an epoch.
+        Raises `RunError` for an event of a trial that was never asked for, and for a record that
+        leaves out an epoch.
         """
         self.began = event["time"] if self.began is None else self.began
         self.told = event["time"]
@@ -180,7 +194,9 @@ class Story:
                 self.interrupt("another driver took the run")
                 self.driver, self.closed = event, None
             case "trial":
-                told = {key: event[key] for key in ("trial", "params", "config", "shape_key", "seed")}
+                told = {
+                    key: event[key] for key in ("trial", "params", "config", "shape_key", "seed")
+                }
                 told |= {"metrics": _metrics(event), "asked": event["time"]}
                 self.trials.setdefault(event["trial"], TrialStory(**told))
             case "placed" | "record" | "end":
@@ -193,7 +209,8 @@ class Story:
             case "artifact":
                 line = json.dumps(event)[:_QUOTED]
                 self.warnings.append(
-                    f"A file of a run lies in its folder, so this line of the journal is left out: {line}"
+                    "A file of a run lies in its folder, so this line of the journal is left out:"
+                    f" {line}"
                 )
             case "warning":
                 self.warnings.append(event["text"])
@@ -211,7 +228,9 @@ class Story:
             case "record":
                 record = EpochRecord(**{key: event[key] for key in _RECORD_FIELDS if key in event})
                 if record.epoch > trial.epoch + 1:
-                    raise _gap(f"epoch {record.epoch} of trial {trial.trial}", f"epoch {trial.epoch + 1}")
+                    raise _gap(
+                        f"epoch {record.epoch} of trial {trial.trial}", f"epoch {trial.epoch + 1}"
+                    )
                 if record.epoch not in trial.records:
                     trial.records[record.epoch], trial.times[record.epoch] = record, event["time"]
             case "end":
@@ -221,7 +240,9 @@ class Story:
 
 
 def _gap(what: str, lacking: str) -> RunError:
-    return RunError(f"A journal tells of every trial in order, but this one tells of {what} before {lacking}.")
+    return RunError(
+        f"A journal tells of every trial in order, but this one tells of {what} before {lacking}."
+    )
 
 
 def _metrics(asked: Event) -> Metrics:

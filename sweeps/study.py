@@ -1,9 +1,11 @@
-"""The search: an Optuna study on durable storage whose states are true, driven by ask, report and tell.
+"""The search: an Optuna study on durable storage whose states are true, driven by ask, report and
+tell.
 
-Optuna's WAITING trials are the work queue. A grid is enqueued whole, so that it is exact, also when conditional, and
-its trial numbers are its indices; an interrupted trial is put back and asked again under its number, with its values.
-A sampler is built anew for each trial from (sampler seed, trial number): nothing of it has to be saved, and a resumed
-sweep draws what the uninterrupted one would have drawn.
+Optuna's WAITING trials are the work queue. A grid is enqueued whole, so that it is exact, also when
+conditional, and its trial numbers are its indices; an interrupted trial is put back and asked again
+under its number, with its values. A sampler is built anew for each trial from (sampler seed, trial
+number): nothing of it has to be saved, and a resumed sweep draws what the uninterrupted one would
+have drawn.
 """
 
 import copy
@@ -45,14 +47,19 @@ class Study:
     """The trials of one run. One driver at a time uses it (it holds the run's lock)."""
 
     def __init__(self, name: str, sweep: Sweep, journal: Path) -> None:
-        """Open the study `name`, or create it. Raises `ConfigError` when the storage cannot be opened."""
+        """Open the study `name`, or create it. Raises `ConfigError` when the storage cannot be
+        opened."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._sweep = sweep
         self._objective = sweep.metrics.objective
         self._pruner = build_pruner(sweep)
         storage = open_storage(sweep.storage, journal)
         self._study = optuna.create_study(
-            study_name=name, storage=storage, direction="minimize", pruner=self._pruner, load_if_exists=True
+            study_name=name,
+            storage=storage,
+            direction="minimize",
+            pruner=self._pruner,
+            load_if_exists=True,
         )
         self._judged = judged(self._study, sweep.sampler)
         self._running: dict[int, optuna.Trial] = {}
@@ -60,7 +67,8 @@ class Study:
         self._enqueue_grid()
 
     def be_patient(self, say: Callable[[str], None], stop: Callable[[], bool]) -> None:
-        """From now on wait while the storage is away, until `stop()` is true; it raises `StorageAway` then."""
+        """From now on wait while the storage is away, until `stop()` is true; it raises
+        `StorageAway` then."""
         be_patient = getattr(self._study._storage, "be_patient", None)
         if be_patient is not None:
             be_patient(say, stop)
@@ -89,15 +97,21 @@ class Study:
         return Assignment(number, plain(params), self._sweep.trial_config(params))
 
     def report(self, record: EpochRecord) -> bool:
-        """Tell the study of an epoch of a running trial. True: the scheduler would stop the trial now.
+        """Tell the study of an epoch of a running trial. True: the scheduler would stop the trial
+        now.
 
-        An epoch that the study knows, because the driver was killed before it had noted it, is decided as it was.
+        An epoch that the study knows, because the driver was killed before it had noted it, is
+        decided as it was.
         """
         frozen = self._frozen(record.trial)
         if frozen.state.is_finished():
-            return _true_state(frozen) is TrialState.PRUNED and record.epoch >= (frozen.last_step or 0)
+            return _true_state(frozen) is TrialState.PRUNED and record.epoch >= (
+                frozen.last_step or 0
+            )
         if record.epoch in frozen.intermediate_values:
-            others = optuna.Study(self._study.study_name, without(self._study._storage, record.trial))
+            others = optuna.Study(
+                self._study.study_name, without(self._study._storage, record.trial)
+            )
             return self._pruner.prune(others, _as_of(frozen, record.epoch))
         trial = self._running[record.trial]
         trial.report(record.metrics[self._objective], record.epoch)
@@ -111,7 +125,9 @@ class Study:
         if not frozen.state.is_finished():
             self._study._storage.set_trial_user_attr(frozen._trial_id, "reason", reason)
             self._study._storage.set_trial_user_attr(frozen._trial_id, "state", str(state))
-            self._study.tell(number, value if state is TrialState.COMPLETE else None, state=_STATES[state])
+            self._study.tell(
+                number, value if state is TrialState.COMPLETE else None, state=_STATES[state]
+            )
         self._running.pop(number, None)
 
     def requeue(self, number: int) -> None:
@@ -122,11 +138,12 @@ class Study:
         self._running.pop(number, None)
 
     def mend(self, told: dict[int, TrialStory]) -> None:
-        """Bring the study up to what the journal says: it is written first, so it may be ahead after a crash. A study
-        that has nothing, because its storage is new or was lost, is rebuilt: what is drawn next stays the same.
+        """Bring the study up to what the journal says: it is written first, so it may be ahead
+        after a crash. A study that has nothing, because its storage is new or was lost, is rebuilt:
+        what is drawn next stays the same.
 
-        After a power cut the study may be ahead instead: a trial that only it knows the end of is run again, from its
-        checkpoint. Afterwards no trial is RUNNING.
+        After a power cut the study may be ahead instead: a trial that only it knows the end of is
+        run again, from its checkpoint. Afterwards no trial is RUNNING.
         """
         self._study.sampler = optuna.samplers.RandomSampler()  # nothing is drawn here
         space = self._sweep.search_space
@@ -160,10 +177,11 @@ class Study:
         for record in story.records.values():
             if record.epoch not in known:
                 trial.report(story.value(record), record.epoch)
-                trial.should_prune()  # notes the rung that it reached; the journal has what was decided
+                trial.should_prune()  # notes its rung; the journal has what was decided
 
     def contradiction(self, told: dict[int, TrialStory]) -> str:
-        """Where the study says something else than the journal, in words; empty when it nowhere does.
+        """Where the study says something else than the journal, in words; empty when it nowhere
+        does.
 
         What only one of them knows is no contradiction: see `mend`.
         """
@@ -176,12 +194,21 @@ class Study:
             for epoch, record in story.records.items():
                 value = frozen.intermediate_values.get(epoch)
                 if value is not None and value != (other := story.value(record)):
-                    return f"epoch {epoch} of trial {frozen.number} has {value!r}, and {other!r} in the journal"
+                    return (
+                        f"epoch {epoch} of trial {frozen.number} has {value!r}, and {other!r} in"
+                        " the journal"
+                    )
             if frozen.state.is_finished() and story.state.finished:
                 if _true_state(frozen) is not story.state:
-                    return f"trial {frozen.number} is {_true_state(frozen)}, and {story.state} in the journal"
+                    return (
+                        f"trial {frozen.number} is {_true_state(frozen)}, and {story.state} in the"
+                        " journal"
+                    )
                 if story.state is TrialState.COMPLETE and frozen.value != story.best_value:
-                    return f"trial {frozen.number} has {frozen.value!r}, and {story.best_value!r} in the journal"
+                    return (
+                        f"trial {frozen.number} has {frozen.value!r}, and {story.best_value!r} in"
+                        " the journal"
+                    )
         return ""
 
     def trials(self) -> list[FrozenTrial]:
@@ -189,7 +216,8 @@ class Study:
         return self._study.get_trials(deepcopy=False)
 
     def params(self, frozen: FrozenTrial) -> search_spaces.Overrides:
-        """What a trial was given, by dotted key. Raises the standard `ValueError` when it is no point of the space."""
+        """What a trial was given, by dotted key. Raises the standard `ValueError` when it is no
+        point of the space."""
         return self._sweep.search_space.suggest(optuna.trial.FixedTrial(frozen.params))
 
     def states(self) -> dict[int, OptunaState]:
@@ -216,12 +244,15 @@ def _true_state(trial: FrozenTrial) -> TrialState | None:
 
 
 def _as_of(trial: FrozenTrial, epoch: int) -> FrozenTrial:
-    """The trial as it was when `epoch` had just been reported: later epochs are gone, and the rungs it reached since.
+    """The trial as it was when `epoch` had just been reported: later epochs are gone, and the rungs
+    it reached since.
 
     Optuna keeps a rung under the value with which it was reached.
     """
     view = copy.copy(trial)
-    view.intermediate_values = {e: value for e, value in trial.intermediate_values.items() if e <= epoch}
+    view.intermediate_values = {
+        e: value for e, value in trial.intermediate_values.items() if e <= epoch
+    }
     before = {value for e, value in view.intermediate_values.items() if e < epoch}
     view.system_attrs = {
         key: value

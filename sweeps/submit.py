@@ -1,7 +1,8 @@
-"""What `ray submit docker/cluster.yaml sweeps/submit.py -- run NAME` runs on a cluster's head: `sweep run NAME` there.
+"""What `ray submit docker/cluster.yaml sweeps/submit.py -- run NAME` runs on a cluster's head:
+`sweep run NAME` there.
 
-Ray uploads this one file; the package itself came by `ray up`. Hosts join up to half a minute after `ray up` returns,
-and a sweep uses those that are there when it begins, so they are waited for.
+Ray uploads this one file; the package itself came by `ray up`. Hosts join up to half a minute after
+`ray up` returns, and a sweep uses those that are there when it begins, so they are waited for.
 """
 
 import logging
@@ -19,7 +20,8 @@ POLL_SECONDS = 1.0
 
 
 def arguments(given: Sequence[str]) -> list[str]:
-    """The command line's arguments; a driver uses the cluster that is already there unless told otherwise."""
+    """The command line's arguments; a driver uses the cluster that is already there unless told
+    otherwise."""
     if drives(given) and not any(a.split("=")[0] == "--address" for a in given):
         return [*given, "--address", "auto"]
     return list(given)
@@ -31,7 +33,8 @@ def drives(given: Sequence[str]) -> bool:
 
 
 def expected_hosts(bootstrap: Path) -> set[str]:
-    """The addresses of head and workers in a cluster's definition; none when there is no such file."""
+    """The addresses of head and workers in a cluster's definition; none when there is no such
+    file."""
     import yaml  # comes with Ray
 
     if not bootstrap.exists():
@@ -48,7 +51,11 @@ def wait_for(hosts: set[str], seconds: float) -> set[str]:
     end = time.monotonic() + seconds
     try:
         while True:
-            here = {n["NodeManagerAddress"] for n in ray.nodes() if n["Alive"] and n["Resources"].get("lane")}
+            here = {
+                n["NodeManagerAddress"]
+                for n in ray.nodes()
+                if n["Alive"] and n["Resources"].get("lane")
+            }
             if hosts <= here or time.monotonic() > end:
                 return hosts - here
             time.sleep(POLL_SECONDS)
@@ -61,5 +68,7 @@ if __name__ == "__main__":
         absent = wait_for(expected_hosts(BOOTSTRAP.expanduser()), WAIT_SECONDS)
         if absent:
             hint = "Their log is on the head: /tmp/ray/session_latest/logs/monitor.out"
-            sys.stderr.write(f"Going on without {', '.join(sorted(absent))}, which did not join. {hint}\n")
+            sys.stderr.write(
+                f"Going on without {', '.join(sorted(absent))}, which did not join. {hint}\n"
+            )
     main(arguments(sys.argv[1:]))

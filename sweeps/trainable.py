@@ -1,4 +1,5 @@
-"""What Tune sees of a trial: a thin client of its node's lane server. Imports no torch (about 0.1 GB a process)."""
+"""What Tune sees of a trial: a thin client of its node's lane server. Imports no torch (about 0.1
+GB a process)."""
 
 import time
 from typing import Any
@@ -16,14 +17,17 @@ RESTART_SECONDS = 120.0
 
 
 class LaneTrial(tune.Trainable):
-    """One Tune trial = one trial = one lane. A step returns the lane's next events; the last has `done`.
+    """One Tune trial = one trial = one lane. A step returns the lane's next events; the last has
+    `done`.
 
-    With reused actors Tune calls neither `stop` nor `cleanup` between trials, and in `reset_config` `self.trial_id` is
-    the new one: so the driver releases lanes, and this class keeps nothing that outlives a trial.
+    With reused actors Tune calls neither `stop` nor `cleanup` between trials, and in `reset_config`
+    `self.trial_id` is the new one: so the driver releases lanes, and this class keeps nothing that
+    outlives a trial.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """`config`: `trial` (number), `config` (TrialConfig as JSON) and `servers` (actor names, by node id)."""
+        """`config`: `trial` (number), `config` (TrialConfig as JSON) and `servers` (actor names, by
+        node id)."""
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -43,9 +47,13 @@ class LaneTrial(tune.Trainable):
                 if not self._submitted:
                     ray.get(self._server.submit.remote(self._trial, self._config))
                     self._submitted = True
-                events: list[Event] | None = ray.get(self._server.next.remote(self._trial, POLL_SECONDS))
+                events: list[Event] | None = ray.get(
+                    self._server.next.remote(self._trial, POLL_SECONDS)
+                )
                 patience = time.monotonic() + RESTART_SECONDS
-            except RayActorError:  # a restarted server knows nothing: it goes on from the checkpoint
+            except (
+                RayActorError
+            ):  # a restarted server knows nothing: it goes on from the checkpoint
                 if time.monotonic() > patience:
                     raise
                 self._submitted = False

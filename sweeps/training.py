@@ -1,4 +1,5 @@
-"""What a lane server trains with: packs of `zoneout_core`, their data, device, threads, checkpoints. Imports torch."""
+"""What a lane server trains with: packs of `zoneout_core`, their data, device, threads,
+checkpoints. Imports torch."""
 
 import socket
 from collections.abc import Callable
@@ -22,7 +23,9 @@ from zoneout_core.tasks import load_data
 class PackTrainer:
     """The lanes of one shape: a pack, and a folder per trial for its checkpoints."""
 
-    def __init__(self, config: TrialConfig, data: Any, capacity: int, device: str, checkpoints: Path) -> None:
+    def __init__(
+        self, config: TrialConfig, data: Any, capacity: int, device: str, checkpoints: Path
+    ) -> None:
         self._pack = Pack(config, data, capacity=capacity, device=device)
         self._checkpoints = checkpoints
         self._device, self._capacity = device, capacity
@@ -33,17 +36,21 @@ class PackTrainer:
         return Placement(
             implementation=choice.implementation,
             reason=choice.reason + (subnormals.said() if self._device == "cpu" else ""),
-            device=self._device if self._device == "cpu" else torch.cuda.get_device_name(self._device),
+            device=(
+                self._device if self._device == "cpu" else torch.cuda.get_device_name(self._device)
+            ),
             host=socket.gethostname(),
             threads=torch.get_num_threads(),
             lanes=self._capacity,
         )
 
     def admit(self, trial: int, config: TrialConfig) -> list[EpochRecord | LaneEnd | LaneWarning]:
-        """Take a trial in where its checkpoint left it; what it had told before comes back, its end included.
+        """Take a trial in where its checkpoint left it; what it had told before comes back, its end
+        included.
 
-        A checkpoint that is damaged, or is not of this trial and its configuration, is warned of and not used: the
-        trial goes on from the one before, or begins anew, and trains to the same numbers.
+        A checkpoint that is damaged, or is not of this trial and its configuration, is warned of
+        and not used: the trial goes on from the one before, or begins anew, and trains to the same
+        numbers.
         """
         check = partial(self._pack.check, trial=trial, config=config)
         state, wrong = checkpoint.restore(self._folder(trial), check)
@@ -51,7 +58,11 @@ class PackTrainer:
         if wrong:
             where = f"goes on after epoch {len(state.records)}" if state else "begins anew"
             problems = " ".join(map(str, wrong))
-            told.append(LaneWarning(trial=trial, text=f"Trial {trial} {where}, to the same numbers: {problems}"))
+            told.append(
+                LaneWarning(
+                    trial=trial, text=f"Trial {trial} {where}, to the same numbers: {problems}"
+                )
+            )
         if state is None:
             self._pack.admit(trial, config)
             return told
@@ -81,13 +92,20 @@ class PackTrainer:
 
 
 def pack_builder(
-    data: Path, checkpoints: Path, device: str, threads: int, *, products: Path | None = None, force: bool = False
+    data: Path,
+    checkpoints: Path,
+    device: str,
+    threads: int,
+    *,
+    products: Path | None = None,
+    force: bool = False,
 ) -> Callable[[TrialConfig, int], PackTrainer]:
-    """What `LaneServer` builds its packs with. Sets the thread count of this process, which decides bits on a CPU.
+    """What `LaneServer` builds its packs with. Sets the thread count of this process, which decides
+    bits on a CPU.
 
-    products: the run's folder for which matrix product is the fastest on its machines, which decides bits too.
-    force: train in a precision that the processor has to emulate; else building raises `ConfigError`.
-    Raises `ConfigError` when `device` is `cuda` and there is none.
+    products: the run's folder for which matrix product is the fastest on its machines, which
+    decides bits too. force: train in a precision that the processor has to emulate; else building
+    raises `ConfigError`. Raises `ConfigError` when `device` is `cuda` and there is none.
     """
     torch.set_num_threads(threads)
     picking.remember(Memory(run=products, cache=cache_folder()))
@@ -105,9 +123,11 @@ def pack_builder(
 
 
 def choose_device(device: str) -> str:
-    """`auto` is a CUDA device when there is one. Raises `ConfigError` for a `cuda` that is not there."""
+    """`auto` is a CUDA device when there is one. Raises `ConfigError` for a `cuda` that is not
+    there."""
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
-            "device must be there, but is 'cuda' and torch finds no CUDA device. Use --set device=auto or cpu."
+            "device must be there, but is 'cuda' and torch finds no CUDA device. Use --set"
+            " device=auto or cpu."
         )
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 from sweeps.delivery import Tracking
-from sweeps.home import Home, Run
+from sweeps.home import Home, RunFolder
 from sweeps.pasting import in_home
 from zoneout_core.errors import RunError
 
@@ -29,23 +29,45 @@ _STOP_SECONDS = 10.0
 class Server:
     """An `mlflow server` process on the loopback; use it as a context manager, or call `stop`.
 
-    `port` 0 picks a free one. What it prints goes to `mlflow-server.log` beside `artifacts`. Raises `RunError` when
-    the port is taken or the server does not come up.
+    `port` 0 picks a free one. What it prints goes to `mlflow-server.log` beside `artifacts`. Raises
+    `RunError` when the port is taken or the server does not come up.
     """
 
     def __init__(self, store_uri: str, artifacts: Path, port: int = PORT) -> None:
         self.port = _free_port(port)
         self.address = f"http://{HOST}:{self.port}"
-        command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(self.port), "--workers", "1"]
+        command = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--host",
+            HOST,
+            "--port",
+            str(self.port),
+            "--workers",
+            "1",
+        ]
         command += ["--artifacts-destination", artifacts.absolute().as_uri()]
         # Job runners are seven more processes and 1.2 GB that sweeps have no use for.
-        environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        environment["MLFLOW_BACKEND_STORE_URI"] = store_uri  # not an argument: everyone may read those, and a password
+        environment = os.environ | {
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+        environment["MLFLOW_BACKEND_STORE_URI"] = (
+            store_uri  # not an argument: everyone may read those, and a password
+        )
         self._log = artifacts.parent / "mlflow-server.log"
         self._log.unlink(missing_ok=True)
         with os.fdopen(os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as log:
-            self._process = subprocess.Popen(  # a process group of its own, so that no worker outlives it
-                command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            self._process = (
+                subprocess.Popen(  # a process group of its own, so that no worker outlives it
+                    command,
+                    env=environment,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
             )
 
     @property
@@ -67,14 +89,17 @@ class Server:
         how = "did not answer" if ended is None else f"ended with code {ended}"
         numbers = in_home(self._log.parent, "status", "latest")
         raise RunError(
-            f"The MLflow server on port {self.port} must answer within {_START_SECONDS:.0f} seconds, but {how}. "
-            f"What it said is in {self._log}; without it, see the numbers with: {numbers}"
+            f"The MLflow server on port {self.port} must answer within {_START_SECONDS:.0f}"
+            f" seconds, but {how}. What it said is in {self._log}; without it, see the numbers"
+            f" with: {numbers}"
         )
 
     def page(self, experiment: str) -> str:
-        """The address of an experiment's runs, or of the list of experiments where there is none of that name (yet).
+        """The address of an experiment's runs, or of the list of experiments where there is none of
+        that name (yet).
 
-        Without the workflow in it MLflow shows traces of language models first, and hides training runs.
+        Without the workflow in it MLflow shows traces of language models first, and hides training
+        runs.
         """
         try:
             with urlopen(self._by_name(experiment), timeout=30) as reply:
@@ -103,7 +128,8 @@ class Server:
             return False
 
     def _by_name(self, experiment: str) -> str:
-        return f"{self.address}/api/2.0/mlflow/experiments/get-by-name?experiment_name={quote(experiment)}"
+        experiments = f"{self.address}/api/2.0/mlflow/experiments"
+        return f"{experiments}/get-by-name?experiment_name={quote(experiment)}"
 
     def wait(self) -> None:
         """Return when the server ends by itself."""
@@ -129,24 +155,32 @@ class Server:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 
 
-def serve(place: Run | Home, port: int, say: Callable[[str], None]) -> None:
-    """Show a run (or all runs of a home's local store) until Ctrl-C or SIGTERM; `say` gets the address.
+def serve(place: RunFolder | Home, port: int, say: Callable[[str], None]) -> None:
+    """Show a run (or all runs of a home's local store) until Ctrl-C or SIGTERM; `say` gets the
+    address.
 
-    A run that was delivered to a server elsewhere has its pages there: they are told, and nothing is started. Only what
-    was looked for and found is told. Raises `RunError` when a server elsewhere does not have the run or does not
-    answer, nothing was ever delivered, the port is taken, or the server does not come up.
+    A run that was delivered to a server elsewhere has its pages there: they are told, and nothing
+    is started. Only what was looked for and found is told. Raises `RunError` when a server
+    elsewhere does not have the run or does not answer, nothing was ever delivered, the port is
+    taken, or the server does not come up.
     """
     home = place.folder if isinstance(place, Home) else place.folder.parent
     tracking = Tracking.local(home, "") if isinstance(place, Home) else Tracking.of(place)
     if tracking.uri.startswith(("http://", "https://")):
-        assert isinstance(place, Run), "a home's own store is no server"
+        assert isinstance(place, RunFolder), "a home's own store is no server"
         _check_delivered(place, tracking)
-        say(f"This run is in the MLflow server at {tracking.shown}, experiment {tracking.experiment}.")
+        say(
+            f"This run is in the MLflow server at {tracking.shown}, experiment"
+            f" {tracking.experiment}."
+        )
         return
     if tracking.uri == Tracking.local(home, "").uri and not (home / "mlflow.db").exists():
         raise _not_there(place, tracking)
@@ -157,7 +191,10 @@ def serve(place: Run | Home, port: int, say: Callable[[str], None]) -> None:
             if isinstance(place, Home) or server.has(place.name, tracking.experiment):
                 say(f"MLflow shows it at {page} (Ctrl-C ends it)")
             else:  # it may come while one looks
-                say(f"{_not_there(place, tracking)}   MLflow's pages are at {page} (Ctrl-C ends them)")
+                say(
+                    f"{_not_there(place, tracking)}   MLflow's pages are at {page} (Ctrl-C ends"
+                    " them)"
+                )
             server.wait()
     except KeyboardInterrupt:
         say("Ended.")
@@ -165,8 +202,9 @@ def serve(place: Run | Home, port: int, say: Callable[[str], None]) -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def _check_delivered(run: Run, tracking: Tracking) -> None:
-    """Raises `RunError` unless the server answers and has the run. With the log-in of MLflow's own variables."""
+def _check_delivered(run: RunFolder, tracking: Tracking) -> None:
+    """Raises `RunError` unless the server answers and has the run. With the log-in of MLflow's own
+    variables."""
     from sweeps.mlflow_mirror import has_run  # MLflow takes seconds to import
 
     try:
@@ -174,20 +212,22 @@ def _check_delivered(run: Run, tracking: Tracking) -> None:
     except Exception as error:  # of MLflow and its HTTP client
         first_line = str(error).partition("\n")[0][:200]
         raise RunError(
-            f"Run {run.name} belongs to the MLflow server at {tracking.shown}, which must answer, but: {first_line}. "
-            f"See the numbers with: {run.command('status')}"
+            f"Run {run.name} belongs to the MLflow server at {tracking.shown}, which must answer,"
+            f" but: {first_line}. See the numbers with: {run.command('status')}"
         ) from error
     if not there:
         raise _not_there(run, tracking)
 
 
-def _not_there(place: Run | Home, tracking: Tracking) -> RunError:
+def _not_there(place: RunFolder | Home, tracking: Tracking) -> RunError:
     if isinstance(place, Home):
         return RunError(
-            f"Nothing was delivered to {tracking.shown} yet. Do it with: {place.command('deliver', '--all')}"
+            f"Nothing was delivered to {tracking.shown} yet. Do it with:"
+            f" {place.command('deliver', '--all')}"
         )
     return RunError(
-        f"Run {place.name} is not in MLflow at {tracking.shown}. Bring it there with: {tracking.command(place)}"
+        f"Run {place.name} is not in MLflow at {tracking.shown}. Bring it there with:"
+        f" {tracking.command(place)}"
     )
 
 
@@ -199,7 +239,8 @@ def _free_port(port: int) -> int:
             probe.bind((HOST, port))
         except OSError as error:
             raise RunError(
-                f"The page needs port {port} of {HOST}, but cannot have it: {error.strerror}. Who has it is told by: "
-                f"ss -ltnp 'sport = :{port}'. Take another one with --port N, or any free one with --port 0."
+                f"The page needs port {port} of {HOST}, but cannot have it: {error.strerror}. Who"
+                f" has it is told by: ss -ltnp 'sport = :{port}'. Take another one with --port N,"
+                " or any free one with --port 0."
             ) from error
         return int(probe.getsockname()[1])

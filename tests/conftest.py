@@ -1,7 +1,9 @@
-"""What every test shares: where things are, an environment that reaches nothing of the user's, and which tests can run.
+"""What every test shares: where things are, an environment that reaches nothing of the user's, and
+which tests can run.
 
-A test that needs a system program or the data is marked `needs_...`. Where the thing is missing, those tests are
-deselected and the summary says so, loudly; with CI=true, a missing thing fails the run before it starts.
+A test that needs a system program or the data is marked `needs_...`. Where the thing is missing,
+those tests are deselected and the summary says so, loudly; with CI=true, a missing thing fails the
+run before it starts.
 """
 
 import json
@@ -38,7 +40,13 @@ ENVIRONMENT = {
     "GIT_PYTHON_REFRESH": "quiet",
     "NO_COLOR": "1",
 }
-FORGOTTEN = ("ZONEOUT_HOME", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "RAY_ADDRESS", "RAY_AUTH_TOKEN")
+FORGOTTEN = (
+    "ZONEOUT_HOME",
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_EXPERIMENT_NAME",
+    "RAY_ADDRESS",
+    "RAY_AUTH_TOKEN",
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,8 @@ class Need:
 
 
 def _need_programs(marker: str, programs: tuple[str, ...], apt: str) -> Need:
-    """Debian keeps servers in /usr/sbin and Postgres in a folder of its own, neither of them in everyone's PATH."""
+    """Debian keeps servers in /usr/sbin and Postgres in a folder of its own, neither of them in
+    everyone's PATH."""
     postgres = [str(p) for p in Path("/usr/lib/postgresql").glob("*/bin")]
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", *postgres])
     missing = [p for p in programs if not shutil.which(p, path=path)]
@@ -62,7 +71,9 @@ def _need_root(need: Need) -> Need:
     """`need`, or the right to make namespaces."""
     if need.missing or os.geteuid() == 0:
         return need
-    return Need(need.marker, "root, for namespaces of their own", "become root, or run them in a container")
+    return Need(
+        need.marker, "root, for namespaces of their own", "become root, or run them in a container"
+    )
 
 
 def _need_path(marker: str, path: Path, remedy: str) -> Need:
@@ -81,17 +92,27 @@ def needs() -> list[Need]:
             )
         ),
         _need_root(
-            _need_programs("needs_namespaces", ("ip", "ss", "unshare", "nsenter", "setpriv"), "iproute2 util-linux"),
+            _need_programs(
+                "needs_namespaces",
+                ("ip", "ss", "unshare", "nsenter", "setpriv"),
+                "iproute2 util-linux",
+            ),
         ),
         _need_root(_need_programs("needs_mount", ("mount", "umount"), "mount")),
         _need_programs("needs_postgres", ("initdb", "pg_ctl", "psql"), "postgresql"),
-        _need_path("needs_ptb", DATA / "ptb" / "ptb.train.txt", "set ZONEOUT_DATA to the folder that holds ptb/"),
+        _need_path(
+            "needs_ptb",
+            DATA / "ptb" / "ptb.train.txt",
+            "set ZONEOUT_DATA to the folder that holds ptb/",
+        ),
     ]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--perturb SEED`: stands for another processor, whose sums are rounded otherwise."""
-    parser.addoption("--perturb", type=int, metavar="SEED", help="move every initial parameter by some roundings")
+    parser.addoption(
+        "--perturb", type=int, metavar="SEED", help="move every initial parameter by some roundings"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -109,7 +130,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             continue
         items[:] = [item for item in items if item not in out]
         config.hook.pytest_deselected(items=out)
-        lines.append(f"{need.marker}: {len(out)} tests need {need.missing}. To run them: {need.remedy}")
+        lines.append(
+            f"{need.marker}: {len(out)} tests need {need.missing}. To run them: {need.remedy}"
+        )
     if lines and os.environ.get("CI") == "true":
         raise pytest.UsageError("with CI=true nothing may be missing.\n" + "\n".join(lines))
     config.stash[_NOT_RUN] = lines
@@ -118,11 +141,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 _NOT_RUN = pytest.StashKey[list[str]]()
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     """One loud line for each thing that is missing."""
     lines = config.stash.get(_NOT_RUN, [])
     if lines:
-        terminalreporter.section("NOT RUN: something is missing on this machine", sep="!", red=True, bold=True)
+        terminalreporter.section(
+            "NOT RUN: something is missing on this machine", sep="!", red=True, bold=True
+        )
         for line in lines:
             terminalreporter.line(line)
 
@@ -136,7 +163,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test reads or writes the user's home: Ray keeps a token there, MLflow and matplotlib keep caches."""
+    """No test reads or writes the user's home: Ray keeps a token there, MLflow and matplotlib keep
+    caches."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         yield
@@ -144,7 +172,8 @@ def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _threads() -> None:
-    """Torch's thread count is part of a number's identity; a test that imports no torch does not pay for it."""
+    """Torch's thread count is part of a number's identity; a test that imports no torch does not
+    pay for it."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.get_num_threads() != int(THREADS):
         torch.set_num_threads(int(THREADS))
@@ -170,7 +199,12 @@ def _perturbed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         admit(pack, trial, config, state)
         if state is None:
             row_P = pack._weights_KP[pack.trials.index(trial), : pack.layout.trained_size]
-            noise_P = torch.rand(row_P.shape, generator=torch.Generator().manual_seed(seed), dtype=row_P.dtype) - 0.5
+            noise_P = (
+                torch.rand(
+                    row_P.shape, generator=torch.Generator().manual_seed(seed), dtype=row_P.dtype
+                )
+                - 0.5
+            )
             row_P.mul_(1 + 2 * ROUNDINGS * torch.finfo(row_P.dtype).eps * noise_P)
 
     monkeypatch.setattr(Pack, "admit", admit_beside)

@@ -21,8 +21,11 @@ LINE = (
 )
 
 
-def run_suite(folder: Path, root: Path, *, programs: tuple[str, ...], ci: str) -> subprocess.CompletedProcess[str]:
-    """Run a suite of two tests under the repository's own conftest, with only `programs` in PATH."""
+def run_suite(
+    folder: Path, root: Path, *, programs: tuple[str, ...], ci: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a suite of two tests under the repository's own conftest, with only `programs` in
+    PATH."""
     (folder / "bin").mkdir()
     for program in programs:
         (folder / "bin" / program).write_text("#!/bin/false\n")
@@ -32,7 +35,9 @@ def run_suite(folder: Path, root: Path, *, programs: tuple[str, ...], ci: str) -
     (folder / "pytest.ini").write_text("[pytest]\nmarkers = needs_chromium: a browser\n")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "."]
     environment = os.environ | {"CI": ci, "PATH": str(folder / "bin")}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+    )
 
 
 @pytest.mark.parametrize("ci", ["", "false"])

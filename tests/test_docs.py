@@ -8,18 +8,33 @@ HEADING = re.compile(r"^(?:#{2,3} |)(\d+(?:\.\d+)?)[. ]", re.MULTILINE)
 
 
 def cited(text: str) -> set[str]:
-    """Sections of docs/spec.md that a text names: `spec section 9.1`, `spec sections 2.3, 3 and 5`, `spec 9.5`."""
-    return {number for match in CITATION.finditer(text) for number in re.findall(r"\d+(?:\.\d+)*", match[1])}
+    """Sections of docs/spec.md that a text names: `spec section 9.1`, `spec sections 2.3, 3 and 5`,
+    `spec 9.5`."""
+    return {
+        number
+        for match in CITATION.finditer(text)
+        for number in re.findall(r"\d+(?:\.\d+)*", match[1])
+    }
 
 
 def test_citations_are_read() -> None:
-    assert cited("(spec sections 2.2, 3 and 5), spec 9.15; spec section 12, row 28") == {"2.2", "3", "5", "9.15", "12"}
+    assert cited("(spec sections 2.2, 3 and 5), spec 9.15; spec section 12, row 28") == {
+        "2.2",
+        "3",
+        "5",
+        "9.15",
+        "12",
+    }
 
 
 def test_every_section_of_the_specification_that_is_cited_is_there(repo_root: Path) -> None:
     sections = set(HEADING.findall((repo_root / "docs" / "spec.md").read_text()))
     assert {"0", "2.5", "9.16", "11.3", "14"} <= sections
-    files = [*repo_root.glob("*/**/*.py"), repo_root / "README.md", *(repo_root / "docs").glob("*.md")]
+    files = [
+        *repo_root.glob("*/**/*.py"),
+        repo_root / "README.md",
+        *(repo_root / "docs").glob("*.md"),
+    ]
     missing = {
         str(file.relative_to(repo_root)): absent
         for file in files

@@ -1,8 +1,9 @@
 """The training core: zoneout recurrent networks, trained many lanes at a time.
 
-Imports numpy and torch only, and neither of them here: `config`, `records`, `errors`, `registry` and the
-metadata of `tasks` stay importable without torch, because the command line needs them at once. The drop-in modules
-`ZoneoutLSTM`, `ZoneoutGRU` and `ZoneoutRNN` bring torch along when they are asked for.
+Imports numpy and torch only, and neither of them here: `config`, `records`, `errors`, `registry`
+and the metadata of `tasks` stay importable without torch, because the command line needs them at
+once. The drop-in modules `ZoneoutLSTM`, `ZoneoutGRU` and `ZoneoutRNN` bring torch along when they
+are asked for.
 """
 
 from importlib import import_module

@@ -16,8 +16,8 @@ from zoneout_core.errors import DataError
 def unpack(archive: Path, target: BinaryIO, file: DataFile) -> None:
     """Write what `archive` holds of `file` to the empty `target`, and delete the archive.
 
-    Raises `DataError` when that cannot be done, or is not the file expected. The archive's own size and hash have been
-    checked before, so this means a full disk or a wrong entry in the task.
+    Raises `DataError` when that cannot be done, or is not the file expected. The archive's own size
+    and hash have been checked before, so this means a full disk or a wrong entry in the task.
     """
     try:
         with _member(archive, file.name) as packed:
@@ -32,7 +32,9 @@ def unpack(archive: Path, target: BinaryIO, file: DataFile) -> None:
     # Every real file has the readinto that typing's BinaryIO lacks.
     found = hashlib.file_digest(target, "sha256").hexdigest()  # type: ignore[arg-type]
     if found != file.sha256:
-        raise DataError(f"{archive} holds another {file.name}: SHA-256 {found}, expected {file.sha256}.")
+        raise DataError(
+            f"{archive} holds another {file.name}: SHA-256 {found}, expected {file.sha256}."
+        )
     archive.unlink()
 
 

@@ -1,7 +1,9 @@
-"""Which symbols a lane sees at which update (spec sections 2.2, 3), from its seed and its step number alone.
+"""Which symbols a lane sees at which update (spec sections 2.2, 3), from its seed and its step
+number alone.
 
-An epoch cuts the text into consecutive chunks of L characters, from an offset drawn anew for each epoch (or from
-0), and shuffles them. A chunk gives T = L - 1 inputs and T targets; its first character is never a target.
+An epoch cuts the text into consecutive chunks of L characters, from an offset drawn anew for each
+epoch (or from 0), and shuffles them. A chunk gives T = L - 1 inputs and T targets; its first
+character is never a target.
 """
 
 import torch
@@ -13,7 +15,8 @@ from zoneout_core.errors import ConfigError
 
 
 def chunk_count(characters: int, length: int, offset: str) -> int:
-    """Chunks in an epoch over a text of `characters`: with a random offset the last one is given up."""
+    """Chunks in an epoch over a text of `characters`: with a random offset the last one is given
+    up."""
     return characters // length - (1 if offset == "random" else 0)
 
 
@@ -28,8 +31,9 @@ class Batches:
         self.chunks = chunk_count(characters, config.length, config.offset)
         if self.chunks < 1:
             raise ConfigError(
-                f"length must leave at least one chunk per epoch, but is {config.length} with offset={config.offset} "
-                f"on {characters} characters of training text. Set a smaller length or a larger fraction."
+                f"length must leave at least one chunk per epoch, but is {config.length} with"
+                f" offset={config.offset} on {characters} characters of training text. Set a"
+                " smaller length or a larger fraction."
             )
         self.updates = -(-self.chunks // config.batch)
         """Updates in an epoch; the last batch may be short."""
@@ -41,7 +45,8 @@ class Batches:
         return step // self.updates + 1
 
     def at(self, step: int) -> Tensor:
-        """Where the chunks of the update that follows `step` updates start: int64 [at most B], on the CPU."""
+        """Where the chunks of the update that follows `step` updates start: int64 [at most B], on
+        the CPU."""
         epoch, index = self.epoch(step), step % self.updates
         if epoch != self._epoch:
             self._epoch, self._starts = epoch, self._order(epoch)
@@ -51,16 +56,20 @@ class Batches:
         """Starts of all chunks of an epoch, shuffled: int64 [chunks]."""
         seed, offset = self.config.seed, 0
         if self.config.offset == "random":
-            draw = torch.randint(self.config.length, (), generator=streams.generator(seed, "offset", epoch))
+            draw = torch.randint(
+                self.config.length, (), generator=streams.generator(seed, "offset", epoch)
+            )
             offset = int(draw)
         order = torch.randperm(self.chunks, generator=streams.generator(seed, "shuffle", epoch))
         return order * self.config.length + offset
 
 
 class Contiguous:
-    """A text in `batch` contiguous parts, read side by side: update i sees chunk i of every part (spec section 3).
+    """A text in `batch` contiguous parts, read side by side: update i sees chunk i of every part
+    (spec section 3).
 
-    A chunk gives `length` inputs and as many targets. Raises `ConfigError` when a part is shorter than a chunk.
+    A chunk gives `length` inputs and as many targets. Raises `ConfigError` when a part is shorter
+    than a chunk.
     """
 
     def __init__(self, symbols: int, batch: int, length: int) -> None:
@@ -72,24 +81,28 @@ class Contiguous:
         self._starts_B = torch.arange(batch) * self.part
         if self.updates < 1:
             raise ConfigError(
-                f"length must leave at least one chunk in each of the {batch} parts of the text, but is {length} "
-                f"and a part has {self.part} symbols. Set a smaller length or batch, or a larger fraction."
+                f"length must leave at least one chunk in each of the {batch} parts of the text,"
+                f" but is {length} and a part has {self.part} symbols. Set a smaller length or"
+                " batch, or a larger fraction."
             )
 
     def at(self, step: int) -> Tensor:
-        """Where the chunks of the update that follows `step` updates start: int64 [B], on the CPU."""
+        """Where the chunks of the update that follows `step` updates start: int64 [B], on the
+        CPU."""
         return self._starts_B + step % self.updates * self.length
 
 
 def of(config: TrialConfig, symbols: int) -> "Batches | Contiguous":
-    """The batches of a lane over a text of so many symbols. Raises `ConfigError` when it is too short."""
+    """The batches of a lane over a text of so many symbols. Raises `ConfigError` when it is too
+    short."""
     if config.carry == "none":
         return Batches(config, symbols)
     return Contiguous(symbols, config.batch, config.length)
 
 
 def pad(starts: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-    """(starts int64 [B], weight float64 [B]): a short batch is filled up with examples of weight zero."""
+    """(starts int64 [B], weight float64 [B]): a short batch is filled up with examples of weight
+    zero."""
     missing = batch - len(starts)
     weight_B = torch.ones(batch, dtype=torch.float64)
     weight_B[len(starts) :] = 0.0
@@ -97,7 +110,8 @@ def pad(starts: Tensor, batch: int) -> tuple[Tensor, Tensor]:
 
 
 def cut(text_N: Tensor, starts_KB: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """Inputs and targets, each int64 [K, T, B], of the chunks of `length` = T + 1 that begin at `starts_KB`."""
+    """Inputs and targets, each int64 [K, T, B], of the chunks of `length` = T + 1 that begin at
+    `starts_KB`."""
     within_L1 = torch.arange(length, device=text_N.device).unsqueeze(1)
     chunks_KLB = text_N[starts_KB.unsqueeze(1) + within_L1].long()
     return chunks_KLB[:, :-1], chunks_KLB[:, 1:]

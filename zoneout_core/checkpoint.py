@@ -1,11 +1,12 @@
 """A lane on disk: its newest checkpoint and the one before. No pickle.
 
-    lane.json                          written last, by an atomic rename: the newest checkpoint is what it says
-    lane-before.json                   what `lane.json` said before; gone once the trial is complete
-    lane-<sha256>.safetensors          the tensors of one of them, named by their content
+    lane.json                    written last, by an atomic rename: what the newest checkpoint is
+    lane-before.json             what `lane.json` said before; gone once the trial is complete
+    lane-<sha256>.safetensors    the tensors of one of them, named by their content
 
-A process killed at any instant, or a disk that fills up, leaves the newest checkpoint as it was. Every byte of these
-files is covered by a checksum, so that damage is found when they are read: `restore` then takes the one before.
+A process killed at any instant, or a disk that fills up, leaves the newest checkpoint as it was.
+Every byte of these files is covered by a checksum, so that damage is found when they are read:
+`restore` then takes the one before.
 """
 
 import contextlib
@@ -43,8 +44,8 @@ REMEDIES = {
 class LaneState:
     """All that a lane is between two updates; with the text, all that its future depends on.
 
-    Tensors are rows of P numbers (`zoneout_core.layout.Layout`) on the CPU. The position in the data and all random
-    streams follow from `step`.
+    Tensors are rows of P numbers (`zoneout_core.layout.Layout`) on the CPU. The position in the
+    data and all random streams follow from `step`.
     """
 
     trial: int
@@ -57,10 +58,12 @@ class LaneState:
     v: Tensor
     """Adam's, or RMSProp's, mean of their squares."""
     born: int = 0
-    """The step at which its present parameters were drawn: above 0 only after a restart (spec section 6)."""
+    """The step at which its present parameters were drawn: above 0 only after a restart (spec
+    section 6)."""
     restarts: int = 0
     sums: dict[str, float] = field(default_factory=dict)
-    """Of the updates of the epoch under way: what the workload told, by name, and the gradient norms."""
+    """Of the updates of the epoch under way: what the workload told, by name, and the gradient
+    norms."""
     seconds: float = 0.0
     """Wall time of the epoch under way."""
     best: Tensor | None = None
@@ -70,10 +73,11 @@ class LaneState:
 
 
 def save(folder: Path, state: LaneState) -> None:
-    """Make `state` the newest checkpoint in `folder`, which is created if need be; the newest becomes the one before.
+    """Make `state` the newest checkpoint in `folder`, which is created if need be; the newest
+    becomes the one before.
 
-    Raises `CheckpointError` when it cannot be written. The newest is then unchanged; the one before makes room where
-    the disk is full.
+    Raises `CheckpointError` when it cannot be written. The newest is then unchanged; the one before
+    makes room where the disk is full.
     """
     tensors = {name: row for name in TENSORS if (row := getattr(state, name)) is not None}
     payload = safetensors.torch.save({name: row.contiguous() for name, row in tensors.items()})
@@ -95,7 +99,7 @@ def save(folder: Path, state: LaneState) -> None:
     )
     try:
         with contextlib.suppress(FileExistsError):
-            folder.parent.mkdir()  # but not what it lies in: a run that was deleted does not come back
+            folder.parent.mkdir()  # not its parents: a deleted run does not come back
         folder.mkdir(exist_ok=True)
         try:
             _write(folder, state, payload, index)
@@ -105,7 +109,9 @@ def save(folder: Path, state: LaneState) -> None:
             (folder / BEFORE).unlink()
             _remove_leftovers(folder)
             _write(folder, state, payload, index)
-        if state.records and state.records[-1].final is not None:  # complete: nothing goes on from here
+        if (
+            state.records and state.records[-1].final is not None
+        ):  # complete: nothing goes on from here
             (folder / BEFORE).unlink(missing_ok=True)
     except OSError as error:
         raise CheckpointError(_unwritable(folder, len(payload), error)) from error
@@ -116,7 +122,8 @@ def save(folder: Path, state: LaneState) -> None:
 def load(folder: Path, name: str = INDEX) -> LaneState | None:
     """The newest checkpoint in `folder`, or with `BEFORE` the one before; None when there is none.
 
-    Raises `CheckpointError` naming the file, what was expected and what was found, when it is damaged.
+    Raises `CheckpointError` naming the file, what was expected and what was found, when it is
+    damaged.
     """
     index = _read_index(folder / name)
     if index is None:
@@ -134,15 +141,19 @@ def load(folder: Path, name: str = INDEX) -> LaneState | None:
             **_read_tensors(folder, index["sha256"]),
         )
     except (TypeError, KeyError, ConfigError, UnknownName) as error:
-        raise _damaged(folder / name, f"the fields of format {FORMAT}", f"{type(error).__name__}: {error}") from error
+        raise _damaged(
+            folder / name, f"the fields of format {FORMAT}", f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def restore(
     folder: Path, check: Callable[[LaneState], None] = lambda state: None
 ) -> tuple[LaneState | None, list[CheckpointError]]:
-    """The newest checkpoint in `folder` that is whole and passes `check`, and what is wrong with those passed over.
+    """The newest checkpoint in `folder` that is whole and passes `check`, and what is wrong with
+    those passed over.
 
-    None: there is none, and the trial begins anew. `check` raises `CheckpointError` for one that is of no use.
+    None: there is none, and the trial begins anew. `check` raises `CheckpointError` for one that is
+    of no use.
     """
     wrong: list[CheckpointError] = []
     for name in (INDEX, BEFORE):
@@ -151,7 +162,9 @@ def restore(
             if state is not None:
                 check(state)
                 return state, wrong
-            if (folder / BEFORE).exists():  # written after the first `INDEX`, which is replaced and never taken away
+            if (
+                folder / BEFORE
+            ).exists():  # written after the first `INDEX`, which is replaced and never taken away
                 raise _damaged(folder / name, "the newest checkpoint", "no such file")
         except CheckpointError as error:
             wrong.append(error)
@@ -159,7 +172,8 @@ def restore(
 
 
 def seal(index: dict[str, Any]) -> bytes:
-    """An index as its file holds it: JSON whose first line is the checksum of all that follows it."""
+    """An index as its file holds it: JSON whose first line is the checksum of all that follows
+    it."""
     rest = json.dumps(index, indent=1, allow_nan=False).encode().removeprefix(b"{")
     return _head(rest) + rest
 
@@ -169,7 +183,8 @@ def _head(rest: bytes) -> bytes:
 
 
 def _read_index(path: Path) -> dict[str, Any] | None:
-    """What an index says, or None when there is no such file. Raises `CheckpointError` when it is damaged."""
+    """What an index says, or None when there is no such file. Raises `CheckpointError` when it is
+    damaged."""
     try:
         content = path.read_bytes()
         index: dict[str, Any] = json.loads(content)
@@ -177,13 +192,17 @@ def _read_index(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise _damaged(path, "a JSON object with a format number", f"{type(error).__name__}: {error}") from error
+        raise _damaged(
+            path, "a JSON object with a format number", f"{type(error).__name__}: {error}"
+        ) from error
     if found != FORMAT:
         raise _damaged(path, f"format {FORMAT}", f"format {found!r}")
     head = _head(content[len(_head(b"")) :])
     if not content.startswith(head):
         raise _damaged(path, f"checksum {head[-66:-2].decode()}", repr(index.get("checksum")))
-    if not re.fullmatch("[0-9a-f]{64}", str(index.get("sha256"))):  # it names a file, which lies in this folder
+    if not re.fullmatch(
+        "[0-9a-f]{64}", str(index.get("sha256"))
+    ):  # it names a file, which lies in this folder
         raise _damaged(path, "a SHA-256 in hexadecimal digits", repr(index.get("sha256")))
     return index
 
@@ -205,9 +224,12 @@ def _read_tensors(folder: Path, sha256: str) -> dict[str, Tensor]:
 
 
 def _write(folder: Path, state: LaneState, payload: bytes, index: bytes) -> None:
-    """Write a whole checkpoint, its index last, after what that index said became the one before."""
+    """Write a whole checkpoint, its index last, after what that index said became the one
+    before."""
     _replace(folder / _tensor_file(hashlib.sha256(payload).hexdigest()), payload)
-    with contextlib.suppress(CheckpointError):  # a damaged one must not take the place of a sound one
+    with contextlib.suppress(
+        CheckpointError
+    ):  # a damaged one must not take the place of a sound one
         newest = _read_index(folder / INDEX)
         if newest is not None and newest["step"] < state.step and newest["trial"] == state.trial:
             _replace(folder / BEFORE, (folder / INDEX).read_bytes())
@@ -215,7 +237,8 @@ def _write(folder: Path, state: LaneState, payload: bytes, index: bytes) -> None
 
 
 def _replace(path: Path, payload: bytes) -> None:
-    """Write `path` so that a crash at any instant leaves either the old file or the whole new one, on the disk."""
+    """Write `path` so that a crash at any instant leaves either the old file or the whole new one,
+    on the disk."""
     temporary = path.with_name(f"{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -234,9 +257,12 @@ def _replace(path: Path, payload: bytes) -> None:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Delete what earlier checkpoints, finished or not, left behind; what resists is left to the next time."""
+    """Delete what earlier checkpoints, finished or not, left behind; what resists is left to the
+    next time."""
     try:
-        indices = [index for name in (INDEX, BEFORE) if (index := _read_index(folder / name)) is not None]
+        indices = [
+            index for name in (INDEX, BEFORE) if (index := _read_index(folder / name)) is not None
+        ]
     except CheckpointError:  # it might be read again some day; soon a sound one takes its place
         return
     keep = {INDEX, BEFORE, *(_tensor_file(index["sha256"]) for index in indices)}
@@ -250,11 +276,15 @@ def _unwritable(folder: Path, needed: int, error: OSError) -> str:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free
     before, _ = restore(folder)
-    kept = f"the checkpoint of step {before.step} is intact" if before else "there was no checkpoint before it"
+    kept = (
+        f"the checkpoint of step {before.step} is intact"
+        if before
+        else "there was no checkpoint before it"
+    )
     remedy = REMEDIES.get(error.errno or 0, "Make the folder writable")
     return (
-        f"The checkpoint in {folder} could not be written ({error.strerror}): it needs {needed} bytes, {free} are "
-        f"free; {kept}. {remedy} and run `sweep resume`."
+        f"The checkpoint in {folder} could not be written ({error.strerror}): it needs {needed}"
+        f" bytes, {free} are free; {kept}. {remedy} and run `sweep resume`."
     )
 
 

@@ -1,7 +1,8 @@
 """What decides a trial's numbers: typed, frozen, validated, JSON in and out. Imports no torch.
 
-Fields marked `lane` may differ between the lanes of a pack; all others make up the shape key. Probabilities
-named `z_*` are probabilities of PRESERVING the old value (zoneout), `p_*` of DROPPING.
+Fields marked `lane` may differ between the lanes of a pack; all others make up the shape key.
+Probabilities named `z_*` are probabilities of PRESERVING the old value (zoneout), `p_*` of
+DROPPING.
 
 Sections `cell` and `regularizer` have the fields that the files of those packages declare.
 """
@@ -16,7 +17,17 @@ from zoneout_core.cells import CellConfig
 from zoneout_core.cells import names as cell_names
 from zoneout_core.errors import UnknownName
 from zoneout_core.regularizers import RegularizerConfig
-from zoneout_core.settings import ENDLESS, LANE, Section, coerce, hints, plain, replaced, require, require_finite
+from zoneout_core.settings import (
+    ENDLESS,
+    LANE,
+    Section,
+    coerce,
+    hints,
+    plain,
+    replaced,
+    require,
+    require_finite,
+)
 
 __all__ = [
     "KEYS",
@@ -35,7 +46,8 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
-    """The network: (embedding ->) recurrent layers -> linear -> what the task predicts (spec section 2.3)."""
+    """The network: (embedding ->) recurrent layers -> linear -> what the task predicts (spec
+    section 2.3)."""
 
     cell: str = "lstm"
     """A file name of `zoneout_core.cells`."""
@@ -45,7 +57,8 @@ class ModelConfig:
     embedding: int = 0
     """E, width of the embedding of input symbols; 0 = they enter the first layer one-hot."""
     init: Literal["blocks", "whole", "uniform", "identity"] = "blocks"
-    """Orthogonal square blocks (2017 code, default), one orthogonal matrix (2016), uniform, or RBN's identity."""
+    """Orthogonal square blocks (2017 code, default), one orthogonal matrix (2016), uniform, or
+    RBN's identity."""
     init_width: float = 0.1
     """`uniform` draws from [-width, width]."""
     init_biases: Literal["zero", "uniform"] = "zero"
@@ -55,7 +68,8 @@ class ModelConfig:
     forget_bias: float = 1.0
     """Initial value of the trainable bias of the forget gate."""
     forget_constant: float = 0.0
-    """A constant that is added to the forget gate's pre-activation (spec section 1; the code's way)."""
+    """A constant that is added to the forget gate's pre-activation (spec section 1; the code's
+    way)."""
 
     def __post_init__(self) -> None:
         if self.cell not in cell_names():
@@ -85,12 +99,14 @@ class OptimConfig:
     rms_floor: float = field(default=1e-5, metadata=LANE)
     """RMSProp's smallest root mean square."""
     weight_decay: float = field(default=0.0, metadata=LANE)
-    """Decoupled and not scaled by the learning rate: w <- w - weight_decay w after every update (spec 11.2)."""
+    """Decoupled and not scaled by the learning rate: w <- w - weight_decay w after every update
+    (spec 11.2)."""
     schedule: Literal["constant", "decay", "plateau"] = field(default="constant", metadata=LANE)
-    """`decay`: divide by `decay_factor` after each epoch from `decay_after` on; `plateau`: whenever the validation
-    value did not improve in an epoch."""
+    """`decay`: divide by `decay_factor` after each epoch from `decay_after` on; `plateau`: whenever
+    the validation value did not improve in an epoch."""
     decay_after: int = field(default=15, metadata=LANE)
-    """The first epoch after which the learning rate is divided (spec section 3: 15 in programs, 14 in the text)."""
+    """The first epoch after which the learning rate is divided (spec section 3: 15 in programs, 14
+    in the text)."""
     decay_factor: float = field(default=1.15, metadata=LANE)
 
     def __post_init__(self) -> None:
@@ -100,13 +116,19 @@ class OptimConfig:
         for name in ("beta1", "beta2", "decay_rate"):
             value = getattr(self, name)
             require(0.0 <= value < 1.0, f"optim.{name}", value, "at least 0 and below 1")
-        require(0.0 <= self.weight_decay < 1.0, "optim.weight_decay", self.weight_decay, "at least 0 and below 1")
+        require(
+            0.0 <= self.weight_decay < 1.0,
+            "optim.weight_decay",
+            self.weight_decay,
+            "at least 0 and below 1",
+        )
         require(self.decay_after >= 1, "optim.decay_after", self.decay_after, "at least 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialConfig:
-    """One trial: a hyperparameter assignment and a seed. Its numbers depend on this and nothing else."""
+    """One trial: a hyperparameter assignment and a seed. Its numbers depend on this and nothing
+    else."""
 
     SECTIONS: ClassVar[tuple[str, ...]] = ("model", "cell", "regularizer", "optim")
 
@@ -123,14 +145,17 @@ class TrialConfig:
     batch: int = 32
     """B, examples per update."""
     length: int = 100
-    """Tokens per chunk: length - 1 predictions where chunks are cut apart, length where the state is carried."""
+    """Tokens per chunk: length - 1 predictions where chunks are cut apart, length where the state
+    is carried."""
     offset: Literal["random", "zero"] = field(default="random", metadata=LANE)
-    """Where an epoch starts to cut chunks: a random offset below `length` (LSTM), or 0 (spec 2.2)."""
+    """Where an epoch starts to cut chunks: a random offset below `length` (LSTM), or 0 (spec
+    2.2)."""
     valid_offset: Literal["zero", "random"] = field(default="zero", metadata=LANE)
-    """Where the chunked evaluation starts to cut: at 0, or as the code does, at random (spec 2.5)."""
+    """Where the chunked evaluation starts to cut: at 0, or as the code does, at random (spec
+    2.5)."""
     carry: Literal["none", "zero", "roll"] = "none"
-    """The state between chunks: not carried; carried and zeroed at an epoch's start; or carried there too, each
-    example's to the next (spec section 3)."""
+    """The state between chunks: not carried; carried and zeroed at an epoch's start; or carried
+    there too, each example's to the next (spec section 3)."""
     loss: Literal["mean", "sum"] = "mean"
     """Over the time steps; over the batch it is the mean (spec section 3)."""
     epochs: int = field(default=30, metadata=LANE)
@@ -142,7 +167,8 @@ class TrialConfig:
     fraction: float = 1.0
     """Share of the training data that is used, from its start; below 1 the numbers are partial."""
     scored: float = 1.0
-    """Share of the valid and test data that is used, from its start; below 1 the numbers are partial."""
+    """Share of the valid and test data that is used, from its start; below 1 the numbers are
+    partial."""
 
     def __post_init__(self) -> None:
         require(self.batch >= 1, "batch", self.batch, "at least 1")
@@ -164,11 +190,12 @@ class TrialConfig:
         self.cell.check(self)
 
     def with_values(self, values: Mapping[str, Any]) -> Self:
-        """A copy with fields replaced, all at once; keys are dotted (`optim.learning_rate`) or unambiguous names.
+        """A copy with fields replaced, all at once; keys are dotted (`optim.learning_rate`) or
+        unambiguous names.
 
         Values may be strings (from a command line) and are checked by the field's type.
-        Raises `UnknownName` for a key that does not exist and `ConfigError` for a value of the wrong type or one
-        that the rest does not allow.
+        Raises `UnknownName` for a key that does not exist and `ConfigError` for a value of the
+        wrong type or one that the rest does not allow.
         """
         top: dict[str, Any] = {}
         inner: dict[str, dict[str, Any]] = {}
@@ -180,7 +207,9 @@ class TrialConfig:
                 top[name] = coerce(TrialConfig, name, value)
         for section, own in inner.items():
             part = getattr(self, section)
-            top[section] = part.with_values(own) if isinstance(part, Section) else replaced(part, own)
+            top[section] = (
+                part.with_values(own) if isinstance(part, Section) else replaced(part, own)
+            )
         return replace(self, **top)
 
     def flat(self) -> dict[str, Any]:
@@ -215,7 +244,8 @@ class TrialConfig:
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """The configuration that `to_json` or `changed` told.
 
-        Raises `UnknownName` or `ConfigError` when `data` has unknown keys or values of the wrong type."""
+        Raises `UnknownName` or `ConfigError` when `data` has unknown keys or values of the wrong
+        type."""
         flat: dict[str, Any] = {}
         for key, value in data.items():
             if key in cls.SECTIONS and isinstance(value, Mapping):
@@ -226,7 +256,8 @@ class TrialConfig:
 
 
 LABEL = 200
-"""Characters of the longest label: names of Optuna's parameters carry it, and a database takes 512."""
+"""Characters of the longest label: names of Optuna's parameters carry it, and a database takes
+512."""
 
 
 def _plain(value: Any) -> Any:
@@ -247,7 +278,10 @@ def _keys() -> dict[str, bool]:
     keys: dict[str, bool] = {}
     for f in fields(TrialConfig):
         if f.name in TrialConfig.SECTIONS:
-            keys |= {f"{f.name}.{name}": bool(g.metadata.get("lane")) for name, g in _fields(f.name).items()}
+            keys |= {
+                f"{f.name}.{name}": bool(g.metadata.get("lane"))
+                for name, g in _fields(f.name).items()
+            }
         else:
             keys[f.name] = bool(f.metadata.get("lane"))
     return keys
@@ -256,7 +290,9 @@ def _keys() -> dict[str, bool]:
 KEYS: tuple[str, ...] = tuple(_keys())
 LANE_KEYS: frozenset[str] = frozenset(key for key, lane in _keys().items() if lane)
 _SHORT = {key.rsplit(".", 1)[-1]: key for key in KEYS}
-assert len(_SHORT) == len(KEYS), "field names are unique over the sections, so that short keys are unambiguous"
+assert len(_SHORT) == len(KEYS), (
+    "field names are unique over the sections, so that short keys are unambiguous"
+)
 _PLACES = {name: (key.rpartition(".")[0], name) for name, key in _SHORT.items()}
 _PLACES |= {key: _PLACES[name] for name, key in _SHORT.items()}
 
@@ -272,14 +308,16 @@ def locate(key: str) -> tuple[str, str]:
 
 
 def owner_of(key: str) -> tuple[type, str]:
-    """The dataclass that declares a dotted key or bare field name, and the field. Raises `UnknownName`."""
+    """The dataclass that declares a dotted key or bare field name, and the field. Raises
+    `UnknownName`."""
     section, name = locate(key)
     kind: type = hints(TrialConfig)[section] if section else TrialConfig
     return (kind.owners()[name] if issubclass(kind, Section) else kind), name
 
 
 def type_of(key: str) -> Any:
-    """The type of a key: `int`, `float`, `bool`, `str`, or a `Literal` of words. Raises `UnknownName`."""
+    """The type of a key: `int`, `float`, `bool`, `str`, or a `Literal` of words. Raises
+    `UnknownName`."""
     owner, name = owner_of(key)
     return hints(owner)[name]
 

@@ -22,7 +22,8 @@ class DataFile:
     addresses: tuple[str, ...] = ()
     """URLs that serve it, the preferred one first; none where it comes packed."""
     archive: "DataFile | None" = None
-    """What is fetched in its place and unpacked: a `.gz` of it, or a `.zip` with a member of its name."""
+    """What is fetched in its place and unpacked: a `.gz` of it, or a `.zip` with a member of its
+    name."""
 
     @property
     def name(self) -> str:
@@ -31,7 +32,8 @@ class DataFile:
 
 
 class FileState(StrEnum):
-    """What a data file can be, from absent to exactly right. Values are printed and part of `--json`."""
+    """What a data file can be, from absent to exactly right. Values are printed and part of
+    `--json`."""
 
     OK = "ok"
     MISSING = "missing"
@@ -57,7 +59,8 @@ def default_data_dir() -> Path:
 
 
 def inspect(file: DataFile, data_dir: Path) -> Finding:
-    """Compare what lies there with what should; all of it is hashed (some 7 ms for the 6 MB of PTB)."""
+    """Compare what lies there with what should; all of it is hashed (some 7 ms for the 6 MB of
+    PTB)."""
     location = data_dir / file.path
     state, detail = _compare(location, file)
     return Finding(file=file, location=location, state=state, detail=detail)
@@ -80,11 +83,15 @@ def _compare(location: Path, file: DataFile) -> tuple[FileState, str]:
 
 
 def verify(task: str, files: Iterable[DataFile], data_dir: Path) -> None:
-    """Raises `DataError` naming every file of `task` that is not as it has to be, and the command that mends it."""
-    bad = [finding for file in files if (finding := inspect(file, data_dir)).state is not FileState.OK]
+    """Raises `DataError` naming every file of `task` that is not as it has to be, and the command
+    that mends it."""
+    bad = [
+        finding for file in files if (finding := inspect(file, data_dir)).state is not FileState.OK
+    ]
     if bad:
         listing = "\n".join(
-            f"  {f.location}: {f.detail}; expected {f.file.bytes:,} bytes, SHA-256 {f.file.sha256}" for f in bad
+            f"  {f.location}: {f.detail}; expected {f.file.bytes:,} bytes, SHA-256 {f.file.sha256}"
+            for f in bad
         )
         raise DataError(
             f"Task {task} needs its data files whole and unchanged, but found\n{listing}\n"

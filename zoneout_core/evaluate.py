@@ -1,11 +1,12 @@
-"""How texts are scored (spec sections 2.5 and 3): mean negative log likelihoods in nats, masks as expected.
+"""How texts are scored (spec sections 2.5 and 3): mean negative log likelihoods in nats, masks as
+expected.
 
-`chunked`: chunks of L symbols from the text's start, each from the initial state, L - 1 predictions a chunk.
-`carried`: B contiguous parts of the text at once, the state carried from chunk to chunk.
+`chunked`: chunks of L symbols from the text's start, each from the initial state, L - 1 predictions
+a chunk. `carried`: B contiguous parts of the text at once, the state carried from chunk to chunk.
 One pass over the whole text is in `zoneout_core.one_pass`.
 
-All work on several lanes at once and give each lane the same bits as alone: batch sizes follow from the text, never
-from the number of lanes. Sums are float64.
+All work on several lanes at once and give each lane the same bits as alone: batch sizes follow from
+the text, never from the number of lanes. Sums are float64.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,10 +17,11 @@ import torch
 from torch import Tensor
 
 from zoneout_core.batches import Contiguous, cut
-from zoneout_core.kernels import Choice
-from zoneout_core.kernels.product import Product
+from zoneout_core.cells import Parameters
+from zoneout_core.kernels import KernelChoice
+from zoneout_core.kernels.product import MatMul
 from zoneout_core.masks import Places
-from zoneout_core.network import Network, NetworkSites, Parameters, States
+from zoneout_core.network import Network, NetworkSites, States
 
 CHUNKS = 128
 """Chunks of a text that are evaluated together."""
@@ -35,11 +37,15 @@ def perplexity(nats: float) -> float:
     return exp(nats) if nats < 700 else inf
 
 
-def nll(network: Network, p: Parameters, h_KTBU: Tensor, targets_KTB: Tensor, how: Product) -> list[Tensor]:
+def nll(
+    network: Network, p: Parameters, h_KTBU: Tensor, targets_KTB: Tensor, how: MatMul
+) -> list[Tensor]:
     """Negative log likelihood in nats of every target, [T, B] for each lane."""
     logits = network.logits(p, [h_TBU.flatten(0, 1) for h_TBU in h_KTBU.unbind()], how)
     return [
-        torch.nn.functional.cross_entropy(logits_NV, targets_TB.flatten(), reduction="none").view_as(targets_TB)
+        torch.nn.functional.cross_entropy(
+            logits_NV, targets_TB.flatten(), reduction="none"
+        ).view_as(targets_TB)
         for logits_NV, targets_TB in zip(logits, targets_KTB, strict=True)
     ]
 
@@ -53,10 +59,11 @@ class Reader:
     """Trained parts and running statistics, [K, ...]."""
     expected: Callable[[Places], NetworkSites]
     """What stands for the masks at these places."""
-    choice: Choice
-    product: Product
+    choice: KernelChoice
+    product: MatMul
     by_batch: bool = False
-    """Whether a normalising cell takes the statistics of what it reads, and not the running ones."""
+    """Whether a normalising cell takes the statistics of what it reads, and not the running
+    ones."""
 
     @property
     def lanes(self) -> int:
@@ -81,16 +88,20 @@ class Reader:
     ) -> tuple[list[Tensor], States]:
         """NLL of every target, [T, B] for each lane, and the last states."""
         sites = self.expected(places)
-        run = self.network.run(self.p, inputs_KTB, states, sites, self.choice, training=self.by_batch)
+        run = self.network.run(
+            self.p, inputs_KTB, states, sites, self.choice, training=self.by_batch
+        )
         return nll(self.network, self.p, run.outputs_KTBU, targets_KTB, self.product), run.states
 
 
 @torch.no_grad()
-def chunked(reader: Reader, text_N: Tensor, length: int, offsets: Sequence[int] | None = None) -> list[float]:
+def chunked(
+    reader: Reader, text_N: Tensor, length: int, offsets: Sequence[int] | None = None
+) -> list[float]:
     """Mean NLL of each lane over the text's whole chunks of `length`, each from the initial state.
 
-    Symbols after the last whole chunk are not scored (as in training). With `offsets`, one per lane below `length`,
-    chunks begin there and there is one chunk less (spec 2.2).
+    Symbols after the last whole chunk are not scored (as in training). With `offsets`, one per lane
+    below `length`, chunks begin there and there is one chunk less (spec 2.2).
     """
     count = len(text_N) // length - (offsets is not None)
     starts_K1 = torch.tensor(offsets or [0] * reader.lanes, device=text_N.device).unsqueeze(1)
@@ -99,14 +110,19 @@ def chunked(reader: Reader, text_N: Tensor, length: int, offsets: Sequence[int] 
     sums = [0.0] * reader.lanes
     for chunks_B in chunks_N.split(CHUNKS):
         places = Places(steps_T1, chunks_B * length + steps_T1, chunks_B)
-        nlls, _ = reader.nll(*cut(text_N, starts_K1 + chunks_B * length, length), reader.start(), places)
-        sums = [total + nll_TB.double().sum().item() for total, nll_TB in zip(sums, nlls, strict=True)]
+        nlls, _ = reader.nll(
+            *cut(text_N, starts_K1 + chunks_B * length, length), reader.start(), places
+        )
+        sums = [
+            total + nll_TB.double().sum().item() for total, nll_TB in zip(sums, nlls, strict=True)
+        ]
     return [total / (count * (length - 1)) for total in sums]
 
 
 @torch.no_grad()
 def carried(reader: Reader, text_N: Tensor, batch: int, length: int) -> list[float]:
-    """Mean NLL of each lane over `batch` contiguous parts of the text, in chunks of `length` predictions."""
+    """Mean NLL of each lane over `batch` contiguous parts of the text, in chunks of `length`
+    predictions."""
     parts = Contiguous(len(text_N), batch, length)
     parts_B = torch.arange(batch, device=text_N.device)
     within_T1 = torch.arange(length, device=text_N.device).unsqueeze(1)
@@ -114,6 +130,10 @@ def carried(reader: Reader, text_N: Tensor, batch: int, length: int) -> list[flo
     for update in range(parts.updates):
         starts_B = parts.at(update).to(text_N.device)
         places = Places(update * length + within_T1, starts_B + within_T1, parts_B)
-        nlls, state = reader.nll(*cut(text_N, starts_B.expand(reader.lanes, -1), length + 1), state, places)
-        sums = [total + nll_TB.double().sum().item() for total, nll_TB in zip(sums, nlls, strict=True)]
+        nlls, state = reader.nll(
+            *cut(text_N, starts_B.expand(reader.lanes, -1), length + 1), state, places
+        )
+        sums = [
+            total + nll_TB.double().sum().item() for total, nll_TB in zip(sums, nlls, strict=True)
+        ]
     return [total / (parts.updates * length * batch) for total in sums]

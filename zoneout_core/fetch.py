@@ -1,8 +1,9 @@
-"""Fetching data files: resumed, retried, checked, and put in their place whole. Standard library only.
+"""Fetching data files: resumed, retried, checked, and put in their place whole. Standard library
+only.
 
-What arrives is appended to `NAME.part` beside the file. Only when size and SHA-256 are right is it renamed, so a good
-file is never replaced by a bad one, and an interrupted fetch goes on where it stopped. A file that comes packed is
-unpacked and checked again; its archive is then deleted.
+What arrives is appended to `NAME.part` beside the file. Only when size and SHA-256 are right is it
+renamed, so a good file is never replaced by a bad one, and an interrupted fetch goes on where it
+stopped. A file that comes packed is unpacked and checked again; its archive is then deleted.
 """
 
 import fcntl
@@ -49,8 +50,9 @@ def fetch(
 ) -> Path:
     """Download `file` of `task`, even if it is already there; returns where it lies.
 
-    `source` (a URL or a folder) replaces the file's own addresses; `pause` is in seconds, doubled at each retry.
-    Raises `DataError`, leaving what was there as it was, when no address serves the right file.
+    `source` (a URL or a folder) replaces the file's own addresses; `pause` is in seconds, doubled
+    at each retry. Raises `DataError`, leaving what was there as it was, when no address serves the
+    right file.
     """
     location = data_dir / file.path
     if file.archive and not _in_folder(file, source):
@@ -58,7 +60,9 @@ def fetch(
         with _opened(location.with_name(f"{location.name}.part")) as part:
             try:
                 if packed.state is not FileState.OK:  # else an earlier fetch could not unpack it
-                    fetch(task, file.archive, data_dir, source=source, progress=progress, pause=pause)
+                    fetch(
+                        task, file.archive, data_dir, source=source, progress=progress, pause=pause
+                    )
                 part.truncate(0)
                 unpack(packed.location, part, file)
             except BaseException:
@@ -88,8 +92,8 @@ def _in_place(part: Path, location: Path) -> Path:
         return part.replace(location)
     except OSError as error:
         raise DataError(
-            f"{part} is whole but must be renamed to {location.name}, which failed ({error.strerror}). "
-            "Move away what is there, and run the same command again."
+            f"{part} is whole but must be renamed to {location.name}, which failed"
+            f" ({error.strerror}). Move away what is there, and run the same command again."
         ) from error
 
 
@@ -109,7 +113,8 @@ def _addresses(file: DataFile, source: str) -> tuple[str, ...]:
     if candidate := _in_folder(file, source):
         return (candidate.resolve().as_uri(),)
     raise DataError(
-        f"--from must be a URL or a folder that holds {file.path} or {file.name}, but {source!r} holds neither."
+        f"--from must be a URL or a folder that holds {file.path} or {file.name}, but {source!r}"
+        " holds neither."
     )
 
 
@@ -121,23 +126,29 @@ def _in_folder(file: DataFile, source: str) -> Path | None:
 
 @contextmanager
 def _opened(part: Path) -> Iterator[BufferedRandom]:
-    """`part` for appending and reading, created if need be and locked against a second fetch of the same file."""
+    """`part` for appending and reading, created if need be and locked against a second fetch of the
+    same file."""
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
         stream = part.open("a+b")
     except OSError as error:
         raise DataError(
-            f"{part} must be writable, but is not ({error.strerror}). Choose another folder with --data DIR."
+            f"{part} must be writable, but is not ({error.strerror}). Choose another folder with"
+            " --data DIR."
         ) from error
     with stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise DataError(f"{part} is being fetched by another process. Wait for it, or stop it.") from None
+            raise DataError(
+                f"{part} is being fetched by another process. Wait for it, or stop it."
+            ) from None
         yield stream
 
 
-def _from_address(address: str, part: BufferedRandom, file: DataFile, progress: Progress, pause: float) -> str:
+def _from_address(
+    address: str, part: BufferedRandom, file: DataFile, progress: Progress, pause: float
+) -> str:
     """Complete `part` from one address, in up to `TRIES` tries.
 
     Returns what went wrong last; empty when size and hash are right.
@@ -171,14 +182,17 @@ def _from_address(address: str, part: BufferedRandom, file: DataFile, progress: 
 
 
 def _download(address: str, part: BufferedRandom, file: DataFile, progress: Progress) -> None:
-    """Append what is missing to `part`. Raises `OSError` or `HTTPException` when it does not end at the right size."""
+    """Append what is missing to `part`. Raises `OSError` or `HTTPException` when it does not end at
+    the right size."""
     have = _size(part)
     if have == file.bytes:
         return
     if have > file.bytes:
         part.truncate(0)
         have = 0
-    with urlopen(Request(address, headers={"Range": f"bytes={have}-"} if have else {}), timeout=TIMEOUT) as response:
+    with urlopen(
+        Request(address, headers={"Range": f"bytes={have}-"} if have else {}), timeout=TIMEOUT
+    ) as response:
         if have and not _continues(response, have):
             part.truncate(0)
             have = 0

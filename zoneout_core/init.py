@@ -1,6 +1,8 @@
-"""The parameters that a lane starts from (spec sections 2.3, 3, 5), drawn on the CPU from the trial's seed alone.
+"""The parameters that a lane starts from (spec sections 2.3, 3, 5), drawn on the CPU from the
+trial's seed alone.
 
-All draws are float64 and are rounded afterwards, so that every precision and device starts from the same numbers.
+All draws are float64 and are rounded afterwards, so that every precision and device starts from the
+same numbers.
 """
 
 from collections.abc import Callable
@@ -13,27 +15,34 @@ from zoneout_core.config import ModelConfig
 
 
 class InitialDraw:
-    """Draws parameters one after the other, as `zoneout_core.cells.Draw` promises; their order is part of a seed."""
+    """Draws parameters one after the other, as `zoneout_core.cells.Draw` promises; their order is
+    part of a seed."""
 
     def __init__(self, model: ModelConfig, seed: int, restart: int = 0) -> None:
-        """restart: how often the trial has begun anew (spec section 6); each time draws other numbers."""
+        """restart: how often the trial has begun anew (spec section 6); each time draws other
+        numbers."""
         self.model = model
         self._generator = streams.generator(seed, "init", restart)
 
     def matrix(self, rows: int, columns: int) -> Tensor:
-        """[rows, columns] as `model.init` says. `identity` (RBN's scripts) is for hidden states to gates i, f, o, g:
-        the identity to g, 3 H orthonormal columns to the others; every other matrix is orthogonal as a whole."""
+        """[rows, columns] as `model.init` says. `identity` (RBN's scripts) is for hidden states to
+        gates i, f, o, g: the identity to g, 3 H orthonormal columns to the others; every other
+        matrix is orthogonal as a whole."""
         model, generator = self.model, self._generator
         if model.init == "uniform":
             return uniform(rows, columns, generator, model.init_width)
         if model.init == "identity" and (rows, columns) == (model.hidden, 4 * model.hidden):
-            return torch.cat([whole(rows, 3 * rows, generator), torch.eye(rows, dtype=torch.float64)], dim=1)
+            return torch.cat(
+                [whole(rows, 3 * rows, generator), torch.eye(rows, dtype=torch.float64)], dim=1
+            )
         return MATRICES[model.init](rows, columns, generator)
 
     def bias(self, *shape: int) -> Tensor:
         """Zeros, or uniform numbers with `model.init_biases=uniform`."""
         if self.model.init_biases == "uniform":
-            return uniform(1, torch.Size(shape).numel(), self._generator, self.model.init_width).view(shape)
+            return uniform(
+                1, torch.Size(shape).numel(), self._generator, self.model.init_width
+            ).view(shape)
         return torch.zeros(shape, dtype=torch.float64)
 
     def full(self, value: float, *shape: int) -> Tensor:
@@ -46,20 +55,26 @@ class InitialDraw:
 
 
 def whole(rows: int, columns: int, generator: Generator) -> Tensor:
-    """One random matrix [rows, columns] whose shorter side is orthonormal; entries have sd 1/sqrt(longer side).
+    """One random matrix [rows, columns] whose shorter side is orthonormal; entries have sd
+    1/sqrt(longer side).
 
-    Reading (b) of spec section 2.3. QR with positive diagonal is uniform over such matrices, as the SVD there is.
+    Reading (b) of spec section 2.3. QR with positive diagonal is uniform over such matrices, as the
+    SVD there is.
     """
-    tall = torch.randn(max(rows, columns), min(rows, columns), generator=generator, dtype=torch.float64)
+    tall = torch.randn(
+        max(rows, columns), min(rows, columns), generator=generator, dtype=torch.float64
+    )
     q, r = torch.linalg.qr(tall)
     orthonormal: Tensor = q * r.diagonal().sign()
     return orthonormal if rows >= columns else orthonormal.T
 
 
 def blocks(rows: int, columns: int, generator: Generator) -> Tensor:
-    """[rows, columns] tiled with independent orthogonal squares of the shorter side k, the last one cut.
+    """[rows, columns] tiled with independent orthogonal squares of the shorter side k, the last one
+    cut.
 
-    Reading (a) of spec section 2.3 wherever that is defined (k divides the longer side); entries have sd 1/sqrt(k).
+    Reading (a) of spec section 2.3 wherever that is defined (k divides the longer side); entries
+    have sd 1/sqrt(k).
     """
     k, longer = sorted((rows, columns))
     squares = [whole(k, k, generator) for _ in range(-(-longer // k))]
@@ -72,4 +87,8 @@ def uniform(rows: int, columns: int, generator: Generator, width: float = 0.1) -
     return (2.0 * draws - 1.0) * width
 
 
-MATRICES: dict[str, Callable[[int, int, Generator], Tensor]] = {"blocks": blocks, "whole": whole, "identity": whole}
+MATRICES: dict[str, Callable[[int, int, Generator], Tensor]] = {
+    "blocks": blocks,
+    "whole": whole,
+    "identity": whole,
+}

@@ -1,4 +1,5 @@
-"""What a pack knows of a lane besides its rows of numbers: where it stands, what it recorded, when it is done."""
+"""What a pack knows of a lane besides its rows of numbers: where it stands, what it recorded, when
+it is done."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,5 @@
-"""Where the numbers of a lane lie in its row of P. Initialising, updating, moving and saving a lane work on rows."""
+"""Where the numbers of a lane lie in its row of P. Initialising, updating, moving and saving a lane
+work on rows."""
 
 from collections.abc import Mapping
 from math import prod
@@ -9,11 +10,13 @@ from torch import Tensor
 Shapes = Mapping[str, tuple[int, ...]]
 
 ALIGNMENT = 64
-"""Parts begin at multiples of this many numbers, so that a lane's addresses are aligned alike in every slot."""
+"""Parts begin at multiples of this many numbers, so that a lane's addresses are aligned alike in
+every slot."""
 
 
 class Layout:
-    """The trained parts come first, then those that are kept with the lane: running statistics, carried states.
+    """The trained parts come first, then those that are kept with the lane: running statistics,
+    carried states.
 
     The gaps between parts are zero and stay so.
     """
@@ -40,7 +43,8 @@ class Layout:
         return sum(prod(shape) for shape in self.shapes.values())
 
     def views(self, rows_KP: Tensor) -> dict[str, Tensor]:
-        """Each trained part of K lanes as a view [K, *shape] into their rows; each lane's part is contiguous."""
+        """Each trained part of K lanes as a view [K, *shape] into their rows; each lane's part is
+        contiguous."""
         return self._views(rows_KP, self.shapes)
 
     def kept_views(self, rows_KP: Tensor) -> dict[str, Tensor]:
@@ -49,7 +53,9 @@ class Layout:
 
     def _views(self, rows_KP: Tensor, shapes: Shapes) -> dict[str, Tensor]:
         return {
-            name: rows_KP[:, self.offsets[name] : self.offsets[name] + prod(shape)].unflatten(1, shape)
+            name: rows_KP[:, self.offsets[name] : self.offsets[name] + prod(shape)].unflatten(
+                1, shape
+            )
             for name, shape in shapes.items()
         }
 

@@ -1,9 +1,9 @@
 """Mask programs become tensors: drawn in training, expectations in an evaluation (spec section 9).
 
-Masks are drawn as 16-bit words: one 64-bit random number decides four positions, which makes a draw about ten times
-as fast as `bernoulli_`; the price is that a probability is rounded to a multiple of 2^-16 (an error of at most
-7.7e-6). 0 and 1 are exact. Every draw has a stream of its own (`zoneout_core.streams`), and an axis along which a mask
-is shared has size 1.
+Masks are drawn as 16-bit words: one 64-bit random number decides four positions, which makes a draw
+about ten times as fast as `bernoulli_`; the price is that a probability is rounded to a multiple of
+2^-16 (an error of at most 7.7e-6). 0 and 1 are exact. Every draw has a stream of its own
+(`zoneout_core.streams`), and an axis along which a mask is shared has size 1.
 
 T steps, B batch, U units (D of what a layer reads at site `inputs`, H elsewhere), K lanes.
 """
@@ -21,22 +21,25 @@ from zoneout_core import sites, streams
 from zoneout_core.regularizers import Mask
 from zoneout_core.sites import Sites
 
-Program = Sequence[Mask]
+Program = tuple[Mask, ...]
+"""The masks of all regularizers of a trial."""
 LEVELS = 2**16
 BLOCK = 50
 """Places of a text whose masks one stream draws in an evaluation."""
 
 
 class Places(NamedTuple):
-    """Where an evaluation reads: T steps of B sequences. What is drawn for a place does not depend on how the data are
-    cut into pieces."""
+    """Where an evaluation reads: T steps of B sequences. What is drawn for a place does not depend
+    on how the data are cut into pieces."""
 
     steps_TB: Tensor
-    """Steps of its sequence that came before, [T, B] or [T, 1]: static masks begin anew every `LayerShape.steps`."""
+    """Steps of its sequence that came before, [T, B] or [T, 1]: static masks begin anew every
+    `LayerShape.steps`."""
     numbers_TB: Tensor
     """Of the places, in all the data: a mask is drawn for each."""
     sequences_B: Tensor
-    """Numbers of the sequences: a mask that is shared along time is drawn for each. A stream is one sequence."""
+    """Numbers of the sequences: a mask that is shared along time is drawn for each. A stream is one
+    sequence."""
 
     @classmethod
     def of_examples(cls, first: int, batch: int, steps: int, device: torch.device) -> "Places":
@@ -47,7 +50,8 @@ class Places(NamedTuple):
 
     @classmethod
     def of_chunks(cls, starts_B: Tensor, length: int, device: torch.device) -> "Places":
-        """The chunks of a text that begin at multiples of `length`; each predicts all its symbols but the first."""
+        """The chunks of a text that begin at multiples of `length`; each predicts all its symbols
+        but the first."""
         starts_B = starts_B.to(device)
         steps_T1 = torch.arange(length - 1, device=device).unsqueeze(1)
         return cls(steps_T1, starts_B + steps_T1, starts_B // length)
@@ -62,16 +66,17 @@ class LayerShape:
     batch: int
     """B"""
     inputs: int
-    """D; 1 where the layer reads symbols, since a gain falls on a whole one-hot vector. V for an embedding."""
+    """D; 1 where the layer reads symbols, since a gain falls on a whole one-hot vector. V for an
+    embedding."""
     hidden: int
     """H"""
     gates: int = 4
     first: bool | None = None
-    """Whether it reads what the network reads; None: if it is layer 0. (A decoder's layers are numbered on from its
-    encoder's.)"""
+    """Whether it reads what the network reads; None: if it is layer 0. (A decoder's layers are
+    numbered on from its encoder's.)"""
     places: Places | None = None
-    """Where an evaluation reads, which may be anywhere in the data and take any number of steps; T is the period of
-    static masks then. None: T steps from the start."""
+    """Where an evaluation reads, which may be anywhere in the data and take any number of steps; T
+    is the period of static masks then. None: T steps from the start."""
 
 
 def drawn(
@@ -86,8 +91,9 @@ def drawn(
 ) -> Sites:
     """The masks of one layer of one lane: bool, or `dtype` where they are no 0/1 masks.
 
-    layer: its number among all layers of the lane. step: the update. evaluation: expectations stand for all masks
-    that have one; those that have none are drawn from streams of their own, and `step` is then the pass over the data.
+    layer: its number among all layers of the lane. step: the update. evaluation: expectations stand
+    for all masks that have one; those that have none are drawn from streams of their own, and
+    `step` is then the pass over the data.
     """
     found: dict[str, Any] = {}
     for mask in program:
@@ -101,9 +107,15 @@ def drawn(
 
 
 def expected(
-    program: Program, shape: LayerShape, layer: int, seed: int, device: torch.device | str, dtype: torch.dtype
+    program: Program,
+    shape: LayerShape,
+    layer: int,
+    seed: int,
+    device: torch.device | str,
+    dtype: torch.dtype,
 ) -> Sites:
-    """What stands for the masks in an evaluation: numbers [1, 1, 1], of each unit [1, 1, U], or static masks."""
+    """What stands for the masks in an evaluation: numbers [1, 1, 1], of each unit [1, 1, U], or
+    static masks."""
     return drawn(program, shape, layer, seed, 0, device, True, dtype)
 
 
@@ -131,40 +143,54 @@ def embedding_gain(
     evaluation: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor | None:
-    """The gain on each of V = `shape.inputs` symbols in each sequence, as `drawn` draws: [1, B, V]."""
+    """The gain on each of V = `shape.inputs` symbols in each sequence, as `drawn` draws: [1, B,
+    V]."""
     return _gain("embedding", program, shape, layer, seed, step, device, evaluation, dtype)
 
 
 def stack(lanes: Sequence[Sites]) -> Sites:
-    """The sites of K lanes: [K, ...]. What only some lanes have is 1 in the others, or 0 at `keep_*`: no mask.
+    """The sites of K lanes: [K, ...]. What only some lanes have is 1 in the others, or 0 at
+    `keep_*`: no mask.
 
     Lanes whose output gates are masked must agree in `gate_form`, which is part of the shape key.
     """
     forms = {lane.gate_form for lane in lanes if lane.gate is not None}
     assert len(forms) <= 1, f"lanes with different forms of the output gate: {forms}"
-    stacked = {name: stack_gains([getattr(lane, name) for lane in lanes], _neutral(name)) for name in sites.NAMES}
+    stacked = {
+        name: stack_gains([getattr(lane, name) for lane in lanes], _neutral(name))
+        for name in sites.NAMES
+    }
     return Sites(**stacked, gate_form="".join(forms))
 
 
 def stack_gains(gains: Sequence[Tensor | None], neutral: float = 1.0) -> Tensor | None:
-    """One mask of K lanes, [K, ...]: `neutral` in lanes that have none, None where no lane has one."""
+    """One mask of K lanes, [K, ...]: `neutral` in lanes that have none, None where no lane has
+    one."""
     present = [gain for gain in gains if gain is not None]
-    assert len(present) in (0, len(gains)) or not isnan(neutral), "all lanes draw masks of their own, or none"
+    assert len(present) in (0, len(gains)) or not isnan(neutral), (
+        "all lanes draw masks of their own, or none"
+    )
     if not present:
         return None
     axes = max(gain.dim() for gain in present)
     dtype = reduce(torch.promote_types, (gain.dtype for gain in present))
     without = present[0].new_full((1,) * axes, neutral, dtype=dtype)
     aligned = [without if gain is None else _with_axes(gain, axes).to(dtype) for gain in gains]
-    return torch.stack(torch.broadcast_tensors(*aligned)) if len(aligned) > 1 else aligned[0].unsqueeze(0)
+    return (
+        torch.stack(torch.broadcast_tensors(*aligned))
+        if len(aligned) > 1
+        else aligned[0].unsqueeze(0)
+    )
 
 
 def draw_(mask: Tensor, z: float, generator: Generator, words: Tensor | None = None) -> Tensor:
-    """Fill `mask` (bool, any shape, contiguous or a lane of a contiguous buffer) with P(True) = z; returns it.
+    """Fill `mask` (bool, any shape, contiguous or a lane of a contiguous buffer) with P(True) = z;
+    returns it.
 
     z: probability of preserving, rounded to a multiple of 2^-16. z = 0 and z = 1 draw nothing.
     generator: on the mask's device, at the start of its stream (`zoneout_core.streams`).
-    words: scratch from `words_for(mask.numel(), device)`, to spare an allocation; its content is overwritten.
+    words: scratch from `words_for(mask.numel(), device)`, to spare an allocation; its content is
+    overwritten.
     """
     assert mask.dtype == torch.bool, mask.dtype
     assert 0.0 <= z <= 1.0, z
@@ -190,14 +216,15 @@ def rates(mask: Mask, units: int, device: torch.device | str) -> Tensor:
 def _words_like(mask: Tensor, generator: Generator, words: Tensor | None) -> Tensor:
     if words is None:
         words = words_for(mask.numel(), mask.device)
-    # Without the explicit lower bound, random_() leaves the sign bit 0, and with it that of every fourth word.
+    # Without the explicit lower bound, random_() leaves the sign bit 0, and with it that of every
+    # fourth word.
     words.random_(-(2**63), None, generator=generator)
     return words.view(torch.int16)[: mask.numel()].view(mask.shape)
 
 
 def _stands(mask: Mask, shape: LayerShape, layer: int) -> bool:
     if mask.site == "inputs" and shape.inputs == 1 and "time" in mask.shared:
-        return False  # one draw would silence the whole sequence; symbols are dropped by their type, at `embedding`
+        return False  # one draw would silence the sequence; `embedding` drops symbols by type
     first = layer == 0 if shape.first is None else shape.first
     return mask.layers == "all" or (mask.layers == "first") == first
 
@@ -221,7 +248,10 @@ def _together(site: str, first: Tensor | None, second: Tensor) -> Tensor:
     """Two masks at one site: both let through, or either keeps."""
     if first is None:
         return second
-    assert site not in ("gate", "uniform"), "the output gate has one mask, and a cell one set of numbers"
+    assert site not in (
+        "gate",
+        "uniform",
+    ), "the output gate has one mask, and a cell one set of numbers"
     axes = max(first.dim(), second.dim())
     first, second = _with_axes(first, axes), _with_axes(second, axes)
     both = first * second
@@ -235,7 +265,14 @@ def _with_axes(mask: Tensor, axes: int) -> Tensor:
 
 
 def _gain(
-    site: str, program: Program, shape: LayerShape, layer: int, seed: int, step: int, device: Any, *how: Any
+    site: str,
+    program: Program,
+    shape: LayerShape,
+    layer: int,
+    seed: int,
+    step: int,
+    device: Any,
+    *how: Any,
 ) -> Tensor | None:
     masks = (mask for mask in program if mask.site == site)
     found = [_value(mask, shape, layer, seed, step, device, *how) for mask in masks]
@@ -244,7 +281,14 @@ def _gain(
 
 
 def _value(
-    mask: Mask, shape: LayerShape, layer: int, seed: int, step: int, device: Any, evaluation: bool, dtype: Any
+    mask: Mask,
+    shape: LayerShape,
+    layer: int,
+    seed: int,
+    step: int,
+    device: Any,
+    evaluation: bool,
+    dtype: Any,
 ) -> Tensor | None:
     """What stands at the mask's site; None where that changes nothing."""
     axes = _axes(mask, shape)
@@ -267,18 +311,24 @@ def _value(
 
 
 @lru_cache(maxsize=64)
-def _static(mask: Mask, axes: tuple[int, ...], layer: int, seed: int, device: torch.device, evaluation: bool) -> Tensor:
-    """Masks that are drawn once for all updates, step by step: those of a shorter run are the first of a longer."""
+def _static(
+    mask: Mask, axes: tuple[int, ...], layer: int, seed: int, device: torch.device, evaluation: bool
+) -> Tensor:
+    """Masks that are drawn once for all updates, step by step: those of a shorter run are the first
+    of a longer."""
     purpose = streams.masks(mask.stream, layer, evaluation=evaluation, static=True)
-    draws = [_draw(mask, (1, *axes[1:]), streams.generator(seed, purpose, t, device)) for t in range(axes[0])]
+    draws = [
+        _draw(mask, (1, *axes[1:]), streams.generator(seed, purpose, t, device))
+        for t in range(axes[0])
+    ]
     return torch.cat(draws)
 
 
 def _at_places(
     mask: Mask, axes: tuple[int, ...], places: Places, layer: int, seed: int, step: int, device: Any
 ) -> Tensor:
-    """The masks of an evaluation: one for each place, for each sequence where time shares it, or for each step where
-    examples share it."""
+    """The masks of an evaluation: one for each place, for each sequence where time shares it, or
+    for each step where examples share it."""
     assert not {"time", "batch"} <= mask.shared, "what the whole evaluation shares is no mask"
     if "time" in mask.shared:
         numbers_TB = places.sequences_B.unsqueeze(0)
@@ -288,7 +338,9 @@ def _at_places(
     drawn = []
     for block in blocks.tolist():
         purpose = streams.masks(mask.stream, layer, evaluation=True, block=block)
-        drawn.append(_draw(mask, (BLOCK, *axes[2:]), streams.generator(seed, purpose, step, device)))
+        drawn.append(
+            _draw(mask, (BLOCK, *axes[2:]), streams.generator(seed, purpose, step, device))
+        )
     return torch.cat(drawn)[which_TB * BLOCK + numbers_TB % BLOCK]
 
 
@@ -301,7 +353,9 @@ def _draw(mask: Mask, axes: tuple[int, ...], generator: Generator) -> Tensor:
         return torch.rand(axes, generator=generator, device=device)
     if mask.kind == "gaussian":
         ones = rates(mask, axes[-1], device).float() if mask.spread else mask.one
-        deviation = (ones * (1 - ones)) ** 0.5 if isinstance(ones, Tensor) else sqrt(ones * (1 - ones))
+        deviation = (
+            (ones * (1 - ones)) ** 0.5 if isinstance(ones, Tensor) else sqrt(ones * (1 - ones))
+        )
         return torch.randn(axes, generator=generator, device=device) * deviation + ones
     value = torch.empty(axes, dtype=torch.bool, device=device)
     if mask.spread == 0:

@@ -1,10 +1,12 @@
-"""The network of every task, for K lanes at once: (embedding ->) recurrent layers -> linear (spec sections 2.3, 3, 5).
+"""The network of every task, for K lanes at once: (embedding ->) recurrent layers -> linear (spec
+sections 2.3, 3, 5).
 
-Axes: K lanes, T time, B batch, V symbols read, E embedding, D inputs of a layer, U outputs of a layer, C classes.
-Pointwise operations may span lanes; every product and every reduction is issued per lane (docs/architecture.md).
+Axes: K lanes, T time, B batch, V symbols read, E embedding, D inputs of a layer, U outputs of a
+layer, C classes. Pointwise operations may span lanes; every product and every reduction is issued
+per lane (docs/architecture.md).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,14 +15,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from zoneout_core import kernels
-from zoneout_core.cells import Draw
+from zoneout_core.cells import Draw, Parameters
 from zoneout_core.config import TrialConfig
-from zoneout_core.kernels import Choice, Shape, Workspace, picking
-from zoneout_core.kernels.product import Product
+from zoneout_core.kernels import KernelChoice, Shape, Workspace, picking
+from zoneout_core.kernels.product import MatMul
 from zoneout_core.layout import Shapes
 from zoneout_core.sites import NONE, Sites
 
-Parameters = Mapping[str, Tensor]
 States = tuple[tuple[Tensor, ...], ...]
 """The states of each layer, each [K, B, U], or [K, 1, U] where the batch shares them."""
 
@@ -48,25 +49,36 @@ class NetworkSites:
         return NetworkSites(layers=layers, embedding=one(self.embedding), outputs=one(self.outputs))
 
 
-class Run(NamedTuple):
+class Unrolled(NamedTuple):
     """What a run over T steps leaves."""
 
     outputs_KTBU: Tensor
     states: States
     """After the last step."""
     trajectories: tuple[Tensor, ...] | None
-    """The states of the last layer after every step, each [K, T, B, U], where the kernel keeps them."""
+    """The states of the last layer after every step, each [K, T, B, U], where the kernel keeps
+    them."""
     statistics: list[dict[str, Tensor]]
     """Each lane's batch statistics by the names of the kept parts; empty outside training."""
 
 
 class Network:
-    """Shapes, initial parameters and the run of one network. Several may share a row under different prefixes."""
+    """Shapes, initial parameters and the run of one network. Several may share a row under
+    different prefixes."""
 
-    def __init__(self, config: TrialConfig, inputs: int, outputs: int, prefix: str = "", steps: int = 0) -> None:
-        """inputs: V, or D where inputs are dense. outputs: C. steps: T of training, which running statistics span."""
+    def __init__(
+        self, config: TrialConfig, inputs: int, outputs: int, prefix: str = "", steps: int = 0
+    ) -> None:
+        """inputs: V, or D where inputs are dense. outputs: C. steps: T of training, which running
+        statistics span."""
         model = config.model
-        self.config, self.inputs, self.outputs, self.prefix, self.steps = config, inputs, outputs, prefix, steps
+        self.config, self.inputs, self.outputs, self.prefix, self.steps = (
+            config,
+            inputs,
+            outputs,
+            prefix,
+            steps,
+        )
         self.cell = config.cell.chosen(model.cell)
         sizes = self.cell.sizes(model)
         self.width = next(iter(sizes.values()))
@@ -90,11 +102,16 @@ class Network:
         for layer in self._layers():
             own = self.cell.parameters(model, self.reads[layer])
             shapes |= {self._name(layer, name): shape for name, shape in own.items()}
-        shapes |= {f"{self.prefix}out_w_HV": (self.width, self.outputs), f"{self.prefix}out_b_V": (self.outputs,)}
+        shapes |= {
+            f"{self.prefix}out_w_HV": (self.width, self.outputs),
+            f"{self.prefix}out_b_V": (self.outputs,),
+        }
         if model.init_state == "trainable":
             for layer in self._layers():
                 starts = self.cell.starts(model)
-                shapes |= {self._name(layer, f"{name}0_H"): (size,) for name, size in starts.items()}
+                shapes |= {
+                    self._name(layer, f"{name}0_H"): (size,) for name, size in starts.items()
+                }
         return shapes
 
     def kept(self) -> Shapes:
@@ -104,7 +121,11 @@ class Network:
     def schedule(self, epoch: int) -> dict[str, float]:
         """Kept numbers that have this value throughout an epoch, counted from 1."""
         own = self.cell.schedule(epoch)
-        return {self._name(layer, name): value for layer in self._layers() for name, value in own.items()}
+        return {
+            self._name(layer, name): value
+            for layer in self._layers()
+            for name, value in own.items()
+        }
 
     @property
     def normalises(self) -> bool:
@@ -113,7 +134,11 @@ class Network:
 
     def _statistics(self) -> dict[str, tuple[float, tuple[int, ...]]]:
         own = self.cell.statistics(self.config.model, self.steps)
-        return {self._name(layer, name): value for layer in self._layers() for name, value in own.items()}
+        return {
+            self._name(layer, name): value
+            for layer in self._layers()
+            for name, value in own.items()
+        }
 
     def initial(self, draw: Draw) -> dict[str, Tensor]:
         """Values for `trained` and `kept`, in the order in which `trained` lists them."""
@@ -129,10 +154,13 @@ class Network:
         for name, shape in self.trained().items():
             if name not in values:
                 values[name] = draw.full(0.0, *shape)
-        return values | {name: draw.full(start, *shape) for name, (start, shape) in self._statistics().items()}
+        return values | {
+            name: draw.full(start, *shape) for name, (start, shape) in self._statistics().items()
+        }
 
     def matrices(self) -> list[str]:
-        """Names of the parameters that are weight matrices: neither biases nor initial states (spec 9.9)."""
+        """Names of the parameters that are weight matrices: neither biases nor initial states (spec
+        9.9)."""
         return [name for name, shape in self.trained().items() if len(shape) == 2]
 
     def start(self, p: Parameters) -> States:
@@ -144,12 +172,19 @@ class Network:
             trained = p.get(self._name(layer, f"{name}0_H"))
             return like.new_zeros(len(like), 1, size) if trained is None else trained.unsqueeze(1)
 
-        return tuple(tuple(one(layer, name, size) for name, size in sizes.items()) for layer in self._layers())
+        return tuple(
+            tuple(one(layer, name, size) for name, size in sizes.items())
+            for layer in self._layers()
+        )
 
     def layer(self, p: Parameters, layer: int) -> dict[str, Tensor]:
-        """The parameters of one layer by the cell's own names, its running statistics, and the output layer's."""
+        """The parameters of one layer by the cell's own names, its running statistics, and the
+        output layer's."""
         model = self.config.model
-        names = [*self.cell.parameters(model, self.reads[layer]), *self.cell.statistics(model, self.steps)]
+        names = [
+            *self.cell.parameters(model, self.reads[layer]),
+            *self.cell.statistics(model, self.steps),
+        ]
         found = {name: p[self._name(layer, name)] for name in names}
         if model.forget_constant:
             found["b_G"] = found["b_G"] + self._forget_constant(found["b_G"])
@@ -167,12 +202,13 @@ class Network:
         x: Tensor,
         states: States,
         sites: NetworkSites,
-        choice: Choice,
+        choice: KernelChoice,
         *,
         training: bool,
         trajectories: bool = False,
-    ) -> Run:
-        """T steps of all layers. x: tokens [K, T, B], or [K, T, B, D]. trajectories: keep those of the last layer.
+    ) -> Unrolled:
+        """T steps of all layers. x: tokens [K, T, B], or [K, T, B, D]. trajectories: keep those of
+        the last layer.
 
         What it returns lies in workspaces that the next run overwrites, but for the last states.
         """
@@ -184,7 +220,15 @@ class Network:
             own, at, workspace = self.layer(p, layer), sites.layers[layer], self._workspaces[layer]
             keep = trajectories and layer == self._layers()[-1]
             lanes = kernels.recurrence(
-                self.cell, own, x, states[layer], at, choice, workspace, training=training, trajectories=keep
+                self.cell,
+                own,
+                x,
+                states[layer],
+                at,
+                choice,
+                workspace,
+                training=training,
+                trajectories=keep,
             )
             x = lanes.outputs_KTBU
             last.append(lanes.last)
@@ -192,17 +236,19 @@ class Network:
                 statistics[k] |= {self._name(layer, name): value for name, value in found.items()}
         if sites.outputs is not None:
             x = x * sites.outputs.to(x.dtype)
-        return Run(x, tuple(last), lanes.trajectories, statistics)
+        return Unrolled(x, tuple(last), lanes.trajectories, statistics)
 
     def _embed(self, p: Parameters, x_KTB: Tensor, gain: Tensor | None) -> Tensor:
         lanes = zip(x_KTB, p[f"{self.prefix}embedding_VE"].unbind(), strict=True)
-        e_KTBE = torch.stack([torch.nn.functional.embedding(tokens_TB, table_VE) for tokens_TB, table_VE in lanes])
+        e_KTBE = torch.stack(
+            [torch.nn.functional.embedding(tokens_TB, table_VE) for tokens_TB, table_VE in lanes]
+        )
         if gain is None:
             return e_KTBE
         gain_KTBV = gain.to(e_KTBE.dtype).expand(*x_KTB.shape, -1)
         return e_KTBE * gain_KTBV.gather(-1, x_KTB.unsqueeze(-1))
 
-    def logits(self, p: Parameters, h_KNU: Sequence[Tensor], how: Product) -> list[Tensor]:
+    def logits(self, p: Parameters, h_KNU: Sequence[Tensor], how: MatMul) -> list[Tensor]:
         """Of each lane, [N, C], from what the linear layer reads, [N, U]."""
         apply: Callable[..., Tensor] = _Logits.apply
         heads = (p[f"{self.prefix}out_w_HV"].unbind(), p[f"{self.prefix}out_b_V"].unbind())
@@ -210,10 +256,11 @@ class Network:
 
 
 class _Logits(torch.autograd.Function):
-    """One lane's output layer, h W + b: [N, U] -> [N, C]. Torch's own would not use the faster product."""
+    """One lane's output layer, h W + b: [N, U] -> [N, C]. Torch's own would not use the faster
+    product."""
 
     @staticmethod
-    def forward(ctx: Any, h_NU: Tensor, w_UC: Tensor, b_C: Tensor, how: Product) -> Tensor:
+    def forward(ctx: Any, h_NU: Tensor, w_UC: Tensor, b_C: Tensor, how: MatMul) -> Tensor:
         ctx.save_for_backward(h_NU, w_UC)
         ctx.multiply = how.multiply
         return how.multiply(h_NU, w_UC).add_(b_C)
@@ -225,14 +272,17 @@ class _Logits(torch.autograd.Function):
         return ctx.multiply(d_NC, w_UC.t()), ctx.multiply(d_NC.t(), h_NU).t(), d_NC.sum(0), None
 
 
-def output_product(config: TrialConfig, device: torch.device) -> Product:
-    """How the output layer multiplies: it takes 1 % of the arithmetic of a character model, so that bfloat16 would
-    gain nothing there and cost precision."""
-    return picking.pick("float64" if config.precision == "float64" else "float32", device, product_shape(config))
+def output_product(config: TrialConfig, device: torch.device) -> MatMul:
+    """How the output layer multiplies: it takes 1 % of the arithmetic of a character model, so that
+    bfloat16 would gain nothing there and cost precision."""
+    return picking.pick(
+        "float64" if config.precision == "float64" else "float32", device, product_shape(config)
+    )
 
 
 def product_shape(config: TrialConfig) -> Shape:
-    """Of the products of a lane's recurrence: what the shape key says, so that all lanes of a pack take the same."""
+    """Of the products of a lane's recurrence: what the shape key says, so that all lanes of a pack
+    take the same."""
     cell = config.cell.chosen(config.model.cell)
     hidden = config.model.hidden
     return Shape(config.batch, hidden, cell.GATES * hidden, config.length)

@@ -1,7 +1,9 @@
-"""Optimizers for one lane, with a clip over all parameters jointly (spec sections 2.3, 3, 5 and 11.2).
+"""Optimizers for one lane, with a clip over all parameters jointly (spec sections 2.3, 3, 5 and
+11.2).
 
-A lane's parameters, gradient and moments are rows of P numbers. Every operation here is issued for one row at a
-time, the norms included, so that no bit of a lane depends on its neighbours. Nothing waits for the device.
+A lane's parameters, gradient and moments are rows of P numbers. Every operation here is issued for
+one row at a time, the norms included, so that no bit of a lane depends on its neighbours. Nothing
+waits for the device.
 """
 
 from collections.abc import Sequence
@@ -23,11 +25,13 @@ def update(
     scratch_P: Tensor,
     learning_rate: float | None = None,
 ) -> Tensor:
-    """Update number `step` (from 1) of one lane, in place; returns the gradient's L2 norm before clipping, 0-d.
+    """Update number `step` (from 1) of one lane, in place; returns the gradient's L2 norm before
+    clipping, 0-d.
 
-    `clip="gradient"` scales the gradient before the optimizer, `clip="update"` scales its whole step after it; both to
-    a norm of at most `clip_norm`. `scratch_P` is overwritten. A norm that is not finite spoils this lane's rows: the
-    caller has to look at it. learning_rate: of this update; by default the configured one.
+    `clip="gradient"` scales the gradient before the optimizer, `clip="update"` scales its whole
+    step after it; both to a norm of at most `clip_norm`. `scratch_P` is overwritten. A norm that is
+    not finite spoils this lane's rows: the caller has to look at it. learning_rate: of this update;
+    by default the configured one.
     """
     rate = optim.learning_rate if learning_rate is None else learning_rate
     norm: Tensor = torch.linalg.vector_norm(gradient_P)
@@ -49,7 +53,13 @@ def update(
 
 
 def _adam(
-    gradient_P: Tensor, m_P: Tensor, v_P: Tensor, optim: OptimConfig, step: int, scratch_P: Tensor, rate: float
+    gradient_P: Tensor,
+    m_P: Tensor,
+    v_P: Tensor,
+    optim: OptimConfig,
+    step: int,
+    scratch_P: Tensor,
+    rate: float,
 ) -> Tensor:
     """Adam's step (Kingma and Ba 2015), bias-corrected, in `scratch_P`."""
     m_P.lerp_(gradient_P, 1.0 - optim.beta1)
@@ -58,22 +68,28 @@ def _adam(
     return torch.div(m_P, root_P, out=scratch_P).mul_(rate / (1.0 - optim.beta1**step))
 
 
-def _rmsprop(gradient_P: Tensor, v_P: Tensor, optim: OptimConfig, scratch_P: Tensor, rate: float) -> Tensor:
-    """Blocks' RMSProp (spec section 5): the mean square starts at 0, its root has a floor; in `scratch_P`."""
+def _rmsprop(
+    gradient_P: Tensor, v_P: Tensor, optim: OptimConfig, scratch_P: Tensor, rate: float
+) -> Tensor:
+    """Blocks' RMSProp (spec section 5): the mean square starts at 0, its root has a floor; in
+    `scratch_P`."""
     v_P.mul_(optim.decay_rate).addcmul_(gradient_P, gradient_P, value=1.0 - optim.decay_rate)
     root_P = torch.sqrt(v_P, out=scratch_P).clamp_(min=optim.rms_floor)
     return torch.div(gradient_P, root_P, out=scratch_P).mul_(rate)
 
 
 def scheduled(optim: OptimConfig, epoch: int, objectives: Sequence[float]) -> float:
-    """The learning rate in `epoch` (from 1), after epochs with these objectives (lower is better)."""
+    """The learning rate in `epoch` (from 1), after epochs with these objectives (lower is
+    better)."""
     match optim.schedule:
         case "constant":
             divisions = 0
         case "decay":
             divisions = max(0, epoch - optim.decay_after)
         case "plateau":
-            divisions = sum(value >= min(objectives[:k]) for k, value in enumerate(objectives) if k > 0)
+            divisions = sum(
+                value >= min(objectives[:k]) for k, value in enumerate(objectives) if k > 0
+            )
     try:
         return optim.learning_rate / optim.decay_factor**divisions
     except OverflowError:  # so many divisions leave nothing
@@ -83,6 +99,7 @@ def scheduled(optim: OptimConfig, epoch: int, objectives: Sequence[float]) -> fl
 
 
 def shrink(norm: Tensor, largest: float) -> Tensor:
-    """The factor that brings a vector of this norm to at most `largest`: 1 where it is short enough."""
+    """The factor that brings a vector of this norm to at most `largest`: 1 where it is short
+    enough."""
     factor: Tensor = largest / norm
     return factor.clamp(max=1.0)

@@ -1,8 +1,9 @@
 """A pack: trials of one shape key that train together, each as a lane whose numbers are its own.
 
-Lanes come and go at any update and may stand at different epochs. Lane 0..K-1 are live; the slot of a lane that
-leaves is filled by the last one. What a lane computes depends on its configuration and step alone, bit for bit.
-What the numbers mean, and how they are trained and scored, is the workload's (`zoneout_core.workloads`).
+Lanes come and go at any update and may stand at different epochs. Lane 0..K-1 are live; the slot of
+a lane that leaves is filled by the last one. What a lane computes depends on its configuration and
+step alone, bit for bit. What the numbers mean, and how they are trained and scored, is the
+workload's (`zoneout_core.workloads`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,19 +19,22 @@ from zoneout_core import optim, tasks, workloads
 from zoneout_core.checkpoint import LaneState
 from zoneout_core.config import TrialConfig
 from zoneout_core.errors import CheckpointError, ConfigError
-from zoneout_core.kernels import Choice
+from zoneout_core.kernels import KernelChoice
 from zoneout_core.lane import Lane, completed
 from zoneout_core.records import EpochRecord, LaneEnd, TrialState
 
-Event = EpochRecord | LaneEnd
+PackEvent = EpochRecord | LaneEnd
 NORM = "grad_norm"
 
 
 class Pack:
     """Up to `capacity` lanes on one device, all with the shape of `config`."""
 
-    def __init__(self, config: TrialConfig, data: Any, *, capacity: int, device: str = "cpu") -> None:
-        """`data` is the task's whole (`tasks.load_data`). Raises `ConfigError` when it does not suit `config`."""
+    def __init__(
+        self, config: TrialConfig, data: Any, *, capacity: int, device: str = "cpu"
+    ) -> None:
+        """`data` is the task's whole (`tasks.load_data`). Raises `ConfigError` when it does not
+        suit `config`."""
         assert capacity >= 1, "a pack holds at least one lane"
         self.config = config
         self.capacity = capacity
@@ -50,7 +54,7 @@ class Pack:
         """The trials that train here, by lane."""
         return [lane.trial for lane in self._lanes]
 
-    def choice(self, config: TrialConfig) -> Choice:
+    def choice(self, config: TrialConfig) -> KernelChoice:
         """Which kernel runs for a trial of this configuration, and why."""
         return self.workload.choose(config)
 
@@ -61,8 +65,9 @@ class Pack:
         """
         if config.shape_key() != self.config.shape_key():
             raise ConfigError(
-                f"Lanes of a pack must share their shape key, but trial {trial} has {config.shape_key()} "
-                f"and the pack {self.config.shape_key()}. Put it into a pack of its own shape."
+                f"Lanes of a pack must share their shape key, but trial {trial} has"
+                f" {config.shape_key()} and the pack {self.config.shape_key()}. Put it into a pack"
+                " of its own shape."
             )
         assert trial not in self.trials, f"trial {trial} is already in the pack"
         assert len(self._lanes) < self.capacity, f"the pack is full ({self.capacity} lanes)"
@@ -77,26 +82,39 @@ class Pack:
         else:
             lane.step, lane.seconds, lane.records = state.step, state.seconds, list(state.records)
             lane.born, lane.restarts, lane.sums = state.born, state.restarts, dict(state.sums)
-            self._weights_KP[index], self._m_KP[index], self._v_KP[index] = state.weights, state.m, state.v
+            self._weights_KP[index], self._m_KP[index], self._v_KP[index] = (
+                state.weights,
+                state.m,
+                state.v,
+            )
             if state.best is not None:
                 self._best_KP[index] = state.best
         self._lanes.append(lane)
 
     def check(self, state: LaneState, trial: int, config: TrialConfig) -> None:
-        """Raises `CheckpointError` unless this trial can go on from `state`: it is its own, and its rows fit."""
+        """Raises `CheckpointError` unless this trial can go on from `state`: it is its own, and its
+        rows fit."""
         if state.trial != trial or state.config != config:
-            differs = [key for key, value in config.flat().items() if state.config.value(key) != value]
+            differs = [
+                key for key, value in config.flat().items() if state.config.value(key) != value
+            ]
             raise CheckpointError(
-                f"The checkpoint of trial {trial} must be of its own configuration, but is of trial {state.trial}"
-                f"{' with another ' if differs else ''}{', '.join(differs)}."
+                f"The checkpoint of trial {trial} must be of its own configuration, but is of trial"
+                f" {state.trial}{' with another ' if differs else ''}{', '.join(differs)}."
             )
         expected = (self.workload.dtype, (self.layout.size,))
-        for row_P in (state.weights, state.m, state.v, *([] if state.best is None else [state.best])):
+        for row_P in (
+            state.weights,
+            state.m,
+            state.v,
+            *([] if state.best is None else [state.best]),
+        ):
             found = (row_P.dtype, tuple(row_P.shape))
             if found != expected:
                 raise CheckpointError(
-                    f"The rows of the checkpoint of trial {trial} must be {expected[0]} of shape {expected[1]}, but "
-                    f"one is {found[0]} of shape {found[1]}: another version of this program wrote it."
+                    f"The rows of the checkpoint of trial {trial} must be {expected[0]} of shape"
+                    f" {expected[1]}, but one is {found[0]} of shape {found[1]}: another version of"
+                    " this program wrote it."
                 )
 
     def evict(self, trial: int) -> None:
@@ -109,9 +127,11 @@ class Pack:
                 rows_KP[index] = rows_KP[len(self._lanes)]
 
     def state(self, trial: int) -> LaneState:
-        """A copy of all that the trial's lane is, at any update; `admit` goes on from it, bit for bit.
+        """A copy of all that the trial's lane is, at any update; `admit` goes on from it, bit for
+        bit.
 
-        A trial that completed with the last `step` still has one: its weights, its best ones, all its records.
+        A trial that completed with the last `step` still has one: its weights, its best ones, all
+        its records.
         """
         if trial in self._completed:
             return self._completed[trial]
@@ -132,13 +152,14 @@ class Pack:
             records=list(lane.records),
         )
 
-    def step(self) -> list[Event]:
-        """One update of every lane; what ended with it. Lanes that completed or failed have left the pack."""
+    def step(self) -> list[PackEvent]:
+        """One update of every lane; what ended with it. Lanes that completed or failed have left
+        the pack."""
         self._completed.clear()
         if not self._lanes:
             return []
         started = perf_counter()
-        events: list[Event] = []
+        events: list[PackEvent] = []
         for lane, told in zip(tuple(self._lanes), self._update(), strict=True):
             lane.step += 1
             for name, value in told.items():
@@ -156,27 +177,36 @@ class Pack:
         return events
 
     def _update(self) -> list[dict[str, float]]:
-        """Update every lane; what each trained on: what its workload tells, and the gradient norm before clipping."""
+        """Update every lane; what each trained on: what its workload tells, and the gradient norm
+        before clipping."""
         lanes = self._lanes
         gradient_KP = self._gradient_KP[: len(lanes)]
         told = self.workload.gradients(lanes, self._weights_KP[: len(lanes)], gradient_KP)
         trained = self.layout.trained_size
-        rows = zip(self._weights_KP, gradient_KP, self._m_KP, self._v_KP, strict=False)  # as far as there are lanes
+        rows = zip(
+            self._weights_KP, gradient_KP, self._m_KP, self._v_KP, strict=False
+        )  # as far as there are lanes
         for lane, one, row in zip(lanes, told, rows, strict=False):
             weights_P, gradient_P, m_P, v_P = (part_P[:trained] for part_P in row)
             rate, step = self.workload.learning_rate(lane), lane.step + 1 - lane.born
-            one[NORM] = optim.update(weights_P, gradient_P, m_P, v_P, lane.config.optim, step, self._scratch_P, rate)
+            one[NORM] = optim.update(
+                weights_P, gradient_P, m_P, v_P, lane.config.optim, step, self._scratch_P, rate
+            )
         values = iter(torch.stack([value for one in told for value in one.values()]).tolist())
-        return [{name: next(values) for name in one} for one in told]  # the only wait for the device in an update
+        return [
+            {name: next(values) for name in one} for one in told
+        ]  # the only wait for the device in an update
 
     def _rows(self, rows_KP: Tensor, lanes: Sequence[Lane]) -> Tensor:
         return rows_KP[[self._lanes.index(lane) for lane in lanes]]
 
-    def _end_epoch(self, ending: list[Lane], started: float) -> list[Event]:
+    def _end_epoch(self, ending: list[Lane], started: float) -> list[PackEvent]:
         """Records of the lanes whose epoch ended with this update; those that are done leave."""
-        means = [{name: total / lane.updates for name, total in lane.sums.items()} for lane in ending]
+        means = [
+            {name: total / lane.updates for name, total in lane.sums.items()} for lane in ending
+        ]
         measured = self.workload.measure(ending, self._rows(self._weights_KP, ending), means)
-        events: list[Event] = []
+        events: list[PackEvent] = []
         done: dict[int, str] = {}
         for lane, mean, told in zip(ending, means, measured, strict=True):
             told |= {NORM: mean[NORM], "learning_rate": self.workload.learning_rate(lane)}
@@ -207,27 +237,36 @@ class Pack:
         return events
 
     def _restart(self, lane: Lane) -> None:
-        """Begin again with other initial parameters and fresh moments; records and the best parameters stand."""
+        """Begin again with other initial parameters and fresh moments; records and the best
+        parameters stand."""
         lane.born, lane.restarts = lane.step, lane.restarts + 1
         index = self._lanes.index(lane)
         self._weights_KP[index] = self.workload.initial_row(lane.config, lane.restarts)
         self._m_KP[index] = self._v_KP[index] = 0.0
 
-    def _complete(self, lanes: list[Lane], reasons: dict[int, str]) -> list[Event]:
-        """The last records of lanes that are done, with the final numbers of their best parameters; they leave.
+    def _complete(self, lanes: list[Lane], reasons: dict[int, str]) -> list[PackEvent]:
+        """The last records of lanes that are done, with the final numbers of their best parameters;
+        they leave.
 
-        A lane with a final number that is not finite has diverged: its last record stands, without final numbers.
+        A lane with a final number that is not finite has diverged: its last record stands, without
+        final numbers.
         """
         finals = self.workload.conclude(lanes, self._rows(self._best_KP, lanes))
-        events: list[Event] = []
+        events: list[PackEvent] = []
         for lane, final in zip(lanes, finals, strict=True):
             broken = _not_finite(final)
             if broken:
-                end = LaneEnd(trial=lane.trial, state=TrialState.FAILED, reason=f"diverged: {broken}")
+                end = LaneEnd(
+                    trial=lane.trial, state=TrialState.FAILED, reason=f"diverged: {broken}"
+                )
             else:
-                lane.records[-1] = replace(lane.records[-1], final=final | {"best_epoch": lane.best.epoch})
+                lane.records[-1] = replace(
+                    lane.records[-1], final=final | {"best_epoch": lane.best.epoch}
+                )
                 self._completed[lane.trial] = self.state(lane.trial)
-                end = LaneEnd(trial=lane.trial, state=TrialState.COMPLETE, reason=reasons[lane.trial])
+                end = LaneEnd(
+                    trial=lane.trial, state=TrialState.COMPLETE, reason=reasons[lane.trial]
+                )
             events += [lane.records[-1], end]
             self.evict(lane.trial)
         return events
@@ -242,4 +281,6 @@ class Pack:
 
 def _not_finite(metrics: Mapping[str, float]) -> str:
     """The first number that is not finite, in words; empty when all are."""
-    return next((f"{name} is {value}" for name, value in metrics.items() if not isfinite(value)), "")
+    return next(
+        (f"{name} is {value}" for name, value in metrics.items() if not isfinite(value)), ""
+    )

@@ -1,7 +1,8 @@
 """How far gradients reach back through time (Figure 6, spec section 8.1).
 
-For every step t: the mean over examples of the norm over units of dL/dc_t, divided by the sum of these means over
-all t; and the same of dL/dh_t. Masks stay drawn, as in training: the question is what training sees.
+For every step t: the mean over examples of the norm over units of dL/dc_t, divided by the sum of
+these means over all t; and the same of dL/dh_t. Masks stay drawn, as in training: the question is
+what training sees.
 
 T steps, B examples, H units.
 """
@@ -22,8 +23,9 @@ from zoneout_core.sites import Sites
 from zoneout_core.workloads._network import NetworkWorkload, Part
 
 Of = Literal["carried", "candidate"]
-"""`carried`: of the states that the next step reads. `candidate`: as the code has it, those gradients times the masks
-of what was written, hence 0 where a unit was zoned out, which hides what the figure is about."""
+"""`carried`: of the states that the next step reads. `candidate`: as the code has it, those
+gradients times the masks of what was written, hence 0 where a unit was zoned out, which hides what
+the figure is about."""
 BATCHES = 100
 """The paper's; its script used one."""
 
@@ -37,7 +39,8 @@ def noting(cell: Cell, noted: Noted) -> Cell:
     kind: type[Any] = type(cell)
 
     def step(self: Cell, p: Any, a_BG: Tensor, state: State, sites: Sites, moment: Any) -> State:
-        # Copies, which only the next step and the outputs read: h_t reads the candidate cell, not the carried one.
+        # Copies, which only the next step and the outputs read: h_t reads the candidate cell, not
+        # the carried one.
         state = tuple(one.clone() for one in kind.step(self, p, a_BG, state, sites, moment))
         noted.append((state, sites))
         return state
@@ -47,13 +50,17 @@ def noting(cell: Cell, noted: Noted) -> Cell:
 
 
 def shares(state: LaneState, data: Any, batches: int = BATCHES) -> dict[Of, dict[str, list[float]]]:
-    """From a trained lane, over the next `batches` training batches: each step's share, of what, by name of the state.
+    """From a trained lane, over the next `batches` training batches: each step's share, of what, by
+    name of the state.
 
     Raises `ConfigError` for a network of several layers, whose states no figure of the paper shows.
     """
     config = state.config
     if config.model.layers != 1:
-        raise ConfigError(f"Gradients through time are those of one layer, but model.layers is {config.model.layers}.")
+        raise ConfigError(
+            "Gradients through time are those of one layer, but model.layers is"
+            f" {config.model.layers}."
+        )
     workload = workloads.get(tasks.get(config.task).workload)(config, data, torch.device("cpu"))
     assert isinstance(workload, NetworkWorkload), "a task with a network"
     (network,) = workload.networks
@@ -63,7 +70,12 @@ def shares(state: LaneState, data: Any, batches: int = BATCHES) -> dict[Of, dict
     sums: dict[tuple[Of, str], Tensor] = {}
     for number in range(batches):
         noted.clear()
-        lane = Lane(trial=state.trial, config=config, updates=workload.updates(config), step=state.step + number)
+        lane = Lane(
+            trial=state.trial,
+            config=config,
+            updates=workload.updates(config),
+            step=state.step + number,
+        )
         loss = _loss(workload, lane, state.weights)
         for key, norms_T in norms(loss, noted, names).items():
             sums[key] = sums.get(key, 0.0) + norms_T
@@ -73,7 +85,9 @@ def shares(state: LaneState, data: Any, batches: int = BATCHES) -> dict[Of, dict
 def _loss(workload: NetworkWorkload, lane: Lane, row_P: Tensor) -> Tensor:
     """Of the lane's coming update, with everything on that disturbs training but weight noise."""
     rows_1P = row_P.detach().clone()[None]
-    choice = kernels.choose(workload.networks[0].cell, lane.config.precision, "cpu", implementation="loop")
+    choice = kernels.choose(
+        workload.networks[0].cell, lane.config.precision, "cpu", implementation="loop"
+    )
     part = Part(choice, [lane], workload.layout.views(rows_1P), workload.layout.kept_views(rows_1P))
     for leaf in part.p.values():
         leaf.requires_grad_()
@@ -81,17 +95,22 @@ def _loss(workload: NetworkWorkload, lane: Lane, row_P: Tensor) -> Tensor:
 
 
 def norms(loss: Tensor, noted: Noted, names: tuple[str, ...]) -> dict[tuple[Of, str], Tensor]:
-    """Mean over examples of ||dL/d state_t||, [T] float64, by what and name of the state. Frees the graph of `loss`."""
+    """Mean over examples of ||dL/d state_t||, [T] float64, by what and name of the state. Frees the
+    graph of `loss`."""
     flat = [value for state, _ in noted for value in state[: len(names)]]
     found = torch.autograd.grad(loss, flat, allow_unused=True)
     pairs: Iterable[tuple[Tensor, Tensor | None]] = zip(flat, found, strict=True)
-    gradients = [torch.zeros_like(value) if gradient is None else gradient for value, gradient in pairs]
+    gradients = [
+        torch.zeros_like(value) if gradient is None else gradient for value, gradient in pairs
+    ]
     result: dict[tuple[Of, str], Tensor] = {}
     for place, name in enumerate(names):
         keeps = [sites.keep_cells if name == "c" else sites.keep_states for _, sites in noted]
         own = gradients[place :: len(names)]
         result["carried", name] = _norms(own)
-        written = [g if keep is None else g * (1 - keep) for g, keep in zip(own, keeps, strict=True)]
+        written = [
+            g if keep is None else g * (1 - keep) for g, keep in zip(own, keeps, strict=True)
+        ]
         result["candidate", name] = _norms(written)
     return result
 

@@ -1,7 +1,8 @@
-"""What a lane reports: the one schema that writer (lane server), journal, MLflow and analysis share. No torch.
+"""What a lane reports: the one schema that writer (lane server), journal, MLflow and analysis
+share. No torch.
 
-Which metrics there are depends on the task (`Metrics`). `bpc` = bits per character, mean negative log likelihood in
-nats / ln 2.
+Which metrics there are depends on the task (`Metrics`). `bpc` = bits per character, mean negative
+log likelihood in nats / ln 2.
 """
 
 from dataclasses import asdict, dataclass
@@ -9,10 +10,11 @@ from enum import StrEnum
 from typing import Any, Self
 
 ARITHMETIC = 2
-"""The edition of our arithmetic, kept with every run. Raise it whenever an equal configuration comes to give other bits
-on the same machine, be it by one: another formula in a kernel, another order of a sum, another use of a random stream,
-a new setting whose default is not what was done before. Runs of another edition can be read and exported, but they
-are not gone on with, and their trials do not serve `sweep reproduce`.
+"""The edition of our arithmetic, kept with every run. Raise it whenever an equal configuration
+comes to give other bits on the same machine, be it by one: another formula in a kernel, another
+order of a sum, another use of a random stream, a new setting whose default is not what was done
+before. Runs of another edition can be read and exported, but they are not gone on with, and their
+trials do not serve `sweep reproduce`.
 
 1  version 0.1
 2  tanh is exact near 0, subnormal numbers are flushed
@@ -21,10 +23,12 @@ are not gone on with, and their trials do not serve `sweep reproduce`.
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metrics:
-    """What the trials of a task report. All are finite numbers; names carry split, protocol and unit."""
+    """What the trials of a task report. All are finite numbers; names carry split, protocol and
+    unit."""
 
     objective: str
-    """What samplers minimise, schedulers compare, and `best` means; one of `epoch` and of `final`. Lower is better."""
+    """What samplers minimise, schedulers compare, and `best` means; one of `epoch` and of `final`.
+    Lower is better."""
     epoch: tuple[str, ...]
     """In every record, in this order."""
     final: tuple[str, ...]
@@ -52,21 +56,34 @@ class Metrics:
 CHARACTERS = Metrics(
     objective="valid_chunked_bpc",
     epoch=("train_bpc", "valid_chunked_bpc", "grad_norm"),
-    final=("valid_chunked_bpc", "valid_stream_bpc", "test_chunked_bpc", "test_stream_bpc", "stream_uncertainty_bpc"),
+    final=(
+        "valid_chunked_bpc",
+        "valid_stream_bpc",
+        "test_chunked_bpc",
+        "test_stream_bpc",
+        "stream_uncertainty_bpc",
+    ),
     label="validation bits per character",
 )
-"""Of character tasks. `train_bpc` is the mean over the epoch's updates with masks on, `grad_norm` the mean L2 norm
-before clipping; the four evaluation numbers are those of spec section 2.5. Streams are read in parallel segments:
-`stream_uncertainty_bpc` is how far they may be off for that (`zoneout_core.one_pass.Score`)."""
+"""Of character tasks. `train_bpc` is the mean over the epoch's updates with masks on, `grad_norm`
+the mean L2 norm before clipping; the four evaluation numbers are those of spec section 2.5. Streams
+are read in parallel segments: `stream_uncertainty_bpc` is how far they may be off for that
+(`zoneout_core.one_pass.Score`)."""
 WORDS = Metrics(
     objective="valid_perplexity",
     epoch=("train_perplexity", "valid_perplexity", "learning_rate", "grad_norm"),
-    final=("valid_perplexity", "test_perplexity", "test_mc_perplexity", "stream_uncertainty_perplexity"),
+    final=(
+        "valid_perplexity",
+        "test_perplexity",
+        "test_mc_perplexity",
+        "stream_uncertainty_perplexity",
+    ),
     label="validation perplexity",
 )
-"""Of word tasks (spec section 3). `test_mc_perplexity` averages probabilities over passes with drawn masks (spec 9.7);
-without such passes it is the mean network's, `test_perplexity`. `stream_uncertainty_perplexity` is how far both may be
-off, as the test text is read in parallel segments."""
+"""Of word tasks (spec section 3). `test_mc_perplexity` averages probabilities over passes with
+drawn masks (spec 9.7); without such passes it is the mean network's, `test_perplexity`.
+`stream_uncertainty_perplexity` is how far both may be off, as the test text is read in parallel
+segments."""
 CLASSES = Metrics(
     objective="valid_error",
     epoch=("train_loss", "train_error", "valid_error", "grad_norm"),
@@ -76,19 +93,37 @@ CLASSES = Metrics(
 """Of classification (spec section 5). `train_loss` is in nats."""
 CURRICULUM = Metrics(
     objective="valid_shortfall",
-    epoch=("train_loss", "valid_error", "difficulty", "valid_shortfall", "restarts", "learning_rate", "grad_norm"),
+    epoch=(
+        "train_loss",
+        "valid_error",
+        "difficulty",
+        "valid_shortfall",
+        "restarts",
+        "learning_rate",
+        "grad_norm",
+    ),
     final=("valid_error", "difficulty", "valid_shortfall"),
     label="difficulty still missing",
 )
-"""Of tasks with a curriculum (spec section 6). `valid_shortfall` = most difficulty - difficulty + valid_error, so that
-an error at a higher difficulty is better than none at a lower one."""
+"""Of tasks with a curriculum (spec section 6). `valid_shortfall` = most difficulty - difficulty +
+valid_error, so that an error at a higher difficulty is better than none at a lower one."""
 CONSISTENCY = Metrics(
     objective="train_cost",
-    epoch=("train_cost", "w_00", "w_01", "w_10", "w_11", "distance_plus", "distance_minus", "grad_norm"),
+    epoch=(
+        "train_cost",
+        "w_00",
+        "w_01",
+        "w_10",
+        "w_11",
+        "distance_plus",
+        "distance_minus",
+        "grad_norm",
+    ),
     final=("train_cost", "distance_plus", "distance_minus"),
     label="cost",
 )
-"""Of semantic consistency (spec section 7): the matrix W, and its Frobenius distances to +I and -I."""
+"""Of semantic consistency (spec section 7): the matrix W, and its Frobenius distances to +I and
+-I."""
 
 
 class TrialState(StrEnum):
@@ -136,7 +171,8 @@ class EpochRecord:
     metrics: dict[str, float]
     """`Metrics.epoch` of the task, in that order."""
     final: dict[str, float] | None = None
-    """`Metrics.final` of the best parameters, and `best_epoch`; only in the last record of a trial that completes."""
+    """`Metrics.final` of the best parameters, and `best_epoch`; only in the last record of a trial
+    that completes."""
     seconds: float = 0.0
     """Wall time of this epoch, shared with the lanes beside it."""
 
@@ -155,7 +191,8 @@ class LaneEnd:
     trial: int
     state: TrialState
     reason: str
-    """`all 30 epochs`, `no better validation value for 25 epochs`, `diverged: ...`, `OSError: ...`."""
+    """`all 30 epochs`, `no better validation value for 25 epochs`, `diverged: ...`, `OSError:
+    ...`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,5 @@
-"""Names are file names: a package lists its modules, and one module is imported when it is asked for.
+"""Names are file names: a package lists its modules, and one module is imported when it is asked
+for.
 
 Adding a task, space or sweep is adding a file; nothing else has to learn its name.
 """
@@ -28,8 +29,8 @@ def _listed(package: str) -> tuple[str, ...]:
 def load(package: str, name: str, kind: str) -> ModuleType:
     """Import module `name` of `package`.
 
-    Raises `UnknownName` (with the closest match and the whole list) when there is none; `kind` is the word
-    for the thing in that message, such as "task".
+    Raises `UnknownName` (with the closest match and the whole list) when there is none; `kind` is
+    the word for the thing in that message, such as "task".
     """
     known = names(package)
     if name not in known:

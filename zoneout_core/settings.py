@@ -1,7 +1,9 @@
-"""Sections of a configuration whose fields are declared by the files of a package. Imports no torch.
+"""Sections of a configuration whose fields are declared by the files of a package. Imports no
+torch.
 
-A file of `zoneout_core.regularizers` or `zoneout_core.cells` holds one frozen dataclass, its part; the section shows
-the fields of all parts flat, under names that are unique among them. Adding a file adds its settings.
+A file of `zoneout_core.regularizers` or `zoneout_core.cells` holds one frozen dataclass, its part;
+the section shows the fields of all parts flat, under names that are unique among them. Adding a
+file adds its settings.
 """
 
 import functools
@@ -30,7 +32,9 @@ def require(rule: bool, field_name: str, value: object, must: str) -> None:
 
 
 def _refusal(field_name: str, value: object, must: str) -> ConfigError:
-    return ConfigError(f"{field_name} must be {must}, but is {value!r}. Set it with --set {field_name}=VALUE.")
+    return ConfigError(
+        f"{field_name} must be {must}, but is {value!r}. Set it with --set {field_name}=VALUE."
+    )
 
 
 def require_probability(field_name: str, value: float) -> None:
@@ -39,9 +43,11 @@ def require_probability(field_name: str, value: float) -> None:
 
 
 def coerce(owner: type, name: str, value: Any) -> Any:
-    """`value` as the type of field `name` of dataclass `owner`; strings are read as a command line gives them.
+    """`value` as the type of field `name` of dataclass `owner`; strings are read as a command line
+    gives them.
 
-    Raises `UnknownName` for a word that the field does not know, and `ConfigError` for a value of another type.
+    Raises `UnknownName` for a word that the field does not know, and `ConfigError` for a value of
+    another type.
     """
     hint = hints(owner)[name]
     if get_origin(hint) is Literal:
@@ -58,7 +64,8 @@ def coerce(owner: type, name: str, value: Any) -> Any:
 
 
 def replaced(part: PartType, values: Mapping[str, Any]) -> PartType:
-    """The dataclass `part` with these values, each as the type of its field; itself when nothing is new."""
+    """The dataclass `part` with these values, each as the type of its field; itself when nothing is
+    new."""
     told = {name: coerce(type(part), name, value) for name, value in values.items()}
     news = {name: value for name, value in told.items() if getattr(part, name) != value}
     return replace(part, **news) if news else part  # type: ignore[type-var]
@@ -66,17 +73,23 @@ def replaced(part: PartType, values: Mapping[str, Any]) -> PartType:
 
 @functools.cache
 def hints(owner: type) -> dict[str, Any]:
-    """The type of each field of dataclass `owner`; resolving them takes longer than all else that makes a trial."""
+    """The type of each field of dataclass `owner`; resolving them takes longer than all else that
+    makes a trial."""
     return get_type_hints(owner)
 
 
 @functools.cache
 def _floats(owner: type) -> tuple[str, ...]:
-    return tuple(f.name for f in fields(owner) if hints(owner)[f.name] is float and not f.metadata.get("endless"))
+    return tuple(
+        f.name
+        for f in fields(owner)
+        if hints(owner)[f.name] is float and not f.metadata.get("endless")
+    )
 
 
 def require_finite(part: Any, section: str = "") -> None:
-    """Raise `ConfigError` naming a float of the dataclass `part` that is infinite or no number, if there is one."""
+    """Raise `ConfigError` naming a float of the dataclass `part` that is infinite or no number, if
+    there is one."""
     kind: type = type(part)
     for name in _floats(kind):
         value = getattr(part, name)
@@ -85,7 +98,8 @@ def require_finite(part: Any, section: str = "") -> None:
 
 
 def plain(value: Any) -> Any:
-    """`value` as strict JSON can hold it: infinity is the word `inf`, which `coerce` reads again."""
+    """`value` as strict JSON can hold it: infinity is the word `inf`, which `coerce` reads
+    again."""
     if isinstance(value, float) and isinf(value):
         return str(value)
     if isinstance(value, tuple | list):
@@ -107,7 +121,9 @@ def _read_whole(value: Any) -> int:
 def _read_number(value: Any) -> float:
     if isinstance(value, bool):
         raise TypeError
-    return float(value) + 0.0  # there is one zero: -0.0 would be another text, and so another shape key
+    return (
+        float(value) + 0.0
+    )  # there is one zero: -0.0 would be another text, and so another shape key
 
 
 _READERS: dict[type, tuple[str, Callable[[Any], Any]]] = {
@@ -119,7 +135,8 @@ _READERS: dict[type, tuple[str, Callable[[Any], Any]]] = {
 
 
 class Section:
-    """A flat, frozen view of parts. `section.z_cells` reads a field, `section.part(Zoneout)` the part that owns it."""
+    """A flat, frozen view of parts. `section.z_cells` reads a field, `section.part(Zoneout)` the
+    part that owns it."""
 
     package: ClassVar[str]
     """Dotted name of the package whose files declare the parts, each as its module's `PART`."""
@@ -127,19 +144,24 @@ class Section:
     parts: tuple[Any, ...]
 
     def __init__(self, **values: Any) -> None:
-        """Raises `UnknownName` for a field that no part has, and `ConfigError` for a value out of its range."""
+        """Raises `UnknownName` for a field that no part has, and `ConfigError` for a value out of
+        its range."""
         owners = self.owners()
         for name in values:
             if name not in owners:
                 raise UnknownName(f"setting of {self.package.rpartition('.')[2]}", name, owners)
-        parts = [kind(**{k: v for k, v in values.items() if owners[k] is kind}) for kind in self.kinds()]
+        parts = [
+            kind(**{k: v for k, v in values.items() if owners[k] is kind}) for kind in self.kinds()
+        ]
         object.__setattr__(self, "parts", tuple(parts))
 
     @classmethod
     @functools.cache
     def kinds(cls) -> tuple[type, ...]:
         """The part classes, by file name."""
-        return tuple(registry.load(cls.package, name, "part").PART for name in registry.names(cls.package))
+        return tuple(
+            registry.load(cls.package, name, "part").PART for name in registry.names(cls.package)
+        )
 
     @classmethod
     @functools.cache
@@ -148,7 +170,9 @@ class Section:
         owners: dict[str, type] = {}
         for kind in cls.kinds():
             for f in fields(kind):
-                assert f.name not in owners, f"{f.name} is declared by {kind.__name__} and {owners[f.name].__name__}"
+                assert f.name not in owners, (
+                    f"{f.name} is declared by {kind.__name__} and {owners[f.name].__name__}"
+                )
                 owners[f.name] = kind
         return owners
 
@@ -193,14 +217,19 @@ class Section:
 
     def values(self) -> dict[str, Any]:
         """Every field."""
-        return {name: getattr(self.parts[place], name) for name, place in self._places_of_fields().items()}
+        return {
+            name: getattr(self.parts[place], name)
+            for name, place in self._places_of_fields().items()
+        }
 
     def changed(self) -> dict[str, Any]:
         """The fields that do not have their default value."""
         told: dict[str, Any] = {}
         for part, default in zip(self.parts, self._defaults(), strict=True):
             if part != default:
-                pairs = ((f.name, getattr(part, f.name), getattr(default, f.name)) for f in fields(part))
+                pairs = (
+                    (f.name, getattr(part, f.name), getattr(default, f.name)) for f in fields(part)
+                )
                 told |= {name: value for name, value, usual in pairs if value != usual}
         return told
 
@@ -213,13 +242,17 @@ class Section:
         raise AttributeError(f"{type(self).__name__} is frozen")
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Section) and type(other) is type(self) and self.parts == other.parts
+        return (
+            isinstance(other, Section) and type(other) is type(self) and self.parts == other.parts
+        )
 
     def __hash__(self) -> int:
         return hash(self.parts)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.changed().items())})"
+        return (
+            f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.changed().items())})"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.changed())

@@ -1,7 +1,9 @@
-"""The masks of one layer as tensors, by the place in a step where they enter (`zoneout_core.regularizers.Site`).
+"""The masks of one layer as tensors, by the place in a step where they enter
+(`zoneout_core.regularizers.Site`).
 
-For one lane a tensor broadcasts to [T, B, U] (U units of what it scales), for K lanes to [K, T, B, U]; a mask for each
-gate has one more axis before the units: [T, B, gates, U]. None = no mask there. Imports no torch.
+For one lane a tensor broadcasts to [T, B, U] (U units of what it scales), for K lanes to [K, T, B,
+U]; a mask for each gate has one more axis before the units: [T, B, gates, U]. None = no mask there.
+Imports no torch.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sites:
-    """Gains multiply (1 = let through), `keep_*` preserve (1 = keep the old value; numbers between mix)."""
+    """Gains multiply (1 = let through), `keep_*` preserve (1 = keep the old value; numbers between
+    mix)."""
 
     inputs: Tensor | None = None
     """Gain on what the layer reads."""
@@ -28,22 +31,26 @@ class Sites:
     cells: Tensor | None = None
     """Gain on the candidate cell c~, both as it is carried on and as h reads it."""
     carried: Tensor | None = None
-    """Gain on the candidate cell only as it is carried on; h reads it without (spec 9.4: cells and states dropped)."""
+    """Gain on the candidate cell only as it is carried on; h reads it without (spec 9.4: cells and
+    states dropped)."""
     states: Tensor | None = None
     """Gain on the candidate state h~."""
     gate: Tensor | None = None
     """The output gate's mask, 1 = updated (spec 9.5)."""
     uniform: Tensor | None = None
-    """Numbers from 0 to 1 that a cell compares with probabilities of its own (spec 9.15); None = their expectation."""
+    """Numbers from 0 to 1 that a cell compares with probabilities of its own (spec 9.15); None =
+    their expectation."""
     keep_cells: Tensor | None = None
     """1 = the cell keeps its old value (zoneout)."""
     keep_states: Tensor | None = None
     """1 = the state keeps its old value (zoneout)."""
     gate_form: str = ""
-    """`intent`, `intent_raw`, `literal` or `code` (spec section 9.5), where there is a gate mask."""
+    """`intent`, `intent_raw`, `literal` or `code` (spec section 9.5), where there is a gate
+    mask."""
 
     def at(self, index: int) -> Sites:
-        """The masks of lane `index` of K, or of step `index` of one lane; an axis of size 1 serves every index."""
+        """The masks of lane `index` of K, or of step `index` of one lane; an axis of size 1 serves
+        every index."""
         return self.map(lambda mask: mask[index if len(mask) > 1 else 0])
 
     def span(self, start: int, stop: int) -> Sites:
@@ -53,12 +60,17 @@ class Sites:
     def steps(self, count: int, dtype: torch.dtype) -> list[Sites]:
         """The masks of one lane's T = `count` steps, each [B, U], as numbers of `dtype`."""
         masks = {name: mask.to(dtype) for name, mask in self.present().items()}
-        assert all(len(mask) in (1, count) for mask in masks.values()), {n: m.shape for n, m in masks.items()}
+        assert all(len(mask) in (1, count) for mask in masks.values()), {
+            n: m.shape for n, m in masks.items()
+        }
         still = {name: mask[0] for name, mask in masks.items() if len(mask) == 1}
         moving = {name: mask.unbind(0) for name, mask in masks.items() if len(mask) > 1}
         if not moving:
             return [self._with(still)] * count
-        return [self._with(still | {name: each[t] for name, each in moving.items()}) for t in range(count)]
+        return [
+            self._with(still | {name: each[t] for name, each in moving.items()})
+            for t in range(count)
+        ]
 
     def present(self) -> dict[str, Tensor]:
         """The masks that are there, by site."""

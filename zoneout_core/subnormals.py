@@ -1,9 +1,10 @@
 """Subnormal numbers, those below 1.2e-38 in float32, made 0 in the threads that train.
 
-Gradients that vanish over hundreds of steps become subnormal, and many processors take a hundred times as long for
-such a number as for others. They are nothing to a weight. Flushing is a state of each thread, which those it starts
-inherit: so training has a thread of its own, which flushes from its start, and with it every thread that torch starts
-for it. The threads of whoever uses us stay as they are.
+Gradients that vanish over hundreds of steps become subnormal, and many processors take a hundred
+times as long for such a number as for others. They are nothing to a weight. Flushing is a state of
+each thread, which those it starts inherit: so training has a thread of its own, which flushes from
+its start, and with it every thread that torch starts for it. The threads of whoever uses us stay as
+they are.
 """
 
 from collections.abc import Callable
@@ -25,14 +26,16 @@ ENOUGH = 1 << 16
 
 
 def flush() -> None:
-    """Make subnormal numbers 0 in this thread and in those that it starts from now on. Its first act, or some of
-    torch's threads are there already. Does nothing where the processor cannot, or ZONEOUT_FLUSH_SUBNORMALS=0."""
+    """Make subnormal numbers 0 in this thread and in those that it starts from now on. Its first
+    act, or some of torch's threads are there already. Does nothing where the processor cannot, or
+    ZONEOUT_FLUSH_SUBNORMALS=0."""
     if switches.flushes_subnormals():
         torch.set_flush_denormal(True)
 
 
 def are_flushed() -> bool:
-    """Whether they become 0, tried in this thread and in those among which torch divides its work."""
+    """Whether they become 0, tried in this thread and in those among which torch divides its
+    work."""
     small = torch.full((ENOUGH * torch.get_num_threads(),), SMALLEST)
     return not bool(small.mul_(0.5).view(torch.int32).count_nonzero())
 
@@ -47,7 +50,8 @@ def said() -> str:
 
 
 class TrainingThread:
-    """A thread that flushes, for whoever has none to give: `with TrainingThread() as thread: thread.run(train)`."""
+    """A thread that flushes, for whoever has none to give: `with TrainingThread() as thread:
+    thread.run(train)`."""
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1, "training", initializer=flush)
@@ -61,8 +65,12 @@ class TrainingThread:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
-        """Waits for work that is under way; gives the caller the number of threads back that it had."""
+        """Waits for work that is under way; gives the caller the number of threads back that it
+        had."""
         self._executor.shutdown()
         torch.set_num_threads(self._threads)

@@ -8,11 +8,12 @@ _stub: list[Any] = []
 
 
 def torchvision() -> Any:
-    """The package `torchvision`. Its data sets and transforms work; its compiled operators may be missing.
+    """The package `torchvision`. Its data sets and transforms work; its compiled operators may be
+    missing.
 
-    PyPI's torchvision is built against CUDA. Beside a PyTorch for CPUs its operators cannot be loaded, and then its
-    import fails on the two that it describes without asking whether they are there. Only then they are declared, with
-    nothing behind them: calling them still raises.
+    PyPI's torchvision is built against CUDA. Beside a PyTorch for CPUs its operators cannot be
+    loaded, and then its import fails on the two that it describes without asking whether they are
+    there. Only then they are declared, with nothing behind them: calling them still raises.
     """
     try:
         import torchvision
@@ -25,6 +26,8 @@ def torchvision() -> Any:
             del sys.modules[name]
         _stub.append(torch.library.Library("torchvision", "FRAGMENT"))
         for operator in ("nms", "qnms"):
-            _stub[0].define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            _stub[0].define(
+                f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            )
         import torchvision
     return torchvision

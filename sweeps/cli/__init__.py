@@ -1,4 +1,5 @@
-"""The command line `sweep`. Nothing heavy is imported before a command needs it, so that `--help` answers at once."""
+"""The command line `sweep`. Nothing heavy is imported before a command needs it, so that `--help`
+answers at once."""
 
 from sweeps.cli.streams import leaving_at_once, outlets  # isort: split
 
@@ -23,7 +24,9 @@ FAULT = 1
 
 app = typer.Typer(
     name="sweep",
-    epilog="Begin with: sweep run demo. Add --traceback to any command to see where an error arose.",
+    epilog=(
+        "Begin with: sweep run demo. Add --traceback to any command to see where an error arose."
+    ),
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -43,7 +46,8 @@ def _show_version(asked: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
     ] = False,
 ) -> None:
     """Train many zoneout RNN trials at once, and never lose or blur a result."""
@@ -61,7 +65,10 @@ for command, examples in (
     (reading.status, ("sweep status latest",)),
     (driving.stop, ("sweep stop latest",)),
     (reading.report, ()),
-    (reading.export, ("sweep export latest > trials.csv", "sweep export latest --curves --format json")),
+    (reading.export, (
+        "sweep export latest > trials.csv",
+        "sweep export latest --curves --format json",
+    )),
     (driving.deliver, ("sweep deliver latest --tracking http://127.0.0.1:5000",)),
     (reproduce.reproduce, (
         "sweep reproduce table1 --scale smoke",
@@ -70,17 +77,19 @@ for command, examples in (
     )),
     (reading.ui, ("sweep ui", "sweep ui demo-20261121-231500 --port 0")),
 ):  # fmt: skip
-    app.command(epilog="\b\nExamples:\n" + "\n".join(f"  {one}" for one in examples) if examples else None)(command)
+    app.command(
+        epilog="\b\nExamples:\n" + "\n".join(f"  {one}" for one in examples) if examples else None
+    )(command)
 app.add_typer(data.app, name="data", help="List the tasks' data files, and fetch them.")
 
 
 def main(given: Sequence[str] | None = None) -> None:
     """Run the command line `given`, or that of this process.
 
-    Exits with 0, with 2 for an error that its message can mend, with 1 for any other, with 130 after Ctrl-C or another
-    signal that asks to stop. An error is told on stderr without a traceback, unless `--traceback` or
-    $ZONEOUT_TRACEBACK asks for one. With `--json` it is also the one JSON document on stdout:
-    `{"error": KIND, "message": TEXT}`. No password is ever told.
+    Exits with 0, with 2 for an error that its message can mend, with 1 for any other, with 130
+    after Ctrl-C or another signal that asks to stop. An error is told on stderr without a
+    traceback, unless `--traceback` or $ZONEOUT_TRACEBACK asks for one. With `--json` it is also the
+    one JSON document on stdout: `{"error": KIND, "message": TEXT}`. No password is ever told.
     """
     with outlets():
         code = _answer(sys.argv[1:] if given is None else given)
@@ -104,7 +113,11 @@ def _answer(given: Sequence[str]) -> int:
         if "--traceback" in given or os.environ.get("ZONEOUT_TRACEBACK"):
             typer.echo(secrets.mask("".join(traceback.format_exception(error))), err=True, nl=False)
         mendable = isinstance(error, ZoneoutError)
-        said = str(error) if mendable else f"{type(error).__name__}: {error} (--traceback tells where it arose)"
+        said = (
+            str(error)
+            if mendable
+            else f"{type(error).__name__}: {error} (--traceback tells where it arose)"
+        )
         said = secrets.mask(said)
         _tell_json(error, said, arguments)
         text.echo(f"error: {said}", err=True)

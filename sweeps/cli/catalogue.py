@@ -10,16 +10,19 @@ from search_spaces import Choice, Product, Range, Space, Switch
 from sweeps import definition
 from sweeps.cli import options, text
 from sweeps.definition import Sweep
-from sweeps.home import DEFAULT_HOME, Home, Run
+from sweeps.home import DEFAULT_HOME, Home, RunFolder
 from zoneout_core.errors import ZoneoutError
 
 _TOLD = ("task", "model.cell", "model.hidden", "epochs")
-"""Keys of the base configuration that `sweep show` tells first even where they have their default."""
+"""Keys of the base configuration that `sweep show` tells first even where they have their
+default."""
 
 
 def ls(
     home: options.HomeDir = DEFAULT_HOME,
-    runs: Annotated[bool, typer.Option("--runs", help="List the runs of the home instead.")] = False,
+    runs: Annotated[
+        bool, typer.Option("--runs", help="List the runs of the home instead.")
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """List the sweeps that can be run, or the runs of a home."""
@@ -34,7 +37,7 @@ def ls(
 def show(
     name: options.SweepName,
     settings: options.Settings = None,
-    lanes: options.Lanes = None,
+    lanes: options.LanesOption = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Print the complete definition of a sweep, with what is set."""
@@ -49,10 +52,17 @@ def show(
     plain = sweep.to_json()
     own = {key: text.listed(plain[key]) for key in definition.SETTABLE if key != "space"}
     searched = list(sweep.search_space.keys())
-    base = {key: text.listed(value) for key, value in sweep.base.flat().items() if key not in [*searched, "seed"]}
+    base = {
+        key: text.listed(value)
+        for key, value in sweep.base.flat().items()
+        if key not in [*searched, "seed"]
+    }
     changed = {key: value for key, value in base.items() if key in [*_TOLD, *sweep.base.changed()]}
     for title, table in (
-        (f"Searched, {sweep.cut or f'{sweep.max_trials} trials'}:", dict(_described(sweep.search_space))),
+        (
+            f"Searched, {sweep.cut or f'{sweep.max_trials} trials'}:",
+            dict(_described(sweep.search_space)),
+        ),
         ("Of the sweep:", own),
         ("Of every trial:", changed),
     ):
@@ -69,7 +79,10 @@ def _described(space: Space, case: str = "") -> Iterator[tuple[str, str]]:
         case Choice():
             yield space.key + case, text.listed(space.values)
         case Range():
-            yield space.key + case, f"{space.low} to {space.high}" + (", by its logarithm" if space.log else "")
+            yield (
+                space.key + case,
+                f"{space.low} to {space.high}" + (", by its logarithm" if space.log else ""),
+            )
         case Product():
             for part in space.parts:
                 yield from _described(part, case)
@@ -96,7 +109,9 @@ def _sweep(sweep: Sweep) -> dict[str, Any]:
 
 
 def _show_sweeps(sweeps: list[Sweep]) -> None:
-    text.console().print(text.pairs({sweep.name: f"{sweep.description}\n{_size(sweep)}" for sweep in sweeps}))
+    text.console().print(
+        text.pairs({sweep.name: f"{sweep.description}\n{_size(sweep)}" for sweep in sweeps})
+    )
     text.echo("\nSee all of one with: sweep show NAME   Begin it with: sweep run NAME")
 
 
@@ -105,7 +120,7 @@ def _size(sweep: Sweep) -> str:
     return f"{sweep.max_trials} trials of {sweep.base.task}, chosen by {sweep.sampler}{stops}"
 
 
-def _run(run: Run) -> dict[str, Any]:
+def _run(run: RunFolder) -> dict[str, Any]:
     """A run in a few words; one that cannot be read does not hide the others."""
     from sweeps.cli import summary
 
@@ -114,7 +129,9 @@ def _run(run: Run) -> dict[str, Any]:
     except ZoneoutError as error:
         blank: dict[str, Any] = {"of": None, "counts": {}, "best": None, "objective": None}
         return {"run": run.name, "state": "unreadable", "reason": str(error)} | blank
-    return {key: told[key] for key in ("run", "state", "reason", "of", "counts", "best", "objective")}
+    return {
+        key: told[key] for key in ("run", "state", "reason", "of", "counts", "best", "objective")
+    }
 
 
 def _show_runs(runs: list[dict[str, Any]], home: Home) -> None:
@@ -126,11 +143,19 @@ def _show_runs(runs: list[dict[str, Any]], home: Home) -> None:
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("run", "state", "trials", "best"):
-        table.add_column(column, no_wrap=column != "trials", justify="right" if column == "best" else "left")
+        table.add_column(
+            column, no_wrap=column != "trials", justify="right" if column == "best" else "left"
+        )
     for run in runs:
         counts = ", ".join(f"{count} {state}" for state, count in run["counts"].items())
         asked, best = sum(run["counts"].values()), run["best"]
-        trials = f"{asked} of {run['of']}" + (f": {counts}" if counts else "") if run["of"] else run["reason"]
+        trials = (
+            f"{asked} of {run['of']}" + (f": {counts}" if counts else "")
+            if run["of"]
+            else run["reason"]
+        )
         unit = (run["objective"] or "").rpartition("_")[2]
-        table.add_row(run["run"], run["state"], trials, f"{text.number(best['best'])} {unit}" if best else "")
+        table.add_row(
+            run["run"], run["state"], trials, f"{text.number(best['best'])} {unit}" if best else ""
+        )
     text.console().print(table)

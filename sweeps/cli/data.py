@@ -9,26 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from sweeps.cli import text
+from sweeps.cli.options import DEFAULT_DATA, AsJson, DataDir
 from zoneout_core import datafiles, tasks
 from zoneout_core.datafiles import DataFile, FileState
 
-app = typer.Typer(help="The tasks' data files: which are there, and fetching those that are not.", no_args_is_help=True)
-
-DataDir = Annotated[
-    Path,
-    typer.Option(
-        "--data",
-        metavar="DIR",
-        help="The folder of the data files.",
-        default_factory=datafiles.default_data_dir,
-        show_default="$ZONEOUT_DATA, else data",
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
+app = typer.Typer(
+    help="The tasks' data files: which are there, and fetching those that are not.",
+    no_args_is_help=True,
+)
 
 
 @app.command("ls")
-def ls(data_dir: DataDir, as_json: AsJson = False) -> None:
+def ls(data_dir: DataDir = DEFAULT_DATA, as_json: AsJson = False) -> None:
     """List the tasks and the state of their data files."""
     listing = [_described(tasks.get(name), data_dir) for name in tasks.names()]
     if as_json:
@@ -82,21 +74,30 @@ def _print_table(listing: list[dict[str, Any]], data_dir: Path) -> None:
     for file, detail in bad.items():
         console.print(f"{file}: {detail}", soft_wrap=True)
     for name in lacking:
-        console.print(f"Fetch what is not ok: {datafiles.fetch_command(name, data_dir)}", soft_wrap=True)
+        console.print(
+            f"Fetch what is not ok: {datafiles.fetch_command(name, data_dir)}", soft_wrap=True
+        )
 
 
 @app.command("fetch")
 def fetch(
     name: Annotated[str, typer.Argument(metavar="TASK", help="A task of `sweep data ls`.")],
-    data_dir: DataDir,
+    data_dir: DataDir = DEFAULT_DATA,
     source: Annotated[
         str,
-        typer.Option("--from", metavar="URL_OR_FOLDER", help="Take them from there, not from the known addresses."),
+        typer.Option(
+            "--from",
+            metavar="URL_OR_FOLDER",
+            help="Take them from there, not from the known addresses.",
+        ),
     ] = "",
-    force: Annotated[bool, typer.Option("--force", help="Fetch also what is already there and right.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Fetch also what is already there and right.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch a task's data files. What is there stays; an interrupted fetch goes on where it stopped."""
+    """Fetch a task's data files. What is there stays; an interrupted fetch goes on where it
+    stopped."""
     from zoneout_core.fetch import fetch as fetch_file
 
     task = tasks.get(name)
@@ -118,11 +119,17 @@ def fetch(
 
 @contextmanager
 def _progress(description: str) -> Iterator[Any]:
-    """A progress bar on stderr, drawn only on a terminal, as a function of (bytes there, bytes expected)."""
+    """A progress bar on stderr, drawn only on a terminal, as a function of (bytes there, bytes
+    expected)."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     console = text.console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         row = bar.add_task(description, total=None)
         yield lambda done, expected: bar.update(row, completed=done, total=expected)

@@ -11,7 +11,7 @@ from sweeps import definition, secrets
 from sweeps.cli import options, text
 from sweeps.cli.streams import INTERRUPTED, leaving_at_once
 from sweeps.definition import Sweep
-from sweeps.home import DEFAULT_HOME, Home, Run, open_run
+from sweeps.home import DEFAULT_HOME, Home, RunFolder, open_run
 from zoneout_core.errors import ConfigError, ZoneoutError
 from zoneout_core.records import TrialState
 
@@ -23,19 +23,32 @@ FAILED = 1
 LAST_ROWS = 20
 """Trials shown when a driver leaves."""
 
-Inline = Annotated[bool, typer.Option("--inline", help="In this one process, without Ray: same trials, same numbers.")]
-Address = Annotated[
-    str, typer.Option("--address", metavar="ADDRESS", help="A Ray cluster (`auto`, host:port), not a Ray of its own.")
+Inline = Annotated[
+    bool,
+    typer.Option("--inline", help="In this one process, without Ray: same trials, same numbers."),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Train even in a precision that this processor emulates, slowly.")]
+Address = Annotated[
+    str,
+    typer.Option(
+        "--address",
+        metavar="ADDRESS",
+        help="A Ray cluster (`auto`, host:port), not a Ray of its own.",
+    ),
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Train even in a precision that this processor emulates, slowly."),
+]
 TrackingUri = Annotated[
     str,
-    typer.Option("--tracking", metavar="URI", envvar="MLFLOW_TRACKING_URI", show_default="HOME/mlflow.db",
+    typer.Option("--tracking", metavar="URI", envvar="MLFLOW_TRACKING_URI",
+                 show_default="HOME/mlflow.db",
                  help="MLflow's tracking URI; `none` = deliver later."),
 ]  # fmt: skip
 DeliveryUri = Annotated[
     str,
-    typer.Option("--tracking", metavar="URI", envvar="MLFLOW_TRACKING_URI", show_default="where the run belongs",
+    typer.Option("--tracking", metavar="URI", envvar="MLFLOW_TRACKING_URI",
+                 show_default="where the run belongs",
                  help="MLflow's tracking URI."),
 ]  # fmt: skip
 
@@ -43,7 +56,7 @@ DeliveryUri = Annotated[
 def run(
     name: options.SweepName,
     settings: options.Settings = None,
-    lanes: options.Lanes = None,
+    lanes: options.LanesOption = None,
     home: options.HomeDir = DEFAULT_HOME,
     data: options.DataDir = options.DEFAULT_DATA,
     inline: Inline = False,
@@ -52,7 +65,8 @@ def run(
     force: Force = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Run a sweep, from its first trial to its heatmap. Ctrl-C saves and stops; `sweep resume` goes on."""
+    """Run a sweep, from its first trial to its heatmap. Ctrl-C saves and stops; `sweep resume` goes
+    on."""
     with leaving_at_once():  # Optuna and its friends take a moment
         from sweeps import preflight, runner
 
@@ -66,7 +80,7 @@ def run(
 def resume(
     name: options.RunName,
     settings: options.Settings = None,
-    lanes: options.Lanes = None,
+    lanes: options.LanesOption = None,
     home: options.HomeDir = DEFAULT_HOME,
     data: options.DataDir = options.DEFAULT_DATA,
     inline: Inline = False,
@@ -88,33 +102,43 @@ def resume(
     _drive(found, sweep, how, as_json)
 
 
-def stop(name: options.RunName, home: options.HomeDir = DEFAULT_HOME, as_json: options.AsJson = False) -> None:
+def stop(
+    name: options.RunName, home: options.HomeDir = DEFAULT_HOME, as_json: options.AsJson = False
+) -> None:
     """Ask the driver of a run to save and stop, as Ctrl-C does."""
     found = Home(home).run(name)
     found.request_stop()
     if as_json:
         options.show_json({"run": found.name, "stop": "requested"})
     else:
-        text.echo(f"Asked the driver of {found.name} to stop. Go on later with: {found.command('resume')}")
+        text.echo(
+            f"Asked the driver of {found.name} to stop. Go on later with: {found.command('resume')}"
+        )
 
 
 def deliver(
-    name: Annotated[str, typer.Argument(metavar="[RUN]", help="A run of `sweep ls --runs`, or `latest`.")] = "",
+    name: Annotated[
+        str, typer.Argument(metavar="[RUN]", help="A run of `sweep ls --runs`, or `latest`.")
+    ] = "",
     all_runs: Annotated[bool, typer.Option("--all", help="Every run of the home.")] = False,
     home: options.HomeDir = DEFAULT_HOME,
     tracking: DeliveryUri = "",
     timeout: Annotated[
-        float, typer.Option("--timeout", metavar="SECONDS", help="Give up after so long, on each run.")
+        float,
+        typer.Option("--timeout", metavar="SECONDS", help="Give up after so long, on each run."),
     ] = 300.0,
     as_json: options.AsJson = False,
 ) -> None:
-    """Bring a run's journal to MLflow, or those of all runs. What is there already stays as it is."""
+    """Bring a run's journal to MLflow, or those of all runs. What is there already stays as it
+    is."""
     from sweeps.delivery import check_scheme
     from sweeps.runner import NO_TRACKING
 
     check_scheme(tracking)
     if tracking == NO_TRACKING:
-        raise ConfigError("sweep deliver needs somewhere to deliver to, but --tracking is 'none'. Leave it out.")
+        raise ConfigError(
+            "sweep deliver needs somewhere to deliver to, but --tracking is 'none'. Leave it out."
+        )
     if bool(name) == all_runs:
         raise ConfigError(
             f"sweep deliver takes one RUN, or --all, but got {'both' if name else 'neither'}. "
@@ -132,14 +156,16 @@ def deliver(
             continue
         if not as_json:
             left, place = told[-1]["undelivered"], told[-1]["tracking"]
-            text.echo(f"{run.name}: {f'{left} events are not' if left else 'everything is'} in {place}")
+            text.echo(
+                f"{run.name}: {f'{left} events are not' if left else 'everything is'} in {place}"
+            )
     if as_json:
         options.show_json({"runs": told} if all_runs else told[0])
     if unreadable or any(one["undelivered"] for one in told):
         raise typer.Exit(FAILED)
 
 
-def _deliver(run: Run, tracking: str, timeout: float) -> dict[str, Any]:
+def _deliver(run: RunFolder, tracking: str, timeout: float) -> dict[str, Any]:
     """Deliver one run. Only when all of it is there does `tracking.json` say so."""
     from sweeps.delivery import Delivery, Tracking
 
@@ -154,7 +180,7 @@ def _deliver(run: Run, tracking: str, timeout: float) -> dict[str, Any]:
     return {"run": run.name, "tracking": place.shown, "undelivered": left}
 
 
-def _drive(run: Run, sweep: Sweep, how: "How", as_json: bool) -> None:
+def _drive(run: RunFolder, sweep: Sweep, how: "How", as_json: bool) -> None:
     from sweeps import runner
     from sweeps.cli import progress, summary
 
@@ -169,7 +195,10 @@ def _drive(run: Run, sweep: Sweep, how: "How", as_json: bool) -> None:
         _keep_traceback(run)
         raise
     if as_json:
-        report = {"report": [str(file) for file in outcome.report], "undelivered": outcome.undelivered}
+        report = {
+            "report": [str(file) for file in outcome.report],
+            "undelivered": outcome.undelivered,
+        }
         options.show_json(summary.of_run(run, sweep, outcome.story) | report)
     else:
         _tell(run, sweep, outcome)
@@ -179,14 +208,14 @@ def _drive(run: Run, sweep: Sweep, how: "How", as_json: bool) -> None:
         raise typer.Exit(FAILED)
 
 
-def _keep_traceback(run: Run) -> None:
+def _keep_traceback(run: RunFolder) -> None:
     """Into the run's log, because an error that nobody foresaw can be hard to meet again."""
     with run.log.open("a") as log:
         log.write(secrets.mask(traceback.format_exc()))
     say(f"The traceback is in {run.log}")
 
 
-def _tell(run: Run, sweep: Sweep, outcome: "Outcome") -> None:
+def _tell(run: RunFolder, sweep: Sweep, outcome: "Outcome") -> None:
     """What a person wants to know now, and the commands that come next."""
     from sweeps.cli.picture import best_of, counts, table
 
@@ -200,7 +229,9 @@ def _tell(run: Run, sweep: Sweep, outcome: "Outcome") -> None:
         if file.suffix == ".png":
             text.echo(f"Heatmap: {file}")
     if outcome.undelivered:
-        text.echo(f"Not yet in MLflow: {outcome.undelivered} events. Deliver them: {outcome.deliver}")
+        text.echo(
+            f"Not yet in MLflow: {outcome.undelivered} events. Deliver them: {outcome.deliver}"
+        )
     if outcome.state == "interrupted":
         text.echo(f"Go on with: {run.command('resume')}")
     elif run.tracking.exists() and not outcome.undelivered:
@@ -210,6 +241,7 @@ def _tell(run: Run, sweep: Sweep, outcome: "Outcome") -> None:
 
 
 def say(message: str) -> None:
-    """On stderr as Python sees it now: the live view stands in for it, and keeps its lines apart from these."""
+    """On stderr as Python sees it now: the live view stands in for it, and keeps its lines apart
+    from these."""
     sys.stderr.write(f"{text.plain(secrets.mask(message))}\n")
     sys.stderr.flush()

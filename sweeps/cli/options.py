@@ -9,20 +9,31 @@ import typer
 from zoneout_core.errors import ConfigError
 
 HomeDir = Annotated[
-    Path, typer.Option("--home", metavar="DIR", envvar="ZONEOUT_HOME", help="The folder that holds all runs.")
+    Path,
+    typer.Option(
+        "--home", metavar="DIR", envvar="ZONEOUT_HOME", help="The folder that holds all runs."
+    ),
 ]
 DataDir = Annotated[
-    Path, typer.Option("--data", metavar="DIR", envvar="ZONEOUT_DATA", help="The folder of the data files.")
+    Path,
+    typer.Option(
+        "--data", metavar="DIR", envvar="ZONEOUT_DATA", help="The folder of the data files."
+    ),
 ]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run of `sweep ls --runs`, or `latest`.")]
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run of `sweep ls --runs`, or `latest`.")
+]
 SweepName = Annotated[str, typer.Argument(metavar="NAME", help="A sweep of `sweep ls`.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a field of `sweep show NAME`; may be repeated."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a field of `sweep show NAME`; may be repeated."
+    ),
 ]
-Lanes = Annotated[
-    int | None, typer.Option("--lanes", metavar="N", help="At most N lanes in a pack; 1 = every trial solo.")
+LanesOption = Annotated[
+    int | None,
+    typer.Option("--lanes", metavar="N", help="At most N lanes in a pack; 1 = every trial solo."),
 ]
 
 DEFAULT_DATA = Path("data")
@@ -34,7 +45,9 @@ def parse(settings: list[str] | None, lanes: int | None = None) -> dict[str, Any
     for text in settings or []:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
-            raise ConfigError(f"--set takes KEY=VALUE, but got {text!r}. For example: --set epochs=2")
+            raise ConfigError(
+                f"--set takes KEY=VALUE, but got {text!r}. For example: --set epochs=2"
+            )
         values[key.strip()] = value.strip()
     return values | ({"lanes": lanes} if lanes is not None else {})
 

@@ -30,7 +30,8 @@ _UNBOUNDED = 10_000
 
 
 def picture(story: Story, sweep: Sweep, now: float, rows: int | None = None) -> "RenderableType":
-    """The run at Unix time `now`: a bar for the whole, its best trial, and `table` with at most `rows` trials."""
+    """The run at Unix time `now`: a bar for the whole, its best trial, and `table` with at most
+    `rows` trials."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -88,11 +89,15 @@ def best_of(trial: TrialStory) -> str:
 
 
 def measured(metrics: Metrics) -> dict[str, str]:
-    """What is shown of a record: names of metrics by heading. The last is the objective, the first what training says.
+    """What is shown of a record: names of metrics by heading. The last is the objective, the first
+    what training says.
 
     A heading without a unit (`train`, `valid`) has the objective's.
     """
-    same, others = f"train_{metrics.unit}", [name for name in metrics.epoch if name.startswith("train_")]
+    same, others = (
+        f"train_{metrics.unit}",
+        [name for name in metrics.epoch if name.startswith("train_")],
+    )
     train = [same] if same in others else others[:1]
     shown = dict.fromkeys([*train, metrics.objective])
     return {_heading(name, metrics.unit): name for name in shown}
@@ -122,11 +127,17 @@ def _done(trials: Iterable[TrialStory]) -> int:
 
 
 def _whole(trials: list[TrialStory], sweep: Sweep) -> int:
-    """Epochs of all trials; those that were not asked for yet are taken to have as many as the base has."""
-    return sum(trial.epochs for trial in trials) + max(0, sweep.max_trials - len(trials)) * sweep.base.epochs
+    """Epochs of all trials; those that were not asked for yet are taken to have as many as the base
+    has."""
+    return (
+        sum(trial.epochs for trial in trials)
+        + max(0, sweep.max_trials - len(trials)) * sweep.base.epochs
+    )
 
 
-def _chosen(trials: list[TrialStory], best: TrialStory | None, rows: int | None) -> list[TrialStory]:
+def _chosen(
+    trials: list[TrialStory], best: TrialStory | None, rows: int | None
+) -> list[TrialStory]:
     if rows is None or len(trials) <= rows:
         return sorted(trials, key=lambda trial: trial.trial)
 
@@ -147,7 +158,8 @@ class _Column:
 
 @dataclass(frozen=True)
 class _Fitting:
-    """A table that shows as many of its columns as the width has room for, and says which it leaves out.
+    """A table that shows as many of its columns as the width has room for, and says which it leaves
+    out.
 
     A trial's number, its objective and its state, with the mark of the best, are always there.
     """
@@ -161,8 +173,12 @@ class _Fitting:
         from rich.text import Text
 
         dropped: list[_Column] = []
-        order = sorted((column for column in self.columns if column.drop), key=lambda column: column.drop)
-        while len(dropped) < len(order) and self._width(console, options, dropped) > options.max_width:
+        order = sorted(
+            (column for column in self.columns if column.drop), key=lambda column: column.drop
+        )
+        while (
+            len(dropped) < len(order) and self._width(console, options, dropped) > options.max_width
+        ):
             dropped.append(order[len(dropped)])
         yield self._table(dropped)
         left_out = ", ".join(column.heading for column in self.columns if column in dropped)
@@ -171,9 +187,13 @@ class _Fitting:
         if left_out:
             yield Text(f" not shown, for lack of room: {left_out}", "dim")
 
-    def _width(self, console: "Console", options: "ConsoleOptions", dropped: "list[_Column]") -> int:
+    def _width(
+        self, console: "Console", options: "ConsoleOptions", dropped: "list[_Column]"
+    ) -> int:
         """Columns of the terminal below which something would be cut off."""
-        return console.measure(self._table(dropped), options=options.update(max_width=_UNBOUNDED)).minimum
+        return console.measure(
+            self._table(dropped), options=options.update(max_width=_UNBOUNDED)
+        ).minimum
 
     def _table(self, dropped: "list[_Column]") -> "Table":
         from rich import box
@@ -190,25 +210,37 @@ class _Fitting:
 
 
 def _columns(sweep: Sweep) -> list[_Column]:
-    """Of the table of trials. First goes the time, then what training says, then keys from the last on; of them the
-    first, which may be a row's label, stays longer than the epoch.
+    """Of the table of trials. First goes the time, then what training says, then keys from the last
+    on; of them the first, which may be a row's label, stays longer than the epoch.
     """
     keys = list(sweep.search_space.always())
     *train, _ = shown = list(measured(sweep.metrics))
-    further = [_Column("further", len(train) + 2, wraps=True)] if set(_varied(sweep.search_space)) - set(keys) else []
+    further = (
+        [_Column("further", len(train) + 2, wraps=True)]
+        if set(_varied(sweep.search_space)) - set(keys)
+        else []
+    )
     last = len(train) + len(keys) + 2
     return [
         _Column("trial", 0),
-        *(_Column(text.short(key), last - place if place else last + 1) for place, key in enumerate(keys)),
+        *(
+            _Column(text.short(key), last - place if place else last + 1)
+            for place, key in enumerate(keys)
+        ),
         *further,
         _Column("epoch", last),
-        *(_Column(heading, place + 2 if heading in train else 0) for place, heading in enumerate(shown)),
+        *(
+            _Column(heading, place + 2 if heading in train else 0)
+            for place, heading in enumerate(shown)
+        ),
         _Column("time", 1),
         _Column("state", 0),
     ]
 
 
-def _line(trial: TrialStory, best: TrialStory | None, sweep: Sweep, now: float, story: Story) -> "list[Text]":
+def _line(
+    trial: TrialStory, best: TrialStory | None, sweep: Sweep, now: float, story: Story
+) -> "list[Text]":
     """What `_columns` has of a trial."""
     from rich.text import Text
 
@@ -217,19 +249,30 @@ def _line(trial: TrialStory, best: TrialStory | None, sweep: Sweep, now: float, 
     last = trial.records.get(trial.epoch)
     values = [text.value(trial.params[key]) if key in trial.params else "" for key in keys]
     if varied:  # what only some trials have
-        values.append(text.assignment({key: given for key, given in trial.params.items() if key in varied}))
-    numbers = [text.number(last.metrics[name]) if last else "" for name in measured(sweep.metrics).values()]
+        values.append(
+            text.assignment({key: given for key, given in trial.params.items() if key in varied})
+        )
+    numbers = [
+        text.number(last.metrics[name]) if last else "" for name in measured(sweep.metrics).values()
+    ]
     state = Text(str(trial.state), _COLOURS[trial.state])
     if trial is best:
         state.append(" (best)", "bold green")
     elif trial.state is TrialState.FAILED:
         state.append(f": {trial.reason}")
-    told = [str(trial.trial), *values, f"{trial.epoch}/{trial.epochs}", *numbers, _time(trial, story, now)]
+    told = [
+        str(trial.trial),
+        *values,
+        f"{trial.epoch}/{trial.epochs}",
+        *numbers,
+        _time(trial, story, now),
+    ]
     return [*map(Text, told), state]
 
 
 def _varied(space: Space) -> Iterator[str]:
-    """Keys that may differ between trials that are alike in every `Switch`: no setting that only makes up a row."""
+    """Keys that may differ between trials that are alike in every `Switch`: no setting that only
+    makes up a row."""
     match space:
         case Choice() if len(space.values) > 1:
             yield space.key
@@ -242,7 +285,8 @@ def _varied(space: Space) -> Iterator[str]:
 
 
 def _time(trial: TrialStory, story: Story, now: float) -> str:
-    """How long a running trial has run under this driver, or how long an ended one was there for."""
+    """How long a running trial has run under this driver, or how long an ended one was there
+    for."""
     if trial.started is None or story.driver is None:
         return ""
     if trial.state is TrialState.RUNNING:

@@ -1,4 +1,5 @@
-"""How a sweep looks while it runs: a picture on a terminal, drawn anew all the time; a line per event anywhere else."""
+"""How a sweep looks while it runs: a picture on a terminal, drawn anew all the time; a line per
+event anywhere else."""
 
 import threading
 import time
@@ -39,9 +40,13 @@ def _drawn(story: Story, sweep: Sweep, console: "Console") -> Iterator[None]:
     from rich.live import Live
 
     def now() -> "RenderableType":
-        return picture(story, sweep, time.time(), max(_FEWEST_ROWS, console.height - _AROUND_THE_TABLE))
+        return picture(
+            story, sweep, time.time(), max(_FEWEST_ROWS, console.height - _AROUND_THE_TABLE)
+        )
 
-    with Live(get_renderable=now, console=console, refresh_per_second=1 / REFRESH_SECONDS, transient=True):
+    with Live(
+        get_renderable=now, console=console, refresh_per_second=1 / REFRESH_SECONDS, transient=True
+    ):
         console.show_cursor()  # whatever ends this process, the terminal stays as it was
         yield
 
@@ -59,7 +64,8 @@ def _told(story: Story, console: "Console") -> Iterator[None]:
 
 
 def _lines(story: Story, over: threading.Event, console: "Console") -> None:
-    """Print each trial that begins, each record and each end, once; what was there before was told before."""
+    """Print each trial that begins, each record and each end, once; what was there before was told
+    before."""
     begun: set[int] = set()
     trials = list(story.trials.values())
     told = {(trial.trial, epoch) for trial in trials for epoch in list(trial.records)}
@@ -72,13 +78,19 @@ def _lines(story: Story, over: threading.Event, console: "Console") -> None:
                 begun.add(trial.trial)
                 place = trial.placement
                 where = f"{place.implementation} on {place.device} of {place.host}"
-                console.print(f"{name} runs: {text.assignment(trial.params)} ({where})", soft_wrap=True)
+                console.print(
+                    f"{name} runs: {text.assignment(trial.params)} ({where})", soft_wrap=True
+                )
             for epoch, record in list(trial.records.items()):
                 if (trial.trial, epoch) not in told:
                     told.add((trial.trial, epoch))
                     shown = measured(trial.metrics).items()
-                    said = ", ".join(f"{heading} {text.number(record.metrics[key])}" for heading, key in shown)
-                    console.print(f"{name} epoch {epoch}: {said} {trial.metrics.unit}", soft_wrap=True)
+                    said = ", ".join(
+                        f"{heading} {text.number(record.metrics[key])}" for heading, key in shown
+                    )
+                    console.print(
+                        f"{name} epoch {epoch}: {said} {trial.metrics.unit}", soft_wrap=True
+                    )
             if trial.state.finished and trial.trial not in ended:
                 ended.add(trial.trial)
                 console.print(f"{name} {trial.state}: {trial.reason}", soft_wrap=True)

@@ -8,14 +8,16 @@ from typing import Annotated, Literal
 import typer
 
 from sweeps.cli import options, text
-from sweeps.home import DEFAULT_HOME, Home, Run
+from sweeps.home import DEFAULT_HOME, Home, RunFolder
 from sweeps.story import Story
 from zoneout_core.errors import HomeError
 
 _AXIS = "A searched key, instead of the definition's."
 
 
-def status(name: options.RunName, home: options.HomeDir = DEFAULT_HOME, as_json: options.AsJson = False) -> None:
+def status(
+    name: options.RunName, home: options.HomeDir = DEFAULT_HOME, as_json: options.AsJson = False
+) -> None:
     """Say how a run stands: its driver, its trials, the best so far."""
     from sweeps.cli import summary
     from sweeps.cli.picture import picture
@@ -24,7 +26,9 @@ def status(name: options.RunName, home: options.HomeDir = DEFAULT_HOME, as_json:
     story, sweep = run.story(), run.definition()
     if as_json:
         trials = [summary.of_trial(story.trials[number]) for number in sorted(story.trials)]
-        options.show_json(summary.of_run(run, sweep, story) | {"trials": trials, "warnings": story.warnings})
+        options.show_json(
+            summary.of_run(run, sweep, story) | {"trials": trials, "warnings": story.warnings}
+        )
         return
     console = text.console()
     for line in _heading(run, story):
@@ -36,13 +40,14 @@ def status(name: options.RunName, home: options.HomeDir = DEFAULT_HOME, as_json:
         console.print(f"Go on with: {run.command('resume')}", soft_wrap=True)
 
 
-def _heading(run: Run, story: Story) -> list[str]:
+def _heading(run: RunFolder, story: Story) -> list[str]:
     reason = f" ({story.closed['reason']})" if story.closed else ""
     lines = [f"{run.name}: {story.state}{reason}", f"folder: {run.folder}"]
     if story.driver:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(story.driver["time"]))
         lines.append(
-            f"driver: {story.driver['mode']}, process {story.driver['pid']} on {story.driver['host']}, began {since}"
+            f"driver: {story.driver['mode']}, process {story.driver['pid']} on"
+            f" {story.driver['host']}, began {since}"
         )
     return lines
 
@@ -50,12 +55,19 @@ def _heading(run: Run, story: Story) -> list[str]:
 def export(
     name: options.RunName,
     home: options.HomeDir = DEFAULT_HOME,
-    format: Annotated[Literal["csv", "json"], typer.Option("--format", help="Of the table.")] = "csv",
+    format: Annotated[
+        Literal["csv", "json"], typer.Option("--format", help="Of the table.")
+    ] = "csv",
     curves: Annotated[bool, typer.Option("--curves", help="One row per trial and epoch.")] = False,
     no_times: Annotated[
-        bool, typer.Option("--no-times", help="Leave wall times out: equal sweeps then export equal bytes.")
+        bool,
+        typer.Option(
+            "--no-times", help="Leave wall times out: equal sweeps then export equal bytes."
+        ),
     ] = False,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write there, not to stdout.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write there, not to stdout.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Print one row per trial, or per trial and epoch. Floats are exact."""
@@ -77,7 +89,9 @@ def export(
 def report(
     name: options.RunName,
     home: options.HomeDir = DEFAULT_HOME,
-    from_mlflow: Annotated[bool, typer.Option("--from-mlflow", help="Of what MLflow has, not the journal.")] = False,
+    from_mlflow: Annotated[
+        bool, typer.Option("--from-mlflow", help="Of what MLflow has, not the journal.")
+    ] = False,
     x_axis: Annotated[str, typer.Option("--x-axis", metavar="KEY", help=_AXIS)] = "",
     y_axis: Annotated[str, typer.Option("--y-axis", metavar="KEY", help=_AXIS)] = "",
     as_json: options.AsJson = False,
@@ -95,9 +109,13 @@ def report(
 
 
 def ui(
-    name: Annotated[str, typer.Argument(metavar="RUN", help="A run of `sweep ls --runs`.")] = "latest",
+    name: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run of `sweep ls --runs`.")
+    ] = "latest",
     home: options.HomeDir = DEFAULT_HOME,
-    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 picks a free one.")] = 5000,
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 picks a free one.")
+    ] = 5000,
     as_json: options.AsJson = False,
 ) -> None:
     """Show a run in MLflow's pages, on the loopback only. Ctrl-C ends it."""

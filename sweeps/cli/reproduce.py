@@ -24,20 +24,34 @@ WIDEST = 1000
 
 Name = Annotated[
     str,
-    typer.Argument(metavar="NAME", help="table1, table2, figure3 to figure7, text-numbers or toys."),
+    typer.Argument(
+        metavar="NAME", help="table1, table2, figure3 to figure7, text-numbers or toys."
+    ),
 ]
 ScaleName = Annotated[
     str,
-    typer.Option("--scale", metavar="SCALE", help="smoke: seconds a row; small: minutes; paper: the whole setting."),
+    typer.Option(
+        "--scale",
+        metavar="SCALE",
+        help="smoke: seconds a row; small: minutes; paper: the whole setting.",
+    ),
 ]
-RowNames = Annotated[str, typer.Option("--rows", metavar="A,B", help="Only these rows.", show_default="all")]
+RowNames = Annotated[
+    str, typer.Option("--rows", metavar="A,B", help="Only these rows.", show_default="all")
+]
 Seeds = Annotated[
     int | None,
     typer.Option(
-        "--seeds", metavar="N", min=1, help="Seeds 0 to N-1: several give intervals.", show_default="1 (toys: 5)"
+        "--seeds",
+        metavar="N",
+        min=1,
+        help="Seeds 0 to N-1: several give intervals.",
+        show_default="1 (toys: 5)",
     ),
 ]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Train all of it anew, whatever the home has.")]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Train all of it anew, whatever the home has.")
+]
 Show = Annotated[bool, typer.Option("--show", help="Train nothing: show what the home has.")]
 
 
@@ -47,7 +61,7 @@ def reproduce(
     row_names: RowNames = "",
     seeds: Seeds = None,
     settings: options.Settings = None,
-    lanes: options.Lanes = None,
+    lanes: options.LanesOption = None,
     fresh: Fresh = False,
     show: Show = False,
     home: options.HomeDir = DEFAULT_HOME,
@@ -60,7 +74,8 @@ def reproduce(
 ) -> None:
     """Reproduce a table or figure of the paper, ours beside it.
 
-    What the home already has is read, not trained again; only what is lacking is run, or gone on with.
+    What the home already has is read, not trained again; only what is lacking is run, or gone on
+    with.
     """
     from sweeps import evidence, reproducing, reproductions
     from sweeps.reproducing import Request
@@ -86,9 +101,13 @@ def reproduce(
     if reproduction.measure is not None and not show:
         reproduction.measure(readings, data, driving.say)
     told = _told(asked, readings)
-    files = reproducing.write(Home(home).folder / "reproductions" / asked.folder_name, reproduction, readings, told)
+    files = reproducing.write(
+        Home(home).folder / "reproductions" / asked.folder_name, reproduction, readings, told
+    )
     if as_json:
-        options.show_json(told | {"files": [str(file) for file in files], "not_run": trainer.refused})
+        options.show_json(
+            told | {"files": [str(file) for file in files], "not_run": trainer.refused}
+        )
     else:
         _print(reproduction, asked, readings, files)
     if trainer.refused:
@@ -106,7 +125,8 @@ class _Trainer:
         """Why a sweep was not run, by its name."""
 
     def train(self, sweeps: "Sequence[Sweep]") -> None:
-        """All of them. One whose data are not there is said and left out; raises `typer.Exit` when a driver stopped."""
+        """All of them. One whose data are not there is said and left out; raises `typer.Exit` when
+        a driver stopped."""
         for sweep in sweeps:
             try:
                 self._train(sweep)
@@ -135,12 +155,15 @@ class _Trainer:
             outcome = runner.drive(run, definition, self.how, driving.say, watch)
             if outcome.state != "finished":
                 again = "The same command without --fresh" if self.fresh else "The same command"
-                driving.say(f"{run.name}: {outcome.state} ({outcome.reason}). {again} goes on with it.")
+                driving.say(
+                    f"{run.name}: {outcome.state} ({outcome.reason}). {again} goes on with it."
+                )
                 raise typer.Exit(INTERRUPTED)
             before, left = left, reproducing.lacking(self.home, sweep, only)
             if left == before and run.name in self.begun:
                 raise RunError(
-                    f"Run {run.name} ended, but what it was for is not there. Look at it: {run.command('status')}"
+                    f"Run {run.name} ended, but what it was for is not there. Look at it:"
+                    f" {run.command('status')}"
                 )
 
 
@@ -171,7 +194,10 @@ def _told(asked: "Request", readings: "Sequence[Reading]") -> dict[str, Any]:
 
 
 def _print(
-    reproduction: "Reproduction", asked: "Request", readings: "Sequence[Reading]", files: Sequence[Path]
+    reproduction: "Reproduction",
+    asked: "Request",
+    readings: "Sequence[Reading]",
+    files: Sequence[Path],
 ) -> None:
     terminal = text.console()
     changed = f", with --set {text.assignment(asked.settings)}" if asked.settings else ""
@@ -182,7 +208,9 @@ def _print(
                 terminal.print(part, soft_wrap=True)
             else:  # whole, even where the terminal is too narrow for its numbers
                 unbounded = terminal.options.update(width=WIDEST)
-                terminal.width = max(terminal.width, terminal.measure(part, options=unbounded).minimum)
+                terminal.width = max(
+                    terminal.width, terminal.measure(part, options=unbounded).minimum
+                )
                 terminal.print(part)
     for note in reproduction.notes:
         terminal.print(f"Note: {note}", soft_wrap=True)
@@ -193,7 +221,8 @@ def _print(
 
 
 def _block(reading: "Reading", asked: "Request", home: Path) -> Iterator[Any]:
-    """A heading, what is smaller than in the paper, the table, how its columns are measured, and where it is from."""
+    """A heading, what is smaller than in the paper, the table, how its columns are measured, and
+    where it is from."""
     from sweeps import reproducing
 
     yield f"\n{reading.table.title}"
@@ -205,8 +234,13 @@ def _block(reading: "Reading", asked: "Request", home: Path) -> Iterator[Any]:
         for column in reading.block.columns:
             yield f"  {column.title}: {column.protocol} ({column.metric})"
     elif (best := reproducing.best(reading)) is not None:
-        at = ", ".join(f"{key.rpartition('.')[2]}={value:g}" for key, value in best["params"].items())
-        yield f"  Best of {best['of']} trials: {best['value']:.4f} at {at} ({reading.sweep.metrics.label})"
+        at = ", ".join(
+            f"{key.rpartition('.')[2]}={value:g}" for key, value in best["params"].items()
+        )
+        yield (
+            f"  Best of {best['of']} trials: {best['value']:.4f} at {at}"
+            f" ({reading.sweep.metrics.label})"
+        )
     for row in reading.block.rows:
         if row.note:
             yield f"  {row.title}: {row.note}"

@@ -15,7 +15,8 @@ INTERRUPTED = 130
 
 
 class Outlet:
-    """A stream that is mute once its reader has gone: a pipe that was closed, a terminal that was hung up.
+    """A stream that is mute once its reader has gone: a pipe that was closed, a terminal that was
+    hung up.
 
     Any other error, a full disk say, is the writer's.
     """
@@ -47,7 +48,9 @@ class Outlet:
             if not isinstance(error, BrokenPipeError) and not hung_up:
                 raise
             self._mute = True
-            with suppress(OSError, ValueError):  # Python flushes what is left when it ends, and would complain
+            with suppress(
+                OSError, ValueError
+            ):  # Python flushes what is left when it ends, and would complain
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
@@ -67,8 +70,12 @@ def outlets() -> Iterator[None]:
 
 @contextmanager
 def leaving_at_once() -> Iterator[None]:
-    """Ctrl-C ends the process without a word: while modules are imported there is nothing to save or to tell."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    """Ctrl-C ends the process without a word: while modules are imported there is nothing to save
+    or to tell."""
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):
         yield
         return
     before = signal.signal(signal.SIGINT, _leave)

@@ -1,15 +1,16 @@
-"""What `sweep run`, `resume` and `status` say of a run with `--json`, and what `sweep ls --runs` says of each."""
+"""What `sweep run`, `resume` and `status` say of a run with `--json`, and what `sweep ls --runs`
+says of each."""
 
 import time
 from typing import Any
 
 from sweeps.cli.picture import elapsed
 from sweeps.definition import Sweep
-from sweeps.home import Run
+from sweeps.home import RunFolder
 from sweeps.story import Story, TrialStory
 
 
-def of_run(run: Run, sweep: Sweep, story: Story) -> dict[str, Any]:
+def of_run(run: RunFolder, sweep: Sweep, story: Story) -> dict[str, Any]:
     """The run as a whole."""
     driver = story.driver
     return {

@@ -1,4 +1,5 @@
-"""How the commands word what they show: durations, values, the terminal, and the commands that come next."""
+"""How the commands word what they show: durations, values, the terminal, and the commands that come
+next."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -36,16 +37,22 @@ def console(*, stderr: bool = False) -> "Console":
     class Plain(Console):
         def _render_buffer(self, buffer: "Iterable[Segment]") -> str:
             return super()._render_buffer(
-                segment if segment.control else Segment(plain(segment.text), segment.style) for segment in buffer
+                segment if segment.control else Segment(plain(segment.text), segment.style)
+                for segment in buffer
             )
 
     return Plain(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def duration(seconds: float) -> str:
-    """`seconds` in the two largest units that say something: `7 s`, `3 min 20 s`, `2 h 05 min`, `3 d 04 h`."""
+    """`seconds` in the two largest units that say something: `7 s`, `3 min 20 s`, `2 h 05 min`, `3
+    d 04 h`."""
     whole = max(0, round(seconds))
-    for large, small, size, part in (("d", "h", 86400, 3600), ("h", "min", 3600, 60), ("min", "s", 60, 1)):
+    for large, small, size, part in (
+        ("d", "h", 86400, 3600),
+        ("h", "min", 3600, 60),
+        ("min", "s", 60, 1),
+    ):
         if whole >= size:
             return f"{whole // size} {large} {whole % size // part:02d} {small}"
     return f"{whole} s"
@@ -64,7 +71,8 @@ def value(given: Any) -> str:
 
 
 def number(measured: float) -> str:
-    """A metric: four decimals, or four digits when it is small, as an error rate or a cost may be."""
+    """A metric: four decimals, or four digits when it is small, as an error rate or a cost may
+    be."""
     return f"{measured:.4f}" if abs(measured) >= 0.1 or measured == 0 else f"{measured:.4g}"
 
 

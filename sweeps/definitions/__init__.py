@@ -1,1 +1,2 @@
-"""The sweeps that exist, one file each: `sweep()` returns the complete definition, the file's name is its name."""
+"""The sweeps that exist, one file each: `sweep()` returns the complete definition, the file's name
+is its name."""

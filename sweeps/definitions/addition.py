@@ -1,4 +1,5 @@
-"""The sequence-to-sequence toy of the paper's code: decimal addition with a curriculum (spec section 6)."""
+"""The sequence-to-sequence toy of the paper's code: decimal addition with a curriculum (spec
+section 6)."""
 
 from sweeps import rows
 from sweeps.definition import Sweep
@@ -18,7 +19,8 @@ SCALES = {
 
 
 def sweep(scale: str = "paper") -> Sweep:
-    """Five seeds of each system, since the rule that begins again makes a single run meaningless; 40 epochs."""
+    """Five seeds of each system, since the rule that begins again makes a single run meaningless;
+    40 epochs."""
     whole = Sweep(
         name="addition",
         description="Learning to add, with a curriculum: with and without zoneout, five seeds",

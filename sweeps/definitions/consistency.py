@@ -1,4 +1,5 @@
-"""Semantic consistency, a toy of the paper's README: which W solves a recurrence that has nothing to do (spec 7)."""
+"""Semantic consistency, a toy of the paper's README: which W solves a recurrence that has nothing
+to do (spec 7)."""
 
 from sweeps import rows
 from sweeps.definition import Sweep
@@ -6,7 +7,8 @@ from sweeps.rows import Rows, Scale
 from zoneout_core import tasks
 
 ROWS: Rows = {"unregularized": {}, "zoneout": {"z_states": 0.1}}
-"""Without zoneout W stays near -I, which is right only every other step; with it only W = +I is right."""
+"""Without zoneout W stays near -I, which is right only every other step; with it only W = +I is
+right."""
 SCALES = {
     "smoke": Scale(values={"epochs": 1}),
     "small": Scale(values={"epochs": 60}),
@@ -18,7 +20,9 @@ def sweep(scale: str = "paper") -> Sweep:
     """Two trials of 100 epochs, each of 1000 updates."""
     whole = Sweep(
         name="consistency",
-        description="Semantic consistency: a linear recurrence on two units, with and without zoneout",
+        description=(
+            "Semantic consistency: a linear recurrence on two units, with and without zoneout"
+        ),
         base=tasks.get("semantic_consistency").config(),
         space=rows.space(ROWS),
         threads=1,

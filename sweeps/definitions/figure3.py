@@ -1,4 +1,5 @@
-"""The paper's Figure 3 (left): validation BPC over z_cells and z_states on Penn Treebank, at the paper's size."""
+"""The paper's Figure 3 (left): validation BPC over z_cells and z_states on Penn Treebank, at the
+paper's size."""
 
 from dataclasses import replace
 
@@ -17,14 +18,20 @@ SCALES = {
 
 
 def sweep(scale: str = "paper") -> Sweep:
-    """36 cells of H=1000 for 30 epochs, one seed; `--set seeds=0,1,2` repeats the plane. Smaller scales have 9."""
+    """36 cells of H=1000 for 30 epochs, one seed; `--set seeds=0,1,2` repeats the plane. Smaller
+    scales have 9."""
     whole = Sweep(
         name="figure3",
-        description="Figure 3 of the paper: the 6 x 6 zoneout plane, H=1000, 30 epochs on Penn Treebank; wants a GPU",
+        description=(
+            "Figure 3 of the paper: the 6 x 6 zoneout plane, H=1000, 30 epochs on Penn Treebank;"
+            " wants a GPU"
+        ),
         base=TrialConfig(task="char_ptb", epochs=30),
         space=zoneout_plane.space(),
         lanes=4,
     )
     if scale != rows.PAPER:
-        whole = replace(whole, space=zoneout_plane.space(z_cells=(0.0, 0.25, 0.5), z_states=(0.0, 0.05, 0.25)))
+        whole = replace(
+            whole, space=zoneout_plane.space(z_cells=(0.0, 0.25, 0.5), z_states=(0.0, 0.05, 0.25))
+        )
     return rows.at_scale(whole, SCALES[scale])

@@ -1,4 +1,5 @@
-"""Figure 3 on a small scale: real Penn Treebank, H=128, one epoch, 3 x 3 cells. Not the paper's numbers."""
+"""Figure 3 on a small scale: real Penn Treebank, H=128, one epoch, 3 x 3 cells. Not the paper's
+numbers."""
 
 from dataclasses import replace
 
@@ -14,7 +15,10 @@ def sweep() -> Sweep:
     return replace(
         paper,
         name="figure3_small",
-        description="Figure 3 on a small scale: 3 x 3 cells, H=128, one epoch of Penn Treebank; minutes on two cores",
+        description=(
+            "Figure 3 on a small scale: 3 x 3 cells, H=128, one epoch of Penn Treebank; minutes on"
+            " two cores"
+        ),
         base=replace(paper.base, model=ModelConfig(hidden=128), epochs=1),
         space=zoneout_plane.space(z_cells=(0.0, 0.25, 0.5), z_states=(0.0, 0.05, 0.25)),
         lanes=9,

@@ -1,7 +1,8 @@
-"""Figure 6 of the paper: three systems after one epoch of permuted sequential MNIST (spec section 8.1).
+"""Figure 6 of the paper: three systems after one epoch of permuted sequential MNIST (spec section
+8.1).
 
-One epoch, to show what is inherent and not what was learned for the task. `sweep reproduce figure6` then measures how
-far their gradients reach back through time.
+One epoch, to show what is inherent and not what was learned for the task. `sweep reproduce figure6`
+then measures how far their gradients reach back through time.
 """
 
 from sweeps import rows
@@ -26,7 +27,9 @@ def sweep(scale: str = "paper") -> Sweep:
     """A trial of each system; settings are those of Table 2."""
     whole = Sweep(
         name="figure6",
-        description="Figure 6 of the paper: three systems after one epoch of permuted sequential MNIST",
+        description=(
+            "Figure 6 of the paper: three systems after one epoch of permuted sequential MNIST"
+        ),
         base=tasks.get("sequential_mnist").config(epochs=1),
         space=rows.space(ROWS),
     )

@@ -1,4 +1,5 @@
-"""Figure 7 of the paper: static identity connections, zoneout whose masks never change (spec section 8.2)."""
+"""Figure 7 of the paper: static identity connections, zoneout whose masks never change (spec
+section 8.2)."""
 
 from dataclasses import replace
 
@@ -11,16 +12,21 @@ ROWS: Rows = {
     f"static-{mode}": {"z_cells": 0.5, "z_states": 0.05, "static_masks": mode}
     for mode in ("same", "code", "expectation")
 }
-"""By what stands for the masks in an evaluation: the same masks; others, as the code does it; expectations."""
+"""By what stands for the masks in an evaluation: the same masks; others, as the code does it;
+expectations."""
 SCALES = table1_char.SCALES
 
 
 def sweep(scale: str = "paper") -> Sweep:
-    """A trial of each way to evaluate; all else as in Table 1, whose zoneout and unregularized rows they meet."""
+    """A trial of each way to evaluate; all else as in Table 1, whose zoneout and unregularized rows
+    they meet."""
     whole = replace(
         table1_char.sweep(),
         name="figure7",
-        description="Figure 7 of the paper: zoneout with static masks on Penn Treebank, evaluated in three ways",
+        description=(
+            "Figure 7 of the paper: zoneout with static masks on Penn Treebank, evaluated in three"
+            " ways"
+        ),
         space=rows.space(ROWS),
     )
     return rows.at_scale(whole, SCALES[scale], ROWS)

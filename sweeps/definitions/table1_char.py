@@ -1,4 +1,5 @@
-"""Table 1 of the paper, characters of Penn Treebank (spec sections 2, 9, 11): every row, also below the line."""
+"""Table 1 of the paper, characters of Penn Treebank (spec sections 2, 9, 11): every row, also below
+the line."""
 
 from sweeps import rows
 from sweeps.definition import Sweep
@@ -50,10 +51,13 @@ SCALES = {
 
 
 def sweep(scale: str = "paper") -> Sweep:
-    """A trial of each row; at the paper's scale H=1000, at most 110 epochs, the best by validation kept."""
+    """A trial of each row; at the paper's scale H=1000, at most 110 epochs, the best by validation
+    kept."""
     whole = Sweep(
         name="table1_char",
-        description="Table 1 of the paper, characters of Penn Treebank: a trial of each system; wants a GPU",
+        description=(
+            "Table 1 of the paper, characters of Penn Treebank: a trial of each system; wants a GPU"
+        ),
         base=tasks.get("char_ptb").config(epochs=110),
         space=rows.space(ROWS),
         lanes=4,

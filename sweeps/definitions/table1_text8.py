@@ -26,10 +26,18 @@ ROWS: Rows = {
         "decay_factor": 50.0,
     },
 }
-"""Strengths that Table 1 does not state for text8 are those of characters; recurrent dropout's is the README's."""
+"""Strengths that Table 1 does not state for text8 are those of characters; recurrent dropout's is
+the README's."""
 SCALES = {
     "smoke": Scale(
-        values={"hidden": 16, "batch": 8, "length": 50, "epochs": 1, "fraction": 5e-5, "scored": 4e-4},
+        values={
+            "hidden": 16,
+            "batch": 8,
+            "length": 50,
+            "epochs": 1,
+            "fraction": 5e-5,
+            "scored": 4e-4,
+        },
         rows={"hm-lstm": {"embedding": 8, "hm_output": 16}},
     ),
     "small": Scale(
@@ -41,10 +49,13 @@ SCALES = {
 
 
 def sweep(scale: str = "paper") -> Sweep:
-    """A trial of each row; at the paper's scale H=2000 on 90 million characters, the largest job of the paper."""
+    """A trial of each row; at the paper's scale H=2000 on 90 million characters, the largest job of
+    the paper."""
     whole = Sweep(
         name="table1_text8",
-        description="Table 1 of the paper, text8: a trial of each system, H=2000; wants days of a GPU",
+        description=(
+            "Table 1 of the paper, text8: a trial of each system, H=2000; wants days of a GPU"
+        ),
         base=tasks.get("text8").config(),
         space=rows.space(ROWS),
         lanes=2,

@@ -32,11 +32,25 @@ ROWS: Rows = {
 """The paper's unregularized row is Zaremba's small model; its zoneout is added to NR-dropout."""
 SCALES = {
     "smoke": Scale(
-        values={"hidden": 8, "embedding": 8, "length": 10, "epochs": 1, "fraction": 0.003, "scored": 0.01},
+        values={
+            "hidden": 8,
+            "embedding": 8,
+            "length": 10,
+            "epochs": 1,
+            "fraction": 0.003,
+            "scored": 0.01,
+        },
         rows={"v-dropout": {"mc_passes": 2}},
     ),
     "small": Scale(
-        values={"hidden": 200, "embedding": 200, "length": 20, "epochs": 4, "fraction": 0.2, "scored": 0.2},
+        values={
+            "hidden": 200,
+            "embedding": 200,
+            "length": 20,
+            "epochs": 4,
+            "fraction": 0.2,
+            "scored": 0.2,
+        },
         rows={"v-dropout": {"mc_passes": 10}},
     ),
     "paper": Scale(),
@@ -44,10 +58,13 @@ SCALES = {
 
 
 def sweep(scale: str = "paper") -> Sweep:
-    """A trial of each row; at the paper's scale two layers of 1500 units (200 and 650 in Zaremba's smaller models)."""
+    """A trial of each row; at the paper's scale two layers of 1500 units (200 and 650 in Zaremba's
+    smaller models)."""
     whole = Sweep(
         name="table1_word",
-        description="Table 1 of the paper, words of Penn Treebank: a trial of each system; wants a GPU",
+        description=(
+            "Table 1 of the paper, words of Penn Treebank: a trial of each system; wants a GPU"
+        ),
         base=tasks.get("word_ptb").config(),
         space=rows.space(ROWS),
         lanes=2,

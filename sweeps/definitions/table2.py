@@ -1,4 +1,5 @@
-"""Table 2 and Figure 5 of the paper: permuted sequential MNIST, with and without batch norm (spec section 5)."""
+"""Table 2 and Figure 5 of the paper: permuted sequential MNIST, with and without batch norm (spec
+section 5)."""
 
 from sweeps import rows
 from sweeps.definition import Sweep
@@ -16,7 +17,14 @@ ROWS: Rows = {
 }
 SCALES = {
     "smoke": Scale(
-        values={"hidden": 8, "batch": 20, "length": 28, "epochs": 1, "fraction": 0.004, "scored": 0.01},
+        values={
+            "hidden": 8,
+            "batch": 20,
+            "length": 28,
+            "epochs": 1,
+            "fraction": 0.004,
+            "scored": 0.01,
+        },
     ),
     "small": Scale(
         values={"length": 196, "batch": 50, "epochs": 8, "fraction": 0.2, "scored": 0.2},
@@ -31,7 +39,10 @@ def sweep(scale: str = "paper") -> Sweep:
     """A trial of each row; at the paper's scale H=100 over 784 steps, 150 epochs."""
     whole = Sweep(
         name="table2",
-        description="Table 2 and Figure 5 of the paper: five systems on permuted sequential MNIST, 150 epochs",
+        description=(
+            "Table 2 and Figure 5 of the paper: five systems on permuted sequential MNIST, 150"
+            " epochs"
+        ),
         base=tasks.get("sequential_mnist").config(),
         space=rows.space(ROWS),
     )

@@ -1,4 +1,5 @@
-"""Numbers that the paper has in its text only: GRU and tanh-RNN with and without zoneout (spec sections 1, 2.4)."""
+"""Numbers that the paper has in its text only: GRU and tanh-RNN with and without zoneout (spec
+sections 1, 2.4)."""
 
 from sweeps import rows
 from sweeps.definition import Sweep
@@ -25,7 +26,10 @@ def sweep(scale: str = "paper") -> Sweep:
     """A trial of each cell and each z; at the paper's scale H=1000, at most 110 epochs."""
     whole = Sweep(
         name="text_numbers",
-        description="GRU and tanh-RNN of the paper's text: six values of z_states each, on Penn Treebank; wants a GPU",
+        description=(
+            "GRU and tanh-RNN of the paper's text: six values of z_states each, on Penn Treebank;"
+            " wants a GPU"
+        ),
         base=tasks.get("char_ptb").config(epochs=110),
         space=rows.space(ROWS),
         lanes=4,

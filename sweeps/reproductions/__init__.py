@@ -1,7 +1,7 @@
 """What `sweep reproduce` knows: the paper's tables and figures, a file each, picked up by existing.
 
-A file exports `REPRODUCTION`: which sweeps it is made of, which of their rows, by which protocol each number is read,
-and which drawing of `analysis` shows it.
+A file exports `REPRODUCTION`: which sweeps it is made of, which of their rows, by which protocol
+each number is read, and which drawing of `analysis` shows it.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.paper import find
-from analysis.table import Column, Row, Table
+from analysis.table import Column, Table, TableRow
 from sweeps.definition import Sweep
 from zoneout_core import registry
 
@@ -27,11 +27,12 @@ class Block:
     title: str
     sweep: str
     """A file of `sweeps.definitions`."""
-    rows: tuple[Row, ...] = ()
+    rows: tuple[TableRow, ...] = ()
     """Those of the sweep that are wanted; none = it has no rows, and all of it is wanted."""
     columns: tuple[Column, ...] = ()
     trained_by: str = ""
-    """The reproduction that trains these rows, when it is not this one: here they are read where they are there."""
+    """The reproduction that trains these rows, when it is not this one: here they are read where
+    they are there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,8 @@ class Reading:
     """At the scale, and narrowed to what was asked for."""
     table: Table
     trials: "pd.DataFrame"
-    """A line per trial: `label seed state reason epoch hardware`, what was searched, and the final metrics."""
+    """A line per trial: `label seed state reason epoch hardware`, what was searched, and the final
+    metrics."""
     curves: "pd.DataFrame"
     """A line per trial and epoch: `label seed epoch` and the metrics."""
     found: Sequence["Found"]
@@ -53,10 +55,11 @@ class Reading:
     """For figures: task, network, seeds, scale."""
 
 
-Draw = Callable[[Sequence[Reading], Path], list[Path]]
+DrawFigures = Callable[[Sequence[Reading], Path], list[Path]]
 """Draws into a folder, and returns the files."""
 Measure = Callable[[Sequence[Reading], Path, Callable[[str], None]], None]
-"""Measures on trained rows what records do not hold, with (readings, data folder, say); kept with the runs."""
+"""Measures on trained rows what records do not hold, with (readings, data folder, say); kept with
+the runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +68,7 @@ class Reproduction:
 
     title: str
     blocks: tuple[Block, ...]
-    draw: Draw | None = None
+    draw: DrawFigures | None = None
     measure: Measure | None = None
     notes: tuple[str, ...] = ()
     """What a reader has to know of the numbers."""
@@ -73,7 +76,11 @@ class Reproduction:
     @property
     def labels(self) -> list[str]:
         """Of all rows that can be run."""
-        return [label for label in dict.fromkeys(row.label for block in self.blocks for row in block.rows) if label]
+        return [
+            label
+            for label in dict.fromkeys(row.label for block in self.blocks for row in block.rows)
+            if label
+        ]
 
 
 def names() -> list[str]:
@@ -87,7 +94,9 @@ def get(name: str) -> Reproduction:
 
     if name.replace("_", "-") not in names():
         raise UnknownName("reproduction", name, names())
-    found: Reproduction = registry.load(__name__, name.replace("-", "_"), "reproduction").REPRODUCTION
+    found: Reproduction = registry.load(
+        __name__, name.replace("-", "_"), "reproduction"
+    ).REPRODUCTION
     return found
 
 
@@ -98,11 +107,12 @@ def row(
     published: Mapping[str, Any] | None = None,
     splits: Collection[str] = ("valid", "test"),
     note: str = "",
-) -> Row:
-    """A row; `published` tells `analysis.paper.find` which are the paper's numbers, for columns named in `splits`."""
+) -> TableRow:
+    """A row; `published` tells `analysis.paper.find` which are the paper's numbers, for columns
+    named in `splits`."""
     numbers = {
         column.metric: find(split=column.title.lower(), **published)
         for column in columns
         if published is not None and column.title.lower() in splits
     }
-    return Row(title=title, label=label, paper=numbers, note=note)
+    return TableRow(title=title, label=label, paper=numbers, note=note)

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from analysis.table import Column, Row
+from analysis.table import Column, TableRow
 from sweeps.evidence import wanted
 from sweeps.reproductions import Reading, row
 
 if TYPE_CHECKING:
-    from analysis.curves import Panel
+    from analysis.curves import CurvePanel
 
 CHARACTERS = (
     Column(
@@ -33,18 +33,28 @@ STREAMED = (
 )
 """Of systems below the line."""
 CLASSES = (
-    Column(title="Valid", metric="valid_error", protocol="error rate on 10,000 images, masks as expected"),
-    Column(title="Test", metric="test_error", protocol="error rate on 10,000 images, of the parameters best on valid"),
+    Column(
+        title="Valid",
+        metric="valid_error",
+        protocol="error rate on 10,000 images, masks as expected",
+    ),
+    Column(
+        title="Test",
+        metric="test_error",
+        protocol="error rate on 10,000 images, of the parameters best on valid",
+    ),
 )
 
 
-def table1(task: str, label: str, title: str, regularizer: str, note: str = "", **rest: Any) -> Row:
+def table1(
+    task: str, label: str, title: str, regularizer: str, note: str = "", **rest: Any
+) -> TableRow:
     """A row of Table 1 on a character task; `rest` goes to `row`."""
     published = {"task": task, "regularizer": regularizer, "source": "Table 1"}
     return row(label, title, CHARACTERS, published, note=note, **rest)
 
 
-def six(task: str, dropout: str) -> tuple[Row, ...]:
+def six(task: str, dropout: str) -> tuple[TableRow, ...]:
     """The paper's own six systems; `dropout` is the strength of recurrent dropout."""
     return (
         table1(task, "unregularized", "Unregularized LSTM", "none"),
@@ -63,21 +73,23 @@ def panel(
     epochs: int,
     metrics: Mapping[str, str],
     y_limits: tuple[float, float] | None = None,
-) -> "Panel":
+) -> "CurvePanel":
     """The curves of a block's rows, {word: metric}; `epochs` and `y_limits` are the paper's axes.
 
-    Stars are what the paper printed of the last metric. Another experiment than the paper's has axes of its own and no
-    stars, since it would be a spot in a corner of the paper's.
+    Stars are what the paper printed of the last metric. Another experiment than the paper's has
+    axes of its own and no stars, since it would be a spot in a corner of the paper's.
     """
     from analysis import curves
-    from analysis.curves import Panel
+    from analysis.curves import CurvePanel
 
     systems = {row.label: row.title for row in reading.block.rows}
     *_, marked = metrics.values()
     if not reading.whole:
         epochs = max(config.epochs for config in wanted(reading.sweep))
-    published = {row.title: row.paper[marked].number for row in reading.block.rows if marked in row.paper}
-    return Panel(
+    published = {
+        row.title: row.paper[marked].number for row in reading.block.rows if marked in row.paper
+    }
+    return CurvePanel(
         title=title,
         subtitle=reading.subtitle,
         y_label=y_label,

@@ -1,4 +1,5 @@
-"""Figure 3: validation bits per character over z_cells and z_states, and of six systems (spec section 8.3)."""
+"""Figure 3: validation bits per character over z_cells and z_states, and of six systems (spec
+section 8.3)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,9 +22,14 @@ def draw(readings: Sequence[Reading], folder: Path) -> list[Path]:
 def _bars(reading: Reading, folder: Path) -> list[Path]:
     from analysis import bars, style
 
-    numbers, label = bars.compute(reading.table, METRIC), f"{reading.sweep.metrics.label} (lower is better)"
+    numbers, label = (
+        bars.compute(reading.table, METRIC),
+        f"{reading.sweep.metrics.label} (lower is better)",
+    )
     return style.save(
-        lambda: bars.draw(numbers, "Figure 3 (right): six systems", reading.subtitle, label), folder, "bars"
+        lambda: bars.draw(numbers, "Figure 3 (right): six systems", reading.subtitle, label),
+        folder,
+        "bars",
     )
 
 
@@ -50,5 +56,10 @@ REPRODUCTION = Reproduction(
         ),
     ),
     draw=draw,
-    notes=("The paper does not print the plane's values, nor which ones it tried; 36 of 0 to 0.75 are ours.",),
+    notes=(
+        (
+            "The paper does not print the plane's values, nor which ones it tried; 36 of 0 to 0.75"
+            " are ours."
+        ),
+    ),
 )

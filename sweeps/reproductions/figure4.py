@@ -20,7 +20,13 @@ def draw(readings: Sequence[Reading], folder: Path) -> list[Path]:
     from analysis import curves, style
 
     panels = [
-        panel(one, f"Figure 4: {one.block.title}", "bits per character", EPOCHS[one.sweep.name], METRICS)
+        panel(
+            one,
+            f"Figure 4: {one.block.title}",
+            "bits per character",
+            EPOCHS[one.sweep.name],
+            METRICS,
+        )
         for one in readings
     ]
     return style.save(lambda: curves.draw(panels), folder, "figure4")
@@ -38,5 +44,7 @@ REPRODUCTION = Reproduction(
         _block("text8", "table1_text8", "text8", "0.5"),
     ),
     draw=draw,
-    notes=("The trials are Table 1's. Training curves are taken with masks on, as the paper's are.",),
+    notes=(
+        "The trials are Table 1's. Training curves are taken with masks on, as the paper's are.",
+    ),
 )

@@ -1,4 +1,5 @@
-"""Figure 5: error curves on permuted sequential MNIST (spec section 8.3), of three of Table 2's trials."""
+"""Figure 5: error curves on permuted sequential MNIST (spec section 8.3), of three of Table 2's
+trials."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,9 @@ def draw(readings: Sequence[Reading], folder: Path) -> list[Path]:
     """figure5.*"""
     from analysis import curves, style
 
-    panels = [panel(one, "Figure 5: permuted MNIST", "error rate", EPOCHS, METRICS) for one in readings]
+    panels = [
+        panel(one, "Figure 5: permuted MNIST", "error rate", EPOCHS, METRICS) for one in readings
+    ]
     return style.save(lambda: curves.draw(panels), folder, "figure5")
 
 

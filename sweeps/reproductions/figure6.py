@@ -1,7 +1,7 @@
 """Figure 6: how far gradients reach back through time, after one epoch (spec section 8.1).
 
-Measured on the checkpoints of the trained rows, over as many training batches as the paper's 100 where an epoch has
-so many; kept as propagation-TRIAL.csv in the report folder of the trial's run.
+Measured on the checkpoints of the trained rows, over as many training batches as the paper's 100
+where an epoch has so many; kept as propagation-TRIAL.csv in the report folder of the trial's run.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
     from sweeps.evidence import Found
 
-TITLES = {"carried": "Figure 6: gradients through time", "candidate": "Figure 6 as the code has it: of the candidates"}
+TITLES = {
+    "carried": "Figure 6: gradients through time",
+    "candidate": "Figure 6 as the code has it: of the candidates",
+}
 
 
 def measure(readings: Sequence[Reading], data: Path, say: Callable[[str], None]) -> None:
-    """Every complete trial that has not been measured yet. Raises `RunError` where its checkpoint is gone."""
+    """Every complete trial that has not been measured yet. Raises `RunError` where its checkpoint
+    is gone."""
     lacking = [found for one in readings for found in _complete(one) if not _file(found).exists()]
     if not lacking:
         return
@@ -37,16 +41,21 @@ def measure(readings: Sequence[Reading], data: Path, say: Callable[[str], None])
         try:
             state = checkpoint.load(found.run.checkpoint(found.trial.trial))
         except CheckpointError as error:
-            raise RunError(f"{error} Train it again with: sweep reproduce figure6 --fresh") from error
+            raise RunError(
+                f"{error} Train it again with: sweep reproduce figure6 --fresh"
+            ) from error
         if state is None:
             raise RunError(
-                f"Figure 6 is measured on the trained parameters, but run {found.run.name} has no checkpoint of trial "
-                f"{found.trial.trial} any more. Train it again, at the same --scale, with: "
+                f"Figure 6 is measured on the trained parameters, but run {found.run.name} has no"
+                f" checkpoint of trial {found.trial.trial} any more. Train it again, at the same"
+                " --scale, with: "
                 + in_home(found.run.folder.parent, "reproduce", "figure6", "--fresh")
             )
         say(f"Measuring the gradients of {found.config.label}, seed {found.config.seed}")
         with TrainingThread() as thread:
-            shares = thread.run(propagation.shares, state, corpus, min(propagation.BATCHES, state.step))
+            shares = thread.run(
+                propagation.shares, state, corpus, min(propagation.BATCHES, state.step)
+            )
         lines = [
             f"{of},{name},{step},{share!r}"
             for of, states in shares.items()
@@ -58,7 +67,8 @@ def measure(readings: Sequence[Reading], data: Path, say: Callable[[str], None])
 
 
 def draw(readings: Sequence[Reading], folder: Path) -> list[Path]:
-    """figure6.* and figure6_candidate.*, with propagation.csv; nothing before anything was measured."""
+    """figure6.* and figure6_candidate.*, with propagation.csv; nothing before anything was
+    measured."""
     import pandas as pd
 
     from analysis import propagation, style
@@ -68,14 +78,19 @@ def draw(readings: Sequence[Reading], folder: Path) -> list[Path]:
     if not parts:
         return []
     folder.mkdir(parents=True, exist_ok=True)
-    frame, systems = pd.concat(parts, ignore_index=True), {row.label: row.title for row in reading.block.rows}
+    frame, systems = (
+        pd.concat(parts, ignore_index=True),
+        {row.label: row.title for row in reading.block.rows},
+    )
     csv = folder / "propagation.csv"
     frame.to_csv(csv, index=False)
     files = [csv]
     for of, title in TITLES.items():
         curves = propagation.compute(frame[frame["of"] == of], systems)
         name = "figure6" if of == "carried" else f"figure6_{of}"
-        files += style.save(partial(propagation.draw, curves, title, reading.subtitle), folder, name)
+        files += style.save(
+            partial(propagation.draw, curves, title, reading.subtitle), folder, name
+        )
     return files
 
 
@@ -110,7 +125,10 @@ REPRODUCTION = Reproduction(
     draw=draw,
     measure=measure,
     notes=(
-        "For each t: the mean over examples of the norm of dL/dc_t (and dL/dh_t), as a share of the sum over t; masks "
-        "drawn. The paper's expectation: dropout decays fastest towards early t, zoneout slowest.",
+        (
+            "For each t: the mean over examples of the norm of dL/dc_t (and dL/dh_t), as a share of"
+            " the sum over t; masks drawn. The paper's expectation: dropout decays fastest towards"
+            " early t, zoneout slowest."
+        ),
     ),
 )

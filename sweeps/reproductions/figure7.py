@@ -1,4 +1,5 @@
-"""Figure 7: static identity connections beside zoneout and the unregularized LSTM (spec section 8.2)."""
+"""Figure 7: static identity connections beside zoneout and the unregularized LSTM (spec section
+8.2)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,7 +35,9 @@ REPRODUCTION = Reproduction(
             title="Beside them, as in Table 1",
             sweep="table1_char",
             columns=CHARACTERS,
-            rows=tuple(row for row in six("char_ptb", "0.25") if row.label in ("unregularized", "zoneout")),
+            rows=tuple(
+                row for row in six("char_ptb", "0.25") if row.label in ("unregularized", "zoneout")
+            ),
         ),
         Block(
             title="Static masks, evaluated in three ways",
@@ -48,5 +51,10 @@ REPRODUCTION = Reproduction(
         ),
     ),
     draw=draw,
-    notes=("The paper prints no number of static masks: slightly less training error than zoneout, worse than none.",),
+    notes=(
+        (
+            "The paper prints no number of static masks: slightly less training error than zoneout,"
+            " worse than none."
+        ),
+    ),
 )

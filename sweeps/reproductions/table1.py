@@ -1,7 +1,7 @@
 """Table 1: characters and words of Penn Treebank, and text8 (spec sections 2 to 4, 9 to 11)."""
 
 from analysis.paper import find
-from analysis.table import Column, Row
+from analysis.table import Column, TableRow
 from sweeps.reproductions import Block, Reproduction, row
 from sweeps.reproductions._shared import CHARACTERS, STREAMED, six, table1
 
@@ -28,8 +28,14 @@ MONTE_CARLO = Column(
 _GAL = {"task": "word_ptb", "version": "primary source"}
 
 
-def _word(label: str, title: str, regularizer: str, note: str = "") -> Row:
-    return row(label, title, WORDS, {"task": "word_ptb", "regularizer": regularizer, "source": "Table 1"}, note=note)
+def _word(label: str, title: str, regularizer: str, note: str = "") -> TableRow:
+    return row(
+        label,
+        title,
+        WORDS,
+        {"task": "word_ptb", "regularizer": regularizer, "source": "Table 1"},
+        note=note,
+    )
 
 
 OLDER = row(
@@ -46,16 +52,18 @@ MEDIUM = row(
     {"task": "word_ptb", "regularizer": "nr_dropout .5", "version": "primary source"},
     note="Zaremba's medium model, an affordable check that is not in Table 1",
 )
-V_DROPOUT = Row(
+V_DROPOUT = TableRow(
     title="V-dropout (Gal)",
     label="v-dropout",
     paper={
         "valid_perplexity": find(regularizer="variational", split="valid", **_GAL),
-        "test_perplexity": find(regularizer="variational, mean approximation", split="test", **_GAL),
+        "test_perplexity": find(
+            regularizer="variational, mean approximation", split="test", **_GAL
+        ),
     },
     note="the mean network; published by Gal, not in Table 1",
 )
-V_DROPOUT_MC = Row(
+V_DROPOUT_MC = TableRow(
     title="V-dropout (Gal)",
     label="v-dropout",
     paper={"test_mc_perplexity": find("word_ptb", "variational", "test")},
@@ -65,7 +73,10 @@ NOT_STATED = _word(
     "",
     "Recurrent dropout",
     "recurrent_dropout",
-    note="neither its strength nor its model is stated (perhaps quoted from others), so that nothing can be run",
+    note=(
+        "neither its strength nor its model is stated (perhaps quoted from others), so that nothing"
+        " can be run"
+    ),
 )
 REPRODUCTION = Reproduction(
     title="Table 1: validation and test results, paper and ours",
@@ -76,14 +87,32 @@ REPRODUCTION = Reproduction(
             columns=CHARACTERS,
             rows=(
                 *six("char_ptb", "0.25"),
-                row("recurrent-dropout-0.3", "Recurrent dropout 0.3", note="what the README's 0.7 may mean"),
+                row(
+                    "recurrent-dropout-0.3",
+                    "Recurrent dropout 0.3",
+                    note="what the README's 0.7 may mean",
+                ),
                 OLDER,
-                table1("char_ptb", "rbn", "RBN (Cooijmans et al.)", "recurrent_batchnorm", splits=["test"]),
-                table1("char_ptb", "hm-lstm", "3-HM-LSTM + LN (Chung et al.)", "hmlstm_layernorm", splits=["test"]),
+                table1(
+                    "char_ptb",
+                    "rbn",
+                    "RBN (Cooijmans et al.)",
+                    "recurrent_batchnorm",
+                    splits=["test"],
+                ),
+                table1(
+                    "char_ptb",
+                    "hm-lstm",
+                    "3-HM-LSTM + LN (Chung et al.)",
+                    "hmlstm_layernorm",
+                    splits=["test"],
+                ),
             ),
         ),
         Block(
-            title="Penn Treebank, characters, of a system below the line: both columns are streamed",
+            title=(
+                "Penn Treebank, characters, of a system below the line: both columns are streamed"
+            ),
             sweep="table1_char",
             columns=STREAMED,
             rows=(
@@ -105,7 +134,12 @@ REPRODUCTION = Reproduction(
             sweep="table1_word",
             columns=WORDS,
             rows=(
-                _word("unregularized", "Unregularized LSTM", "none", note="Zaremba's small model, 2 x 200 units"),
+                _word(
+                    "unregularized",
+                    "Unregularized LSTM",
+                    "none",
+                    note="Zaremba's small model, 2 x 200 units",
+                ),
                 NOT_STATED,
                 _word("zoneout", "Zoneout 0.25 / 0.025", "zoneout", note="added to NR-dropout"),
                 _word("nr-dropout", "NR-dropout (Zaremba)", "nr_dropout"),
@@ -126,13 +160,27 @@ REPRODUCTION = Reproduction(
             rows=(
                 *six("text8", "0.5"),
                 row("zoneout-0.2", "Zoneout 0.2 / 0.2", note="what the README has"),
-                table1("text8", "rbn", "RBN (Cooijmans et al.)", "recurrent_batchnorm", splits=["test"]),
-                table1("text8", "hm-lstm", "3-HM-LSTM + LN (Chung et al.)", "hmlstm_layernorm", splits=["test"]),
+                table1(
+                    "text8", "rbn", "RBN (Cooijmans et al.)", "recurrent_batchnorm", splits=["test"]
+                ),
+                table1(
+                    "text8",
+                    "hm-lstm",
+                    "3-HM-LSTM + LN (Chung et al.)",
+                    "hmlstm_layernorm",
+                    splits=["test"],
+                ),
             ),
         ),
     ),
     notes=(
-        "Single test values of the paper are uncertain by about 0.02 bits: some changed between its versions.",
-        "That the paper's Test column is streamed is inferred, and so are strengths that it does not state for text8.",
+        (
+            "Single test values of the paper are uncertain by about 0.02 bits: some changed between"
+            " its versions."
+        ),
+        (
+            "That the paper's Test column is streamed is inferred, and so are strengths that it"
+            " does not state for text8."
+        ),
     ),
 )

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from analysis.table import Row
+from analysis.table import TableRow
 from sweeps.reproductions import Block, Reproduction, row
 from sweeps.reproductions._shared import CLASSES
 
 
-def _row(label: str, title: str, regularizer: str, note: str = "", **rest: Any) -> Row:
+def _row(label: str, title: str, regularizer: str, note: str = "", **rest: Any) -> TableRow:
     published = {"task": "pmnist", "regularizer": regularizer, "version": "final"}
     return row(label, title, CLASSES, published, note=note, **rest)
 
@@ -33,8 +33,11 @@ REPRODUCTION = Reproduction(
         ),
     ),
     notes=(
-        "The pixels' order is a true permutation. The paper's code drew it with repetition (--set "
-        "variant=permuted_code): RBN's 0.046 and the paper's 0.041 are of that order, and the two do not compare.",
+        (
+            "The pixels' order is a true permutation. The paper's code drew it with repetition"
+            " (--set variant=permuted_code): RBN's 0.046 and the paper's 0.041 are of that order,"
+            " and the two do not compare."
+        ),
         "Batch norm is tested with population statistics recomputed from the training images.",
     ),
 )

@@ -1,7 +1,8 @@
-"""Numbers that the paper has in its text only (spec section 10): GRU, tanh-RNN, and a headline that its table left."""
+"""Numbers that the paper has in its text only (spec section 10): GRU, tanh-RNN, and a headline that
+its table left."""
 
 from analysis.paper import find
-from analysis.table import Column, Row
+from analysis.table import Column, TableRow
 from sweeps.definitions.text_numbers import Z_STATES
 from sweeps.reproductions import Block, Reproduction
 from sweeps.reproductions._shared import CHARACTERS
@@ -11,15 +12,21 @@ VALID, TEST = CHARACTERS
 _SPLIT = "unspecified (most likely valid)"
 
 
-def _row(cell: str, title: str, model: str, z: float) -> Row:
+def _row(cell: str, title: str, model: str, z: float) -> TableRow:
     regularizer = "zoneout" if z else "none"
     published = find("char_ptb", regularizer, _SPLIT, model=model)
     label, title = (f"{cell}-zoneout-{z:g}", f"{title}, zoneout {z:g}") if z else (cell, title)
-    return Row(title=title, label=label, paper={VALID.metric: published})
+    return TableRow(title=title, label=label, paper={VALID.metric: published})
 
 
-def _text(title: str, label: str, column: Column, split: str, regularizer: str, task: str, source: str) -> Row:
-    return Row(title=title, label=label, paper={column.metric: find(task, regularizer, split, source=source)})
+def _text(
+    title: str, label: str, column: Column, split: str, regularizer: str, task: str, source: str
+) -> TableRow:
+    return TableRow(
+        title=title,
+        label=label,
+        paper={column.metric: find(task, regularizer, split, source=source)},
+    )
 
 
 REPRODUCTION = Reproduction(
@@ -41,7 +48,13 @@ REPRODUCTION = Reproduction(
             columns=(TEST,),
             rows=(
                 _text(
-                    "Zoneout 0.5 / 0.05", "zoneout", TEST, "test (stated as headline)", "zoneout", "char_ptb", "4.1.1"
+                    "Zoneout 0.5 / 0.05",
+                    "zoneout",
+                    TEST,
+                    "test (stated as headline)",
+                    "zoneout",
+                    "char_ptb",
+                    "4.1.1",
                 ),
             ),
             trained_by="table1",
@@ -51,14 +64,33 @@ REPRODUCTION = Reproduction(
             sweep="table1_word",
             columns=(WORDS[1],),
             rows=(
-                _text("NR-dropout", "nr-dropout", WORDS[1], "test", "nr_dropout", "word_ptb", "Table 1"),
-                _text("NR-dropout + zoneout", "zoneout", WORDS[1], "test", "zoneout", "word_ptb", "Table 1"),
+                _text(
+                    "NR-dropout",
+                    "nr-dropout",
+                    WORDS[1],
+                    "test",
+                    "nr_dropout",
+                    "word_ptb",
+                    "Table 1",
+                ),
+                _text(
+                    "NR-dropout + zoneout",
+                    "zoneout",
+                    WORDS[1],
+                    "test",
+                    "zoneout",
+                    "word_ptb",
+                    "Table 1",
+                ),
             ),
             trained_by="table1",
         ),
     ),
     notes=(
-        "The paper says neither which split the GRU's and tanh-RNN's numbers are of (most likely valid) nor which z in "
-        "0.05 to 0.25 they are of: each z stands beside the one number.",
+        (
+            "The paper says neither which split the GRU's and tanh-RNN's numbers are of (most"
+            " likely valid) nor which z in 0.05 to 0.25 they are of: each z stands beside the one"
+            " number."
+        ),
     ),
 )

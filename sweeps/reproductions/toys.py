@@ -8,16 +8,36 @@ from sweeps.reproductions import Block, Reading, Reproduction, row
 from sweeps.reproductions._shared import panel
 
 ADDITION = (
-    Column(title="Difficulty", metric="difficulty", protocol="most digits that it got to: from 2 to 5", digits=2),
-    Column(title="Error", metric="valid_error", protocol="share of sums with a wrong symbol, greedily decoded"),
-)
-CONSISTENCY = (
-    Column(title="Cost", metric="train_cost", protocol="squared distance after ten steps, of a batch of 32", digits=4),
     Column(
-        title="|W-I|", metric="distance_plus", protocol="Frobenius norm; below 0.01 is a success with zoneout", digits=4
+        title="Difficulty",
+        metric="difficulty",
+        protocol="most digits that it got to: from 2 to 5",
+        digits=2,
     ),
     Column(
-        title="|W+I|", metric="distance_minus", protocol="Frobenius norm; below 0.01 is right without zoneout", digits=4
+        title="Error",
+        metric="valid_error",
+        protocol="share of sums with a wrong symbol, greedily decoded",
+    ),
+)
+CONSISTENCY = (
+    Column(
+        title="Cost",
+        metric="train_cost",
+        protocol="squared distance after ten steps, of a batch of 32",
+        digits=4,
+    ),
+    Column(
+        title="|W-I|",
+        metric="distance_plus",
+        protocol="Frobenius norm; below 0.01 is a success with zoneout",
+        digits=4,
+    ),
+    Column(
+        title="|W+I|",
+        metric="distance_minus",
+        protocol="Frobenius norm; below 0.01 is right without zoneout",
+        digits=4,
     ),
 )
 
@@ -35,7 +55,11 @@ def draw(readings: Sequence[Reading], folder: Path) -> list[Path]:
 def _reached(reading: Reading, folder: Path) -> Path:
     file = folder / "addition_reached.csv"
     keys = ["label", "seed", "difficulty"]
-    reached = reading.curves.reindex(columns=[*keys, "epoch"]).groupby(keys, sort=True, as_index=False)["epoch"].min()
+    reached = (
+        reading.curves.reindex(columns=[*keys, "epoch"])
+        .groupby(keys, sort=True, as_index=False)["epoch"]
+        .min()
+    )
     reached.to_csv(file, index=False)
     return file
 
@@ -47,8 +71,22 @@ def _draw(reading: Reading, folder: Path) -> list[Path]:
     if reading.sweep.name == "addition":
         difficulty = {"difficulty": "difficulty"}
         panels = [
-            panel(reading, "Addition: error", "share of sums with an error", epochs, {"error": "valid_error"}, (0, 1)),
-            panel(reading, "Addition: difficulty", "most digits of a number", epochs, difficulty, (2, 5)),
+            panel(
+                reading,
+                "Addition: error",
+                "share of sums with an error",
+                epochs,
+                {"error": "valid_error"},
+                (0, 1),
+            ),
+            panel(
+                reading,
+                "Addition: difficulty",
+                "most digits of a number",
+                epochs,
+                difficulty,
+                (2, 5),
+            ),
         ]
     else:
         w = {"w_00": "w_00", "w_11": "w_11"}
@@ -68,7 +106,11 @@ REPRODUCTION = Reproduction(
             columns=ADDITION,
             rows=(
                 row("unregularized", "Unregularized LSTM"),
-                row("zoneout-script", "Zoneout 0.05 / 0", note="what the script does whatever its flags say"),
+                row(
+                    "zoneout-script",
+                    "Zoneout 0.05 / 0",
+                    note="what the script does whatever its flags say",
+                ),
                 row("zoneout", "Zoneout 0.5 / 0.05", note="what the README says"),
             ),
         ),
@@ -80,5 +122,10 @@ REPRODUCTION = Reproduction(
         ),
     ),
     draw=draw,
-    notes=("No numbers were published. Without zoneout W = -I solves it exactly; with zoneout only W = +I does.",),
+    notes=(
+        (
+            "No numbers were published. Without zoneout W = -I solves it exactly; with zoneout only"
+            " W = +I does."
+        ),
+    ),
 )

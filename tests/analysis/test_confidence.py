@@ -9,7 +9,16 @@ from analysis.confidence import Estimate, distribution, estimate, quantile
 
 @pytest.mark.parametrize(
     ("degrees", "t"),
-    [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (9, 2.2622), (10, 2.2281), (29, 2.0452), (120, 1.9799)],
+    [
+        (1, 12.7062),
+        (2, 4.3027),
+        (3, 3.1824),
+        (4, 2.7764),
+        (9, 2.2622),
+        (10, 2.2281),
+        (29, 2.0452),
+        (120, 1.9799),
+    ],
 )
 def test_two_sided_95_percent(degrees: int, t: float) -> None:
     assert quantile(0.975, degrees) == pytest.approx(t, abs=5e-5)

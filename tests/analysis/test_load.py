@@ -36,12 +36,21 @@ def rows(run: RunMaker) -> list[dict[str, Any]]:
 
 def test_a_row_per_trial_with_exact_numbers(rows: list[dict[str, Any]]) -> None:
     frame = load.from_rows(rows, CHARACTERS)
-    assert list(frame.columns) == [*load.COLUMNS, *CHARACTERS.final, "regularizer.z_cells", "regularizer.z_states"]
+    assert list(frame.columns) == [
+        *load.COLUMNS,
+        *CHARACTERS.final,
+        "regularizer.z_cells",
+        "regularizer.z_states",
+    ]
     assert frame["trial"].tolist() == [0, 1, 2, 3]
     assert frame["state"].tolist() == ["complete", "pruned", "failed", "interrupted"]
     assert frame["epoch"].tolist() == [3, 2, 1, 0]
     first = frame.iloc[0]
-    assert (first["regularizer.z_cells"], first["regularizer.z_states"], first["seed"]) == (0.1, 1 / 3, 2)
+    assert (first["regularizer.z_cells"], first["regularizer.z_states"], first["seed"]) == (
+        0.1,
+        1 / 3,
+        2,
+    )
     assert first["valid_chunked_bpc"] == rows[0]["final"]["valid_chunked_bpc"]
     assert first["best_epoch"] == 3.0
     assert np.isnan(frame.loc[1:, "test_stream_bpc"]).all()
@@ -50,12 +59,21 @@ def test_a_row_per_trial_with_exact_numbers(rows: list[dict[str, Any]]) -> None:
 def test_a_row_per_epoch(rows: list[dict[str, Any]]) -> None:
     frame = load.curves_from_rows(rows, CHARACTERS)
     assert list(frame.columns) == ["trial", "epoch", "train_bpc", "valid_chunked_bpc", "grad_norm"]
-    assert list(zip(frame["trial"], frame["epoch"], strict=True)) == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (2, 1)]
+    assert list(zip(frame["trial"], frame["epoch"], strict=True)) == [
+        (0, 1),
+        (0, 2),
+        (0, 3),
+        (1, 1),
+        (1, 2),
+        (2, 1),
+    ]
     assert frame["valid_chunked_bpc"].iloc[2] == rows[0]["final"]["valid_chunked_bpc"]
 
 
 def test_order_of_rows_does_not_matter(rows: list[dict[str, Any]]) -> None:
-    pd.testing.assert_frame_equal(load.from_rows(rows[::-1], CHARACTERS), load.from_rows(rows, CHARACTERS))
+    pd.testing.assert_frame_equal(
+        load.from_rows(rows[::-1], CHARACTERS), load.from_rows(rows, CHARACTERS)
+    )
 
 
 def test_no_rows_give_an_empty_table() -> None:
@@ -75,11 +93,17 @@ def test_a_hyperparameter_is_the_same_from_a_journal_and_as_text_from_mlflow(giv
     assert load.plain("some.key", given) == load.plain("some.key", str(given))
 
 
-def test_mlflow_gives_the_same_tables_as_the_journal(run: RunMaker, rows: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_mlflow_gives_the_same_tables_as_the_journal(
+    run: RunMaker, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
     uri = f"sqlite:///{tmp_path / 'home' / 'mlflow.db'}"
     assert Delivery(run.folder, uri, EXPERIMENT).deliver() == 0
-    pd.testing.assert_frame_equal(load.trials(uri, EXPERIMENT, "run1"), load.from_rows(rows, CHARACTERS))
-    pd.testing.assert_frame_equal(load.curves(uri, EXPERIMENT, "run1"), load.curves_from_rows(rows, CHARACTERS))
+    pd.testing.assert_frame_equal(
+        load.trials(uri, EXPERIMENT, "run1"), load.from_rows(rows, CHARACTERS)
+    )
+    pd.testing.assert_frame_equal(
+        load.curves(uri, EXPERIMENT, "run1"), load.curves_from_rows(rows, CHARACTERS)
+    )
     with pytest.raises(RunError) as error:
         load.trials(uri, EXPERIMENT, "run2")
     assert str(error.value) == (
@@ -92,5 +116,7 @@ def test_importing_the_analysis_is_cheap(repo_root: Path) -> None:
         "import sys, analysis.load, analysis.plane, analysis.heatmap, analysis.report\n"
         "print([name for name in ('mlflow', 'pandas', 'matplotlib', 'torch', 'ray') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=repo_root, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=repo_root, capture_output=True, text=True, check=True
+    )
     assert done.stdout == "[]\n"

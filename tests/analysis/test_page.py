@@ -38,7 +38,12 @@ def told(**block: Any) -> dict[str, Any]:
         "commits": ["abcdef0"],
         "seconds": 90.0,
     }
-    return {"reproduction": "table1", "scale": "small", "set": {"epochs": "3"}, "blocks": [whole | block]}
+    return {
+        "reproduction": "table1",
+        "scale": "small",
+        "set": {"epochs": "3"},
+        "blocks": [whole | block],
+    }
 
 
 def test_a_page_says_what_was_run_at_which_scale_beside_the_paper() -> None:
@@ -62,10 +67,14 @@ def test_a_page_says_what_was_run_at_which_scale_beside_the_paper() -> None:
 
 
 def test_at_the_papers_scale_ours_is_ours() -> None:
-    assert "| system | Valid, paper | Valid, ours | seeds |" in page(told(scale="paper"), "Table 1", [], [])
+    assert "| system | Valid, paper | Valid, ours | seeds |" in page(
+        told(scale="paper"), "Table 1", [], []
+    )
 
 
 def test_a_block_that_was_not_run_says_so_and_a_plane_its_best() -> None:
     assert "**Characters**: not run at this scale.\n" in page(told(rows=[]), "Figure 3", [], [])
     best = {"of": 9, "value": 2.39851, "params": {"regularizer.z_cells": 0.5}}
-    assert "Best of 9 trials: 2.3985 at z_cells = 0.5.\n" in page(told(rows=[], best=best), "Figure 3", [], [])
+    assert "Best of 9 trials: 2.3985 at z_cells = 0.5.\n" in page(
+        told(rows=[], best=best), "Figure 3", [], []
+    )

@@ -1,4 +1,5 @@
-"""The published numbers: they are those of the paper, each is found, and each says where it is from."""
+"""The published numbers: they are those of the paper, each is found, and each says where it is
+from."""
 
 import pytest
 

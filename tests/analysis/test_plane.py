@@ -31,11 +31,17 @@ def char_plane(frame: pd.DataFrame, **keys: str) -> Plane:
 def counts(numbers: Plane, state: TrialState) -> list[list[int]]:
     """[y, x] Of the first panel."""
     cells, axes = numbers.panels[0].cells, numbers.axes
-    return [[cells[row, column].lost.get(state, 0) for column in range(len(axes.x))] for row in range(len(axes.y))]
+    return [
+        [cells[row, column].lost.get(state, 0) for column in range(len(axes.x))]
+        for row in range(len(axes.y))
+    ]
 
 
-def four_keys(seeds: tuple[int, ...] = (0,), hidden: tuple[int, ...] = (8, 16)) -> tuple[pd.DataFrame, Searched]:
-    """A plane of 2 x 2 for two learning rates and some sizes: the value says which point and seed it is of."""
+def four_keys(
+    seeds: tuple[int, ...] = (0,), hidden: tuple[int, ...] = (8, 16)
+) -> tuple[pd.DataFrame, Searched]:
+    """A plane of 2 x 2 for two learning rates and some sizes: the value says which point and seed
+    it is of."""
     space = {X: (0.0, 0.5), Y: (0.0, 0.05), LR: (0.0001, 0.02), H: hidden}
     points = [
         dict(zip(space, values, strict=True)) | {"seed": seed}
@@ -65,7 +71,9 @@ def test_means_counts_and_the_best_cell_by_hand() -> None:
     )
     (panel,) = numbers.panels
     assert (numbers.axes.x, numbers.axes.y) == ((0.0, 0.5, 0.75), (0.0, 0.05))
-    np.testing.assert_array_equal(panel.mean(numbers.axes), [[1.6, (1.4 + 1.5) / 2, NAN], [NAN, 1.3, NAN]])
+    np.testing.assert_array_equal(
+        panel.mean(numbers.axes), [[1.6, (1.4 + 1.5) / 2, NAN], [NAN, 1.3, NAN]]
+    )
     complete = [[len(panel.cells[row, column].values) for column in range(3)] for row in range(2)]
     assert complete == [[1, 2, 0], [0, 1, 0]]
     assert counts(numbers, TrialState.PRUNED) == [[0, 0, 0], [2, 0, 0]]
@@ -78,7 +86,9 @@ def test_means_counts_and_the_best_cell_by_hand() -> None:
 
 def test_the_order_of_trials_changes_no_bit() -> None:
     random = np.random.default_rng(0)
-    frame = table(*[(float(x), 0.0, "complete", random.normal()) for x in range(3) for _ in range(50)])
+    frame = table(
+        *[(float(x), 0.0, "complete", random.normal()) for x in range(3) for _ in range(50)]
+    )
     forth, back = char_plane(frame), char_plane(frame[::-1])
     means = [one.panels[0].mean(one.axes) for one in (forth, back)]
     np.testing.assert_array_equal(*means)
@@ -104,7 +114,9 @@ def test_other_searched_keys_have_a_panel_for_each_combination() -> None:
     ]
     for panel in numbers.panels:
         for (row, column), point in panel.cells.items():
-            at = {X: numbers.axes.x[column], Y: numbers.axes.y[row]} | dict(panel.held) | {"seed": 0}
+            at = (
+                {X: numbers.axes.x[column], Y: numbers.axes.y[row]} | dict(panel.held) | {"seed": 0}
+            )
             assert point.values == (value_of(at),)
     assert numbers.over == ()
     assert numbers.best is not None
@@ -147,7 +159,12 @@ def test_a_cell_with_nothing_but_losses_counts_them_over_all_combinations() -> N
 def test_an_endless_key_shows_the_best_over_what_was_drawn_of_it() -> None:
     frame, _ = four_keys()
     points = tuple({X: x, Y: y} for x in (0.0, 0.5) for y in (0.0, 0.05))
-    numbers = plane(frame[frame[Y] > 0], "char_pydoc", BPC, Searched(keys=(X, Y, LR, H), points=points, whole=False))
+    numbers = plane(
+        frame[frame[Y] > 0],
+        "char_pydoc",
+        BPC,
+        Searched(keys=(X, Y, LR, H), points=points, whole=False),
+    )
     (panel,) = numbers.panels
     assert numbers.over == (LR, H)
     assert panel.combinations == {(1, 0): 4, (1, 1): 4}
@@ -180,9 +197,14 @@ def test_values_of_the_space_that_no_trial_drew_stay_on_the_axes() -> None:
 
 def test_cells_know_how_many_seeds_there_were_to_be() -> None:
     points = tuple({X: x, Y: 0.0, "seed": seed} for seed in (0, 1) for x in (0.0, 0.5))
-    frame = table((0.0, 0.0, "complete", 1.0), (0.0, 0.0, "complete", 2.0), (0.5, 0.0, "complete", 1.2))
+    frame = table(
+        (0.0, 0.0, "complete", 1.0), (0.0, 0.0, "complete", 2.0), (0.5, 0.0, "complete", 1.2)
+    )
     cells = plane(frame, "char_ptb", BPC, Searched(keys=(X, Y), points=points)).panels[0].cells
-    assert [(len(cells[0, column].values), cells[0, column].seeds) for column in (0, 1)] == [(2, 2), (1, 2)]
+    assert [(len(cells[0, column].values), cells[0, column].seeds) for column in (0, 1)] == [
+        (2, 2),
+        (1, 2),
+    ]
 
 
 def test_a_seed_that_was_drawn_twice_counts_once() -> None:
@@ -190,7 +212,9 @@ def test_a_seed_that_was_drawn_twice_counts_once() -> None:
     frame["seed"] = [0, 0, 1, 1]
     numbers = char_plane(frame)
     assert numbers.panels[0].cells[0, 0].values == (1.0, 1.0)
-    assert not numbers.panels[0].cells[0, 0].lost, "seed 1 has a value, whatever became of another trial of it"
+    assert not numbers.panels[0].cells[0, 0].lost, (
+        "seed 1 has a value, whatever became of another trial of it"
+    )
     assert numbers.repeats == 2
 
 
@@ -201,7 +225,10 @@ def test_the_seed_may_be_an_axis() -> None:
 
 
 def test_the_papers_cell_needs_the_papers_axes_and_values() -> None:
-    assert char_plane(table((0.5, 0.1, "complete", 1.0), (0.0, 0.05, "complete", 1.0))).paper == (0, 1)
+    assert char_plane(table((0.5, 0.1, "complete", 1.0), (0.0, 0.05, "complete", 1.0))).paper == (
+        0,
+        1,
+    )
     assert char_plane(table((0.5, 0.1, "complete", 1.0))).paper is None
     turned = table((0.05, 0.5, "complete", 1.0)).rename(columns={X: Y, Y: X})
     assert char_plane(turned, x_key=Y, y_key=X).paper is None
@@ -221,7 +248,8 @@ def test_the_papers_cell_is_the_published_one() -> None:
     found: list[Any] = [
         one["value"]
         for one in published
-        if (one["task"], one["regularizer"], one["split"], one["version"]) == ("char_ptb", "zoneout", "valid", "final")
+        if (one["task"], one["regularizer"], one["split"], one["version"])
+        == ("char_ptb", "zoneout", "valid", "final")
         and one["params"] == {"z_c": PAPER_BEST[0], "z_h": PAPER_BEST[1]}
     ]
     assert found == [PAPER_BPC]

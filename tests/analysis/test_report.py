@@ -15,12 +15,21 @@ from analysis.points import Searched
 from zoneout_core.records import CHARACTERS, CLASSES, Metrics
 
 CAPTION = Caption(
-    sweep="figure3", task="char_ptb", cell="lstm", layers=1, hidden=1000, epochs=30, metric=CHARACTERS.label
+    sweep="figure3",
+    task="char_ptb",
+    cell="lstm",
+    layers=1,
+    hidden=1000,
+    epochs=30,
+    metric=CHARACTERS.label,
 )
 BPC = CHARACTERS.objective
 LR, H = "optim.learning_rate", "model.hidden"
 SEARCHED = Searched(
-    keys=(X, Y), points=tuple({X: x, Y: y, "seed": s} for s in (0, 1) for y in (0, 0.05) for x in (0, 0.5, 0.75))
+    keys=(X, Y),
+    points=tuple(
+        {X: x, Y: y, "seed": s} for s in (0, 1) for y in (0, 0.05) for x in (0, 0.5, 0.75)
+    ),
 )
 
 
@@ -38,26 +47,35 @@ def frame() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[X, Y, "seed", "state", BPC])
 
 
-def made(space: dict[str, tuple[float, ...]], seeds: tuple[int, ...] = (0,)) -> tuple[pd.DataFrame, Searched]:
+def made(
+    space: dict[str, tuple[float, ...]], seeds: tuple[int, ...] = (0,)
+) -> tuple[pd.DataFrame, Searched]:
     """A whole grid whose trials all completed."""
     points = [
         dict(zip(space, values, strict=True)) | {"seed": seed}
         for seed in seeds
         for values in itertools.product(*space.values())
     ]
-    rows = [point | {"state": "complete", BPC: 2 - number / 1000} for number, point in enumerate(points)]
+    rows = [
+        point | {"state": "complete", BPC: 2 - number / 1000} for number, point in enumerate(points)
+    ]
     return pd.DataFrame(rows), Searched(keys=tuple(space), points=tuple(points))
 
 
 def drawn(
-    frame: pd.DataFrame, searched: Searched = SEARCHED, caption: Caption = CAPTION, metrics: Metrics = CHARACTERS
+    frame: pd.DataFrame,
+    searched: Searched = SEARCHED,
+    caption: Caption = CAPTION,
+    metrics: Metrics = CHARACTERS,
 ) -> Figure:
     return draw(plane(frame, caption.task, metrics.objective, searched), caption)
 
 
 def words(figure: Figure) -> list[str]:
     """Everything that the figure says, as one would read it aloud: broken lines are one."""
-    said = [one.get_text().replace("\n", " ") for one in figure.findobj(Text) if isinstance(one, Text)]
+    said = [
+        one.get_text().replace("\n", " ") for one in figure.findobj(Text) if isinstance(one, Text)
+    ]
     return [one for one in said if one]
 
 
@@ -71,7 +89,9 @@ def test_the_same_table_gives_the_same_bytes(frame: pd.DataFrame, tmp_path: Path
 
 def test_panels_have_equal_bytes_too(tmp_path: Path) -> None:
     frame, searched = made({X: (0.0, 0.5), Y: (0.0, 0.05), LR: (0.001, 0.002), H: (8, 16)})
-    files = [report.write(frame, tmp_path / name, CAPTION, BPC, searched) for name in ("one", "two")]
+    files = [
+        report.write(frame, tmp_path / name, CAPTION, BPC, searched) for name in ("one", "two")
+    ]
     assert [path.read_bytes() for path in files[0]] == [path.read_bytes() for path in files[1]]
 
 
@@ -88,13 +108,18 @@ def test_the_csv_has_exact_numbers(frame: pd.DataFrame, tmp_path: Path) -> None:
     assert (lines[4]["complete"], lines[4]["seeds"]) == ("2", "2")
 
 
-def test_the_csv_has_all_searched_keys_also_where_the_picture_has_the_best_over_them(tmp_path: Path) -> None:
-    frame, searched = made({LR: tuple(i / 1000 for i in range(1, 21)), X: (0.0, 0.5), Y: (0.0, 0.05)})
+def test_the_csv_has_all_searched_keys_also_where_the_picture_has_the_best_over_them(
+    tmp_path: Path,
+) -> None:
+    frame, searched = made(
+        {LR: tuple(i / 1000 for i in range(1, 21)), X: (0.0, 0.5), Y: (0.0, 0.05)}
+    )
     text = report.write(frame, tmp_path, CAPTION, BPC, searched)[2].read_text()
     lines = list(csv.DictReader(text.splitlines()))
     assert list(lines[0])[:4] == [X, Y, LR, BPC]
     assert {(float(one[X]), float(one[Y]), float(one[LR])): float(one[BPC]) for one in lines} == {
-        (x, y, rate): value for x, y, rate, value in zip(*(frame[key] for key in (X, Y, LR, BPC)), strict=True)
+        (x, y, rate): value
+        for x, y, rate, value in zip(*(frame[key] for key in (X, Y, LR, BPC)), strict=True)
     }
 
 
@@ -110,7 +135,16 @@ def test_the_figure_says_what_it_shows(frame: pd.DataFrame) -> None:
         "paper's best: 1.362 at z_cells = 0.5, z_states = 0.05; Penn Treebank, H = 1000",
     ):
         assert text in said
-    for text in ("1.466", "0.300", "1.363", "1 failed", "not run", "n = 1 of 2", "n = 2", "n = 1 of 2 1 pruned"):
+    for text in (
+        "1.466",
+        "0.300",
+        "1.363",
+        "1 failed",
+        "not run",
+        "n = 1 of 2",
+        "n = 2",
+        "n = 1 of 2 1 pruned",
+    ):
         assert text in said
 
 
@@ -137,21 +171,33 @@ def test_each_panel_says_what_it_holds_and_all_have_one_colour_scale() -> None:
     for rate in ("0.001", "0.02"):
         for hidden in ("8", "16"):
             assert f"learning_rate = {rate}, hidden = {hidden}" in said
-    assert "char_ptb  ·  LSTM  ·  30 epochs  ·  1 seed  ·  16 complete trials" in said, "no H that only some have"
-    assert "best cell: 1.9850 at z_cells = 0.5, z_states = 0.05, learning_rate = 0.02, hidden = 16" in said
+    assert "char_ptb  ·  LSTM  ·  30 epochs  ·  1 seed  ·  16 complete trials" in said, (
+        "no H that only some have"
+    )
+    assert (
+        "best cell: 1.9850 at z_cells = 0.5, z_states = 0.05, learning_rate = 0.02, hidden = 16"
+        in said
+    )
     panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
     assert len(panels) == 4
     scales = {(axes.collections[0].norm.vmin, axes.collections[0].norm.vmax) for axes in panels}
     assert scales == {(frame[BPC].min(), frame[BPC].max())}
-    framed = [axes.get_title(loc="left") for axes in panels if any(not patch.get_fill() for patch in axes.patches)]
+    framed = [
+        axes.get_title(loc="left")
+        for axes in panels
+        if any(not patch.get_fill() for patch in axes.patches)
+    ]
     assert framed == ["learning_rate = 0.02,\nhidden = 16"]
 
 
 def test_the_best_over_many_combinations_is_said_in_the_picture() -> None:
-    frame, searched = made({X: (0.0, 0.5), Y: (0.0, 0.05), LR: (0.001, 0.002, 0.003, 0.004, 0.005), H: (8, 16, 32, 64)})
+    frame, searched = made(
+        {X: (0.0, 0.5), Y: (0.0, 0.05), LR: (0.001, 0.002, 0.003, 0.004, 0.005), H: (8, 16, 32, 64)}
+    )
     said = words(drawn(frame, searched))
     assert any(
-        "Each cell is the best over learning_rate, hidden, of 20 combinations; heatmap.csv has all of them." in one
+        "Each cell is the best over learning_rate, hidden, of 20 combinations; heatmap.csv has all of them."
+        in one
         for one in said
     )
     assert any("learning_rate = 0.005, hidden = 64" in one for one in said)
@@ -175,14 +221,24 @@ def test_trials_that_were_drawn_again_are_said() -> None:
 
 
 def test_another_task_is_not_measured_by_the_paper(frame: pd.DataFrame) -> None:
-    """Its model and metric are said; small numbers keep their digits; no star stands for a value of another task."""
+    """Its model and metric are said; small numbers keep their digits; no star stands for a value of
+    another task."""
     errors = frame.rename(columns={BPC: CLASSES.objective})
     errors[CLASSES.objective] /= 100
-    caption = CAPTION._replace(task="sequential_mnist", cell="bn_lstm", layers=2, hidden=100, metric=CLASSES.label)
+    caption = CAPTION._replace(
+        task="sequential_mnist", cell="bn_lstm", layers=2, hidden=100, metric=CLASSES.label
+    )
     said = words(drawn(errors, SEARCHED, caption, CLASSES))
     assert any(one.startswith("validation error rate (lower is better)") for one in said)
-    assert any(one.startswith("sequential_mnist  ·  2 × BN-LSTM, H = 100  ·  30 epochs") for one in said)
-    for text in ("0.0147", "0.003", "0.0136", "best cell: 0.003 at z_cells = 0.5, z_states = 0 (n = 1 of 2)"):
+    assert any(
+        one.startswith("sequential_mnist  ·  2 × BN-LSTM, H = 100  ·  30 epochs") for one in said
+    )
+    for text in (
+        "0.0147",
+        "0.003",
+        "0.0136",
+        "best cell: 0.003 at z_cells = 0.5, z_states = 0 (n = 1 of 2)",
+    ):
         assert text in said
     assert not any("paper" in one for one in said)
 
@@ -210,7 +266,11 @@ def test_why_a_cell_has_no_number_is_told_apart() -> None:
     figure = drawn(frame, searched)
     legend = [text.get_text() for one in figure.legends for text in one.get_texts()]
     assert legend[2:] == ["pruned", "failed", "interrupted", "running", "not run"]
-    looks = [(patch.get_hatch(), patch.get_facecolor()) for patch in figure.axes[0].patches if patch.get_hatch()]
+    looks = [
+        (patch.get_hatch(), patch.get_facecolor())
+        for patch in figure.axes[0].patches
+        if patch.get_hatch()
+    ]
     assert len(looks) == len(set(looks)) == 5
 
 
@@ -223,7 +283,9 @@ def test_a_cell_that_the_space_does_not_have_is_not_said_to_be_missing() -> None
 
 
 def test_a_far_outlier_does_not_wash_out_the_rest() -> None:
-    rows = [(x / 10, 0.0, 0, "complete", 1.36 + x / 100) for x in range(8)] + [(0.9, 0.0, 0, "complete", 50.0)]
+    rows = [(x / 10, 0.0, 0, "complete", 1.36 + x / 100) for x in range(8)] + [
+        (0.9, 0.0, 0, "complete", 50.0)
+    ]
     figure = drawn(pd.DataFrame(rows, columns=[X, Y, "seed", "state", BPC]), Searched(keys=(X, Y)))
     assert figure.axes[0].collections[0].norm.vmax < 2.0
 
@@ -231,14 +293,22 @@ def test_a_far_outlier_does_not_wash_out_the_rest() -> None:
 @pytest.mark.parametrize("state", ["complete", "failed"])
 def test_a_plane_of_one_cell_or_none_is_drawn(state: str, tmp_path: Path) -> None:
     frame = pd.DataFrame([(0.0, 0.0, 0, state, 1.5)], columns=[X, Y, "seed", "state", BPC])
-    assert len(report.write(frame, tmp_path, CAPTION._replace(epochs=1), BPC, Searched(keys=(X, Y)))) == 3
+    assert (
+        len(report.write(frame, tmp_path, CAPTION._replace(epochs=1), BPC, Searched(keys=(X, Y))))
+        == 3
+    )
 
 
 @pytest.mark.parametrize(
     "space",
     [
         {X: (0.0, 0.25, 0.5), Y: (0.0, 0.05, 0.25)},
-        {X: (0.0, 0.5), Y: (0.0, 0.05), "label": ("recurrent-dropout-0.25-with-a-long-name", "zoneout"), H: (8, 16)},
+        {
+            X: (0.0, 0.5),
+            Y: (0.0, 0.05),
+            "label": ("recurrent-dropout-0.25-with-a-long-name", "zoneout"),
+            H: (8, 16),
+        },
         {X: (0.0, 0.5), Y: (0.0, 0.05), H: tuple(range(8, 15))},
     ],
 )
@@ -246,7 +316,10 @@ def test_no_text_leaves_the_picture_or_covers_another(space: dict[str, tuple[flo
     """Also with a long name of the run and of the cell."""
     frame, searched = made(space)
     caption = CAPTION._replace(
-        sweep="surprisal_driven_zoneout-20261122-012544-2", cell="surprisal_lstm", layers=3, note="one more line " * 9
+        sweep="surprisal_driven_zoneout-20261122-012544-2",
+        cell="surprisal_lstm",
+        layers=3,
+        note="one more line " * 9,
     )
     figure = drawn(frame, searched, caption)
     figure.draw_without_rendering()
@@ -260,16 +333,23 @@ def test_no_text_leaves_the_picture_or_covers_another(space: dict[str, tuple[flo
         assert whole.x0 <= box.x0 <= box.x1 <= whole.x1, text
         assert whole.y0 <= box.y0 <= box.y1 <= whole.y1, text
     head = [box for text, box in boxes.items() if text.startswith(("surprisal", "char_ptb"))]
-    titles = [axes.title.get_window_extent() for axes in figure.axes] + [axes.bbox for axes in figure.axes]
+    titles = [axes.title.get_window_extent() for axes in figure.axes] + [
+        axes.bbox for axes in figure.axes
+    ]
     assert len(head) == 2
     assert min(box.y0 for box in head) >= max(box.y1 for box in titles)
     legends = [one.get_window_extent() for one in figure.legends]
     assert max(box.y1 for box in legends) <= min(axes.get_tightbbox().y0 for axes in figure.axes)
 
 
-def test_the_bytes_do_not_depend_on_what_was_drawn_before(frame: pd.DataFrame, tmp_path: Path) -> None:
+def test_the_bytes_do_not_depend_on_what_was_drawn_before(
+    frame: pd.DataFrame, tmp_path: Path
+) -> None:
     """As a layout engine's do, in their last digits."""
-    first = [path.read_bytes() for path in report.write(frame, tmp_path / "first", CAPTION, BPC, SEARCHED)]
+    first = [
+        path.read_bytes()
+        for path in report.write(frame, tmp_path / "first", CAPTION, BPC, SEARCHED)
+    ]
     kept = []
     for number in range(8):
         kept.append(drawn(frame))  # other objects at other places in memory

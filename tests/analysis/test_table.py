@@ -9,7 +9,7 @@ import pytest
 
 from analysis import table
 from analysis.paper import find
-from analysis.table import Column, Row, Table
+from analysis.table import Column, Table, TableRow
 
 COLUMNS = (
     Column(title="Valid", metric="valid_chunked_bpc", protocol="chunks of 100"),
@@ -17,10 +17,10 @@ COLUMNS = (
 )
 VALID, TEST = (column.metric for column in COLUMNS)
 ROWS = (
-    Row(title="Zoneout", label="zoneout", paper={VALID: find("char_ptb", "zoneout", "valid"), TEST: find("char_ptb", "zoneout", "test", source="Table 1")}),
-    Row(title="RBN", label="rbn", paper={TEST: find("char_ptb", "recurrent_batchnorm", "test")}),
-    Row(title="Weight noise", label="noise"),
-    Row(title="Ours alone", label="alone"),
+    TableRow(title="Zoneout", label="zoneout", paper={VALID: find("char_ptb", "zoneout", "valid"), TEST: find("char_ptb", "zoneout", "test", source="Table 1")}),
+    TableRow(title="RBN", label="rbn", paper={TEST: find("char_ptb", "recurrent_batchnorm", "test")}),
+    TableRow(title="Weight noise", label="noise"),
+    TableRow(title="Ours alone", label="alone"),
 )  # fmt: skip
 
 
@@ -34,7 +34,9 @@ def trials() -> pd.DataFrame:
         ("alone", 0, "complete", "", 30, "H100", 1.4, 1.3),
         ("alone", 1, "running", "", 7, "H100", nan, nan),
     ]
-    return pd.DataFrame(lines, columns=["label", "seed", "state", "reason", "epoch", "hardware", VALID, TEST])
+    return pd.DataFrame(
+        lines, columns=["label", "seed", "state", "reason", "epoch", "hardware", VALID, TEST]
+    )
 
 
 @pytest.fixture
@@ -51,7 +53,11 @@ def test_means_intervals_and_differences_are_by_column(whole: Table) -> None:
     assert valid.ours.mean == pytest.approx(1.37, abs=1e-15)
     assert valid.difference == pytest.approx(1.37 - 1.362)
     assert valid.ours.half_width == pytest.approx(12.706204736 * 0.005, rel=1e-8)
-    assert (zoneout.seeds, zoneout.epochs, zoneout.hardware) == ((0, 1), (30, 28), ("cpu, 1 thread",))
+    assert (zoneout.seeds, zoneout.epochs, zoneout.hardware) == (
+        (0, 1),
+        (30, 28),
+        ("cpu, 1 thread",),
+    )
 
 
 def test_it_reads_as_people_read(whole: Table) -> None:
@@ -101,10 +107,17 @@ def test_the_csv_has_exact_numbers(whole: Table) -> None:
 def test_json_says_everything(whole: Table) -> None:
     told = json.loads(json.dumps(table.to_json(whole), allow_nan=False))
     zoneout = told["rows"][0]
-    assert told["columns"][1] == {"title": "Test", "metric": TEST, "protocol": "one pass, the state carried"}
+    assert told["columns"][1] == {
+        "title": "Test",
+        "metric": TEST,
+        "protocol": "one pass, the state carried",
+    }
     assert zoneout["numbers"][TEST]["source"] == "paper (final version) Table 1"
     assert zoneout["numbers"][VALID]["values"] == [1.365, 1.375]
-    assert (told["rows"][1]["state"], told["rows"][1]["reasons"]) == ("1 failed", ["diverged: loss is nan"])
+    assert (told["rows"][1]["state"], told["rows"][1]["reasons"]) == (
+        "1 failed",
+        ["diverged: loss is nan"],
+    )
 
 
 def test_no_trial_at_all() -> None:

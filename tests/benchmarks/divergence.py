@@ -1,8 +1,10 @@
-"""What samplers do about a region that diverges: `python tests/benchmarks/divergence.py [--seeds N] [SAMPLER ...]`.
+"""What samplers do about a region that diverges: `python tests/benchmarks/divergence.py [--seeds N]
+[SAMPLER ...]`.
 
-A study is asked and told, nothing is trained: a rate and a z over a bowl whose best point lies a little below the edge
-above which trials diverge. A line for each sampler and each share of the range that diverges: which share of the
-draws after the first ten diverged, and the best value found (1.5 is the least), as means over seeds.
+A study is asked and told, nothing is trained: a rate and a z over a bowl whose best point lies a
+little below the edge above which trials diverge. A line for each sampler and each share of the
+range that diverges: which share of the draws after the first ten diverged, and the best value found
+(1.5 is the least), as means over seeds.
 """
 
 import argparse
@@ -24,7 +26,9 @@ SPACE = Product((Range("learning_rate", LOW, HIGH, log=True), Range("z_cells", 0
 
 def search(sampler: str, share: float, seed: int, folder: Path) -> tuple[float, float]:
     """The share of draws that diverged after the start, and the best value."""
-    sweep = replace(definition.get("demo"), space=SPACE, sampler=sampler, trials=TRIALS, sampler_seed=seed)
+    sweep = replace(
+        definition.get("demo"), space=SPACE, sampler=sampler, trials=TRIALS, sampler_seed=seed
+    )
     study, values, edge = Study("s", sweep, folder / f"{seed}.journal"), [], 1 - share
     while (assignment := study.ask()) is not None:
         rate = math.log(assignment.params["optim.learning_rate"] / LOW) / math.log(HIGH / LOW)
@@ -47,9 +51,14 @@ def main() -> None:
     for sampler in options.samplers:
         for share in (0.1, 0.25, 0.5, 0.9):
             with tempfile.TemporaryDirectory() as folder:
-                found = [search(sampler, share, seed, Path(folder)) for seed in range(options.seeds)]
+                found = [
+                    search(sampler, share, seed, Path(folder)) for seed in range(options.seeds)
+                ]
             diverged, best = (sum(column) / options.seeds for column in zip(*found, strict=True))
-            print(f"{sampler:6}  diverging {share:4.0%}  drawn there {diverged:4.0%}  best {best:.5f}", flush=True)
+            print(
+                f"{sampler:6}  diverging {share:4.0%}  drawn there {diverged:4.0%}  best {best:.5f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

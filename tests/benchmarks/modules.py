@@ -1,10 +1,11 @@
-"""What zoneout costs in your own code: torch.nn's modules, ours, and the loop over torch.nn's cells that one would write.
+"""What zoneout costs in your own code: torch.nn's modules, ours, and the loop over torch.nn's cells
+that one would write.
 
     python -m tests.benchmarks.modules [HIDDEN ...]
 
-Milliseconds of a forward and backward pass on one thread of the CPU, the best of several; B = 32, T = 100, D = H.
-They are processor time, which a busy machine disturbs less than time on the wall.
-The loop is the usual one: a cell of torch.nn, `bernoulli_` and two products for each mask at each step.
+Milliseconds of a forward and backward pass on one thread of the CPU, the best of several; B = 32, T
+= 100, D = H. They are processor time, which a busy machine disturbs less than time on the wall. The
+loop is the usual one: a cell of torch.nn, `bernoulli_` and two products for each mask at each step.
 """
 
 import sys
@@ -50,8 +51,12 @@ def loop_of_cells(cell: Any, x_TBD: Tensor, z: dict[str, float]) -> Tensor:
     outputs = []
     for x_BD in x_TBD:
         new = cell(x_BD, tuple(state)) if len(state) > 1 else [cell(x_BD, state[0])]
-        keeps = [torch.empty_like(one).bernoulli_(rate) for one, rate in zip(state, rates, strict=True)]
-        state = [keep * old + (1 - keep) * one for keep, old, one in zip(keeps, state, new, strict=True)]
+        keeps = [
+            torch.empty_like(one).bernoulli_(rate) for one, rate in zip(state, rates, strict=True)
+        ]
+        state = [
+            keep * old + (1 - keep) * one for keep, old, one in zip(keeps, state, new, strict=True)
+        ]
         outputs.append(state[0])
     return torch.stack(outputs).sum()
 
@@ -65,7 +70,10 @@ def main(sizes: list[int]) -> None:
             runs = [module(hidden, hidden), zoneout(hidden, hidden), zoneout(hidden, hidden, **z)]
             times = [milliseconds(partial(whole_sequence, run, x_TBD)) for run in runs]
             times.append(milliseconds(partial(loop_of_cells, cell(hidden, hidden), x_TBD, z)))
-            print(f"{module.__name__:10} {hidden:5} " + " ".join(f"{one:10.1f}" for one in times), flush=True)
+            print(
+                f"{module.__name__:10} {hidden:5} " + " ".join(f"{one:10.1f}" for one in times),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """What a trial costs besides training: `python tests/benchmarks/overhead.py [--json]`.
 
-A sweep of trials that do no work, through everything: Optuna's journal, Tune, thin clients, the lane servers, our
-journal, with delivery to MLflow (SQLite) beside it. Client processes start while the first trials are already ending,
-so the first 100 trials count as start-up and the 100 after them are measured. `--inline` shows what is Ray's part.
+A sweep of trials that do no work, through everything: Optuna's journal, Tune, thin clients, the
+lane servers, our journal, with delivery to MLflow (SQLite) beside it. Client processes start while
+the first trials are already ending, so the first 100 trials count as start-up and the 100 after
+them are measured. `--inline` shows what is Ray's part.
 """
 
 import argparse
@@ -21,7 +22,12 @@ LIMIT_MS = 60.0
 
 def measure(home: Path, *, inline: bool, lanes: int, tracking: str) -> dict[str, float | str | int]:
     """Milliseconds per trial after start-up, and start-up in seconds."""
-    values = {"space": "learning_rate", "sampler": "random", "trials": START_UP + TRIALS, "lanes": lanes}
+    values = {
+        "space": "learning_rate",
+        "sampler": "random",
+        "trials": START_UP + TRIALS,
+        "lanes": lanes,
+    }
     run = runner.begin(Home(home), definition.get("demo").with_values(values))
     how = How(data=home, inline=inline, tracking=tracking, idle=True)
     story = runner.drive(run, run.definition(), how, print).story
@@ -45,7 +51,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     as_json = parser.parse_args().json
     results = []
-    for inline, lanes, tracking in ((True, 4, "none"), (False, 1, ""), (False, 4, "none"), (False, 4, "")):
+    for inline, lanes, tracking in (
+        (True, 4, "none"),
+        (False, 1, ""),
+        (False, 4, "none"),
+        (False, 4, ""),
+    ):
         with tempfile.TemporaryDirectory() as folder:
             results.append(measure(Path(folder), inline=inline, lanes=lanes, tracking=tracking))
         if not as_json:

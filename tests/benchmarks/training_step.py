@@ -1,11 +1,14 @@
-"""How fast is one training step? Ours against a Python loop with zoneout and against torch.nn.LSTM without.
+"""How fast is one training step? Ours against a Python loop with zoneout and against torch.nn.LSTM
+without.
 
-usage: python tests/benchmarks/training_step.py [--rounds 9] [--threads 2] [--hidden 128 1000] [--json FILE]
+usage: python tests/benchmarks/training_step.py [--rounds 9] [--threads 2] [--hidden 128 1000]
+[--json FILE]
 
-A step is everything between two batches: masks, forward, softmax head, backward, clip and Adam. Head and optimizer
-are the same code for all contenders, so that only the recurrence differs. Contenders take turns, A B C A B C, and
-ratios are medians over the rounds, so that a busy machine slows all of them alike. No time is taken from an
-implementation that does not agree with the loop through the cell: that gate comes first.
+A step is everything between two batches: masks, forward, softmax head, backward, clip and Adam.
+Head and optimizer are the same code for all contenders, so that only the recurrence differs.
+Contenders take turns, A B C A B C, and ratios are medians over the rounds, so that a busy machine
+slows all of them alike. No time is taken from an implementation that does not agree with the loop
+through the cell: that gate comes first.
 """
 
 import argparse
@@ -87,12 +90,20 @@ class Trainer:
         leaves = [view.requires_grad_() for view in self.views(weights_KP.detach())]
         h_KTBH = run(leaves[:-2])
         losses = [
-            torch.nn.functional.cross_entropy(torch.addmm(b_V, h_TBH.flatten(0, 1), w_HV), targets_TB.flatten())
+            torch.nn.functional.cross_entropy(
+                torch.addmm(b_V, h_TBH.flatten(0, 1), w_HV), targets_TB.flatten()
+            )
             for h_TBH, w_HV, b_V, targets_TB in zip(
-                h_KTBH.unbind(), leaves[-2].unbind(), leaves[-1].unbind(), self.targets_KTB, strict=True
+                h_KTBH.unbind(),
+                leaves[-2].unbind(),
+                leaves[-1].unbind(),
+                self.targets_KTB,
+                strict=True,
             )
         ]
-        for view, part in zip(self.views(gradient_KP), torch.autograd.grad(losses, leaves), strict=True):
+        for view, part in zip(
+            self.views(gradient_KP), torch.autograd.grad(losses, leaves), strict=True
+        ):
             view.copy_(part)
         self.updates += 1
         for row in zip(*self.rows, strict=True):
@@ -102,7 +113,10 @@ class Trainer:
 def ours(hidden: int, lanes: int, precision: str) -> Contender:
     G = 4 * hidden
     trainer = Trainer(lanes, [(VOCABULARY, G), (hidden, G), (G,), (1, hidden), (1, hidden)], hidden)
-    choice, workspace = choose(LSTM(), precision, "cpu", shape=Shape(BATCH, hidden, G, STEPS)), Workspace()
+    choice, workspace = (
+        choose(LSTM(), precision, "cpu", shape=Shape(BATCH, hidden, G, STEPS)),
+        Workspace(),
+    )
     cells, states = (torch.zeros(lanes, STEPS, BATCH, hidden, dtype=torch.bool) for _ in range(2))
     words = masks.words_for(cells[0].numel(), "cpu")
 
@@ -110,17 +124,25 @@ def ours(hidden: int, lanes: int, precision: str) -> Contender:
         for k in range(lanes):
             masks.draw_(cells[k], Z_CELLS, generator(k, "masks_cells", trainer.updates), words)
             masks.draw_(states[k], Z_STATES, generator(k, "masks_states", trainer.updates), words)
-        p, sites = dict(zip(WEIGHTS, parameters, strict=False)), Sites(keep_cells=cells, keep_states=states)
+        p, sites = (
+            dict(zip(WEIGHTS, parameters, strict=False)),
+            Sites(keep_cells=cells, keep_states=states),
+        )
         state = (parameters[3], parameters[4])
-        return recurrence(LSTM(), p, trainer.tokens_KTB, state, sites, choice, workspace).outputs_KTBU
+        return recurrence(
+            LSTM(), p, trainer.tokens_KTB, state, sites, choice, workspace
+        ).outputs_KTBU
 
     return Contender(
-        f"ours, {lanes} lane{'s' * (lanes > 1)}, {precision}, {choice.product.name}", lanes, lambda: trainer.step(run)
+        f"ours, {lanes} lane{'s' * (lanes > 1)}, {precision}, {choice.product.name}",
+        lanes,
+        lambda: trainer.step(run),
     )
 
 
 def python_loop(hidden: int) -> Contender:
-    """What one writes without a kernel: LSTMCell's arithmetic, masks by rand, autograd over every step."""
+    """What one writes without a kernel: LSTMCell's arithmetic, masks by rand, autograd over every
+    step."""
     G = 4 * hidden
     trainer = Trainer(1, [(VOCABULARY, G), (hidden, G), (G,), (1, hidden), (1, hidden)], hidden)
 
@@ -142,7 +164,8 @@ def python_loop(hidden: int) -> Contender:
 
 
 def torch_lstm(hidden: int) -> Contender:
-    """oneDNN's fused layer, which has no place for zoneout: the floor we measure ourselves against."""
+    """oneDNN's fused layer, which has no place for zoneout: the floor we measure ourselves
+    against."""
     lstm = torch.nn.LSTM(VOCABULARY, hidden)
     names = [name for name, _ in lstm.named_parameters()]
     trainer = Trainer(1, [tuple(p.shape) for p in lstm.parameters()], hidden)
@@ -160,7 +183,9 @@ def disagreement(hidden: int, precision: str) -> float:
     """Largest difference of any gradient from the loop's, over that gradient's largest entry."""
     torch.manual_seed(2)
     K, G = 2, 4 * hidden
-    leaves = [torch.randn(shape) * hidden**-0.5 for shape in ((K, VOCABULARY, G), (K, hidden, G), (K, G))]
+    leaves = [
+        torch.randn(shape) * hidden**-0.5 for shape in ((K, VOCABULARY, G), (K, hidden, G), (K, G))
+    ]
     leaves += [torch.zeros(K, 1, hidden), torch.zeros(K, 1, hidden)]
     leaves = [leaf.requires_grad_() for leaf in leaves]
     tokens = torch.randint(0, VOCABULARY, (K, STEPS, BATCH))
@@ -202,7 +227,13 @@ def measure(hidden: int, rounds: int) -> list[Result]:
     lstm, loop = everyone[0].name, everyone[1].name
     return [
         Result(
-            hidden, c.name, c.lanes, median(times[c.name]), min(times[c.name]), ratio(lstm, c.name), ratio(loop, c.name)
+            hidden,
+            c.name,
+            c.lanes,
+            median(times[c.name]),
+            min(times[c.name]),
+            ratio(lstm, c.name),
+            ratio(loop, c.name),
         )
         for c in everyone
     ]
@@ -219,7 +250,9 @@ def main() -> int:
 
     for precision, tolerance in TOLERANCES.items():
         worst = disagreement(37, precision)
-        print(f"gate: {precision} gradients differ from the loop's by {worst:.1e}, at most {tolerance:.0e} allowed")
+        print(
+            f"gate: {precision} gradients differ from the loop's by {worst:.1e}, at most {tolerance:.0e} allowed"
+        )
         if worst > tolerance:
             print("No times are taken from a wrong answer.", file=sys.stderr)
             return 1
@@ -237,8 +270,15 @@ def main() -> int:
                 f"{r.hidden:5}  {r.contender:34}{r.median_ms:9.1f}{r.fastest_ms:9.1f}{r.over_lstm:11.2f}{r.over_loop:8.2f}"
             )
     if arguments.json:
-        facts = {"torch": torch.__version__, "threads": arguments.threads, "amx": amx, "rounds": arguments.rounds}
-        arguments.json.write_text(json.dumps(facts | {"results": [asdict(r) for r in results]}, indent=1) + "\n")
+        facts = {
+            "torch": torch.__version__,
+            "threads": arguments.threads,
+            "amx": amx,
+            "rounds": arguments.rounds,
+        }
+        arguments.json.write_text(
+            json.dumps(facts | {"results": [asdict(r) for r in results]}, indent=1) + "\n"
+        )
     return 0
 
 

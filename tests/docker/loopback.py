@@ -1,7 +1,8 @@
 """Two hosts that are one: an SSH server on two loopback addresses, inside namespaces of its own.
 
-Nothing in there reaches the network or the machine's other processes, so that `ray stop`, which kills every Ray it can
-see, and fixed ports do no harm; and killing the first process ends all of it.
+Nothing in there reaches the network or the machine's other processes, so that `ray stop`, which
+kills every Ray it can see, and fixed ports do no harm; and killing the first process ends all of
+it.
 """
 
 import os
@@ -54,7 +55,9 @@ class Hosts:
     def key(self) -> Path:
         return self.folder / "key"
 
-    def run(self, *command: str | Path, cwd: Path, timeout: float) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str | Path, cwd: Path, timeout: float
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command as the person at the keyboard would, who has a home of their own."""
         launcher = self.folder / "launcher"
         launcher.mkdir(exist_ok=True)
@@ -83,16 +86,34 @@ def two_hosts(folder: Path) -> Iterator[Hosts]:
     """Start the pair in `folder`; on leaving, everything that ran in there is dead."""
     (folder / "home").mkdir()
     for name in ("host_key", "key"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True
+        )
     (folder / "sshd_config").write_text(SSHD_CONFIG.format(head=HEAD, worker=WORKER, folder=folder))
     # SSH goes by this file, not by $HOME: the hosts' root gets a home of its own.
     users = Path("/etc/passwd").read_text()
-    (folder / "passwd").write_text(re.sub(r"^root:.*", f"root:x:0:0:root:{folder}/home:/bin/bash", users, flags=re.M))
+    (folder / "passwd").write_text(
+        re.sub(r"^root:.*", f"root:x:0:0:root:{folder}/home:/bin/bash", users, flags=re.M)
+    )
     sshd = subprocess.run(
-        ["sh", "-c", "PATH=$PATH:/usr/sbin command -v sshd"], check=True, capture_output=True, text=True
+        ["sh", "-c", "PATH=$PATH:/usr/sbin command -v sshd"],
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout.strip()
     script = INIT.format(folder=folder, sshd=sshd)
-    unshare = ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc", "bash", "-c", script]
+    unshare = [
+        "unshare",
+        "--mount",
+        "--pid",
+        "--net",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "bash",
+        "-c",
+        script,
+    ]
     with (folder / "sshd.log").open("w") as log:
         outer = subprocess.Popen(unshare, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
@@ -101,7 +122,9 @@ def two_hosts(folder: Path) -> Iterator[Hosts]:
         inside = psutil.Process(outer.pid).children()
         outer.kill()
         outer.wait()
-        psutil.wait_procs(inside, timeout=30)  # a namespace's first process is gone only when all the others are
+        psutil.wait_procs(
+            inside, timeout=30
+        )  # a namespace's first process is gone only when all the others are
 
 
 def _listening(outer: "subprocess.Popen[bytes]", log: Path) -> int:

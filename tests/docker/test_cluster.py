@@ -1,4 +1,5 @@
-"""docker/cluster.yaml for real: `ray up`, `ray submit` of a sweep whose trials run on both hosts, `ray down`."""
+"""docker/cluster.yaml for real: `ray up`, `ray submit` of a sweep whose trials run on both hosts,
+`ray down`."""
 
 import sys
 from collections.abc import Iterator
@@ -13,9 +14,19 @@ from tests.docker.loopback import HEAD, WORKER, Hosts, two_hosts
 
 pytestmark = [pytest.mark.needs_sshd, pytest.mark.timeout(420)]
 
-# So many epochs that the first host is still busy when the second one's clients have started: a client that is free
-# takes any trial that waits.
-SWEEP = ["demo", "--set", "epochs=80", "--set", "hidden=8", "--set", "fraction=0.005", "--lanes", "4"]
+# So many epochs that the first host is still busy when the second one's clients have started: a
+# client that is free takes any trial that waits.
+SWEEP = [
+    "demo",
+    "--set",
+    "epochs=80",
+    "--set",
+    "hidden=8",
+    "--set",
+    "fraction=0.005",
+    "--lanes",
+    "4",
+]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +38,8 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
 
 @pytest.fixture(scope="module")
 def definition(hosts: Hosts, repo_root: Path) -> Path:
-    """docker/cluster.yaml with its four lines edited, and with what two hosts in one machine need."""
+    """docker/cluster.yaml with its four lines edited, and with what two hosts in one machine
+    need."""
     cluster = yaml.safe_load((repo_root / "docker/cluster.yaml").read_text())
     cluster["provider"] |= {"head_ip": HEAD, "worker_ips": [WORKER]}
     cluster["auth"] = {"ssh_user": "root", "ssh_private_key": str(hosts.key)}
@@ -65,7 +77,13 @@ def test_a_sweep_uses_both_hosts(
     assert hosts.run(*ray_node_healthcheck, cwd=repo_root, timeout=30).returncode == 0
 
     closed = hosts.run(
-        "env", "RAY_AUTH_MODE=disabled", "ray", "status", f"--address={HEAD}:6379", cwd=repo_root, timeout=60
+        "env",
+        "RAY_AUTH_MODE=disabled",
+        "ray",
+        "status",
+        f"--address={HEAD}:6379",
+        cwd=repo_root,
+        timeout=60,
     )
     assert closed.returncode != 0
     assert "InvalidAuthToken" in closed.stdout
@@ -80,7 +98,15 @@ def test_a_sweep_uses_both_hosts(
     assert "worker" in placed
 
     refused = hosts.run(
-        "ray", "submit", definition, "sweeps/submit.py", "--", "show", "dmeo", cwd=repo_root, timeout=60
+        "ray",
+        "submit",
+        definition,
+        "sweeps/submit.py",
+        "--",
+        "show",
+        "dmeo",
+        cwd=repo_root,
+        timeout=60,
     )
     assert refused.returncode == 1
     assert "error: There is no sweep named 'dmeo'. Did you mean 'demo'?" in refused.stdout
@@ -91,7 +117,9 @@ def test_a_sweep_uses_both_hosts(
 
 def test_nothing_outlives_the_hosts(tmp_path: Path, repo_root: Path) -> None:
     with two_hosts(tmp_path) as hosts:
-        asleep = hosts.run("sh", "-c", "sleep 600 >/dev/null 2>&1 & echo started", cwd=repo_root, timeout=30)
+        asleep = hosts.run(
+            "sh", "-c", "sleep 600 >/dev/null 2>&1 & echo started", cwd=repo_root, timeout=30
+        )
         assert asleep.stdout == "started\n"
         inside = psutil.Process(hosts.pid).children(recursive=True)
         assert [p.name() for p in inside] == ["sleep"]

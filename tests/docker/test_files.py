@@ -1,4 +1,5 @@
-"""The deployment files: the linters see the mistakes we could make, and the files agree with each other."""
+"""The deployment files: the linters see the mistakes we could make, and the files agree with each
+other."""
 
 import re
 import shutil
@@ -37,17 +38,25 @@ def compose(docker: Path) -> dict[str, Any]:
     ("right", "wrong", "said"),
     [
         ("    restart: unless-stopped\n", "    restart: unless-stopped\n", ""),
-        ("    restart: unless-stopped\n", "    restrat: unless-stopped\n", "'restrat' was unexpected"),
+        (
+            "    restart: unless-stopped\n",
+            "    restrat: unless-stopped\n",
+            "'restrat' was unexpected",
+        ),
         ("      retries: 6\n", "      retries: [six]\n", "['six'] is not of type"),
         ("condition: service_healthy", "condition: service_well", "'service_well' is not one of"),
     ],
 )
-def test_the_compose_schema_finds_mistakes(docker: Path, tmp_path: Path, right: str, wrong: str, said: str) -> None:
+def test_the_compose_schema_finds_mistakes(
+    docker: Path, tmp_path: Path, right: str, wrong: str, said: str
+) -> None:
     text = (docker / "compose.yaml").read_text()
     assert right in text
     changed = tmp_path / "compose.yaml"
     changed.write_text(text.replace(right, wrong, 1))
-    code, output = lint("check-jsonschema", "--verbose", "--builtin-schema", "vendor.compose-spec", changed)
+    code, output = lint(
+        "check-jsonschema", "--verbose", "--builtin-schema", "vendor.compose-spec", changed
+    )
     assert code == (1 if said else 0), output
     assert said in output
 
@@ -61,7 +70,9 @@ def test_the_compose_schema_finds_mistakes(docker: Path, tmp_path: Path, right: 
         ("--no-install-recommends git", "git", "DL3015"),
     ],
 )
-def test_hadolint_finds_mistakes(docker: Path, tmp_path: Path, right: str, wrong: str, said: str) -> None:
+def test_hadolint_finds_mistakes(
+    docker: Path, tmp_path: Path, right: str, wrong: str, said: str
+) -> None:
     text = (docker / "Dockerfile").read_text()
     assert right in text
     changed = tmp_path / "Dockerfile"
@@ -93,12 +104,16 @@ def test_every_service_says_how_it_feels_and_comes_back(compose: dict[str, Any])
         assert service["restart"] == "unless-stopped", name
 
 
-def test_every_secret_of_the_services_is_made_once_in_a_file_of_its_owners_alone(docker: Path, tmp_path: Path) -> None:
+def test_every_secret_of_the_services_is_made_once_in_a_file_of_its_owners_alone(
+    docker: Path, tmp_path: Path
+) -> None:
     asked = set(re.findall(r"\$\{(\w+):\?", (docker / "compose.yaml").read_text()))
     script = Path(shutil.copy(docker / "secrets.sh", tmp_path))
 
     def make(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([script, *arguments], capture_output=True, text=True, timeout=10, umask=0)
+        return subprocess.run(
+            [script, *arguments], capture_output=True, text=True, timeout=10, umask=0
+        )
 
     made = make()
     assert (made.returncode, made.stdout, made.stderr) == (0, "", "")
@@ -111,7 +126,9 @@ def test_every_secret_of_the_services_is_made_once_in_a_file_of_its_owners_alone
     before = file.read_text()
     again = make()
     assert again.returncode == 1
-    assert again.stderr.startswith(f"{file} is there already. New secrets would not open what the old ones closed")
+    assert again.stderr.startswith(
+        f"{file} is there already. New secrets would not open what the old ones closed"
+    )
     (tmp_path / "link").symlink_to(tmp_path / "nothing")
     assert make(str(tmp_path / "link")).returncode == 1
     assert file.read_text() == before
@@ -119,7 +136,9 @@ def test_every_secret_of_the_services_is_made_once_in_a_file_of_its_owners_alone
 
 
 def test_every_host_and_container_gets_the_whole_package(docker: Path, repo_root: Path) -> None:
-    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (docker / "Dockerfile").read_text(), flags=re.M)
+    copied = re.findall(
+        r"^COPY (?!--from)(.+) \S+$", (docker / "Dockerfile").read_text(), flags=re.M
+    )
     in_image = {name for line in copied for name in line.split()}
     ignore = (docker / "Dockerfile.dockerignore").read_text().splitlines()
     mounts = yaml.safe_load((docker / "cluster.yaml").read_text())["file_mounts"].values()

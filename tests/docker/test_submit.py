@@ -27,5 +27,7 @@ def test_a_driver_uses_the_cluster_that_is_there(given: list[str], used: list[st
 def test_the_hosts_that_are_waited_for(tmp_path: Path) -> None:
     bootstrap = tmp_path / "ray_bootstrap_config.yaml"
     assert submit.expected_hosts(bootstrap) == set()
-    bootstrap.write_text("provider: {type: local, head_ip: 192.0.2.10, worker_ips: [192.0.2.11, 192.0.2.12]}")
+    bootstrap.write_text(
+        "provider: {type: local, head_ip: 192.0.2.10, worker_ips: [192.0.2.11, 192.0.2.12]}"
+    )
     assert submit.expected_hosts(bootstrap) == {"192.0.2.10", "192.0.2.11", "192.0.2.12"}

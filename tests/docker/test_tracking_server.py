@@ -1,4 +1,5 @@
-"""compose.yaml's tracking server for real: its own command and settings, on a Postgres that wants a password."""
+"""compose.yaml's tracking server for real: its own command and settings, on a Postgres that wants a
+password."""
 
 import base64
 import os
@@ -34,7 +35,8 @@ class Server:
     password: str
 
     def status(self, path: str, *, password: str = "", host: str = "") -> int:
-        """The HTTP status of a GET, with Basic authentication as `admin` when there is a password."""
+        """The HTTP status of a GET, with Basic authentication as `admin` when there is a
+        password."""
         request = urllib.request.Request(self.url + path)
         if password:
             token = base64.b64encode(f"admin:{password}".encode()).decode()
@@ -52,7 +54,8 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The `mlflow` service as compose.yaml writes it, with only addresses, folders and secrets put in."""
+    """The `mlflow` service as compose.yaml writes it, with only addresses, folders and secrets put
+    in."""
     folder = tmp_path_factory.mktemp("tracking")
     docker = repo_root / "docker"
     service = yaml.safe_load((docker / "compose.yaml").read_text())["services"]["mlflow"]
@@ -66,7 +69,10 @@ def server(repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         }
         program, *arguments = [_put(argument, places) for argument in service["command"]]
         ini.write_text(_put((docker / "mlflow_auth.ini").read_text(), places))
-        asked = {name: password if value.startswith("${") else value for name, value in service["environment"].items()}
+        asked = {
+            name: password if value.startswith("${") else value
+            for name, value in service["environment"].items()
+        }
         process = subprocess.Popen(
             [Path(sys.executable).with_name(program), *arguments],
             env=os.environ | asked | {"MLFLOW_AUTH_CONFIG_PATH": str(ini)},
@@ -107,7 +113,8 @@ def test_only_who_knows_the_password_gets_in(server: Server) -> None:
 
 
 def test_only_known_host_names_are_answered(server: Server) -> None:
-    """Otherwise a page that a browser shows could reach the server under its own name (DNS rebinding)."""
+    """Otherwise a page that a browser shows could reach the server under its own name (DNS
+    rebinding)."""
     search = "/api/2.0/mlflow/experiments/search?max_results=1"
     assert server.status(search, password=server.password, host="mlflow:5000") == 200
     assert server.status(search, password=server.password, host="evil.example") == 403
@@ -126,11 +133,17 @@ def test_a_delivered_run_is_read_back_from_the_server_alone(
     run.closed()
     assert Delivery(run.folder, server.url, "words").deliver() == 0
     rows = Story.of(run.folder / "journal.jsonl").rows()
-    pd.testing.assert_frame_equal(load.trials(server.url, "words", "run1"), load.from_rows(rows, WORDS))
-    pd.testing.assert_frame_equal(load.curves(server.url, "words", "run1"), load.curves_from_rows(rows, WORDS))
+    pd.testing.assert_frame_equal(
+        load.trials(server.url, "words", "run1"), load.from_rows(rows, WORDS)
+    )
+    pd.testing.assert_frame_equal(
+        load.curves(server.url, "words", "run1"), load.curves_from_rows(rows, WORDS)
+    )
 
 
-def test_artifacts_travel_through_the_server(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_artifacts_travel_through_the_server(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", server.password)
     client = mlflow.MlflowClient(tracking_uri=server.url)

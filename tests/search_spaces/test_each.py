@@ -1,4 +1,5 @@
-"""The regularizers' spaces: the paper's values are points of their grids, and every point switches something on."""
+"""The regularizers' spaces: the paper's values are points of their grids, and every point switches
+something on."""
 
 from typing import Any
 
@@ -11,7 +12,11 @@ from zoneout_core import regularizers
 from zoneout_core.config import TrialConfig
 from zoneout_core.errors import ConfigError, SpaceError
 
-FILES = {"dropout": "non_recurrent_dropout", "zoneout_cells": "zoneout", "zoneout_states": "zoneout"}
+FILES = {
+    "dropout": "non_recurrent_dropout",
+    "zoneout_cells": "zoneout",
+    "zoneout_states": "zoneout",
+}
 """Spaces whose regularizer has another name."""
 
 PAPER: dict[str, dict[str, Any]] = {
@@ -19,10 +24,18 @@ PAPER: dict[str, dict[str, Any]] = {
     "recurrent_dropout": {"regularizer.p_recurrent": 0.25},
     "weight_noise": {"regularizer.sigma_weights": 0.075},
     "norm_stabilizer": {"regularizer.beta_norm": 50.0},
-    "dropout": {"regularizer.p_inputs": 0.65, "regularizer.p_between": 0.65, "regularizer.p_outputs": 0.65},
+    "dropout": {
+        "regularizer.p_inputs": 0.65,
+        "regularizer.p_between": 0.65,
+        "regularizer.p_outputs": 0.65,
+    },
     "rnn_drop": {"regularizer.p_rnn_drop": 0.25},
     "naive_dropout": {"regularizer.p_cells": 0.5},
-    "surprisal": {"model.cell": "surprisal_lstm", "cell.tau": 0.2, "regularizer.surprisal_masks": "sampled"},
+    "surprisal": {
+        "model.cell": "surprisal_lstm",
+        "cell.tau": 0.2,
+        "regularizer.surprisal_masks": "sampled",
+    },
     "static_masks": {
         "regularizer.static_masks": "same",
         "regularizer.z_cells": 0.5,
@@ -42,7 +55,11 @@ def test_every_regularizer_has_a_space() -> None:
     assert set(regularizers.names()) <= covered
 
 
-OWN = {FILES.get(space, space): space for space in search_spaces.names() if not space.startswith("zoneout")}
+OWN = {
+    FILES.get(space, space): space
+    for space in search_spaces.names()
+    if not space.startswith("zoneout")
+}
 
 
 @pytest.mark.parametrize("name", sorted(OWN.keys() & set(regularizers.names())))
@@ -64,7 +81,9 @@ def test_the_paper_tried_five_probabilities_of_recurrent_dropout() -> None:
     assert [point["regularizer.p_recurrent"] for point in grid] == [0.05, 0.2, 0.25, 0.5, 0.7]
 
 
-@pytest.mark.parametrize("name", ["stochastic_depth", "recurrent_dropout", "weight_noise", "norm_stabilizer"])
+@pytest.mark.parametrize(
+    "name", ["stochastic_depth", "recurrent_dropout", "weight_noise", "norm_stabilizer"]
+)
 def test_without_a_list_a_space_is_a_range_that_a_configuration_allows(name: str) -> None:
     space = search_spaces.registry.load("search_spaces", name, "space").space(None)
     space.check(TrialConfig())

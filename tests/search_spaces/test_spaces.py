@@ -30,7 +30,10 @@ def test_every_space_suggests_valid_overrides_and_round_trips(name: str) -> None
     space.check(TrialConfig())
     for overrides in suggestions(space, 10):
         assert set(overrides) <= set(space.keys())
-        assert TrialConfig().with_values(overrides).flat() | overrides == TrialConfig().with_values(overrides).flat()
+        assert (
+            TrialConfig().with_values(overrides).flat() | overrides
+            == TrialConfig().with_values(overrides).flat()
+        )
     again = search_spaces.from_json(json.loads(json.dumps(space.to_json())))
     assert again == space
 
@@ -69,7 +72,9 @@ def test_a_switch_works_under_a_product_and_with_tpe() -> None:
         study.tell(trial, 1.0)
 
 
-@pytest.mark.parametrize("space", [PARTS[2], PARTS[3], clip.space()], ids=["product", "switch", "clip"])
+@pytest.mark.parametrize(
+    "space", [PARTS[2], PARTS[3], clip.space()], ids=["product", "switch", "clip"]
+)
 def test_an_enqueued_grid_comes_back_point_by_point(space: Space) -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for point in space.grid():
@@ -105,9 +110,13 @@ SHARED = {"z_cells": (0.0, 0.5), "z_states": (0.0, 0.5)}
 
 
 def test_keys_that_are_valid_only_together_pass() -> None:
-    pairs = Switch("z_cells", ((0.0, Choice("z_states", (0.0,))), (0.5, Choice("z_states", (0.5,)))))
+    pairs = Switch(
+        "z_cells", ((0.0, Choice("z_states", (0.0,))), (0.5, Choice("z_states", (0.5,))))
+    )
     pairs.check(TrialConfig().with_values({"zoneout_mask": "shared"}))
-    Product((Choice("zoneout_mask", ("shared",)), pairs, Range("learning_rate", 0.001, 0.01))).check(TrialConfig())
+    Product(
+        (Choice("zoneout_mask", ("shared",)), pairs, Range("learning_rate", 0.001, 0.01))
+    ).check(TrialConfig())
 
 
 def test_an_impossible_point_inside_a_grid_is_refused_with_its_reason() -> None:
@@ -130,16 +139,22 @@ def test_ends_of_ranges_are_tried_with_one_another() -> None:
 
 def test_a_space_with_very_many_points_is_tried_at_its_bounds() -> None:
     hundred = tuple(range(1, 101))
-    many = Product((Choice("z_cells", (0.1, 0.2, 1.1)), Choice("seed", hundred), Choice("batch", hundred)))
+    many = Product(
+        (Choice("z_cells", (0.1, 0.2, 1.1)), Choice("seed", hundred), Choice("batch", hundred))
+    )
     with pytest.raises(ConfigError, match=r"but seed=1, batch=1, regularizer.z_cells=1.1 is none"):
         many.check(TrialConfig())
 
 
-@pytest.mark.parametrize("space", [*PARTS, Product((PARTS[3], PARTS[0], PARTS[1])), NOTHING], ids=range(6))
+@pytest.mark.parametrize(
+    "space", [*PARTS, Product((PARTS[3], PARTS[0], PARTS[1])), NOTHING], ids=range(6)
+)
 def test_bounds_are_corners_and_leave_no_value_out(space: Space) -> None:
     corners, bounds = list(space.corners()), list(space.bounds())
     assert all(bound in corners for bound in bounds)
-    assert {pair for point in bounds for pair in point.items()} == {pair for point in corners for pair in point.items()}
+    assert {pair for point in bounds for pair in point.items()} == {
+        pair for point in corners for pair in point.items()
+    }
     assert bounds
 
 
@@ -182,13 +197,19 @@ def test_a_switch_with_a_value_twice_is_refused() -> None:
 
 
 def test_unknown_keys_spaces_and_doubled_keys_are_named() -> None:
-    with pytest.raises(UnknownName, match="There is no configuration key named 'z_cell'. Did you mean 'z_cells'"):
+    with pytest.raises(
+        UnknownName, match="There is no configuration key named 'z_cell'. Did you mean 'z_cells'"
+    ):
         Choice("z_cell", (0.0,))
-    with pytest.raises(UnknownName, match="There is no space named 'zoneout_plan'. Did you mean 'zoneout_plane'"):
+    with pytest.raises(
+        UnknownName, match="There is no space named 'zoneout_plan'. Did you mean 'zoneout_plane'"
+    ):
         search_spaces.get("zoneout_plan")
     with pytest.raises(ConfigError, match="distinct keys, but optim.clip_norm occurs twice"):
         Product((Choice("clip_norm", (1.0,)), Choice("clip_norm", (2.0,))))
-    with pytest.raises(ConfigError, match="low < high, but regularizer.z_cells has low=0.5, high=0.1"):
+    with pytest.raises(
+        ConfigError, match="low < high, but regularizer.z_cells has low=0.5, high=0.1"
+    ):
         Range("z_cells", 0.5, 0.1)
     with pytest.raises(ConfigError, match="A choice needs distinct values"):
         Choice("z_cells", (0.5, 0.5))
@@ -209,7 +230,9 @@ def test_unknown_keys_spaces_and_doubled_keys_are_named() -> None:
         ("label", ("1", 1)),
     ],
 )
-def test_values_that_are_one_configuration_are_one_value(key: str, values: tuple[object, ...]) -> None:
+def test_values_that_are_one_configuration_are_one_value(
+    key: str, values: tuple[object, ...]
+) -> None:
     with pytest.raises(ConfigError, match="A choice needs distinct values"):
         Choice(key, values)
     with pytest.raises(ConfigError, match="A switch needs distinct values"):
@@ -221,13 +244,20 @@ def test_values_have_the_type_of_their_key() -> None:
     assert str(Choice("z_cells", (-0.0,)).values) == "(0.0,)"
     with pytest.raises(ConfigError) as error:
         Choice("hidden", (8, 2.5))
-    assert str(error.value) == "hidden must be a whole number, but is 2.5. Mend that value of the space."
-    with pytest.raises(UnknownName, match="There is no value of clip named 'gradeint'. Did you mean 'gradient'"):
+    assert (
+        str(error.value)
+        == "hidden must be a whole number, but is 2.5. Mend that value of the space."
+    )
+    with pytest.raises(
+        UnknownName, match="There is no value of clip named 'gradeint'. Did you mean 'gradient'"
+    ):
         Choice("clip", ("gradeint",))
 
 
 def test_infinity_is_a_word_in_json_and_in_optuna() -> None:
-    space = Product((Choice("clip_norm", (1.0, math.inf)), Switch("epochs", ((1, NOTHING), (2.0, NOTHING)))))
+    space = Product(
+        (Choice("clip_norm", (1.0, math.inf)), Switch("epochs", ((1, NOTHING), (2.0, NOTHING))))
+    )
     text = json.dumps(space.to_json(), allow_nan=False)
     assert search_spaces.from_json(json.loads(text)) == space
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
@@ -253,13 +283,22 @@ def test_a_range_draws_no_number_outside_its_ends() -> None:
     low = 0.001
     assert math.exp(math.log(low)) != low
     narrow = Range("learning_rate", low, math.nextafter(low, 1), log=True)
-    assert all(low <= overrides["optim.learning_rate"] <= narrow.high for overrides in suggestions(narrow, 20))
+    assert all(
+        low <= overrides["optim.learning_rate"] <= narrow.high
+        for overrides in suggestions(narrow, 20)
+    )
 
 
 @pytest.mark.parametrize(
     ("key", "low", "high", "log", "text"),
     [
-        ("learning_rate", 0.1, math.inf, False, "A range needs two finite ends, whole ones up to 2^31, but"),
+        (
+            "learning_rate",
+            0.1,
+            math.inf,
+            False,
+            "A range needs two finite ends, whole ones up to 2^31, but",
+        ),
         ("forget_bias", -1e308, 1e308, False, "A range needs two finite ends"),
         ("forget_bias", -math.inf, 0.0, False, "A range needs two finite ends"),
         ("clip_norm", 1.0, math.inf, True, "A range needs two finite ends"),
@@ -267,13 +306,27 @@ def test_a_range_draws_no_number_outside_its_ends() -> None:
         ("learning_rate", math.nan, 0.1, False, "A range needs low < high"),
         ("learning_rate", 0.0, 0.1, True, "A range needs 0 < low < high"),
         ("epochs", 0, 5, True, "A range needs 0 < low < high"),
-        ("epochs", 1.5, 5, False, "epochs must be a whole number, but is 1.5. Mend that value of the space."),
-        ("label", 0, 1, False, "A range needs a key whose values are numbers, but label is not. Use a choice."),
+        (
+            "epochs",
+            1.5,
+            5,
+            False,
+            "epochs must be a whole number, but is 1.5. Mend that value of the space.",
+        ),
+        (
+            "label",
+            0,
+            1,
+            False,
+            "A range needs a key whose values are numbers, but label is not. Use a choice.",
+        ),
         ("gaussian_masks", 0, 1, False, "A range needs a key whose values are numbers"),
         ("clip", 0, 1, False, "A range needs a key whose values are numbers"),
     ],
 )
-def test_a_range_that_cannot_be_drawn_from_is_refused(key: str, low: float, high: float, log: bool, text: str) -> None:
+def test_a_range_that_cannot_be_drawn_from_is_refused(
+    key: str, low: float, high: float, log: bool, text: str
+) -> None:
     with pytest.raises(ConfigError) as error:
         Range(key, low, high, log)
     assert str(error.value).startswith(text)

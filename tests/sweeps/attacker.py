@@ -1,4 +1,5 @@
-"""Someone who may reach a Ray's ports tries to run code in it: `attacker.py ADDRESS`. Prints how far it came."""
+"""Someone who may reach a Ray's ports tries to run code in it: `attacker.py ADDRESS`. Prints how
+far it came."""
 
 import logging
 import os

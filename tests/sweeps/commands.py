@@ -1,4 +1,5 @@
-"""The command line, called in this process: what a person would see on a terminal 80 columns wide."""
+"""The command line, called in this process: what a person would see on a terminal 80 columns
+wide."""
 
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
@@ -7,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from sweeps.cli import main
-from sweeps.home import Run
+from sweeps.home import RunFolder
 
 
 class Done(NamedTuple):
@@ -35,6 +36,6 @@ def sweep(*arguments: object, width: int = 80) -> Done:
     return Done(code or 0, out.getvalue(), err.getvalue())
 
 
-def home_of(run: Run) -> tuple[str, str]:
+def home_of(run: RunFolder) -> tuple[str, str]:
     """`--home` of a run."""
     return "--home", str(run.folder.parent)

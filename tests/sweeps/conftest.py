@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.home import Run
+from sweeps.home import RunFolder
 from tests.sweeps.driven import begin, drive_inline, tiny
 from tests.sweeps.driving import leave_nobody
 from tests.sweeps.journals import RunMaker
@@ -39,8 +39,9 @@ def run(tmp_path: Path) -> RunMaker:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Nine real trials, driven to their end, and nothing of them in MLflow; to be looked at only."""
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Nine real trials, driven to their end, and nothing of them in MLflow; to be looked at
+    only."""
     definition = tiny()
     run = begin(tmp_path_factory.mktemp("finished"), definition)
     drive_inline(run, definition)
@@ -48,6 +49,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture
-def copied(finished: Run, tmp_path: Path) -> Run:
+def copied(finished: RunFolder, tmp_path: Path) -> RunFolder:
     """The finished run in a home of its own, to be changed."""
-    return Run(Path(shutil.copytree(finished.folder, tmp_path / "home" / finished.name)))
+    return RunFolder(Path(shutil.copytree(finished.folder, tmp_path / "home" / finished.name)))

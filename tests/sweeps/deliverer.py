@@ -1,4 +1,5 @@
-"""What a process that a test kills runs. It knows no more than it needs, so that it starts quickly."""
+"""What a process that a test kills runs. It knows no more than it needs, so that it starts
+quickly."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""Small sweeps for tests: seconds long, on the text that every Python carries, in this process or through the command."""
+"""Small sweeps for tests: seconds long, on the text that every Python carries, in this process or
+through the command."""
 
 import json
 import os
@@ -10,7 +11,7 @@ from typing import Any
 
 from sweeps import definition, export, runner
 from sweeps.definition import Sweep
-from sweeps.home import Home, Run
+from sweeps.home import Home, RunFolder
 from sweeps.runner import How, Outcome
 
 TINY = {"hidden": "8", "epochs": "2", "fraction": "0.03", "threads": "1"}
@@ -20,23 +21,26 @@ SWEEP = Path(sys.executable).with_name("sweep")
 
 def tiny(**changes: Any) -> Sweep:
     """The demo, so small that nine trials take a second or two."""
-    return definition.get("demo").with_values(TINY | {key: str(value) for key, value in changes.items()})
+    return definition.get("demo").with_values(
+        TINY | {key: str(value) for key, value in changes.items()}
+    )
 
 
-def begin(home: Path, sweep: Sweep) -> Run:
+def begin(home: Path, sweep: Sweep) -> RunFolder:
     """A new run in `home`."""
     return runner.begin(Home(home), sweep)
 
 
-def drive_inline(run: Run, sweep: Sweep, **how: Any) -> Outcome:
+def drive_inline(run: RunFolder, sweep: Sweep, **how: Any) -> Outcome:
     """Drive without Ray and MLflow; `say` and `watch` as `runner.drive` has them."""
     say, watch = how.pop("say", lambda text: None), how.pop("watch", None)
     options = {"inline": True, "tracking": "none"} | how
     return runner.drive(run, sweep, How(data=run.folder, **options), say, watch)
 
 
-def curves(run: Run) -> str:
-    """Everything that must be equal between equal sweeps: the table per trial, and per trial and epoch."""
+def curves(run: RunFolder) -> str:
+    """Everything that must be equal between equal sweeps: the table per trial, and per trial and
+    epoch."""
     story = run.story()
     tables = [export.rows(story, curves=curves, times=False) for curves in (False, True)]
     return "".join(export.render(table, "csv") for table in tables)
@@ -52,10 +56,16 @@ def settings(values: Mapping[str, str] = TINY) -> list[str]:
     return [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
 
 
-def call(*arguments: str, timeout: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
+def call(
+    *arguments: str, timeout: float = 60, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run `sweep ARGUMENTS` to its end."""
     return subprocess.run(
-        [str(SWEEP), *arguments], capture_output=True, text=True, timeout=timeout, env=os.environ | environment
+        [str(SWEEP), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=os.environ | environment,
     )
 
 

@@ -1,4 +1,5 @@
-"""Drivers as processes of their own: begun with the real command line, watched through the journal, and killed."""
+"""Drivers as processes of their own: begun with the real command line, watched through the journal,
+and killed."""
 
 import os
 import signal
@@ -11,7 +12,7 @@ from typing import ClassVar
 
 import psutil
 
-from sweeps.home import Home, Run
+from sweeps.home import Home, RunFolder
 from sweeps.story import Story
 from tests.sweeps.driven import SWEEP, TINY
 
@@ -24,10 +25,15 @@ class Driver:
     alive: ClassVar[list["Driver"]] = []
 
     def __init__(
-        self, home: Path, *arguments: str, before: Sequence[str] = (), piped: bool = False, **environment: str
+        self,
+        home: Path,
+        *arguments: str,
+        before: Sequence[str] = (),
+        piped: bool = False,
+        **environment: str,
     ) -> None:
-        """before: a command that becomes this one, such as nsenter. piped: what it prints goes to a pipe, of which the
-        test has the other end."""
+        """before: a command that becomes this one, such as nsenter. piped: what it prints goes to a
+        pipe, of which the test has the other end."""
         self.home = home
         self.output = home.parent / f"output-{time.monotonic_ns()}"
         with self.output.open("w") as output:
@@ -41,7 +47,7 @@ class Driver:
         self.alive.append(self)
 
     @property
-    def run(self) -> Run:
+    def run(self) -> RunFolder:
         """The newest run of the home."""
         return Home(self.home).run("latest")
 
@@ -50,7 +56,11 @@ class Driver:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             assert self.process.poll() is None, f"ended early:\n{self.output.read_text()}"
-            if self.home.is_dir() and (runs := Home(self.home).runs()) and done(Story.of(runs[-1].journal)):
+            if (
+                self.home.is_dir()
+                and (runs := Home(self.home).runs())
+                and done(Story.of(runs[-1].journal))
+            ):
                 return
             time.sleep(0.02)
         raise AssertionError(f"waited too long:\n{self.output.read_text()}")
@@ -72,11 +82,14 @@ class Driver:
         return output
 
     def workers(self, title: str, count: int) -> list[psutil.Process]:
-        """Ray's workers of which the title says that they do this; waits until there are so many."""
+        """Ray's workers of which the title says that they do this; waits until there are so
+        many."""
         found: list[psutil.Process] = []
 
         def there(_: Story) -> bool:
-            found[:] = [process for process in self.processes() if _title(process).startswith(title)]
+            found[:] = [
+                process for process in self.processes() if _title(process).startswith(title)
+            ]
             return len(found) >= count
 
         self.until(there)

@@ -1,4 +1,5 @@
-"""Journals of made-up runs, written with the real writer: what delivery, UI and report are shown."""
+"""Journals of made-up runs, written with the real writer: what delivery, UI and report are
+shown."""
 
 import math
 from dataclasses import replace
@@ -6,17 +7,24 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from sweeps.home import Run
+from sweeps.home import RunFolder
 from sweeps.journal import Event, Journal, asked
 from zoneout_core import tasks
 from zoneout_core.config import TrialConfig
 from zoneout_core.records import Placement, TrialState
 
 BEGAN = 1_790_000_000.0
-PLACEMENT = Placement(implementation="torch", reason="CPU", device="cpu", host="here", threads=2, lanes=8)
+PLACEMENT = Placement(
+    implementation="torch", reason="CPU", device="cpu", host="here", threads=2, lanes=8
+)
 Z_CELLS = (0.0, 0.05, 0.25, 0.5, 0.75)
 Z_STATES = (0.0, 0.05, 0.1, 0.25, 0.5)
-BELOW = {"train_bpc": 0.1, "valid_stream_bpc": 0.07, "test_chunked_bpc": 0.04, "test_stream_bpc": 0.11}
+BELOW = {
+    "train_bpc": 0.1,
+    "valid_stream_bpc": 0.07,
+    "test_chunked_bpc": 0.04,
+    "test_stream_bpc": 0.11,
+}
 """How far these lie below the objective of a made-up trial."""
 
 
@@ -29,11 +37,13 @@ def bpc(z_cells: float, z_states: float, epoch: int, seed: int = 0) -> float:
 class RunMaker:
     """Writes a run folder. Its clock ticks a tenth of a second an event."""
 
-    def __init__(self, folder: Path, hidden: int = 1000, epochs: int = 30, task: str = "char_ptb") -> None:
+    def __init__(
+        self, folder: Path, hidden: int = 1000, epochs: int = 30, task: str = "char_ptb"
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.hidden, self.epochs, self.task = folder, hidden, epochs, task
         self.metrics = tasks.get(task).metrics
-        run = Run(folder)
+        run = RunFolder(folder)
         run.write(folder / "sweep.json", {"name": "figure3", "lanes": 8, "base": {"task": task}})
         run.write(run.provenance, {"drivers": [{"code": {"commit": "0" * 40}}]})
         self.journal = Journal(folder / "journal.jsonl")
@@ -45,9 +55,13 @@ class RunMaker:
     def driver(self) -> None:
         self.tell("driver", pid=1, host="here", mode="inline")
 
-    def trial(self, number: int, z_cells: float = 0.5, z_states: float = 0.05, seed: int = 0) -> None:
+    def trial(
+        self, number: int, z_cells: float = 0.5, z_states: float = 0.05, seed: int = 0
+    ) -> None:
         params = {"regularizer.z_cells": z_cells, "regularizer.z_states": z_states}
-        config = TrialConfig().with_values({**params, "seed": seed, "hidden": self.hidden, "epochs": self.epochs})
+        config = TrialConfig().with_values(
+            {**params, "seed": seed, "hidden": self.hidden, "epochs": self.epochs}
+        )
         config = replace(config, task=self.task)
         self.tell(**asked(number, params, config, self.metrics))
         self.placed(number)
@@ -57,7 +71,9 @@ class RunMaker:
         self.tell("placed", trial=number, **{name: getattr(PLACEMENT, name) for name in fields})
 
     def record(self, number: int, epoch: int, value: float, *, last: bool = False) -> None:
-        final = {name: self._measured(name, value) for name in self.metrics.final} | {"best_epoch": float(epoch)}
+        final = {name: self._measured(name, value) for name in self.metrics.final} | {
+            "best_epoch": float(epoch)
+        }
         metrics = {name: self._measured(name, value) for name in self.metrics.epoch}
         shared = {"metrics": metrics, "final": final if last else None, "seconds": 1.5}
         self.tell("record", trial=number, epoch=epoch, steps=100 * epoch, **shared)
@@ -74,11 +90,15 @@ class RunMaker:
     def closed(self, state: str = "finished", reason: str = "all trials ended") -> None:
         self.tell("closed", state=state, reason=reason)
 
-    def complete(self, number: int, z_cells: float = 0.5, z_states: float = 0.05, seed: int = 0) -> None:
+    def complete(
+        self, number: int, z_cells: float = 0.5, z_states: float = 0.05, seed: int = 0
+    ) -> None:
         """A whole trial that completes."""
         self.trial(number, z_cells, z_states, seed)
         for epoch in range(1, self.epochs + 1):
-            self.record(number, epoch, bpc(z_cells, z_states, epoch, seed), last=epoch == self.epochs)
+            self.record(
+                number, epoch, bpc(z_cells, z_states, epoch, seed), last=epoch == self.epochs
+            )
         self.end(number, TrialState.COMPLETE, f"all {self.epochs} epochs", self.epochs)
 
     def pruned(self, number: int, epoch: int, z_cells: float = 0.5, z_states: float = 0.05) -> None:
@@ -93,4 +113,9 @@ class RunMaker:
         self.trial(number)
         for e in range(1, epoch + 1):
             self.record(number, e, 2.5)
-        self.end(number, TrialState.FAILED, f"diverged: the loss of epoch {epoch + 1} is not finite", epoch)
+        self.end(
+            number,
+            TrialState.FAILED,
+            f"diverged: the loss of epoch {epoch + 1} is not finite",
+            epoch,
+        )

@@ -1,4 +1,5 @@
-"""Two networks joined by a cable, made for a test: what the world outside sees of a process in the first one."""
+"""Two networks joined by a cable, made for a test: what the world outside sees of a process in the
+first one."""
 
 import subprocess
 import time
@@ -40,7 +41,9 @@ class Network:
         found = []
         for line in self.call("ss", "-Hltunp").splitlines():
             address, _, port = line.split()[4].rpartition(":")
-            found.append((address.strip("[]"), int(port), line.partition('(("')[2].partition('"')[0]))
+            found.append(
+                (address.strip("[]"), int(port), line.partition('(("')[2].partition('"')[0])
+            )
         return found
 
 
@@ -53,7 +56,19 @@ def two_networks() -> Iterator[tuple[Network, Network]]:
         for network in (here, there):
             _wait_for(network)
             network.call("ip", "link", "set", "lo", "up")
-        here.call("ip", "link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns", str(there.pid))
+        here.call(
+            "ip",
+            "link",
+            "add",
+            "cable",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "cable",
+            "netns",
+            str(there.pid),
+        )
         for network, address in ((here, HERE), (there, THERE)):
             network.call("ip", "address", "add", f"{address}/24", "dev", "cable")
             network.call("ip", "link", "set", "cable", "up")

@@ -47,7 +47,10 @@ def _stored(client: MlflowClient, run: Any, keys: dict[str, str], files: bool) -
     if "mlflow.parentRunId" in tags:
         tags["mlflow.parentRunId"] = keys[tags["mlflow.parentRunId"]]
     history = {
-        key: [(point.step, point.timestamp, point.value) for point in client.get_metric_history(run.info.run_id, key)]
+        key: [
+            (point.step, point.timestamp, point.value)
+            for point in client.get_metric_history(run.info.run_id, key)
+        ]
         for key in sorted(run.data.metrics)
     }
     paths = sorted(info.path for info in client.list_artifacts(run.info.run_id)) if files else []
@@ -56,7 +59,8 @@ def _stored(client: MlflowClient, run: Any, keys: dict[str, str], files: bool) -
 
 @functools.cache
 def _empty_store(folder: Path) -> Path:
-    """A SQLite store with MLflow's tables and nothing in them: making one takes seconds, copying none."""
+    """A SQLite store with MLflow's tables and nothing in them: making one takes seconds, copying
+    none."""
     file = folder / "empty.db"
     MlflowClient(f"sqlite:///{file}").search_experiments()
     return file
@@ -87,13 +91,18 @@ class Postgres:
     def __init__(self, folder: Path, password: str) -> None:
         self._folder, self.port = folder, free_port()
         found = [str(path) for path in Path("/usr/lib/postgresql").glob("*/bin")]
-        self._environment = os.environ | {"PATH": os.pathsep.join([*found, os.environ["PATH"]]), "PGPASSWORD": password}
+        self._environment = os.environ | {
+            "PATH": os.pathsep.join([*found, os.environ["PATH"]]),
+            "PGPASSWORD": password,
+        }
         self._as_user: list[str] = []
         if os.geteuid() == 0:  # Postgres refuses to be root
             self._as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
             shutil.chown(folder, "postgres", "postgres")
         (folder / "password").write_text(password)
-        login = ["-A", "scram-sha-256", f"--pwfile={folder}/password"] if password else ["-A", "trust"]
+        login = (
+            ["-A", "scram-sha-256", f"--pwfile={folder}/password"] if password else ["-A", "trust"]
+        )
         self._call("initdb", "-D", str(folder / "data"), "-U", "mlflow", *login, "--no-sync")
         self.start()
         server = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "mlflow"]
@@ -107,7 +116,15 @@ class Postgres:
     def start(self) -> None:
         options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c fsync=off"
         self._call(
-            "pg_ctl", "-D", str(self._folder / "data"), "-o", options, "-l", f"{self._folder}/log", "-w", "start"
+            "pg_ctl",
+            "-D",
+            str(self._folder / "data"),
+            "-o",
+            options,
+            "-l",
+            f"{self._folder}/log",
+            "-w",
+            "start",
         )
 
     def stop(self) -> None:
@@ -116,13 +133,17 @@ class Postgres:
 
     def _call(self, *command: str) -> None:
         command = (*self._as_user, *command)
-        subprocess.run(command, env=self._environment, check=True, stdout=subprocess.DEVNULL, cwd=self._folder)
+        subprocess.run(
+            command, env=self._environment, check=True, stdout=subprocess.DEVNULL, cwd=self._folder
+        )
 
 
 @contextmanager
 def own_postgres(password: str = "") -> Iterator[Postgres]:
     """A Postgres for the length of a test, which may have stopped it."""
-    with TemporaryDirectory(prefix="postgres-") as name:  # not in pytest's folders, which nobody else may enter
+    with TemporaryDirectory(
+        prefix="postgres-"
+    ) as name:  # not in pytest's folders, which nobody else may enter
         server = Postgres(Path(name), password)
         try:
             yield server

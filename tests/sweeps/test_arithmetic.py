@@ -1,4 +1,5 @@
-"""What decides bits on a machine: its fastest product, kept by the run; threads that flush; precisions it has."""
+"""What decides bits on a machine: its fastest product, kept by the run; threads that flush;
+precisions it has."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from sweeps import preflight
-from sweeps.home import Run
+from sweeps.home import RunFolder
 from sweeps.lane_actor import LaneActor
 from sweeps.lane_server import LaneServer, ServerOptions
 from sweeps.runner import How
@@ -28,7 +29,7 @@ def _nothing_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ZONEOUT_FLUSH_SUBNORMALS", raising=False)
 
 
-def reasons(run: Run) -> set[str]:
+def reasons(run: RunFolder) -> set[str]:
     """Of the placements of all trials."""
     placements = [trial.placement for trial in run.story().trials.values()]
     return {placement.reason for placement in placements if placement is not None}
@@ -51,7 +52,9 @@ def test_numbers_do_not_depend_on_lanes_with_any_product(
     assert found[0] == found[1]
 
 
-def test_a_run_goes_on_with_the_product_that_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_goes_on_with_the_product_that_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = tiny(lanes=1, trials=2)
     whole = begin(tmp_path, asked)
     monkeypatch.setenv("ZONEOUT_PRODUCT", "mm")
@@ -62,7 +65,12 @@ def test_a_run_goes_on_with_the_product_that_it_began_with(tmp_path: Path, monke
     from sweeps.ledger import Ledger
 
     options = ServerOptions(
-        lanes=1, device="cpu", threads=1, data=tmp_path, checkpoints=cut.checkpoints, products=cut.products
+        lanes=1,
+        device="cpu",
+        threads=1,
+        data=tmp_path,
+        checkpoints=cut.checkpoints,
+        products=cut.products,
     )
     ledger = Ledger(cut, asked, "inline")
     inline_driver.drive(ledger, options, 1, lambda: next(stops))
@@ -74,7 +82,9 @@ def test_a_run_goes_on_with_the_product_that_it_began_with(tmp_path: Path, monke
     assert curves(cut) == curves(whole)
 
 
-def test_a_sweep_in_this_process_flushes_subnormal_numbers_and_leaves_its_threads_alone(tmp_path: Path) -> None:
+def test_a_sweep_in_this_process_flushes_subnormal_numbers_and_leaves_its_threads_alone(
+    tmp_path: Path,
+) -> None:
     asked = tiny(trials=1)
     run = begin(tmp_path, asked)
     threads = torch.get_num_threads()
@@ -84,19 +94,27 @@ def test_a_sweep_in_this_process_flushes_subnormal_numbers_and_leaves_its_thread
     assert torch.get_num_threads() == threads
 
 
-def test_a_run_says_when_subnormal_numbers_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_says_when_subnormal_numbers_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ZONEOUT_FLUSH_SUBNORMALS", "0")
     asked = tiny(trials=1)
     run = begin(tmp_path, asked)
     drive_inline(run, asked)
-    assert all(reason.endswith(f"; {KEPT}, because of ZONEOUT_FLUSH_SUBNORMALS=0") for reason in reasons(run))
+    assert all(
+        reason.endswith(f"; {KEPT}, because of ZONEOUT_FLUSH_SUBNORMALS=0")
+        for reason in reasons(run)
+    )
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_training_thread_of_a_lane_server_flushes_them(threads: int, tmp_path: Path) -> None:
-    """The class that Ray makes an actor of. Its placement tries all threads among which torch divides the work."""
+    """The class that Ray makes an actor of. Its placement tries all threads among which torch
+    divides the work."""
     config = tiny().trial_config({"regularizer.z_cells": 0.25})
-    actor = LaneActor(ServerOptions(lanes=1, device="cpu", threads=threads, data=tmp_path, checkpoints=tmp_path))
+    actor = LaneActor(
+        ServerOptions(lanes=1, device="cpu", threads=threads, data=tmp_path, checkpoints=tmp_path)
+    )
     actor.submit(0, config.to_json())
     events: list[dict[str, Any]] = []
     while not events or events[-1]["event"] != "end":
@@ -126,9 +144,13 @@ REFUSED = (
 
 @pytest.mark.usefixtures("_no_bfloat16")
 @pytest.mark.parametrize("command", ["run demo", "reproduce toys --scale smoke"])
-def test_an_emulated_precision_is_refused_before_there_is_a_run(command: str, tmp_path: Path) -> None:
+def test_an_emulated_precision_is_refused_before_there_is_a_run(
+    command: str, tmp_path: Path
+) -> None:
     home = tmp_path / "home"
-    done = sweep(*command.split(), "--set", "precision=bfloat16", "--home", home, "--tracking", "none")
+    done = sweep(
+        *command.split(), "--set", "precision=bfloat16", "--home", home, "--tracking", "none"
+    )
     assert (done.code, done.out, done.err) == (2, "", REFUSED)
     assert not home.exists()
 
@@ -144,9 +166,13 @@ def test_resuming_with_an_emulated_precision_is_refused(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_no_bfloat16")
 def test_an_emulated_precision_trains_by_force_and_says_what_it_is(tmp_path: Path) -> None:
     asked = [*settings(), "--set", "precision=bfloat16", "--set", "trials=1"]
-    done = sweep("run", "demo", *asked, "--inline", "--force", "--home", tmp_path, "--tracking", "none")
+    done = sweep(
+        "run", "demo", *asked, "--inline", "--force", "--home", tmp_path, "--tracking", "none"
+    )
     assert done.code == 0, done.err
-    (run,) = (Run(folder) for folder in tmp_path.iterdir() if (folder / "sweep.json").exists())
+    (run,) = (
+        RunFolder(folder) for folder in tmp_path.iterdir() if (folder / "sweep.json").exists()
+    )
     (reason,) = reasons(run)
     assert reason.endswith("; emulated, which is slower than float32")
 

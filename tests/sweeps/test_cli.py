@@ -15,7 +15,7 @@ import typer
 
 from sweeps import cli, definition
 from sweeps.delivery import Tracking
-from sweeps.home import Run
+from sweeps.home import RunFolder
 from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.driven import tiny
 from tests.sweeps.journals import RunMaker
@@ -23,7 +23,17 @@ from tests.sweeps.stores import free_port
 
 HEAVY = ("torch", "ray", "mlflow", "pandas", "optuna", "numpy", "matplotlib")
 
-DRIVING = {"--set", "--lanes", "--home", "--data", "--inline", "--address", "--tracking", "--force", "--json"}
+DRIVING = {
+    "--set",
+    "--lanes",
+    "--home",
+    "--data",
+    "--inline",
+    "--address",
+    "--tracking",
+    "--force",
+    "--json",
+}
 OPTIONS = {
     "ls": {"--home", "--runs", "--json"},
     "show": {"--set", "--lanes", "--json"},
@@ -55,7 +65,12 @@ def commands(group: Any = None, prefix: str = "") -> dict[str, Any]:
 
 def test_the_options_are_few_and_known() -> None:
     found = {
-        name: {option for parameter in one.params if parameter.param_type_name == "option" for option in parameter.opts}
+        name: {
+            option
+            for parameter in one.params
+            if parameter.param_type_name == "option"
+            for option in parameter.opts
+        }
         for name, one in commands().items()
     }
     assert found == OPTIONS
@@ -74,12 +89,16 @@ def test_every_command_takes_json_and_explains_itself(name: str) -> None:
 
 def test_examples_in_the_help_name_what_exists() -> None:
     for name in OPTIONS:
-        for example in re.findall(r"^    sweep (.*)$", sweep(*name.split(), "--help").out, re.MULTILINE):
+        for example in re.findall(
+            r"^    sweep (.*)$", sweep(*name.split(), "--help").out, re.MULTILINE
+        ):
             words = example.partition(" > ")[0].split()
             assert " ".join(words).startswith(name)
             assert {word for word in words if word.startswith("--")} <= OPTIONS[name]
             if name in ("run", "show"):
-                definition.get(words[1]).with_values(dict(w.split("=", 1) for w in words if "=" in w))
+                definition.get(words[1]).with_values(
+                    dict(w.split("=", 1) for w in words if "=" in w)
+                )
 
 
 def test_the_version_is_that_of_the_package() -> None:
@@ -95,9 +114,14 @@ def test_sweep_alone_shows_its_commands_whole() -> None:
         assert not line.endswith("...")
 
 
-def test_looking_around_loads_nothing_heavy(finished: Run) -> None:
+def test_looking_around_loads_nothing_heavy(finished: RunFolder) -> None:
     calls = [[*name.split(), "--help"] for name in OPTIONS]
-    calls += [["ls"], ["show", "figure3"], ["ls", "--runs", *home_of(finished)], ["data", "ls", "--json"]]
+    calls += [
+        ["ls"],
+        ["show", "figure3"],
+        ["ls", "--runs", *home_of(finished)],
+        ["data", "ls", "--json"],
+    ]
     calls += [["status", "latest", *home_of(finished)], ["export", "latest", *home_of(finished)]]
     code = (
         "import sys\nfrom sweeps.cli import main\n"
@@ -131,10 +155,20 @@ def test_show_prints_what_is_searched_and_what_is_set() -> None:
     done = sweep("show", "demo", "--set", "hidden=64", "--set", "seeds=0,1", "--lanes", "3")
     lines = [" ".join(line.split()) for line in done.lines]
     assert "Searched, 18 trials:" in lines
-    for line in ("seed 0, 1", "regularizer.z_states 0.0, 0.05, 0.25", "model.hidden 64", "lanes 3", "model.cell lstm"):
+    for line in (
+        "seed 0, 1",
+        "regularizer.z_states 0.0, 0.05, 0.25",
+        "model.hidden 64",
+        "lanes 3",
+        "model.cell lstm",
+    ):
         assert line in lines
-    assert not any(line.startswith("optim.clip ") for line in lines), "what has its default value comes last, in short"
-    assert "optim.clip=gradient, optim.clip_norm=1.0, " in " ".join(lines[lines.index("Of every trial, by default:") :])
+    assert not any(line.startswith("optim.clip ") for line in lines), (
+        "what has its default value comes last, in short"
+    )
+    assert "optim.clip=gradient, optim.clip_norm=1.0, " in " ".join(
+        lines[lines.index("Of every trial, by default:") :]
+    )
     plain = json.loads(sweep("show", "demo", "--set", "hidden=64", "--json").out)
     assert definition.Sweep.from_json(plain) == definition.get("demo").with_values({"hidden": 64})
 
@@ -155,12 +189,14 @@ def test_show_puts_a_row_of_a_table_on_a_line() -> None:
 
 def test_show_names_every_field_that_can_be_set() -> None:
     lines = sweep("show", "demo").lines
-    shown = {line.split()[0] for line in lines if line.startswith("  ")} | set(re.findall(r"([\w.]+)=", "".join(lines)))
+    shown = {line.split()[0] for line in lines if line.startswith("  ")} | set(
+        re.findall(r"([\w.]+)=", "".join(lines))
+    )
     fields = {*definition.SETTABLE, *definition.KEYS} - {"space", "seed"}
     assert fields <= shown
 
 
-def test_ls_runs_lists_each_with_its_state(copied: Run) -> None:
+def test_ls_runs_lists_each_with_its_state(copied: RunFolder) -> None:
     home = copied.folder.parent
     best = copied.story().best
     assert best is not None
@@ -184,11 +220,14 @@ def test_ls_runs_lists_each_with_its_state(copied: Run) -> None:
     ]
 
 
-def test_a_run_that_cannot_be_read_does_not_hide_the_others(copied: Run) -> None:
+def test_a_run_that_cannot_be_read_does_not_hide_the_others(copied: RunFolder) -> None:
     (copied.folder.parent / "torn").mkdir()
     (copied.folder.parent / "torn" / "sweep.json").write_text("{")
     listed = json.loads(sweep("ls", "--runs", "--home", copied.folder.parent, "--json").out)
-    assert {one["run"]: one["state"] for one in listed} == {copied.name: "finished", "torn": "unreadable"}
+    assert {one["run"]: one["state"] for one in listed} == {
+        copied.name: "finished",
+        "torn": "unreadable",
+    }
     assert "unreadable" in sweep("ls", "--runs", "--home", copied.folder.parent).out
 
 
@@ -199,18 +238,24 @@ def test_an_empty_home_says_how_to_begin(tmp_path: Path) -> None:
     assert sweep("ls", "--runs", "--home", tmp_path, "--json").out == "[]\n"
 
 
-def test_the_home_comes_from_the_environment(finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_home_comes_from_the_environment(
+    finished: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ZONEOUT_HOME", str(finished.folder.parent))
     assert json.loads(sweep("status", "latest", "--json").out)["run"] == finished.name
 
 
-def test_the_default_home_is_runs_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_home_is_runs_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     begin = f"sweep run demo --home {tmp_path}/runs"
     assert sweep("ls", "--runs").out == f"No run in {tmp_path}/runs yet. Begin one with: {begin}\n"
 
 
-def test_the_data_folder_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_data_folder_comes_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ZONEOUT_DATA", str(tmp_path / "nothing here"))
     done = sweep("run", "figure3_small", "--home", tmp_path, "--inline", "--tracking", "none")
     assert done.code == 2
@@ -221,7 +266,7 @@ def test_the_data_folder_comes_from_the_environment(tmp_path: Path, monkeypatch:
 # How a run stands
 
 
-def test_status_says_it_all(finished: Run) -> None:
+def test_status_says_it_all(finished: RunFolder) -> None:
     done = sweep("status", "latest", *home_of(finished))
     driver = finished.story().driver
     assert driver is not None
@@ -233,20 +278,35 @@ def test_status_says_it_all(finished: Run) -> None:
     )
     assert re.fullmatch(r"18 of 18 epochs, .*\d s", done.lines[3])
     assert done.lines[5] == "9 of 9 trials: 9 complete"
-    assert re.fullmatch(r"best: trial \d, epoch 2: \d\.\d{4} bpc \(z_cells=[\d.]+, z_states=[\d.]+\)", done.lines[6])
-    assert done.lines[8].split() == ["trial", "z_cells", "z_states", "epoch", "train", "valid", "time", "state"]
+    assert re.fullmatch(
+        r"best: trial \d, epoch 2: \d\.\d{4} bpc \(z_cells=[\d.]+, z_states=[\d.]+\)", done.lines[6]
+    )
+    assert done.lines[8].split() == [
+        "trial",
+        "z_cells",
+        "z_states",
+        "epoch",
+        "train",
+        "valid",
+        "time",
+        "state",
+    ]
     assert len(done.lines) == 20
     assert sum(line.endswith("complete (best)") for line in done.lines) == 1
 
 
-def test_status_as_json_is_whole_and_plain(finished: Run) -> None:
+def test_status_as_json_is_whole_and_plain(finished: RunFolder) -> None:
     status = json.loads(sweep("status", finished.name, *home_of(finished), "--json").out)
     assert set(status) == {
         "run", "folder", "sweep", "objective", "state", "reason", "driver", "seconds", "of", "cut", "counts", "best",
         "trials", "warnings",
     }  # fmt: skip
     assert status["objective"] == "valid_chunked_bpc"
-    assert (status["state"], status["reason"], status["counts"]) == ("finished", "all trials ended", {"complete": 9})
+    assert (status["state"], status["reason"], status["counts"]) == (
+        "finished",
+        "all trials ended",
+        {"complete": 9},
+    )
     assert set(status["driver"]) == {"mode", "pid", "host", "time"}
     assert status["best"] in status["trials"]
     assert status["best"]["best"] == min(trial["best"] for trial in status["trials"])
@@ -257,7 +317,7 @@ def test_status_as_json_is_whole_and_plain(finished: Run) -> None:
 
 def test_status_of_a_run_whose_driver_died_says_how_to_go_on(tmp_path: Path) -> None:
     maker = RunMaker(tmp_path / "dead")
-    Run(maker.folder).write_definition(tiny())
+    RunFolder(maker.folder).write_definition(tiny())
     maker.driver()
     maker.trial(0)
     maker.record(0, 1, 2.0)
@@ -266,7 +326,7 @@ def test_status_of_a_run_whose_driver_died_says_how_to_go_on(tmp_path: Path) -> 
     assert done.lines[-1] == f"Go on with: sweep resume dead --home {tmp_path}"
 
 
-def test_report_draws_the_same_again(copied: Run) -> None:
+def test_report_draws_the_same_again(copied: RunFolder) -> None:
     before = {file.name: file.read_bytes() for file in copied.report.iterdir()}
     assert set(before) == {"heatmap.csv", "heatmap.png", "heatmap.svg"}
     shutil.rmtree(copied.report)
@@ -277,7 +337,7 @@ def test_report_draws_the_same_again(copied: Run) -> None:
     assert as_json == {"run": copied.name, "report": done.out.splitlines()}
 
 
-def test_report_of_what_mlflow_has_is_the_journals_byte_for_byte(copied: Run) -> None:
+def test_report_of_what_mlflow_has_is_the_journals_byte_for_byte(copied: RunFolder) -> None:
     store = f"sqlite:///{copied.folder.parent}/mlflow.db"
     done = sweep("deliver", "latest", *home_of(copied))
     assert done == (0, f"{copied.name}: everything is in {store}\n", "")
@@ -289,7 +349,7 @@ def test_report_of_what_mlflow_has_is_the_journals_byte_for_byte(copied: Run) ->
     assert {file.name: file.read_bytes() for file in copied.report.iterdir()} == before
 
 
-def test_ui_of_a_run_on_a_server_that_is_not_there_is_one_document(copied: Run) -> None:
+def test_ui_of_a_run_on_a_server_that_is_not_there_is_one_document(copied: RunFolder) -> None:
     """No password is told, and nothing is claimed that was not looked at."""
     server = f"127.0.0.1:{free_port()}"
     Tracking(f"http://person:secret@{server}", "demo").save(copied)

@@ -38,11 +38,15 @@ def test_ls_is_content_when_all_is_there(data_dir: Path) -> None:
     assert [f["state"] for f in ptb["files"]] == ["ok", "ok", "ok"]
     assert set(ptb["files"][0]) == {"file", "path", "bytes", "sha256", "state", "detail"}
     shown = run("ls", "--data", data_dir).stdout
-    assert "char_ptb 446k, 442k 5,951,345 ok" in [" ".join(line.split()) for line in shown.splitlines()]
+    assert "char_ptb 446k, 442k 5,951,345 ok" in [
+        " ".join(line.split()) for line in shown.splitlines()
+    ]
     assert "Fetch what is not ok: sweep data fetch char_ptb" not in shown
 
 
-def test_the_folder_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_folder_comes_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("ZONEOUT_DATA", str(tmp_path))
     assert f"Data folder: {tmp_path}" in run("ls").stdout
 
@@ -55,7 +59,9 @@ def test_fetch_mends_what_is_bad_and_leaves_what_is_good(data_dir: Path, tmp_pat
     assert len(tasks.load_corpus("char_ptb", "", tmp_path).test) == 446_184
 
     (tmp_path / "ptb" / "ptb.valid.txt").write_text("damaged")
-    again = json.loads(run("fetch", "char_ptb", "--data", tmp_path, "--from", data_dir, "--json").stdout)
+    again = json.loads(
+        run("fetch", "char_ptb", "--data", tmp_path, "--from", data_dir, "--json").stdout
+    )
     assert again["task"] == "char_ptb"
     assert [f["fetched"] for f in again["files"]] == [False, True, False]
     assert [f["state"] for f in again["files"]] == ["ok", "ok", "ok"]
@@ -63,12 +69,16 @@ def test_fetch_mends_what_is_bad_and_leaves_what_is_good(data_dir: Path, tmp_pat
     third = run("fetch", "char_ptb", "--data", tmp_path)
     assert third.stdout.splitlines() == [f"already there: {tmp_path}/ptb/{name}" for name in names]
 
-    forced = run("fetch", "char_ptb", "--data", tmp_path, "--from", tmp_path / "nothing here", "--force")
+    forced = run(
+        "fetch", "char_ptb", "--data", tmp_path, "--from", tmp_path / "nothing here", "--force"
+    )
     assert isinstance(forced.exception, DataError), "with --force even good files are fetched"
 
 
 def test_fetch_has_nothing_to_do_for_a_task_without_files(tmp_path: Path) -> None:
-    assert run("fetch", "char_pydoc", "--data", tmp_path).stdout == "Task char_pydoc needs no files.\n"
+    assert (
+        run("fetch", "char_pydoc", "--data", tmp_path).stdout == "Task char_pydoc needs no files.\n"
+    )
     assert json.loads(run("fetch", "char_pydoc", "--data", tmp_path, "--json").stdout) == {
         "task": "char_pydoc",
         "files": [],

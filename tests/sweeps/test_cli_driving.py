@@ -6,34 +6,51 @@ import subprocess
 import time
 from pathlib import Path
 
-from sweeps.home import Home, Run
+from sweeps.home import Home, RunFolder
 from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.driven import TINY, call, command, settings, told
 
 
 def test_a_run_prints_one_document_with_json(tmp_path: Path) -> None:
     done = sweep(
-        "run", "demo", *settings(TINY | {"trials": "2"}), "--inline", "--tracking", "none", "--home", tmp_path, "--json"
+        "run",
+        "demo",
+        *settings(TINY | {"trials": "2"}),
+        "--inline",
+        "--tracking",
+        "none",
+        "--home",
+        tmp_path,
+        "--json",
     )
     ran = json.loads(done.out)
     run = Home(tmp_path).run("latest")
     cut = "2 of 9 points of the grid, the first in its order"
     assert (done.code, done.err) == (0, f"Run {run.name} in {tmp_path}\n{cut}\n")
     assert ran["cut"] == cut
-    assert (ran["run"], ran["state"], ran["counts"], ran["of"]) == (run.name, "finished", {"complete": 2}, 2)
+    assert (ran["run"], ran["state"], ran["counts"], ran["of"]) == (
+        run.name,
+        "finished",
+        {"complete": 2},
+        2,
+    )
     assert ran["undelivered"] == 0
     assert all(Path(file).is_file() for file in ran["report"])
 
 
 def test_a_sweep_whose_trials_all_fail_ends_with_1(tmp_path: Path) -> None:
     diverging = TINY | {"trials": "2", "learning_rate": "1e30", "clip_norm": "inf"}
-    done = sweep("run", "demo", *settings(diverging), "--inline", "--tracking", "none", "--home", tmp_path)
+    done = sweep(
+        "run", "demo", *settings(diverging), "--inline", "--tracking", "none", "--home", tmp_path
+    )
     assert done.code == 1, done.out
     assert "2 of 2 trials: 2 failed" in done.out
     assert "diverged" in done.err
 
 
-def test_ctrl_c_saves_and_resume_gives_what_would_have_been(finished: Run, tmp_path: Path) -> None:
+def test_ctrl_c_saves_and_resume_gives_what_would_have_been(
+    finished: RunFolder, tmp_path: Path
+) -> None:
     """As processes of their own, because signals are theirs."""
     how = ["--inline", "--tracking", "none", "--json"]
     driver = subprocess.Popen(
@@ -41,7 +58,9 @@ def test_ctrl_c_saves_and_resume_gives_what_would_have_been(finished: Run, tmp_p
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     until = time.monotonic() + 60
-    while not any(trial.records for run in Home(tmp_path).runs() for trial in run.story().trials.values()):
+    while not any(
+        trial.records for run in Home(tmp_path).runs() for trial in run.story().trials.values()
+    ):
         assert time.monotonic() < until, "no record within a minute"
         time.sleep(0.05)
     driver.send_signal(signal.SIGINT)
@@ -56,10 +75,17 @@ def test_ctrl_c_saves_and_resume_gives_what_would_have_been(finished: Run, tmp_p
     assert tables[0] == tables[1]
 
 
-def test_a_driven_run_is_asked_to_stop(copied: Run) -> None:
+def test_a_driven_run_is_asked_to_stop(copied: RunFolder) -> None:
     with copied.driving():
         done = sweep("stop", "latest", *home_of(copied))
         assert copied.stop_requested()
-        assert json.loads(sweep("stop", "latest", *home_of(copied), "--json").out)["stop"] == "requested"
+        assert (
+            json.loads(sweep("stop", "latest", *home_of(copied), "--json").out)["stop"]
+            == "requested"
+        )
     go_on = f"sweep resume {copied.name} --home {copied.folder.parent}"
-    assert done == (0, f"Asked the driver of {copied.name} to stop. Go on later with: {go_on}\n", "")
+    assert done == (
+        0,
+        f"Asked the driver of {copied.name} to stop. Go on later with: {go_on}\n",
+        "",
+    )

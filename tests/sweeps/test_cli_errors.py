@@ -1,4 +1,5 @@
-"""What the command line says when something is wrong: the rule, the value found and what to do, in one line."""
+"""What the command line says when something is wrong: the rule, the value found and what to do, in
+one line."""
 
 import json
 from pathlib import Path
@@ -6,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweeps import definition, inline_driver
-from sweeps.home import Home, Run
+from sweeps.home import Home, RunFolder
 from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.driven import call, settings, tiny
 from zoneout_core import tasks
@@ -53,7 +54,9 @@ def test_a_mistake_is_told_in_one_line_with_what_exists(arguments: str, message:
     ("key", "close", "listed"),
     [("hiden", "hidden", "hidden"), ("regularizer.z_cell", "regularizer.z_cells", "model.hidden")],
 )
-def test_an_unknown_key_names_the_closest_in_the_same_spelling(key: str, close: str, listed: str) -> None:
+def test_an_unknown_key_names_the_closest_in_the_same_spelling(
+    key: str, close: str, listed: str
+) -> None:
     done = sweep("show", "demo", "--set", f"{key}=1")
     assert done.code == 2
     assert done.err.startswith(
@@ -78,7 +81,7 @@ def test_latest_of_an_empty_home_says_how_to_begin(tmp_path: Path) -> None:
     assert sweep("status", "latest", "--home", tmp_path) == (2, "", message)
 
 
-def test_only_a_driven_run_can_be_stopped(finished: Run) -> None:
+def test_only_a_driven_run_can_be_stopped(finished: RunFolder) -> None:
     done = sweep("stop", "latest", *home_of(finished))
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(
@@ -97,7 +100,9 @@ def test_only_a_driven_run_can_be_stopped(finished: Run) -> None:
         ("ls --rums", "NoSuchOption", "No such option: --rums"),
     ],
 )  # fmt: skip
-def test_with_json_an_error_is_one_document_on_stdout(arguments: str, kind: str, message: str) -> None:
+def test_with_json_an_error_is_one_document_on_stdout(
+    arguments: str, kind: str, message: str
+) -> None:
     done = sweep(*arguments.split(), "--json")
     assert done.code == 2
     told = json.loads(done.out)
@@ -110,7 +115,9 @@ def test_a_traceback_comes_only_when_asked_for() -> None:
     for done in (call("show", "dem", "--traceback"), call("show", "dem", ZONEOUT_TRACEBACK="1")):
         assert done.returncode == 2
         assert done.stderr.startswith("Traceback (most recent call last):")
-        assert done.stderr.endswith(f"\nzoneout_core.errors.UnknownName: {NO_SWEEP}\nerror: {NO_SWEEP}\n")
+        assert done.stderr.endswith(
+            f"\nzoneout_core.errors.UnknownName: {NO_SWEEP}\nerror: {NO_SWEEP}\n"
+        )
     assert call("show", "dem").stderr == f"error: {NO_SWEEP}\n"
 
 
@@ -147,7 +154,17 @@ def test_a_run_is_not_begun_without_its_data(tmp_path: Path) -> None:
 
 
 def test_a_cluster_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
-    done = call("run", "demo", *settings(), "--home", str(tmp_path), "--tracking", "none", "--address", "127.0.0.1:1")
+    done = call(
+        "run",
+        "demo",
+        *settings(),
+        "--home",
+        str(tmp_path),
+        "--tracking",
+        "none",
+        "--address",
+        "127.0.0.1:1",
+    )
     assert done.returncode == 2
     assert done.stderr.endswith(
         "error: --address must be that of a Ray cluster that runs, but '127.0.0.1:1' gives: "
@@ -159,4 +176,6 @@ def test_a_cluster_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
 def test_a_port_that_cannot_be_one_is_refused() -> None:
     done = sweep("ui", "latest", "--port", "99999")
     assert done.code == 2
-    assert done.err.endswith("Error: Invalid value for '--port': Input should be less than or equal to 65535\n")
+    assert done.err.endswith(
+        "Error: Invalid value for '--port': Input should be less than or equal to 65535\n"
+    )

@@ -1,4 +1,5 @@
-"""A command's two streams: where nobody reads any more, and other programs' words full of control characters."""
+"""A command's two streams: where nobody reads any more, and other programs' words full of control
+characters."""
 
 import io
 import os
@@ -10,7 +11,7 @@ import pytest
 
 from sweeps.cli import text
 from sweeps.cli.streams import Outlet
-from sweeps.home import Run
+from sweeps.home import RunFolder
 from sweeps.journal import Journal, asked
 from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.driven import SWEEP, begin, settings, tiny
@@ -28,7 +29,9 @@ def test_what_a_terminal_would_obey_is_left_out() -> None:
     assert text.plain("a\n\tb ü 日本 ·") == "a\n\tb ü 日本 ·"
 
 
-def test_tables_and_lines_have_no_control_characters_but_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_and_lines_have_no_control_characters_but_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from rich.text import Text
 
     shown = text.console()
@@ -38,10 +41,18 @@ def test_tables_and_lines_have_no_control_characters_but_their_own(monkeypatch: 
     assert not set(shown.file.getvalue()) & set(CONTROL)
 
 
-def test_the_reason_of_a_trial_reaches_the_terminal_in_plain_text(copied: Run) -> None:
+def test_the_reason_of_a_trial_reaches_the_terminal_in_plain_text(copied: RunFolder) -> None:
     with Journal(copied.journal) as journal:
         journal.append(asked(9, {}, TrialConfig(), CHARACTERS))
-        journal.append({"event": "end", "trial": 9, "state": str(TrialState.FAILED), "reason": NASTY, "epoch": 0})
+        journal.append(
+            {
+                "event": "end",
+                "trial": 9,
+                "state": str(TrialState.FAILED),
+                "reason": NASTY,
+                "epoch": 0,
+            }
+        )
         journal.append({"event": "warning", "text": NASTY})
         journal.append({"event": "closed", "state": "failed", "reason": NASTY})
     for verb in (["status", "latest"], ["ls", "--runs"], ["status", "latest", "--json"]):
@@ -51,7 +62,7 @@ def test_the_reason_of_a_trial_reaches_the_terminal_in_plain_text(copied: Run) -
     assert "backspace" in sweep("status", "latest", *home_of(copied), width=300).out
 
 
-def test_an_answer_full_of_colours_is_told_without(copied: Run) -> None:
+def test_an_answer_full_of_colours_is_told_without(copied: RunFolder) -> None:
     from tests.sweeps.test_delivery import answering
 
     with answering(401, body=b"\x1b[31mno\x1b[0m \x07") as address:
@@ -88,7 +99,7 @@ def test_a_terminal_that_was_hung_up_is_mute() -> None:
         outlet.flush()
 
 
-def test_a_table_whose_reader_left_ends_without_a_word(finished: Run) -> None:
+def test_a_table_whose_reader_left_ends_without_a_word(finished: RunFolder) -> None:
     command = [str(SWEEP), "export", "latest", "--curves", *home_of(finished)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -109,7 +120,9 @@ def test_a_file_that_cannot_be_drawn_takes_nothing_from_the_sweep(
     monkeypatch.setattr("sweeps.report.write_report", full)
     sweep_, said = tiny(epochs=1, trials=2), list[str]()
     run = begin(tmp_path, sweep_)
-    outcome = runner.drive(run, sweep_, How(data=tmp_path, inline=True, tracking="none"), said.append)
+    outcome = runner.drive(
+        run, sweep_, How(data=tmp_path, inline=True, tracking="none"), said.append
+    )
     assert (outcome.state, outcome.report, run.story().state) == ("finished", [], "finished")
     assert said == [
         f"No heatmap: {run.report} cannot be written (No space left on device). Draw it later: {run.command('report')}"
@@ -139,4 +152,7 @@ def test_after_a_delivery_that_failed_nobody_is_sent_to_look_at_it(tmp_path: Pat
     done = sweep("run", "demo", *settings(), *more, "--home", tmp_path)
     assert done.code == 0
     assert "Look at it" not in done.out
-    assert f"Deliver them: sweep deliver {next(tmp_path.glob('demo-*')).name} --home {tmp_path}\n" in done.out
+    assert (
+        f"Deliver them: sweep deliver {next(tmp_path.glob('demo-*')).name} --home {tmp_path}\n"
+        in done.out
+    )

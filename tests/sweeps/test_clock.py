@@ -8,7 +8,7 @@ import pytest
 from sweeps import clock, journal
 from sweeps.cli.picture import elapsed
 from sweeps.clock import Clock
-from sweeps.home import Run
+from sweeps.home import RunFolder
 from sweeps.story import Story
 from tests.sweeps.driven import begin, drive_inline, tiny
 from tests.sweeps.journals import RunMaker
@@ -62,7 +62,14 @@ def test_in_mlflow_nothing_ends_before_it_began(run: RunMaker, uri: str) -> None
     run.trial(0)
     run.record(0, 1, 2.0)
     run.journal.append(
-        {"event": "end", "time": 1000.0, "trial": 0, "state": str(TrialState.PRUNED), "reason": "r", "epoch": 1}
+        {
+            "event": "end",
+            "time": 1000.0,
+            "trial": 0,
+            "state": str(TrialState.PRUNED),
+            "reason": "r",
+            "epoch": 1,
+        }
     )
     run.journal.append({"event": "closed", "time": 1000.0, "state": "finished", "reason": "r"})
     assert Delivery(run.folder, uri, EXPERIMENT).deliver() == 0
@@ -72,4 +79,4 @@ def test_in_mlflow_nothing_ends_before_it_began(run: RunMaker, uri: str) -> None
     runs = client.search_runs([experiment.experiment_id])
     assert len(runs) == 2
     assert all(one.info.end_time >= one.info.start_time for one in runs)
-    assert Run(run.folder).story().state == "finished"
+    assert RunFolder(run.folder).story().state == "finished"

@@ -1,4 +1,5 @@
-"""Definitions: every sweep through one suite; overrides, their errors, and what a resumed run may change."""
+"""Definitions: every sweep through one suite; overrides, their errors, and what a resumed run may
+change."""
 
 import json
 from dataclasses import replace
@@ -24,8 +25,17 @@ def test_every_definition_is_named_after_its_file_and_round_trips(name: str) -> 
 def test_figure3_is_the_papers_plane_at_the_papers_size() -> None:
     sweep = definition.get("figure3")
     assert sweep.max_trials == 36
-    assert (sweep.base.model.hidden, sweep.base.epochs, sweep.base.batch, sweep.base.length) == (1000, 30, 32, 100)
-    assert (sweep.base.optim.learning_rate, sweep.base.optim.clip_norm, sweep.seeds) == (0.002, 1.0, (0,))
+    assert (sweep.base.model.hidden, sweep.base.epochs, sweep.base.batch, sweep.base.length) == (
+        1000,
+        30,
+        32,
+        100,
+    )
+    assert (sweep.base.optim.learning_rate, sweep.base.optim.clip_norm, sweep.seeds) == (
+        0.002,
+        1.0,
+        (0,),
+    )
     assert definition.get("figure3_small").base.model.hidden == 128
 
 
@@ -69,8 +79,16 @@ def test_values_are_set_on_the_sweep_or_on_its_base() -> None:
             UnknownName,
             "There is no scheduler named 'ash'. Did you mean 'asha'? What exists: asha, hyperband, median, none.",
         ),
-        ({"lanes": "many"}, ConfigError, "lanes must be a whole number, but is 'many'. Set it with --set lanes=VALUE."),
-        ({"lanes": "0"}, ConfigError, "lanes must be at least 1, but is 0. Set it with --set lanes=VALUE."),
+        (
+            {"lanes": "many"},
+            ConfigError,
+            "lanes must be a whole number, but is 'many'. Set it with --set lanes=VALUE.",
+        ),
+        (
+            {"lanes": "0"},
+            ConfigError,
+            "lanes must be at least 1, but is 0. Set it with --set lanes=VALUE.",
+        ),
         (
             {"epochs": "2.5"},
             ConfigError,
@@ -81,8 +99,16 @@ def test_values_are_set_on_the_sweep_or_on_its_base() -> None:
             ConfigError,
             "regularizer.z_cells is searched by the space of sweep demo, so it cannot be set. Leave it out.",
         ),
-        ({"seed": "1"}, ConfigError, "Seeds are set for the whole sweep: use --set seeds=0 or --set seeds=0,1,2."),
-        ({"seeds": "1,1"}, ConfigError, "seeds must be distinct, but is (1, 1). Set it with --set seeds=VALUE."),
+        (
+            {"seed": "1"},
+            ConfigError,
+            "Seeds are set for the whole sweep: use --set seeds=0 or --set seeds=0,1,2.",
+        ),
+        (
+            {"seeds": "1,1"},
+            ConfigError,
+            "seeds must be distinct, but is (1, 1). Set it with --set seeds=VALUE.",
+        ),
         (
             {"sampler": "tpe"},
             ConfigError,
@@ -94,7 +120,11 @@ def test_values_are_set_on_the_sweep_or_on_its_base() -> None:
             "A grid needs finitely many values, but optim.learning_rate ranges from 0.0001 to 0.01. "
             "Choose --set sampler=tpe (or random, qmc, gp), or give the space a list of values.",
         ),
-        ({"space": "plane"}, UnknownName, "There is no space named 'plane'. Did you mean 'zoneout_plane'?"),
+        (
+            {"space": "plane"},
+            UnknownName,
+            "There is no space named 'plane'. Did you mean 'zoneout_plane'?",
+        ),
         (
             {"space": "seed", "hidden": "0"},
             ConfigError,
@@ -106,7 +136,11 @@ def test_values_are_set_on_the_sweep_or_on_its_base() -> None:
             "Every point of a space must be a configuration, but regularizer.z_cells=0.25, regularizer.z_states=0.0 is "
             "none: regularizer.z_cells must be 0 with model.cell=gru",
         ),
-        ({"task": "char_ptp"}, UnknownName, "There is no task named 'char_ptp'. Did you mean 'char_ptb'?"),
+        (
+            {"task": "char_ptp"},
+            UnknownName,
+            "There is no task named 'char_ptp'. Did you mean 'char_ptb'?",
+        ),
         ({"device": "gpu"}, UnknownName, "There is no value of device named 'gpu'."),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
@@ -128,7 +162,9 @@ def test_a_probability_outside_its_range_is_refused() -> None:
         str(error.value)
         == "regularizer.z_states is searched by the space of sweep demo, so it cannot be set. Leave it out."
     )
-    only_rates = definition.get("demo").with_values({"space": "learning_rate", "sampler": "tpe", "trials": "3"})
+    only_rates = definition.get("demo").with_values(
+        {"space": "learning_rate", "sampler": "tpe", "trials": "3"}
+    )
     with pytest.raises(ConfigError) as error:
         only_rates.with_values({"z_states": "1.5"})
     assert str(error.value) == (
@@ -138,7 +174,9 @@ def test_a_probability_outside_its_range_is_refused() -> None:
 
 def test_a_definition_with_unknown_or_missing_fields_is_refused() -> None:
     plain = definition.get("demo").to_json()
-    with pytest.raises(UnknownName, match="There is no field of a sweep named 'laness'. Did you mean 'lanes'"):
+    with pytest.raises(
+        UnknownName, match="There is no field of a sweep named 'laness'. Did you mean 'lanes'"
+    ):
         Sweep.from_json(plain | {"laness": 3})
     with pytest.raises(ConfigError, match="has no space"):
         Sweep.from_json({key: value for key, value in plain.items() if key != "space"})
@@ -146,7 +184,10 @@ def test_a_definition_with_unknown_or_missing_fields_is_refused() -> None:
 
 def test_only_fields_that_no_number_depends_on_may_differ_after_a_resume() -> None:
     sweep = definition.get("demo")
-    assert sweep.differences(sweep.with_values({"lanes": "2", "seconds": "5", "concurrency": "1"})) == []
+    assert (
+        sweep.differences(sweep.with_values({"lanes": "2", "seconds": "5", "concurrency": "1"}))
+        == []
+    )
     assert sweep.differences(sweep.with_values({"epochs": "9", "sampler_seed": "1"})) == [
         "sampler_seed: 0 -> 1",
         "base.epochs: 8 -> 9",
@@ -158,7 +199,9 @@ def test_a_sweep_has_the_metrics_of_its_one_task() -> None:
     assert demo.metrics == tasks.get("char_pydoc").metrics
     with pytest.raises(ConfigError) as error:
         replace(demo, space=Choice("task", ("char_ptb", "char_pydoc")))
-    assert str(error.value) == ("Trials of a sweep are compared, so it has one task. Make a sweep for each task.")
+    assert str(error.value) == (
+        "Trials of a sweep are compared, so it has one task. Make a sweep for each task."
+    )
 
 
 def test_rows_of_a_table_are_trials_with_labels() -> None:
@@ -192,7 +235,9 @@ def test_rows_of_a_table_are_trials_with_labels() -> None:
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
 )
-def test_what_no_trial_can_have_is_refused_before_the_run(values: dict[str, object], text: str) -> None:
+def test_what_no_trial_can_have_is_refused_before_the_run(
+    values: dict[str, object], text: str
+) -> None:
     with pytest.raises(ConfigError) as error:
         definition.get("demo").with_values(values)
     assert str(error.value).startswith(text)
@@ -200,7 +245,9 @@ def test_what_no_trial_can_have_is_refused_before_the_run(values: dict[str, obje
 
 def test_axes_are_keys() -> None:
     assert definition.get("demo").with_values({"x_axis": "hidden"}).x_axis == "model.hidden"
-    with pytest.raises(UnknownName, match="There is no configuration key named 'z_cell'. Did you mean 'z_cells'"):
+    with pytest.raises(
+        UnknownName, match="There is no configuration key named 'z_cell'. Did you mean 'z_cells'"
+    ):
         definition.get("demo").with_values({"x_axis": "z_cell"})
 
 
@@ -208,7 +255,9 @@ def test_axes_are_keys() -> None:
 def test_a_name_can_be_that_of_a_folder(name: str) -> None:
     with pytest.raises(ConfigError) as error:
         replace(definition.get("demo"), name=name)
-    assert str(error.value) == (f"A sweep's name is made of letters, digits, _ and -, but is {name!r}. Rename it.")
+    assert str(error.value) == (
+        f"A sweep's name is made of letters, digits, _ and -, but is {name!r}. Rename it."
+    )
 
 
 def test_a_definition_that_was_edited_by_hand_is_read_with_the_fields_types() -> None:

@@ -22,7 +22,7 @@ from analysis.mlflow_filter import tag_is
 from sweeps import definition, mlflow_mirror
 from sweeps import delivery as delivery_module
 from sweeps.delivery import Delivery, Tracking
-from sweeps.home import Run
+from sweeps.home import RunFolder
 from sweeps.journal import asked
 from sweeps.ui import Server
 from tests.sweeps import deliverer
@@ -47,7 +47,9 @@ def one_of_each(run: RunMaker) -> None:
 
 def deliver(run: RunMaker, uri: str, timeout: float = 60.0) -> None:
     warnings: list[str] = []
-    assert Delivery(run.folder, uri, EXPERIMENT, warn=warnings.append).deliver(timeout) == 0, warnings
+    assert Delivery(run.folder, uri, EXPERIMENT, warn=warnings.append).deliver(timeout) == 0, (
+        warnings
+    )
 
 
 def statuses(runs: dict[str, Stored]) -> dict[str, tuple[str, str]]:
@@ -58,7 +60,9 @@ def eventually(uri: str, wanted: dict[str, tuple[str, str]], seconds: float = 30
     """Wait until MLflow shows these statuses and states."""
     client, until = MlflowClient(uri), time.monotonic() + seconds
     while client.get_experiment_by_name(EXPERIMENT) is None or statuses(stored(uri)) != wanted:
-        assert time.monotonic() < until, f"not {wanted} within {seconds} s, but {statuses(stored(uri))}"
+        assert time.monotonic() < until, (
+            f"not {wanted} within {seconds} s, but {statuses(stored(uri))}"
+        )
         time.sleep(0.05)
 
 
@@ -74,7 +78,11 @@ def test_every_state_and_number_reaches_mlflow(run: RunMaker, uri: str) -> None:
         "run1/00003": ("KILLED", "interrupted"),
     }
     complete = runs["run1/00000"]
-    assert complete.params == {"regularizer.z_cells": "0.5", "regularizer.z_states": "0.05", "seed": "0"}
+    assert complete.params == {
+        "regularizer.z_cells": "0.5",
+        "regularizer.z_states": "0.05",
+        "seed": "0",
+    }
     first = round(1000 * (BEGAN + 0.3))  # after driver, trial and placed
     assert complete.history["valid_chunked_bpc"] == [
         (epoch, first + 100 * (epoch - 1), bpc(0.5, 0.05, epoch)) for epoch in range(1, 6)
@@ -111,7 +119,9 @@ def test_every_state_and_number_reaches_mlflow(run: RunMaker, uri: str) -> None:
         "zoneout.threads": "2",
         "zoneout.lanes": "8",
     }
-    assert runs["run1/00002"].tags["zoneout.reason"] == "diverged: the loss of epoch 2 is not finite"
+    assert (
+        runs["run1/00002"].tags["zoneout.reason"] == "diverged: the loss of epoch 2 is not finite"
+    )
 
 
 def test_the_parent_has_the_definition_a_chart_and_the_files(run: RunMaker, uri: str) -> None:
@@ -130,7 +140,11 @@ def test_the_parent_has_the_definition_a_chart_and_the_files(run: RunMaker, uri:
     assert parent.params == {"name": "figure3", "lanes": "8", "base.task": "char_ptb"}
     assert Metrics.from_json(json.loads(parent.tags["zoneout.metrics"])) == CHARACTERS
     assert parent.files == ["heatmap.png", "provenance.json", "sweep.json"]
-    assert [(step, value) for step, _, value in parent.history["trials_finished"]] == [(1, 1.0), (2, 2.0), (3, 3.0)]
+    assert [(step, value) for step, _, value in parent.history["trials_finished"]] == [
+        (1, 1.0),
+        (2, 2.0),
+        (3, 3.0),
+    ]
     best = bpc(0.5, 0.05, 5)
     assert [(step, value) for step, _, value in parent.history["best_valid_chunked_bpc"]] == [
         (1, best),
@@ -139,10 +153,14 @@ def test_the_parent_has_the_definition_a_chart_and_the_files(run: RunMaker, uri:
     ]
 
 
-def test_of_the_base_configuration_mlflow_shows_the_task_and_what_was_changed(run: RunMaker, uri: str) -> None:
+def test_of_the_base_configuration_mlflow_shows_the_task_and_what_was_changed(
+    run: RunMaker, uri: str
+) -> None:
     run.driver()
     run.closed()
-    Run(run.folder).write_definition(definition.get("figure3_small").with_values({"batch": 16, "clip_norm": "inf"}))
+    RunFolder(run.folder).write_definition(
+        definition.get("figure3_small").with_values({"batch": 16, "clip_norm": "inf"})
+    )
     deliver(run, uri)
     parent = stored(uri)["run1"]
     base = {key: value for key, value in parent.params.items() if key.startswith("base.")}
@@ -156,7 +174,9 @@ def test_of_the_base_configuration_mlflow_shows_the_task_and_what_was_changed(ru
     assert parent.params["lanes"] == "9"
 
 
-def test_a_param_or_tag_that_is_too_long_for_mlflow_says_that_it_is_cut(run: RunMaker, uri: str) -> None:
+def test_a_param_or_tag_that_is_too_long_for_mlflow_says_that_it_is_cut(
+    run: RunMaker, uri: str
+) -> None:
     run.driver()
     run.trial(0)
     run.failed(0, epoch=1)
@@ -206,7 +226,9 @@ def test_more_metrics_than_one_request_takes(run: RunMaker, uri: str) -> None:
     assert [step for step, _, _ in history["grad_norm"]] == list(range(1, 501))
 
 
-def test_a_live_run_is_delivered_as_it_goes_and_resumed_where_it_was(run: RunMaker, uri: str, templates: Path) -> None:
+def test_a_live_run_is_delivered_as_it_goes_and_resumed_where_it_was(
+    run: RunMaker, uri: str, templates: Path
+) -> None:
     live = Delivery(run.folder, uri, EXPERIMENT, poll_seconds=0.02)
     live.start()
     run.driver()
@@ -215,7 +237,10 @@ def test_a_live_run_is_delivered_as_it_goes_and_resumed_where_it_was(run: RunMak
     eventually(uri, {"run1": ("RUNNING", "running"), "run1/00000": ("RUNNING", "running")})
     run.closed("interrupted", "Ctrl-C")
     assert live.drain(30) == 0
-    assert statuses(stored(uri)) == {"run1": ("KILLED", "interrupted"), "run1/00000": ("KILLED", "interrupted")}
+    assert statuses(stored(uri)) == {
+        "run1": ("KILLED", "interrupted"),
+        "run1/00000": ("KILLED", "interrupted"),
+    }
     resumed = Delivery(run.folder, uri, EXPERIMENT, poll_seconds=0.02)
     resumed.start()
     run.driver()
@@ -226,7 +251,10 @@ def test_a_live_run_is_delivered_as_it_goes_and_resumed_where_it_was(run: RunMak
     run.closed()
     assert resumed.drain(30) == 0
     runs = stored(uri)
-    assert statuses(runs) == {"run1": ("FINISHED", "finished"), "run1/00000": ("FINISHED", "complete")}
+    assert statuses(runs) == {
+        "run1": ("FINISHED", "finished"),
+        "run1/00000": ("FINISHED", "complete"),
+    }
     other = sqlite_store(run.folder.parent.parent / "other", templates)
     deliver(run, other)
     assert stored(other) == runs
@@ -242,7 +270,10 @@ def test_a_dead_driver_leaves_nothing_running(run: RunMaker, uri: str) -> None:
         assert stored(uri)["run1/00000"].status == "RUNNING"
     deliver(run, uri)
     runs = stored(uri)
-    assert statuses(runs) == {"run1": ("KILLED", "interrupted"), "run1/00000": ("KILLED", "interrupted")}
+    assert statuses(runs) == {
+        "run1": ("KILLED", "interrupted"),
+        "run1/00000": ("KILLED", "interrupted"),
+    }
     assert runs["run1/00000"].tags["zoneout.reason"] == "its driver died"
 
 
@@ -251,7 +282,10 @@ def test_of_several_runs_with_a_key_the_oldest_stays(run: RunMaker, uri: str) ->
     client = MlflowClient(uri)
     experiment = client.create_experiment(EXPERIMENT, artifact_location=run.folder.parent.as_uri())
     tags = {"zoneout.key": "run1/00000", "zoneout.run": "run1"}
-    young, old = (client.create_run(experiment, start_time=when, tags=tags).info.run_id for when in (2000, 1000))
+    young, old = (
+        client.create_run(experiment, start_time=when, tags=tags).info.run_id
+        for when in (2000, 1000)
+    )
     deliver(run, uri)
     assert statuses(stored(uri))["run1/00000"] == ("FINISHED", "complete")
     assert client.get_run(old).info.lifecycle_stage == "active"
@@ -273,7 +307,13 @@ def test_a_run_or_experiment_deleted_by_hand_comes_back_whole(run: RunMaker, uri
 
 def test_a_trial_that_mlflow_refuses_holds_up_no_other(run: RunMaker, uri: str) -> None:
     run.driver()
-    odd = {"params": {"what?": 1}, "config": {}, "metrics": run.metrics.to_json(), "shape_key": "s", "seed": 0}
+    odd = {
+        "params": {"what?": 1},
+        "config": {},
+        "metrics": run.metrics.to_json(),
+        "shape_key": "s",
+        "seed": 0,
+    }
     run.tell("trial", trial=0, **odd)
     run.placed(0)
     run.complete(1)
@@ -290,7 +330,8 @@ def test_a_trial_that_mlflow_refuses_holds_up_no_other(run: RunMaker, uri: str) 
 
 
 def start_deliverer(folder: Path, uri: str) -> ForkServerProcess:
-    """A process that delivers. They are forked off one that has imported MLflow, which takes seconds."""
+    """A process that delivers. They are forked off one that has imported MLflow, which takes
+    seconds."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["mlflow", "mlflow.tracking", "tests.sweeps.deliverer"])
     process = context.Process(target=deliverer.deliver, args=(folder, uri))
@@ -298,7 +339,9 @@ def start_deliverer(folder: Path, uri: str) -> ForkServerProcess:
     return process
 
 
-def test_kill_9_of_a_deliverer_anywhere_leaves_nothing_twice(run: RunMaker, uri: str, templates: Path) -> None:
+def test_kill_9_of_a_deliverer_anywhere_leaves_nothing_twice(
+    run: RunMaker, uri: str, templates: Path
+) -> None:
     run.driver()
     for number in range(12):
         run.complete(number)
@@ -322,7 +365,9 @@ def test_kill_9_of_a_deliverer_anywhere_leaves_nothing_twice(run: RunMaker, uri:
     assert stored(other) == runs
 
 
-def test_several_processes_deliver_at_once_and_the_result_is_one(run: RunMaker, uri: str, templates: Path) -> None:
+def test_several_processes_deliver_at_once_and_the_result_is_one(
+    run: RunMaker, uri: str, templates: Path
+) -> None:
     run.driver()
     for number in range(8):
         run.complete(number)
@@ -337,11 +382,14 @@ def test_several_processes_deliver_at_once_and_the_result_is_one(run: RunMaker, 
 
 
 def interrupted_server(run: RunMaker, store_uri: str, artifacts: Path) -> dict[str, Stored]:
-    """Deliver a growing run to a server that is killed in the middle and comes back: what the server then holds."""
+    """Deliver a growing run to a server that is killed in the middle and comes back: what the
+    server then holds."""
     port = free_port()
     warnings: list[str] = []
     with Server(store_uri, artifacts, port) as server:
-        live = Delivery(run.folder, server.address, EXPERIMENT, poll_seconds=0.05, warn=warnings.append)
+        live = Delivery(
+            run.folder, server.address, EXPERIMENT, poll_seconds=0.05, warn=warnings.append
+        )
         live.start()
         run.driver()
         for number in range(4):
@@ -361,7 +409,9 @@ def interrupted_server(run: RunMaker, store_uri: str, artifacts: Path) -> dict[s
         return stored(server.address)
 
 
-def test_a_server_killed_in_the_middle_and_started_again(run: RunMaker, uri: str, templates: Path) -> None:
+def test_a_server_killed_in_the_middle_and_started_again(
+    run: RunMaker, uri: str, templates: Path
+) -> None:
     runs = interrupted_server(run, uri, run.folder.parent / "mlflow")
     other = sqlite_store(run.folder.parent.parent / "other", templates)
     deliver(run, other)
@@ -369,7 +419,9 @@ def test_a_server_killed_in_the_middle_and_started_again(run: RunMaker, uri: str
 
 
 @pytest.mark.needs_postgres
-def test_a_server_on_postgres_killed_in_the_middle_and_started_again(run: RunMaker, templates: Path) -> None:
+def test_a_server_on_postgres_killed_in_the_middle_and_started_again(
+    run: RunMaker, templates: Path
+) -> None:
     with postgres() as database:
         runs = interrupted_server(run, database, run.folder.parent / "mlflow")
     other = sqlite_store(run.folder.parent.parent / "other", templates)
@@ -380,7 +432,12 @@ def test_a_server_on_postgres_killed_in_the_middle_and_started_again(run: RunMak
 def test_a_server_that_never_answers_holds_up_nobody(run: RunMaker) -> None:
     one_of_each(run)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        live = Delivery(run.folder, f"http://127.0.0.1:{silent.getsockname()[1]}", EXPERIMENT, warn=lambda text: None)
+        live = Delivery(
+            run.folder,
+            f"http://127.0.0.1:{silent.getsockname()[1]}",
+            EXPERIMENT,
+            warn=lambda text: None,
+        )
         began = time.monotonic()
         live.start()
         assert live.drain(0.5) > 0
@@ -415,7 +472,9 @@ def answering(status: int, seconds: float = 0.0, body: bytes = b"no") -> Iterato
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500, None])
-def test_the_end_does_not_wait_for_a_server_that_refuses_or_is_not_there(run: RunMaker, status: int | None) -> None:
+def test_the_end_does_not_wait_for_a_server_that_refuses_or_is_not_there(
+    run: RunMaker, status: int | None
+) -> None:
     one_of_each(run)
     with answering(status) if status else nullcontext(f"http://127.0.0.1:{free_port()}") as address:
         live = Delivery(run.folder, address, EXPERIMENT, poll_seconds=0.05, warn=lambda text: None)
@@ -461,20 +520,25 @@ def test_where_nobody_reads_what_is_said_delivery_goes_on(run: RunMaker, uri: st
     assert stored(uri)["run1/00000"].status == "FINISHED"
 
 
-def test_a_delivery_that_fails_changes_nothing_about_where_the_run_is(copied: Run) -> None:
+def test_a_delivery_that_fails_changes_nothing_about_where_the_run_is(copied: RunFolder) -> None:
     tracked = Tracking.local(copied.folder.parent, "demo")
     tracked.save(copied)
     before = copied.tracking.read_bytes()
     nobody = f"http://127.0.0.1:{free_port()}"
     done = sweep("deliver", "latest", "--tracking", nobody, *home_of(copied))
     assert (done.code, copied.tracking.read_bytes()) == (1, before)
-    assert f"goes out with: sweep deliver {copied.name} --home {copied.folder.parent} --tracking {nobody}" in done.err
+    assert (
+        f"goes out with: sweep deliver {copied.name} --home {copied.folder.parent} --tracking {nobody}"
+        in done.err
+    )
     copied.tracking.unlink()
     assert sweep("deliver", "latest", "--tracking", nobody, *home_of(copied)).code == 1
     assert not copied.tracking.exists()
 
 
-def test_without_mlflow_the_reason_is_told(run: RunMaker, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_mlflow_the_reason_is_told(
+    run: RunMaker, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(delivery_module, "find_spec", lambda name: None)
     with pytest.raises(RunError) as error:
         Delivery(run.folder, uri, EXPERIMENT).start()
@@ -486,24 +550,30 @@ def test_without_mlflow_the_reason_is_told(run: RunMaker, uri: str, monkeypatch:
 
 def test_starting_a_delivery_does_not_import_mlflow_in_the_caller(repo_root: Path) -> None:
     code = "import sys, sweeps.delivery, sweeps.ui; print([m for m in ('mlflow', 'torch', 'ray') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=repo_root, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=repo_root, capture_output=True, text=True, check=True
+    )
     assert done.stdout == "[]\n"
 
 
 def test_tracking_is_written_down_and_found_again(run: RunMaker, tmp_path: Path) -> None:
     tracking = Tracking.local(tmp_path / "home", "demo")
     assert tracking == (f"sqlite:///{tmp_path}/home/mlflow.db", "demo")
-    tracking.save(Run(run.folder))
-    assert Tracking.of(Run(run.folder)) == tracking
+    tracking.save(RunFolder(run.folder))
+    assert Tracking.of(RunFolder(run.folder)) == tracking
 
 
 def test_a_run_without_tracking_says_what_to_do(run: RunMaker) -> None:
     with pytest.raises(
-        RunError, match=r"tracking.json says where MLflow has it, but .*sweep deliver run1 --home .* --tracking"
+        RunError,
+        match=r"tracking.json says where MLflow has it, but .*sweep deliver run1 --home .* --tracking",
     ):
-        Tracking.of(Run(run.folder))
+        Tracking.of(RunFolder(run.folder))
 
 
 def test_a_password_is_never_shown() -> None:
-    assert Tracking("postgresql+psycopg://me:secret@db/mlflow", "x").shown == "postgresql+psycopg://me:***@db/mlflow"
+    assert (
+        Tracking("postgresql+psycopg://me:secret@db/mlflow", "x").shown
+        == "postgresql+psycopg://me:***@db/mlflow"
+    )
     assert Tracking("sqlite:////home/mlflow.db", "x").shown == "sqlite:////home/mlflow.db"

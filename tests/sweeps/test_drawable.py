@@ -1,4 +1,5 @@
-"""A definition that passes its check can be drawn from everywhere, and is strict JSON wherever it is written."""
+"""A definition that passes its check can be drawn from everywhere, and is strict JSON wherever it
+is written."""
 
 import json
 import random
@@ -20,7 +21,27 @@ from zoneout_core.errors import ConfigError, SpaceError, UnknownName
 from zoneout_core.records import TrialState
 
 REFUSALS = (ConfigError, SpaceError, UnknownName)
-STRANGE = (inf, -inf, nan, -0.0, 0, True, "true", "0.5", 0.5, 1, 1.0, "1", "", "nan", "inf", "1e999", None, 2.0, 2.5)
+STRANGE = (
+    inf,
+    -inf,
+    nan,
+    -0.0,
+    0,
+    True,
+    "true",
+    "0.5",
+    0.5,
+    1,
+    1.0,
+    "1",
+    "",
+    "nan",
+    "inf",
+    "1e999",
+    None,
+    2.0,
+    2.5,
+)
 HUGE = (1e308, -1e308, 5e-324, 2**53, 2**63, 10**400, "1" * 500)
 SEARCHED = sorted(set(KEYS) - {"task"})
 DEMO = definition.get("demo")
@@ -50,24 +71,40 @@ class Generator:
         if hint is bool:
             return self.random.choice((True, False, "true"))
         if hint is str:
-            return default if key != "label" else self.random.choice(("a", "zoneout 0.5", "é\n", "x] [y=1"))
+            return (
+                default
+                if key != "label"
+                else self.random.choice(("a", "zoneout 0.5", "é\n", "x] [y=1"))
+            )
         if hint is int:
-            return self.random.choice((default, default + 1, default + self.random.randrange(9), float(default)))
-        return self.random.choice((default, default / 2, self.random.random(), self.random.choice((0, 1, 0.05))))
+            return self.random.choice(
+                (default, default + 1, default + self.random.randrange(9), float(default))
+            )
+        return self.random.choice(
+            (default, default / 2, self.random.random(), self.random.choice((0, 1, 0.05)))
+        )
 
     def space(self, keys: list[str], depth: int = 0) -> Space:
         """Over some of `keys`, which are used up."""
         kind = (
-            self.random.choice(("choice", "choice", "range", "range", "product", "switch")) if depth < 3 else "choice"
+            self.random.choice(("choice", "choice", "range", "range", "product", "switch"))
+            if depth < 3
+            else "choice"
         )
         if not keys:
             return NOTHING
         if kind == "product":
-            return Product(tuple(self.space(keys, depth + 1) for _ in range(self.random.randint(1, 3))))
+            return Product(
+                tuple(self.space(keys, depth + 1) for _ in range(self.random.randint(1, 3)))
+            )
         key = keys.pop()
         values = [self.value(key) for _ in range(self.random.randint(1, 4))]
         if kind == "range":
-            ends = sorted((values * 2)[:2]) if all(isinstance(value, int | float) for value in values) else values * 2
+            ends = (
+                sorted((values * 2)[:2])
+                if all(isinstance(value, int | float) for value in values)
+                else values * 2
+            )
             return Range(key, ends[0], ends[1], log=self.random.random() < 0.3)
         if kind == "switch":
             return Switch(key, tuple((value, self.space([*keys], depth + 1)) for value in values))
@@ -86,9 +123,17 @@ def draw(sweep: Sweep, folder: Path) -> list[TrialConfig]:
     drawn: list[TrialConfig] = []
     while (assignment := (study := Study("s", sweep, folder / "study.journal")).ask()) is not None:
         told = strict(json.dumps(assignment.params, allow_nan=False))
-        assert sweep.trial_config(told) == assignment.config, "the journal's parameters are the trial's"
-        assert TrialConfig.from_json(strict(json.dumps(assignment.config.to_json()))) == assignment.config
-        assert TrialConfig.from_json(strict(json.dumps(assignment.config.changed()))) == assignment.config
+        assert sweep.trial_config(told) == assignment.config, (
+            "the journal's parameters are the trial's"
+        )
+        assert (
+            TrialConfig.from_json(strict(json.dumps(assignment.config.to_json())))
+            == assignment.config
+        )
+        assert (
+            TrialConfig.from_json(strict(json.dumps(assignment.config.changed())))
+            == assignment.config
+        )
         study.tell(assignment.trial, TrialState.COMPLETE, "done", float(assignment.trial % 7))
         drawn.append(assignment.config)
     text = (folder / "study.journal").read_text()
@@ -99,9 +144,12 @@ def draw(sweep: Sweep, folder: Path) -> list[TrialConfig]:
 
 
 @pytest.mark.parametrize(
-    ("sampler", "spaces", "trials"), [("random", 120, 4), ("tpe", 60, 14), ("qmc", 60, 4), ("grid", 60, 0)]
+    ("sampler", "spaces", "trials"),
+    [("random", 120, 4), ("tpe", 60, 14), ("qmc", 60, 4), ("grid", 60, 0)],
 )
-def test_a_definition_is_refused_or_can_be_drawn_from(tmp_path: Path, sampler: str, spaces: int, trials: int) -> None:
+def test_a_definition_is_refused_or_can_be_drawn_from(
+    tmp_path: Path, sampler: str, spaces: int, trials: int
+) -> None:
     passed = 0
     for seed in range(spaces):
         try:
@@ -116,7 +164,9 @@ def test_a_definition_is_refused_or_can_be_drawn_from(tmp_path: Path, sampler: s
 
 
 def test_gp_can_draw_from_what_is_not_refused(tmp_path: Path) -> None:
-    space = Product((Range("hidden", 1, 100_000, log=True), Range("learning_rate", 5e-324, 1e308, log=True)))
+    space = Product(
+        (Range("hidden", 1, 100_000, log=True), Range("learning_rate", 5e-324, 1e308, log=True))
+    )
     sweep = replace(DEMO, space=space, sampler="gp", trials=START_UP + 1)
     assert len(draw(sweep, tmp_path)) == START_UP + 1
 
@@ -126,7 +176,9 @@ WIDE = Range("seed", 0, 2**31)
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "qmc"])
 def test_ends_of_what_a_number_can_be_are_drawn_from(tmp_path: Path, sampler: str) -> None:
-    wide = Product((WIDE, Range("learning_rate", 5e-324, 1e308, log=True), Range("forget_bias", -1e307, 1e308)))
+    wide = Product(
+        (WIDE, Range("learning_rate", 5e-324, 1e308, log=True), Range("forget_bias", -1e307, 1e308))
+    )
     drawn = draw(replace(DEMO, space=wide, sampler=sampler, trials=START_UP + 4), tmp_path)
     assert len({config.seed for config in drawn}) == START_UP + 4
     assert all(1e308 >= config.optim.learning_rate >= 5e-324 for config in drawn)
@@ -143,13 +195,20 @@ def test_gp_is_refused_what_it_would_make_a_table_of() -> None:
 
 def test_a_run_over_infinity_ends_and_is_read_back(tmp_path: Path) -> None:
     """`clip_norm=inf` never clips; the run is driven, interrupted and resumed as any other."""
-    sweep = replace(tiny(), space=Product((Choice("clip_norm", (1.0, inf)), Choice("epochs", (1, 2)))))
+    sweep = replace(
+        tiny(), space=Product((Choice("clip_norm", (1.0, inf)), Choice("epochs", (1, 2))))
+    )
     run = begin(tmp_path, sweep)
     assert run.definition() == replace(sweep, threads=1)
     drive_inline(run, run.definition(), idle=True)
     drive_inline(run, run.definition(), idle=True)
     story = run.story()
-    assert [trial.params["optim.clip_norm"] for trial in story.trials.values()] == [1.0, 1.0, "inf", "inf"]
+    assert [trial.params["optim.clip_norm"] for trial in story.trials.values()] == [
+        1.0,
+        1.0,
+        "inf",
+        "inf",
+    ]
     for file in (run.journal, run.study, run.folder / "sweep.json", run.provenance):
         assert "Infinity" not in file.read_text()
     rows = strict(export.render(export.rows(story), "json"))

@@ -1,4 +1,5 @@
-"""What a home's old trials are to another version of the code: what they were when they were trained."""
+"""What a home's old trials are to another version of the code: what they were when they were
+trained."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweeps import evidence, pasting, reproducing, runner
-from sweeps.home import Home, Run
+from sweeps.home import Home, RunFolder
 from tests.sweeps.driven import begin, drive_inline, tiny
 from zoneout_core import records
 from zoneout_core.config import OptimConfig, TrialConfig
@@ -61,11 +62,14 @@ def test_trials_of_another_arithmetic_are_not_served_and_it_is_said(
     assert evidence.find(home, tiny()) == []
     assert reproducing.resumable(home, tiny()) is None
     ((run, why),) = evidence.left_out(home, ["demo"])
-    assert (run.name, why) == (home.runs()[0].name, "its arithmetic is of edition 2, and this version's of 3")
+    assert (run.name, why) == (
+        home.runs()[0].name,
+        "its arithmetic is of edition 2, and this version's of 3",
+    )
     assert list(evidence.left_out(home, ["figure3"])) == []
 
 
-def stopped(home: Path, sweep_trials: int) -> Run:
+def stopped(home: Path, sweep_trials: int) -> RunFolder:
     run = begin(home, tiny(trials=9))
     drive_inline(run, tiny(trials=sweep_trials), idle=True)
     return run

@@ -1,4 +1,5 @@
-"""Killed, full, cut off: whatever happens to a driver, the resumed sweep ends as the one that nothing happened to."""
+"""Killed, full, cut off: whatever happens to a driver, the resumed sweep ends as the one that
+nothing happened to."""
 
 import contextlib
 import json
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.home import Run
+from sweeps.home import RunFolder
 from tests.sweeps.driven import begin, curves, drive_inline, tiny
 from tests.sweeps.driving import sweep_resume, sweep_run
 from tests.sweeps.truths import check_books, check_mlflow, cut_lines
@@ -29,7 +30,9 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> str:
     return curves(run)
 
 
-def test_killed_again_and_again_and_resumed_it_ends_as_if_it_never_was(tmp_path: Path, uri: str, expected: str) -> None:
+def test_killed_again_and_again_and_resumed_it_ends_as_if_it_never_was(
+    tmp_path: Path, uri: str, expected: str
+) -> None:
     home = tmp_path / "home"
     rng = random.Random(7)
     driver = sweep_run(home, "--inline", epochs=EPOCHS, lanes=LANES)
@@ -44,7 +47,7 @@ def test_killed_again_and_again_and_resumed_it_ends_as_if_it_never_was(tmp_path:
 
 
 @pytest.fixture(scope="module")
-def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run that was killed in its middle, to be copied."""
     home = tmp_path_factory.mktemp("killed") / "home"
     driver = sweep_run(home, "--inline", "--tracking", "none", epochs=EPOCHS, lanes=LANES)
@@ -56,19 +59,21 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return driver.run
 
 
-def resumed(interrupted: Run, home: Path) -> Run:
+def resumed(interrupted: RunFolder, home: Path) -> RunFolder:
     """A copy, to be damaged and driven to its end in this process."""
-    return Run(Path(shutil.copytree(interrupted.folder, home / interrupted.name, symlinks=True)))
+    return RunFolder(
+        Path(shutil.copytree(interrupted.folder, home / interrupted.name, symlinks=True))
+    )
 
 
-def finish(run: Run) -> str:
+def finish(run: RunFolder) -> str:
     assert drive_inline(run, run.definition()).state == "finished"
     check_books(run)
     return curves(run)
 
 
 def test_without_any_checkpoint_everything_is_trained_again_and_told_once(
-    interrupted: Run, tmp_path: Path, expected: str
+    interrupted: RunFolder, tmp_path: Path, expected: str
 ) -> None:
     run = resumed(interrupted, tmp_path)
     shutil.rmtree(run.checkpoints)
@@ -76,7 +81,7 @@ def test_without_any_checkpoint_everything_is_trained_again_and_told_once(
 
 
 def test_a_checkpoint_ahead_of_the_journal_tells_what_the_journal_lost(
-    interrupted: Run, tmp_path: Path, expected: str
+    interrupted: RunFolder, tmp_path: Path, expected: str
 ) -> None:
     run = resumed(interrupted, tmp_path)
     cut_lines(run.journal, 7)
@@ -84,7 +89,7 @@ def test_a_checkpoint_ahead_of_the_journal_tells_what_the_journal_lost(
 
 
 def test_a_journal_that_lost_ends_that_study_and_checkpoints_know_of(
-    interrupted: Run, tmp_path: Path, expected: str
+    interrupted: RunFolder, tmp_path: Path, expected: str
 ) -> None:
     run = resumed(interrupted, tmp_path)
     lines = run.journal.read_bytes().splitlines(keepends=True)
@@ -94,7 +99,9 @@ def test_a_journal_that_lost_ends_that_study_and_checkpoints_know_of(
     assert finish(run) == expected
 
 
-def test_older_checkpoints_from_a_backup_are_as_good(interrupted: Run, tmp_path: Path, expected: str) -> None:
+def test_older_checkpoints_from_a_backup_are_as_good(
+    interrupted: RunFolder, tmp_path: Path, expected: str
+) -> None:
     run = resumed(interrupted, tmp_path)
     shutil.rmtree(run.checkpoints)
     (run.folder / "backup").rename(run.checkpoints)
@@ -102,7 +109,7 @@ def test_older_checkpoints_from_a_backup_are_as_good(interrupted: Run, tmp_path:
 
 
 def test_checkpoints_ahead_of_everything_else_tell_what_was_lost(
-    interrupted: Run, tmp_path: Path, expected: str
+    interrupted: RunFolder, tmp_path: Path, expected: str
 ) -> None:
     later = resumed(interrupted, tmp_path / "later")
     assert finish(later) == expected
@@ -114,9 +121,10 @@ def test_checkpoints_ahead_of_everything_else_tell_what_was_lost(
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_damaged_checkpoints_cost_epochs_and_no_number(
-    interrupted: Run, tmp_path: Path, expected: str, seed: int
+    interrupted: RunFolder, tmp_path: Path, expected: str, seed: int
 ) -> None:
-    """Every folder of checkpoints is damaged, each in another way; what had to be read is warned of."""
+    """Every folder of checkpoints is damaged, each in another way; what had to be read is warned
+    of."""
     run = resumed(interrupted, tmp_path)
     rng = random.Random(seed)
     left = [number for number, trial in run.story().trials.items() if not trial.state.finished]
@@ -158,18 +166,25 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
 
 
 @pytest.mark.needs_mount
-def test_on_a_full_disk_nothing_told_is_lost_and_after_making_room_it_goes_on(tmp_path: Path, expected: str) -> None:
+def test_on_a_full_disk_nothing_told_is_lost_and_after_making_room_it_goes_on(
+    tmp_path: Path, expected: str
+) -> None:
     with small_disk(tmp_path / "disk", "2m"):
         home = tmp_path / "disk" / "home"
         ballast = tmp_path / "disk" / "ballast"
         driver = sweep_run(home, "--inline", "--tracking", "none", epochs=EPOCHS, lanes=LANES)
         driver.until_records(9)
-        with ballast.open("wb", buffering=0) as file:  # again and again: checkpoints that are replaced make room
+        with ballast.open(
+            "wb", buffering=0
+        ) as file:  # again and again: checkpoints that are replaced make room
             while driver.process.poll() is None:
                 with contextlib.suppress(OSError):
                     file.write(bytes(512))
         output = driver.wait(2)
-        assert "must take every event, but cannot be written: No space left on device. Mend that, then go on" in output
+        assert (
+            "must take every event, but cannot be written: No space left on device. Mend that, then go on"
+            in output
+        )
         run = driver.run
         told = {number: list(trial.records) for number, trial in run.story().trials.items()}
         assert sum(map(len, told.values())) >= 9
@@ -179,7 +194,9 @@ def test_on_a_full_disk_nothing_told_is_lost_and_after_making_room_it_goes_on(tm
         check_books(run)
 
 
-def test_a_checkpoint_that_cannot_be_written_is_a_warning_and_costs_no_number(tmp_path: Path, finished: Run) -> None:
+def test_a_checkpoint_that_cannot_be_written_is_a_warning_and_costs_no_number(
+    tmp_path: Path, finished: RunFolder
+) -> None:
     sweep = tiny()
     run = begin(tmp_path, sweep)
     (run.checkpoint(4) / "lane.json.tmp").mkdir(parents=True)
@@ -188,7 +205,9 @@ def test_a_checkpoint_that_cannot_be_written_is_a_warning_and_costs_no_number(tm
     warnings = run.story().warnings
     assert warnings
     assert all(
-        text.startswith(f"The checkpoint in {run.checkpoint(4)} could not be written (Is a directory): it needs ")
+        text.startswith(
+            f"The checkpoint in {run.checkpoint(4)} could not be written (Is a directory): it needs "
+        )
         for text in warnings
     )
     check_books(run)

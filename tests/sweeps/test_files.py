@@ -1,4 +1,5 @@
-"""A run's folder that someone else has made: nothing outside it is read, written, or sent anywhere."""
+"""A run's folder that someone else has made: nothing outside it is read, written, or sent
+anywhere."""
 
 import json
 import os
@@ -11,7 +12,7 @@ import pytest
 
 from sweeps.delivery import Delivery
 from sweeps.files import is_inside, read_inside, refuse_links
-from sweeps.home import Run
+from sweeps.home import RunFolder
 from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.journals import RunMaker
 from tests.sweeps.stores import EXPERIMENT, stored
@@ -46,7 +47,9 @@ def test_names_that_stay_inside(name: str) -> None:
     assert is_inside(name)
 
 
-def test_a_crafted_journal_neither_writes_nor_sends_a_file_of_elsewhere(run: RunMaker, uri: str, outside: Path) -> None:
+def test_a_crafted_journal_neither_writes_nor_sends_a_file_of_elsewhere(
+    run: RunMaker, uri: str, outside: Path
+) -> None:
     crafted = [
         {"name": f"../../../../../../..{outside.parent}/written.txt", "path": "report/good.txt"},
         {"name": "passwd", "path": "/etc/passwd"},
@@ -75,10 +78,16 @@ def test_a_crafted_journal_neither_writes_nor_sends_a_file_of_elsewhere(run: Run
     assert parent.files == ["good.txt", "provenance.json", "sweep.json"]
     assert parent.status == "FINISHED"
     artifacts = run.folder.parent / "mlflow"
-    sent = {path: data for path, data in everything(artifacts).items() if SECRET.encode() in data or b"root:" in data}
+    sent = {
+        path: data
+        for path, data in everything(artifacts).items()
+        if SECRET.encode() in data or b"root:" in data
+    }
     assert sent == {}
     new = set(everything(outside.parent)) - before
-    assert [path for path in new if not path.startswith(str(artifacts)) and "mlflow.db" not in path] == []
+    assert [
+        path for path in new if not path.startswith(str(artifacts)) and "mlflow.db" not in path
+    ] == []
     assert len(said) == len(crafted)
     assert sum("this line of the journal is left out" in text for text in said) == 4
     assert sum(text.endswith("It is not sent to MLflow.") for text in said) == 3
@@ -103,13 +112,30 @@ def test_a_file_is_read_as_it_is_and_never_more_than_is_allowed(tmp_path: Path) 
 
 
 LINKS = (
-    *("journal.jsonl", "study.journal", "sweep.json", "provenance.json", "tracking.json", "secrets.json", "driver.log"),
-    *("lock", "stop", "sweep.part", "report/plane.png", "report", "checkpoints", "checkpoints/00001/lane.json", "tune"),
+    *(
+        "journal.jsonl",
+        "study.journal",
+        "sweep.json",
+        "provenance.json",
+        "tracking.json",
+        "secrets.json",
+        "driver.log",
+    ),
+    *(
+        "lock",
+        "stop",
+        "sweep.part",
+        "report/plane.png",
+        "report",
+        "checkpoints",
+        "checkpoints/00001/lane.json",
+        "tune",
+    ),
 )
 
 
 @pytest.mark.parametrize("name", LINKS)
-def test_no_command_follows_a_link_in_a_run(copied: Run, outside: Path, name: str) -> None:
+def test_no_command_follows_a_link_in_a_run(copied: RunFolder, outside: Path, name: str) -> None:
     link = copied.folder / name
     if link.is_dir():
         shutil.rmtree(link)
@@ -119,16 +145,25 @@ def test_no_command_follows_a_link_in_a_run(copied: Run, outside: Path, name: st
     if name == "sweep.json":
         outside.write_text(json.dumps({"name": SECRET}))
     before = outside.read_text()
-    for command in (["status"], ["resume", "--inline", "--tracking", "none"], ["report"], ["deliver"], ["export"]):
+    for command in (
+        ["status"],
+        ["resume", "--inline", "--tracking", "none"],
+        ["report"],
+        ["deliver"],
+        ["export"],
+    ):
         done = sweep(command[0], "latest", *command[1:], *home_of(copied))
         assert done.code == 2
-        assert f"is a file or a folder, but {link} is a link to {outside}. Someone else may have made it" in done.err
+        assert (
+            f"is a file or a folder, but {link} is a link to {outside}. Someone else may have made it"
+            in done.err
+        )
     with pytest.raises(RunError, match="is a link to"), copied.driving():
         pass
     assert outside.read_text() == before
 
 
-def test_a_pipe_in_a_run_is_refused_and_optunas_own_lock_is_not(copied: Run) -> None:
+def test_a_pipe_in_a_run_is_refused_and_optunas_own_lock_is_not(copied: RunFolder) -> None:
     (copied.folder / "study.journal.lock").symlink_to(copied.study)
     assert sweep("status", "latest", *home_of(copied)).code == 0
     os.mkfifo(copied.folder / "stop")
@@ -144,7 +179,9 @@ def test_reproductions_are_not_written_through_a_link(tmp_path: Path, outside: P
     assert outside.read_text() == SECRET
 
 
-def test_a_checkpoint_is_of_the_file_in_its_folder_that_its_content_names(copied: Run) -> None:
+def test_a_checkpoint_is_of_the_file_in_its_folder_that_its_content_names(
+    copied: RunFolder,
+) -> None:
     """Whoever writes an index can seal it too; a name in it leads nowhere."""
     folder = next(path for path in copied.checkpoints.iterdir() if (path / "lane.json").is_file())
     index = json.loads((folder / "lane.json").read_text())
@@ -166,7 +203,9 @@ def test_a_checkpoint_is_of_the_file_in_its_folder_that_its_content_names(copied
     [("status", "../../x"), ("run", "../x"), ("run", "os.path"), ("reproduce", "../x"),
      ("reproduce", "table1", "--rows", "../x", "--show"), ("data", "fetch", "../x")],
 )  # fmt: skip
-def test_names_of_the_command_line_are_looked_up_and_never_opened(tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_names_of_the_command_line_are_looked_up_and_never_opened(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
     (tmp_path / "x").mkdir()
     where = [] if command[0] == "data" else ["--home", str(tmp_path / "a" / "b")]
     done = sweep(*command, *where)
@@ -176,7 +215,7 @@ def test_names_of_the_command_line_are_looked_up_and_never_opened(tmp_path: Path
 
 def test_a_trial_is_a_number(run: RunMaker) -> None:
     with pytest.raises((ValueError, TypeError)):
-        Run(run.folder).checkpoint("../../x")  # type: ignore[arg-type]
+        RunFolder(run.folder).checkpoint("../../x")  # type: ignore[arg-type]
 
 
 def test_nothing_that_was_stored_is_ever_run(repo_root: Path) -> None:
@@ -189,7 +228,12 @@ def test_nothing_that_was_stored_is_ever_run(repo_root: Path) -> None:
         for path in (repo_root / name).rglob("*.py")
     ]
     assert len(sources) > 100
-    found = [f"{path.name}: {line}" for path in sources for line in path.read_text().splitlines() if loads.search(line)]
+    found = [
+        f"{path.name}: {line}"
+        for path in sources
+        for line in path.read_text().splitlines()
+        if loads.search(line)
+    ]
     assert found == []
 
 

@@ -1,4 +1,5 @@
-"""The home and a run's folder: one driver at a time, and the exact words when something is in the way."""
+"""The home and a run's folder: one driver at a time, and the exact words when something is in the
+way."""
 
 import json
 import shutil
@@ -8,7 +9,7 @@ import pytest
 
 from sweeps import sealed
 from sweeps.definition import Sweep
-from sweeps.home import Home, Run, open_run
+from sweeps.home import Home, RunFolder, open_run
 from tests.sweeps.driven import begin, call, curves, drive_inline, tiny
 from tests.sweeps.driving import sweep_run
 from zoneout_core.errors import ConfigError, HomeError, RunError, UnknownName
@@ -19,7 +20,9 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path / "home")
 
 
-def test_a_run_is_named_after_its_sweep_and_the_time_and_none_takes_anothers_name(home: Home) -> None:
+def test_a_run_is_named_after_its_sweep_and_the_time_and_none_takes_anothers_name(
+    home: Home,
+) -> None:
     runs = [home.create(tiny()) for _ in range(3)]
     assert len({run.name for run in runs}) == 3
     assert all(run.name.startswith("demo-2") for run in runs)
@@ -31,10 +34,15 @@ def test_a_run_is_named_after_its_sweep_and_the_time_and_none_takes_anothers_nam
 def test_an_unknown_run_is_named_with_the_closest_match(home: Home) -> None:
     with pytest.raises(RunError) as none:
         home.run("latest")
-    assert str(none.value) == f"There is no run in {home.folder} yet. Begin one with: {home.command('run', 'demo')}"
+    assert (
+        str(none.value)
+        == f"There is no run in {home.folder} yet. Begin one with: {home.command('run', 'demo')}"
+    )
     with pytest.raises(UnknownName) as nothing:
         home.run("demo-1")
-    assert str(nothing.value) == f"There is no run in {home.folder} named 'demo-1'. What exists: none."
+    assert (
+        str(nothing.value) == f"There is no run in {home.folder} named 'demo-1'. What exists: none."
+    )
     run = home.create(tiny())
     with pytest.raises(UnknownName) as close:
         home.run(run.name[:-1])
@@ -60,18 +68,24 @@ def test_a_definition_that_is_damaged_is_named(home: Home) -> None:
     whole = file.read_text()
     file.write_text(whole.replace('"epochs": 2', '"epochs": 3'))
     stated = json.loads(whole)["crc32"]
-    assert refused().startswith(f"{begin}it must add up to its checksum '{stated}', but adds up to '")
+    assert refused().startswith(
+        f"{begin}it must add up to its checksum '{stated}', but adds up to '"
+    )
     file.write_text('{"name": "demo"}')
     old = "it must be of format 2, but has no checksum; files of version 0.1 have none."
     assert refused() == begin + old + end
     run.write(file, {"name": "demo", "arithmetic": 2})
-    lacking = "A definition needs name, description, base and space, but has no base, description, space."
+    lacking = (
+        "A definition needs name, description, base and space, but has no base, description, space."
+    )
     assert refused() == begin + lacking + end
     file.unlink()
     assert refused().startswith(f"{begin}[Errno 2]")
 
 
-def test_a_run_whose_definition_is_lost_is_still_known_by_its_name(copied: Run, finished: Run) -> None:
+def test_a_run_whose_definition_is_lost_is_still_known_by_its_name(
+    copied: RunFolder, finished: RunFolder
+) -> None:
     (copied.folder / "sweep.json").unlink()
     found = Home(copied.folder.parent).run(copied.name)
     assert curves(found) == curves(finished)
@@ -92,8 +106,16 @@ def test_a_file_in_the_way_of_the_home_is_named(tmp_path: Path) -> None:
 
 def test_a_resumed_run_keeps_its_definition_but_may_change_how_it_is_driven(home: Home) -> None:
     begun = home.create(tiny())
-    run, sweep = open_run(home, "latest", {"lanes": "2", "seconds": "9", "retries": "0", "trials": "5"})
-    assert (run.name, sweep.lanes, sweep.seconds, sweep.retries, sweep.trials) == (begun.name, 2, 9.0, 0, 5)
+    run, sweep = open_run(
+        home, "latest", {"lanes": "2", "seconds": "9", "retries": "0", "trials": "5"}
+    )
+    assert (run.name, sweep.lanes, sweep.seconds, sweep.retries, sweep.trials) == (
+        begun.name,
+        2,
+        9.0,
+        0,
+        5,
+    )
     with pytest.raises(ConfigError) as error:
         open_run(home, begun.name, {"epochs": "9", "scheduler": "asha"})
     assert str(error.value) == (
@@ -107,9 +129,9 @@ def test_a_run_has_one_driver_at_a_time(home: Home) -> None:
     assert not run.is_driven()
     with run.driving():
         assert run.is_driven()
-        assert Run(run.folder).is_driven()
+        assert RunFolder(run.folder).is_driven()
         holder = json.loads((run.folder / "lock").read_text())
-        with pytest.raises(RunError) as error, Run(run.folder).driving():
+        with pytest.raises(RunError) as error, RunFolder(run.folder).driving():
             pass
     assert str(error.value) == (
         f"A run has one driver at a time, and {run.name} is driven by process {holder['pid']} on {holder['host']} "
@@ -142,7 +164,9 @@ def refused(*arguments: str) -> str:
     return done.stderr
 
 
-def test_a_second_driver_is_refused_and_the_first_one_not_disturbed(tmp_path: Path, finished: Run) -> None:
+def test_a_second_driver_is_refused_and_the_first_one_not_disturbed(
+    tmp_path: Path, finished: RunFolder
+) -> None:
     driver = sweep_run(tmp_path / "home", "--inline", "--tracking", "none")
     driver.until_records(2)
     with driver.stopped():
@@ -158,7 +182,7 @@ def test_a_second_driver_is_refused_and_the_first_one_not_disturbed(tmp_path: Pa
     assert curves(driver.run) == curves(finished)
 
 
-def test_commands_on_runs_that_do_not_fit_say_so_in_one_line(copied: Run) -> None:
+def test_commands_on_runs_that_do_not_fit_say_so_in_one_line(copied: RunFolder) -> None:
     home = str(copied.folder.parent)
     assert refused("resume", "demo-1", "--home", home) == (
         f"error: There is no run in {home} named 'demo-1'. What exists: {copied.name}, latest.\n"
@@ -181,7 +205,9 @@ def test_commands_on_runs_that_do_not_fit_say_so_in_one_line(copied: Run) -> Non
     )
 
 
-def test_resuming_with_more_trials_goes_on_where_the_budget_ended(home: Home, finished: Run) -> None:
+def test_resuming_with_more_trials_goes_on_where_the_budget_ended(
+    home: Home, finished: RunFolder
+) -> None:
     sweep: Sweep = tiny(trials=2)
     run = begin(home.folder, sweep)
     drive_inline(run, sweep)
@@ -190,9 +216,11 @@ def test_resuming_with_more_trials_goes_on_where_the_budget_ended(home: Home, fi
     assert curves(again) == curves(finished)
 
 
-def test_a_home_may_move_between_drivers(copied: Run, finished: Run, tmp_path: Path) -> None:
+def test_a_home_may_move_between_drivers(
+    copied: RunFolder, finished: RunFolder, tmp_path: Path
+) -> None:
     lines = copied.journal.read_bytes().splitlines(keepends=True)
     copied.journal.write_bytes(b"".join(lines[: len(lines) // 2]))
-    moved = Run(Path(shutil.move(copied.folder, tmp_path / copied.name)))
+    moved = RunFolder(Path(shutil.move(copied.folder, tmp_path / copied.name)))
     assert drive_inline(moved, moved.definition()).state == "finished"
     assert curves(moved) == curves(finished)

@@ -1,4 +1,5 @@
-"""A home's MLflow store is there whole or not at all; a damaged one is set aside, and the journals have what was in it."""
+"""A home's MLflow store is there whole or not at all; a damaged one is set aside, and the journals
+have what was in it."""
 
 import shutil
 import sqlite3
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.delivery import Delivery, Tracking
-from sweeps.home import Home, Run
+from sweeps.home import Home, RunFolder
 from sweeps.home_store import HomeStore
 from tests.sweeps.commands import sweep
 from tests.sweeps.journals import RunMaker
@@ -74,7 +75,9 @@ def empty(file: Path) -> None:
     file.write_bytes(b"")
 
 
-@pytest.mark.parametrize("damage", [half_made, middle_of_a_migration, malformed, not_a_database, empty])
+@pytest.mark.parametrize(
+    "damage", [half_made, middle_of_a_migration, malformed, not_a_database, empty]
+)
 def test_a_damaged_store_is_set_aside_and_the_run_is_delivered_all_the_same(
     run: RunMaker, uri: str, damage: object
 ) -> None:
@@ -85,8 +88,14 @@ def test_a_damaged_store_is_set_aside_and_the_run_is_delivered_all_the_same(
     said: list[str] = []
     assert delivered(run, said) == {"run1", "run1/00000"}
     (kept,) = home.glob("mlflow.db.damaged-*")
-    told = [text for text in said if f"It is kept as {kept.name}, and made anew from the journals." in text]
-    assert told[0].endswith(f"Bring the other runs of this home back with: sweep deliver --all --home {home}")
+    told = [
+        text
+        for text in said
+        if f"It is kept as {kept.name}, and made anew from the journals." in text
+    ]
+    assert told[0].endswith(
+        f"Bring the other runs of this home back with: sweep deliver --all --home {home}"
+    )
 
 
 def test_all_runs_of_a_home_come_back(tmp_path: Path, templates: Path) -> None:
@@ -94,12 +103,18 @@ def test_all_runs_of_a_home_come_back(tmp_path: Path, templates: Path) -> None:
     sqlite_store(home, templates)
     for name in ("run1", "run2", "run3"):
         tell(RunMaker(home / name, epochs=2))
-        Tracking.local(home, EXPERIMENT).save(Run(home / name))
+        Tracking.local(home, EXPERIMENT).save(RunFolder(home / name))
     half_made(home / "mlflow.db")
     done = sweep("deliver", "--all", "--home", home)
     assert done.code == 0, done
-    assert done.out.splitlines() == [f"run{n}: everything is in sqlite:///{home}/mlflow.db" for n in (1, 2, 3)]
-    assert {key.partition("/")[0] for key in stored(f"sqlite:///{home}/mlflow.db")} == {"run1", "run2", "run3"}
+    assert done.out.splitlines() == [
+        f"run{n}: everything is in sqlite:///{home}/mlflow.db" for n in (1, 2, 3)
+    ]
+    assert {key.partition("/")[0] for key in stored(f"sqlite:///{home}/mlflow.db")} == {
+        "run1",
+        "run2",
+        "run3",
+    }
 
 
 @pytest.mark.parametrize(("arguments", "got"), [(("latest", "--all"), "both"), ((), "neither")])
@@ -112,7 +127,9 @@ def test_one_run_or_all_of_them(tmp_path: Path, arguments: tuple[str, ...], got:
     )
 
 
-def test_a_healthy_store_is_left_alone_whatever_the_suspicion(tmp_path: Path, templates: Path) -> None:
+def test_a_healthy_store_is_left_alone_whatever_the_suspicion(
+    tmp_path: Path, templates: Path
+) -> None:
     store = HomeStore(Path(sqlite_store(tmp_path, templates).removeprefix("sqlite:///")))
     before = store.file.stat()
     for suspicion in (
@@ -126,7 +143,10 @@ def test_a_healthy_store_is_left_alone_whatever_the_suspicion(tmp_path: Path, te
         "database or disk is full",
     ):
         assert store.prepare(suspicion) == ""
-    assert (store.file.stat().st_ino, store.file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert (store.file.stat().st_ino, store.file.stat().st_mtime_ns) == (
+        before.st_ino,
+        before.st_mtime_ns,
+    )
 
 
 def test_a_locked_store_is_left_alone(tmp_path: Path, templates: Path) -> None:
@@ -136,7 +156,9 @@ def test_a_locked_store_is_left_alone(tmp_path: Path, templates: Path) -> None:
         assert store.damage("database disk image is malformed") == ""
 
 
-def test_what_somebody_is_still_changing_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_somebody_is_still_changing_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A half-made table of a process that makes tables now."""
     store, turns = HomeStore(tmp_path / "mlflow.db"), iter(range(3))
     half_made(store.file)
@@ -144,7 +166,11 @@ def test_what_somebody_is_still_changing_is_left_alone(tmp_path: Path, monkeypat
     def meanwhile(seconds: float) -> None:
         with closing(sqlite3.connect(store.file)) as other:
             last = next(turns) == 2
-            other.execute("DROP TABLE _alembic_tmp_tags" if last else f"CREATE TABLE t{time.monotonic_ns()} (a)")
+            other.execute(
+                "DROP TABLE _alembic_tmp_tags"
+                if last
+                else f"CREATE TABLE t{time.monotonic_ns()} (a)"
+            )
             other.commit()
 
     monkeypatch.setattr("sweeps.home_store.sleep", meanwhile)
@@ -154,7 +180,11 @@ def test_what_somebody_is_still_changing_is_left_alone(tmp_path: Path, monkeypat
 def test_only_a_homes_own_store_is_ever_touched(tmp_path: Path) -> None:
     home = tmp_path / "home"
     assert HomeStore.at(f"sqlite:///{home}/mlflow.db", home) is not None
-    for uri in (f"sqlite:///{tmp_path}/mlflow.db", "http://127.0.0.1:5000", "postgresql+psycopg://u@h/mlflow"):
+    for uri in (
+        f"sqlite:///{tmp_path}/mlflow.db",
+        "http://127.0.0.1:5000",
+        "postgresql+psycopg://u@h/mlflow",
+    ):
         assert HomeStore.at(uri, home) is None
 
 
@@ -167,10 +197,16 @@ def maker() -> Iterator[list["subprocess.Popen[str]"]]:
         process.communicate()
 
 
-def begin_maker(file: Path, root: Path, processes: list["subprocess.Popen[str]"]) -> "subprocess.Popen[str]":
+def begin_maker(
+    file: Path, root: Path, processes: list["subprocess.Popen[str]"]
+) -> "subprocess.Popen[str]":
     """A process that makes the store as soon as it gets a line."""
     process = subprocess.Popen(
-        [sys.executable, "-c", MAKER, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root
+        [sys.executable, "-c", MAKER, str(file)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=root,
     )
     processes.append(process)
     return process
@@ -192,7 +228,9 @@ def test_kill_9_at_any_moment_of_a_homes_first_seconds_leaves_nothing_or_a_whole
         process.stdin.write("\n")
         process.stdin.flush()
         unfinished = home / "mlflow.db.part"
-        until = time.monotonic() + 60  # at a part of the size that a whole store has, so at a part of its steps
+        until = (
+            time.monotonic() + 60
+        )  # at a part of the size that a whole store has, so at a part of its steps
         while process.poll() is None and time.monotonic() < until:
             with suppress(FileNotFoundError):  # it is complete, and has its name
                 if unfinished.stat().st_size >= part * 700_000:
@@ -220,7 +258,10 @@ def test_several_processes_make_one_store(
         process.stdin.flush()
     assert [process.wait(200) for process in maker] == [0, 0]
     assert HomeStore(tmp_path / "mlflow.db").damage() == ""
-    assert sorted(path.name for path in tmp_path.glob("mlflow.db*")) == ["mlflow.db", "mlflow.db.lock"]
+    assert sorted(path.name for path in tmp_path.glob("mlflow.db*")) == [
+        "mlflow.db",
+        "mlflow.db.lock",
+    ]
 
 
 @pytest.mark.needs_mount
@@ -240,7 +281,9 @@ def test_a_disk_that_is_full_while_the_tables_are_made_costs_nothing_once_there_
         shutil.rmtree(run.folder.parent)
 
 
-def test_a_store_that_was_replaced_meanwhile_gets_all_of_a_run_again(run: RunMaker, uri: str, templates: Path) -> None:
+def test_a_store_that_was_replaced_meanwhile_gets_all_of_a_run_again(
+    run: RunMaker, uri: str, templates: Path
+) -> None:
     live = Delivery(run.folder, uri, EXPERIMENT, poll_seconds=0.02)
     live.start()
     run.driver()

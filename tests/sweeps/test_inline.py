@@ -1,4 +1,5 @@
-"""Sweeps in one process, whole: numbers that do not depend on lanes, and true states in journal, Optuna and MLflow."""
+"""Sweeps in one process, whole: numbers that do not depend on lanes, and true states in journal,
+Optuna and MLflow."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -39,9 +40,12 @@ def test_fewer_trials_at_a_time_than_lanes_give_the_same_numbers(tmp_path: Path)
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "median", "hyperband"])
-def test_a_stopped_trial_is_pruned_at_its_step_everywhere(tmp_path: Path, uri: str, scheduler: str) -> None:
+def test_a_stopped_trial_is_pruned_at_its_step_everywhere(
+    tmp_path: Path, uri: str, scheduler: str
+) -> None:
     sweep = replace(
-        tiny(epochs=4, lanes=1, scheduler=scheduler), space=learning_rate.space((1e-2, 8e-3, 6e-3, 4e-3, 2e-3, 1e-3))
+        tiny(epochs=4, lanes=1, scheduler=scheduler),
+        space=learning_rate.space((1e-2, 8e-3, 6e-3, 4e-3, 2e-3, 1e-3)),
     )
     run = begin(tmp_path / "home", sweep)
     outcome = drive_inline(run, sweep, tracking=uri)
@@ -57,7 +61,9 @@ def test_a_stopped_trial_is_pruned_at_its_step_everywhere(tmp_path: Path, uri: s
     assert pruned.final is None
 
 
-def test_a_diverged_trial_failed_with_its_reason_and_its_neighbours_keep_every_bit(tmp_path: Path, uri: str) -> None:
+def test_a_diverged_trial_failed_with_its_reason_and_its_neighbours_keep_every_bit(
+    tmp_path: Path, uri: str
+) -> None:
     sweep = rates(2e-3, 1e30, 4e-3)
     run = begin(tmp_path / "home", sweep)
     assert drive_inline(run, sweep, tracking=uri).undelivered == 0
@@ -78,13 +84,18 @@ def test_an_exception_in_a_lane_fails_that_trial_with_its_message(tmp_path: Path
     run = begin(tmp_path / "home", sweep)
     assert drive_inline(run, sweep, tracking=uri).undelivered == 0
     assert states(run) == [COMPLETE, FAILED, COMPLETE]
-    assert run.story().trials[1].reason.startswith("ConfigError: length must be at most the length of the valid and ")
+    assert (
+        run.story()
+        .trials[1]
+        .reason.startswith("ConfigError: length must be at most the length of the valid and ")
+    )
     check_books(run)
     check_mlflow(run, sweep.name)
 
 
 def test_a_trial_whose_final_numbers_are_not_finite_fails_alone(tmp_path: Path) -> None:
-    """A recurrence that doubles its state with each step: finite over 19 of them, not over a whole text."""
+    """A recurrence that doubles its state with each step: finite over 19 of them, not over a whole
+    text."""
     base = tiny(epochs=2, length=20, batch=100).base.with_values(
         {
             "cell": "rnn",
@@ -114,7 +125,11 @@ def test_a_spent_time_budget_ends_the_sweep_where_it_stands(tmp_path: Path, uri:
     sweep = tiny(trials=3, lanes=2, epochs=1000, patience=1000, seconds=2)
     run = begin(tmp_path / "home", sweep)
     outcome = drive_inline(run, sweep, tracking=uri)
-    assert (outcome.state, outcome.reason, outcome.undelivered) == ("budget", "the time budget is spent", 0)
+    assert (outcome.state, outcome.reason, outcome.undelivered) == (
+        "budget",
+        "the time budget is spent",
+        0,
+    )
     assert states(run) == [PRUNED, PRUNED]
     for trial in run.story().trials.values():
         assert trial.reason == "the time budget is spent"

@@ -1,4 +1,5 @@
-"""Signals once and twice, `sweep stop`: the driver leaves cleanly or at once, and a resume ends as if it had stayed."""
+"""Signals once and twice, `sweep stop`: the driver leaves cleanly or at once, and a resume ends as
+if it had stayed."""
 
 import os
 import signal
@@ -10,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sweeps.home import Run
+from sweeps.home import RunFolder
 from sweeps.interrupts import Interrupts
 from tests.sweeps.driven import begin, call, curves, drive_inline, tiny
 from tests.sweeps.driving import Driver, sweep_resume, sweep_run
@@ -32,7 +33,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> str:
     return curves(run)
 
 
-def check_interrupted(run: Run, reason: str) -> None:
+def check_interrupted(run: RunFolder, reason: str) -> None:
     """It was left cleanly, and says so everywhere."""
     story = run.story()
     assert (story.state, story.closed and story.closed["reason"]) == ("interrupted", reason)
@@ -62,19 +63,25 @@ def test_ctrl_c_stops_cleanly_says_how_to_go_on_and_the_resume_ends_as_if_it_had
     check_resumes(driver, expected)
 
 
-def test_sweep_stop_does_the_same_from_another_terminal(tmp_path: Path, uri: str, expected: str) -> None:
+def test_sweep_stop_does_the_same_from_another_terminal(
+    tmp_path: Path, uri: str, expected: str
+) -> None:
     driver = sweep_run(tmp_path / "home", "--inline", epochs=EPOCHS, lanes=LANES)
     driver.until_records(RECORDS)
     name = driver.run.name
     done = call("stop", name, "--home", str(driver.home))
     assert done.returncode == 0
-    assert done.stdout.startswith(f"Asked the driver of {name} to stop. Go on later with: sweep resume {name}")
+    assert done.stdout.startswith(
+        f"Asked the driver of {name} to stop. Go on later with: sweep resume {name}"
+    )
     assert f"Go on with: sweep resume {name}" in driver.wait(130)
     check_interrupted(driver.run, "asked to by `sweep stop`")
     check_resumes(driver, expected)
 
 
-def test_ctrl_c_in_a_terminal_stops_a_sweep_under_ray_cleanly(tmp_path: Path, uri: str, expected: str) -> None:
+def test_ctrl_c_in_a_terminal_stops_a_sweep_under_ray_cleanly(
+    tmp_path: Path, uri: str, expected: str
+) -> None:
     driver = sweep_run(tmp_path / "home", epochs=EPOCHS, lanes=LANES)
     driver.until_records(RECORDS)
     everyone = driver.processes()
@@ -86,7 +93,9 @@ def test_ctrl_c_in_a_terminal_stops_a_sweep_under_ray_cleanly(tmp_path: Path, ur
     check_resumes(driver, expected)
 
 
-def test_ctrl_c_twice_leaves_at_once_and_loses_nothing(tmp_path: Path, uri: str, expected: str) -> None:
+def test_ctrl_c_twice_leaves_at_once_and_loses_nothing(
+    tmp_path: Path, uri: str, expected: str
+) -> None:
     driver = sweep_run(tmp_path / "home", epochs=EPOCHS, lanes=LANES)
     driver.until_records(RECORDS)
     everyone = driver.processes()
@@ -107,7 +116,8 @@ def test_ctrl_c_twice_leaves_at_once_and_loses_nothing(tmp_path: Path, uri: str,
 def test_every_signal_that_asks_to_stop_stops_as_ctrl_c_does(
     tmp_path: Path, uri: str, expected: str, number: signal.Signals, how: list[str]
 ) -> None:
-    """Slurm, systemd, Docker and Kubernetes send SIGTERM, a terminal that is closed sends SIGHUP."""
+    """Slurm, systemd, Docker and Kubernetes send SIGTERM, a terminal that is closed sends
+    SIGHUP."""
     driver = sweep_run(tmp_path / "home", *how, epochs=EPOCHS, lanes=LANES)
     driver.until_records(RECORDS)
     everyone = driver.processes()
@@ -125,7 +135,9 @@ def test_a_signal_while_ray_starts_is_heard_too(tmp_path: Path) -> None:
     driver = sweep_run(tmp_path / "home", "--tracking", "none", epochs=EPOCHS, lanes=LANES)
     driver.until(lambda story: story.state == "running")
     until = time.monotonic() + 60
-    while len(driver.processes()) < 3 and time.monotonic() < until:  # GCS and raylet, before any worker
+    while (
+        len(driver.processes()) < 3 and time.monotonic() < until
+    ):  # GCS and raylet, before any worker
         time.sleep(0.02)
     driver.process.send_signal(signal.SIGTERM)
     assert f"Go on with: sweep resume {driver.run.name} --home {driver.home}\n" in driver.wait(130)
@@ -163,10 +175,15 @@ def test_ray_without_its_control_process_ends_the_sweep_with_the_command_that_go
     assert curves(driver.run) == expected
 
 
-def test_ctrl_c_that_takes_the_readers_of_a_pipe_with_it_fails_no_trial(tmp_path: Path, expected: str) -> None:
-    """`sweep run ... 2>&1 | tee log`: Ctrl-C ends tee too, and nobody reads what is said from then on."""
+def test_ctrl_c_that_takes_the_readers_of_a_pipe_with_it_fails_no_trial(
+    tmp_path: Path, expected: str
+) -> None:
+    """`sweep run ... 2>&1 | tee log`: Ctrl-C ends tee too, and nobody reads what is said from then
+    on."""
     home = tmp_path / "home"
-    driver = sweep_run(home, "--inline", "--tracking", "none", epochs=EPOCHS, lanes=LANES, piped=True)
+    driver = sweep_run(
+        home, "--inline", "--tracking", "none", epochs=EPOCHS, lanes=LANES, piped=True
+    )
     driver.until_records(RECORDS)
     assert driver.process.stdout is not None
     driver.process.stdout.close()
@@ -190,13 +207,17 @@ def test_nohup_outlives_its_terminal(tmp_path: Path) -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_handler_raises_nothing_into_what_trains_and_its_echo_is_no_second_signal(tmp_path: Path) -> None:
+def test_a_handler_raises_nothing_into_what_trains_and_its_echo_is_no_second_signal(
+    tmp_path: Path,
+) -> None:
     run = begin(tmp_path, tiny())
 
     def nobody_reads(text: str) -> None:
         raise BrokenPipeError(32, "Broken pipe")
 
-    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    handlers = [
+        signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    ]
     with Interrupts(run, 0, nobody_reads) as interrupts:
         assert not interrupts()
         signal.raise_signal(signal.SIGTERM)
@@ -204,7 +225,9 @@ def test_a_handler_raises_nothing_into_what_trains_and_its_echo_is_no_second_sig
         signal.raise_signal(signal.SIGHUP)  # a terminal may hang up several times
         assert interrupts()
         assert interrupts.reason == "stopped by SIGTERM"
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == handlers
+    assert [
+        signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    ] == handlers
 
 
 def test_handlers_that_another_took_are_taken_back(tmp_path: Path) -> None:
@@ -217,7 +240,8 @@ def test_handlers_that_another_took_are_taken_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seconds", [0.1, 0.3, 0.6, 1.0])
 def test_ctrl_c_while_it_is_imported_leaves_no_traceback(tmp_path: Path, seconds: float) -> None:
-    """From when the interpreter has begun with our code, which is told by a module of ours being there."""
+    """From when the interpreter has begun with our code, which is told by a module of ours being
+    there."""
     begin_here = "import sweeps.cli.streams as s; print('.', flush=True); from sweeps.cli import main; main()"
     tiny_sweep = ["run", "demo", "--inline", "--tracking", "none", "--home", str(tmp_path / "home")]
     process = subprocess.Popen(
@@ -241,7 +265,10 @@ def check_gone(processes: list[psutil.Process]) -> None:
 
 def test_the_time_budget_counts_from_the_drivers_start(tmp_path: Path) -> None:
     run = begin(tmp_path, tiny())
-    with Interrupts(run, 0.2, lambda text: None) as spent, Interrupts(run, 0, lambda text: None) as endless:
+    with (
+        Interrupts(run, 0.2, lambda text: None) as spent,
+        Interrupts(run, 0, lambda text: None) as endless,
+    ):
         assert not spent()
         time.sleep(0.25)
         assert spent()

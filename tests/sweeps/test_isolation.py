@@ -1,4 +1,5 @@
-"""What goes wrong with one lane ends that lane alone, and what goes wrong with a pack ends none that can train alone."""
+"""What goes wrong with one lane ends that lane alone, and what goes wrong with a pack ends none
+that can train alone."""
 
 import subprocess
 import sys
@@ -44,7 +45,9 @@ def desk(folder: Path, lanes: int, **fault: Any) -> Desk:
     faulty = type("Faulty", (Faulty,), fault)
 
     def build(config: TrialConfig, capacity: int) -> PackTrainer:
-        return faulty(config, load_data(config.task, config.variant, Path()), capacity, "cpu", folder)
+        return faulty(
+            config, load_data(config.task, config.variant, Path()), capacity, "cpu", folder
+        )
 
     made = Desk(folder, lanes)
     made.server = LaneServer(build, lanes=lanes)
@@ -52,7 +55,12 @@ def desk(folder: Path, lanes: int, **fault: Any) -> Desk:
 
 
 def warnings(desk: Desk) -> list[str]:
-    return [event["text"] for told in desk.told.values() for event in told if event["event"] == "warning"]
+    return [
+        event["text"]
+        for told in desk.told.values()
+        for event in told
+        if event["event"] == "warning"
+    ]
 
 
 def without_warnings(desk: Desk, trial: int) -> list[dict[str, Any]]:
@@ -67,7 +75,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("lanes", [1, 3])
-def test_a_lane_that_raises_fails_alone_and_its_neighbours_keep_every_bit(folder: Path, lanes: int) -> None:
+def test_a_lane_that_raises_fails_alone_and_its_neighbours_keep_every_bit(
+    folder: Path, lanes: int
+) -> None:
     packed = desk(folder, lanes)
     packed.submit(0, 1, 2)
     packed.until(lambda: packed.ended(0, 1, 2))
@@ -118,13 +128,17 @@ def test_a_trial_that_is_given_up_meanwhile_holds_nobody_up(folder: Path) -> Non
     assert without_warnings(packed, 2) == alone(folder, 2)
 
 
-def test_a_checkpoint_there_is_no_memory_for_is_warned_of_and_training_goes_on(folder: Path) -> None:
+def test_a_checkpoint_there_is_no_memory_for_is_warned_of_and_training_goes_on(
+    folder: Path,
+) -> None:
     packed = desk(folder, 2, broken=None, error=ArithmeticError)
     packed.submit(0)
     packed.until(lambda: packed.ended(0))
     assert kinds(packed.told[0])[-1] == "end"
     assert without_warnings(packed, 0) == alone(folder, 0)
-    assert set(warnings(packed)) == {"The checkpoint of trial 0 could not be written (out of memory: MemoryError)"}
+    assert set(warnings(packed)) == {
+        "The checkpoint of trial 0 could not be written (out of memory: MemoryError)"
+    }
 
 
 def test_an_empty_pack_that_nobody_got_into_is_given_back(folder: Path) -> None:
@@ -193,10 +207,15 @@ def test_a_real_limit_of_memory_that_four_lanes_hit_together_and_none_alone(tmp_
         (ConfigError("batch must be at least 1."), "ConfigError: batch must be at least 1."),
         (MemoryError(), "out of memory: MemoryError"),
         (
-            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 8 bytes.\nframe #0: c10::Error"),
+            RuntimeError(
+                "DefaultCPUAllocator: can't allocate memory: you tried 8 bytes.\nframe #0: c10::Error"
+            ),
             "out of memory: RuntimeError: DefaultCPUAllocator: can't allocate memory: you tried 8 bytes.",
         ),
-        (OSError(12, "Cannot allocate memory"), "out of memory: OSError: [Errno 12] Cannot allocate memory"),
+        (
+            OSError(12, "Cannot allocate memory"),
+            "out of memory: OSError: [Errno 12] Cannot allocate memory",
+        ),
         (ValueError(), "ValueError"),
     ],
 )

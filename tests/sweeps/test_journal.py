@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 from sweeps import sealed
-from sweeps.journal import FIELDS, Damage, Event, Journal, Reader, asked, follow, inspect, read, rewrite
+from sweeps.journal import (
+    FIELDS,
+    Damage,
+    Event,
+    Journal,
+    JournalReader,
+    asked,
+    follow,
+    inspect,
+    read,
+    rewrite,
+)
 from zoneout_core.config import TrialConfig
 from zoneout_core.errors import HomeError, RunError
 from zoneout_core.records import CHARACTERS
@@ -53,7 +64,11 @@ def test_events_come_back_in_order_one_json_object_a_line(path: Path) -> None:
         assert list(journal.events()) == [note(0), note(1), note(2)]
     lines = path.read_bytes().splitlines()
     assert lines[0] == HEADER
-    assert lines[2] == b'{"event":"warning","time":1.0,"text":"warning 1","line":3,"crc32":"%s"}' % lines[2][-10:-2]
+    assert (
+        lines[2]
+        == b'{"event":"warning","time":1.0,"text":"warning 1","line":3,"crc32":"%s"}'
+        % lines[2][-10:-2]
+    )
 
 
 def test_an_event_without_a_time_is_stamped_and_returned_as_written(path: Path) -> None:
@@ -71,7 +86,9 @@ def test_opening_again_appends(path: Path) -> None:
     assert list(read(path)) == [note(0), note(1)]
 
 
-@pytest.mark.parametrize("torn", [b"{", b'{"event":"warning","text":"' + b"x" * 200_000, b"\0" * 4096])
+@pytest.mark.parametrize(
+    "torn", [b"{", b'{"event":"warning","text":"' + b"x" * 200_000, b"\0" * 4096]
+)
 def test_opening_cuts_off_a_torn_last_line(path: Path, torn: bytes) -> None:
     with Journal(path) as journal:
         journal.append(note(0))
@@ -84,7 +101,9 @@ def test_opening_cuts_off_a_torn_last_line(path: Path, torn: bytes) -> None:
 
 
 @pytest.mark.parametrize("torn", [b"", b'{"journal":"zon', b"\0" * 100])
-def test_a_file_that_is_empty_or_only_a_torn_line_begins_with_its_format(path: Path, torn: bytes) -> None:
+def test_a_file_that_is_empty_or_only_a_torn_line_begins_with_its_format(
+    path: Path, torn: bytes
+) -> None:
     path.write_bytes(torn)
     Journal(path).close()
     assert path.read_bytes() == HEADER + b"\n"
@@ -92,7 +111,7 @@ def test_a_file_that_is_empty_or_only_a_torn_line_begins_with_its_format(path: P
 
 
 def test_a_reader_waits_for_a_line_that_is_still_being_written(path: Path) -> None:
-    reader = Reader(path)
+    reader = JournalReader(path)
     assert reader.new() == []  # no file yet
     first, second = line(note(0), 2), line(note(1), 3)
     path.write_bytes(HEADER + b"\n" + first + second[:10])
@@ -135,7 +154,10 @@ def test_lines_that_are_lost_or_repeated_are_found(path: Path) -> None:
     lines = notes(path, 4)
     path.write_bytes(b"".join([*lines[:2], *lines[4:]]))
     assert "line 3 of" in refused(path)
-    assert inspect(path) == ([note(0), note(3)], [Damage(3, "says that it is line 5: 2 before it are lost")])
+    assert inspect(path) == (
+        [note(0), note(3)],
+        [Damage(3, "says that it is line 5: 2 before it are lost")],
+    )
     path.write_bytes(b"".join(lines[1:]))
     assert inspect(path)[1] == [Damage(1, "says that it is line 2: 1 before it are lost")]
     path.write_bytes(b"".join([*lines[:3], *lines[1:]]))
@@ -173,7 +195,7 @@ def test_a_journal_of_another_format_is_refused_in_one_sentence(path: Path) -> N
 
 def test_what_is_rewritten_is_read_again_and_a_reader_of_what_was_there_is_told(path: Path) -> None:
     notes(path, 3)
-    reader = Reader(path)
+    reader = JournalReader(path)
     assert len(reader.new()) == 3
     rewrite(path, [note(0), note(2)])
     assert list(read(path)) == [note(0), note(2)]
@@ -195,7 +217,9 @@ def test_a_trial_that_was_asked_for_is_told_whole() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_a_number_that_is_not_finite_is_refused_and_leaves_no_trace(path: Path, value: float) -> None:
+def test_a_number_that_is_not_finite_is_refused_and_leaves_no_trace(
+    path: Path, value: float
+) -> None:
     with Journal(path) as journal, pytest.raises(ValueError, match="not JSON compliant"):
         journal.append({"event": "record", "metrics": {"train_bpc": value}})
     assert path.read_bytes() == HEADER + b"\n"
@@ -242,9 +266,15 @@ journal.close()
 """
 
 
-def test_a_file_that_cannot_grow_is_a_home_error_and_keeps_whole_lines(path: Path, repo_root: Path) -> None:
+def test_a_file_that_cannot_grow_is_a_home_error_and_keeps_whole_lines(
+    path: Path, repo_root: Path
+) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, path], cwd=repo_root, capture_output=True, text=True, check=True
+        [sys.executable, "-c", FULL_DISK, path],
+        cwd=repo_root,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == (
         f"The journal {path} must take every event, but cannot be written: File too large. "
@@ -265,7 +295,9 @@ for number in range(10_000_000):
 
 
 @pytest.mark.parametrize("seconds", [0.01, 0.05, 0.2])
-def test_kill_9_loses_no_event_that_append_returned_from(path: Path, repo_root: Path, seconds: float) -> None:
+def test_kill_9_loses_no_event_that_append_returned_from(
+    path: Path, repo_root: Path, seconds: float
+) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", WRITER, path], cwd=repo_root, stdout=subprocess.PIPE, text=True
     ) as writer:
@@ -283,7 +315,10 @@ def test_kill_9_loses_no_event_that_append_returned_from(path: Path, repo_root: 
 
 def test_several_threads_append_whole_lines(path: Path) -> None:
     with Journal(path) as journal:
-        threads = [threading.Thread(target=lambda: [journal.append(note(n)) for n in range(200)]) for _ in range(8)]
+        threads = [
+            threading.Thread(target=lambda: [journal.append(note(n)) for n in range(200)])
+            for _ in range(8)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -297,7 +332,9 @@ def test_the_disk_is_synced_as_often_as_asked_and_on_closing(
 ) -> None:
     calls = []
     fsync = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda descriptor: calls.append(descriptor) or fsync(descriptor))
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: calls.append(descriptor) or fsync(descriptor)
+    )
     with Journal(path, sync_seconds) as journal:
         for number in range(5):
             journal.append(note(number))
@@ -309,7 +346,9 @@ def test_the_disk_is_synced_as_often_as_asked_and_on_closing(
 def test_follow_tells_events_as_they_come_and_all_before_the_stop(path: Path) -> None:
     stopped = threading.Event()
     seen: list[dict[str, object]] = []
-    reading = threading.Thread(target=lambda: seen.extend(follow(path, stopped.is_set, poll_seconds=0.01)))
+    reading = threading.Thread(
+        target=lambda: seen.extend(follow(path, stopped.is_set, poll_seconds=0.01))
+    )
     reading.start()
     with Journal(path) as journal:
         for number in range(20):

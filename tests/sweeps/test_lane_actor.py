@@ -1,4 +1,5 @@
-"""The actor around a lane server, without Ray: what its clients hear when its training thread breaks."""
+"""The actor around a lane server, without Ray: what its clients hear when its training thread
+breaks."""
 
 import threading
 import time
@@ -11,9 +12,13 @@ from sweeps.lane_server import ServerOptions
 from tests.sweeps.driven import tiny
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # it is what the test provokes
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnhandledThreadExceptionWarning"
+)  # it is what the test provokes
 def test_a_broken_training_thread_is_told_to_every_client(tmp_path: Path) -> None:
-    actor = LaneActor(ServerOptions(lanes=1, device="cpu", threads=1, data=tmp_path, checkpoints=tmp_path))
+    actor = LaneActor(
+        ServerOptions(lanes=1, device="cpu", threads=1, data=tmp_path, checkpoints=tmp_path)
+    )
     actor.ready()
     actor.submit(0, tiny().trial_config({}).to_json())
     actor._get()._inbox.append(())  # type: ignore[arg-type]  # no client of ours leaves this

@@ -1,4 +1,5 @@
-"""A lane server with real packs: messages, lanes that are refilled at once, credit, leases, and errors of one trial."""
+"""A lane server with real packs: messages, lanes that are refilled at once, credit, leases, and
+errors of one trial."""
 
 import threading
 import time
@@ -25,9 +26,18 @@ def config(trial: int, **values: Any) -> TrialConfig:
 class Desk:
     """A server, and clients that read what it tells."""
 
-    def __init__(self, checkpoints: Path, lanes: int = 2, lease_seconds: float = float("inf"), **options: Any) -> None:
+    def __init__(
+        self, checkpoints: Path, lanes: int = 2, lease_seconds: float = float("inf"), **options: Any
+    ) -> None:
         self.server: LaneServer = build_server(
-            ServerOptions(lanes=lanes, device="cpu", threads=1, data=Path(), checkpoints=checkpoints, **options),
+            ServerOptions(
+                lanes=lanes,
+                device="cpu",
+                threads=1,
+                data=Path(),
+                checkpoints=checkpoints,
+                **options,
+            ),
             lease_seconds,
         )
         self.told: dict[int, list[Event]] = {}
@@ -104,7 +114,15 @@ def test_submitting_again_tells_everything_again_and_trains_nothing_twice(folder
     desk.until(lambda: len(desk.told[0]) > len(before))
     assert desk.told[0][: 2 * len(before)] == before * 2
     desk.until(lambda: desk.ended(0))
-    assert [event["epoch"] for event in desk.told[0] if event["event"] == "record"] == [1, 2, 1, 2, 3, 4, 5]
+    assert [event["epoch"] for event in desk.told[0] if event["event"] == "record"] == [
+        1,
+        2,
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]
     whole = before + desk.told[0][2 * len(before) :]
     desk.submit(0)  # the client died before it had passed on the end
     desk.told.clear()
@@ -112,7 +130,9 @@ def test_submitting_again_tells_everything_again_and_trains_nothing_twice(folder
     assert desk.told[0] == whole
 
 
-def test_a_waiting_trial_gets_a_lane_with_the_next_update_after_one_is_released(folder: Path) -> None:
+def test_a_waiting_trial_gets_a_lane_with_the_next_update_after_one_is_released(
+    folder: Path,
+) -> None:
     desk = Desk(folder)
     desk.submit(0, 1, 2)
     desk.until(lambda: desk.epochs(0) == 1)
@@ -158,7 +178,9 @@ def test_a_client_that_asks_no_more_loses_its_lane_and_hears_so(folder: Path) ->
     assert desk.server.next(0) is None
     desk.server.release(1)
     desk.told.clear()
-    desk.submit(0)  # it was slow, not dead: it goes on from its checkpoint and tells everything again
+    desk.submit(
+        0
+    )  # it was slow, not dead: it goes on from its checkpoint and tells everything again
     desk.until(lambda: desk.epochs(0) >= 2)
     assert numbers(desk.told[0])[: len(before)] == before
 
@@ -175,7 +197,9 @@ def test_waiting_for_news_ends_with_them_or_with_patience(folder: Path) -> None:
     assert time.monotonic() - begun < 5
 
 
-def test_a_client_that_died_waiting_takes_nothing_from_the_one_that_follows_it(folder: Path) -> None:
+def test_a_client_that_died_waiting_takes_nothing_from_the_one_that_follows_it(
+    folder: Path,
+) -> None:
     desk = Desk(folder)
     desk.submit(0)
     desk.until(lambda: desk.epochs(0) == 1)
@@ -245,7 +269,9 @@ def test_a_trial_that_cannot_begin_fails_alone(folder: Path) -> None:
     assert kinds(desk.told[0]) == ["placed", *["record"] * 5, "end"]
     assert desk.told[0][-1]["state"] == "complete"
     assert desk.told[1][-1]["state"] == "failed"
-    assert desk.told[1][-1]["reason"].startswith("ConfigError: batch must be a whole number, but is 'many'.")
+    assert desk.told[1][-1]["reason"].startswith(
+        "ConfigError: batch must be a whole number, but is 'many'."
+    )
     assert desk.told[2][-1]["state"] == "failed"
     assert desk.told[2][-1]["reason"].startswith("ConfigError: length must be at most")
     desk.submit(2)
@@ -253,7 +279,9 @@ def test_a_trial_that_cannot_begin_fails_alone(folder: Path) -> None:
     assert desk.told[2][-1] == desk.told[2][-2], "it is told again, and tried once"
 
 
-def test_a_diverged_trial_fails_with_its_reason_and_its_neighbour_keeps_every_bit(folder: Path) -> None:
+def test_a_diverged_trial_fails_with_its_reason_and_its_neighbour_keeps_every_bit(
+    folder: Path,
+) -> None:
     desk = Desk(folder)
     desk.submit(0)
     desk.submit(1, learning_rate=1e30)
@@ -264,7 +292,9 @@ def test_a_diverged_trial_fails_with_its_reason_and_its_neighbour_keeps_every_bi
     assert numbers(desk.told[0]) == alone(folder, 0)
 
 
-def test_a_checkpoint_that_cannot_be_written_is_warned_of_and_training_goes_on(folder: Path) -> None:
+def test_a_checkpoint_that_cannot_be_written_is_warned_of_and_training_goes_on(
+    folder: Path,
+) -> None:
     (folder / "00000" / "lane.json.tmp").mkdir(parents=True)
     desk = Desk(folder)
     desk.submit(0, 1)

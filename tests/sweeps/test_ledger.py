@@ -1,6 +1,8 @@
-"""The books of a run: each trial, epoch and end once, journal and study agreeing, wherever the driver was killed.
+"""The books of a run: each trial, epoch and end once, journal and study agreeing, wherever the
+driver was killed.
 
-Nothing trains here: epochs have made-up values, so that a run takes a blink and can be killed after every single write.
+Nothing trains here: epochs have made-up values, so that a run takes a blink and can be killed after
+every single write.
 """
 
 import os
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.definition import Sweep
-from sweeps.home import Run
+from sweeps.home import RunFolder
 from sweeps.journal import as_event
 from sweeps.ledger import Ledger
 from tests.sweeps.driven import begin, curves, tiny
@@ -22,24 +24,39 @@ from zoneout_core.errors import HomeError
 from zoneout_core.records import CHARACTERS, EpochRecord, TrialState
 
 EPOCHS = 3
-PLACED = {"implementation": "torch", "reason": "CPU", "device": "cpu", "host": "here", "threads": 1, "lanes": 2}
+PLACED = {
+    "implementation": "torch",
+    "reason": "CPU",
+    "device": "cpu",
+    "host": "here",
+    "threads": 1,
+    "lanes": 2,
+}
 
 
 def sweep(scheduler: str = "none") -> Sweep:
     """Two lanes; one for the median rule, which asks how far the others are at the moment."""
-    return tiny(epochs=EPOCHS, scheduler=scheduler, trials=6, lanes=1 if scheduler == "median" else 2)
+    return tiny(
+        epochs=EPOCHS, scheduler=scheduler, trials=6, lanes=1 if scheduler == "median" else 2
+    )
 
 
 def record(trial: int, epoch: int) -> EpochRecord:
-    """A value that depends on trial and epoch alone, as a real one does; the second trial is the best."""
+    """A value that depends on trial and epoch alone, as a real one does; the second trial is the
+    best."""
     value = 3.0 - 0.1 * epoch + 0.3 * abs(trial - 0.8)
-    final = dict.fromkeys(CHARACTERS.final, value) | {"best_epoch": float(epoch)} if epoch == EPOCHS else None
+    final = (
+        dict.fromkeys(CHARACTERS.final, value) | {"best_epoch": float(epoch)}
+        if epoch == EPOCHS
+        else None
+    )
     metrics = dict.fromkeys(CHARACTERS.epoch, 9.0 - value) | {CHARACTERS.objective: value}
     return EpochRecord(trial=trial, epoch=epoch, steps=4 * epoch, metrics=metrics, final=final)
 
 
-def drive(run: Run, sweep: Sweep) -> None:
-    """What a driver does with its lanes, one epoch at a time; a trial begins anew and so tells what it told before."""
+def drive(run: RunFolder, sweep: Sweep) -> None:
+    """What a driver does with its lanes, one epoch at a time; a trial begins anew and so tells what
+    it told before."""
     ledger = Ledger(run, sweep, "inline")
     epoch_of: dict[int, int] = {}
     while True:
@@ -52,7 +69,14 @@ def drive(run: Run, sweep: Sweep) -> None:
             epoch_of[trial] += 1
             over = ledger.take(as_event(record(trial, epoch_of[trial])))
             if not over and epoch_of[trial] == EPOCHS:
-                ledger.take({"event": "end", "trial": trial, "state": "complete", "reason": f"all {EPOCHS} epochs"})
+                ledger.take(
+                    {
+                        "event": "end",
+                        "trial": trial,
+                        "state": "complete",
+                        "reason": f"all {EPOCHS} epochs",
+                    }
+                )
                 over = True
             if over:
                 del epoch_of[trial]
@@ -60,16 +84,17 @@ def drive(run: Run, sweep: Sweep) -> None:
 
 
 @contextmanager
-def snapshots(run: Run, folder: Path) -> Iterator[list[Run]]:
-    """Copies of the run as it is after every write to its files: what a driver leaves that is killed just then.
+def snapshots(run: RunFolder, folder: Path) -> Iterator[list[RunFolder]]:
+    """Copies of the run as it is after every write to its files: what a driver leaves that is
+    killed just then.
 
     The journal writes with `os.write`, and Optuna calls `os.fsync` after each of its writes.
     """
-    taken: list[Run] = []
+    taken: list[RunFolder] = []
     write, fsync = os.write, os.fsync
 
     def take() -> None:
-        taken.append(Run(folder / str(len(taken)) / run.name))
+        taken.append(RunFolder(folder / str(len(taken)) / run.name))
         shutil.copytree(run.folder, taken[-1].folder, symlinks=True)
 
     def noted_write(descriptor: int, data: bytes) -> int:
@@ -92,7 +117,9 @@ def fresh(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-@pytest.mark.parametrize(("scheduler", "step"), [("none", 9), ("asha", 1), ("hyperband", 6), ("median", 6)])
+@pytest.mark.parametrize(
+    ("scheduler", "step"), [("none", 9), ("asha", 1), ("hyperband", 6), ("median", 6)]
+)
 def test_a_driver_killed_after_any_write_leaves_books_that_go_on_as_if_it_had_not(
     tmp_path: Path, fresh: Path, scheduler: str, step: int
 ) -> None:
@@ -121,7 +148,9 @@ def test_a_driver_killed_again_and_again_comes_to_the_same_end(tmp_path: Path, f
 
 
 @pytest.mark.parametrize("lines", range(1, 9))
-def test_a_power_cut_that_took_the_journals_last_lines_but_not_the_studys(fresh: Path, lines: int) -> None:
+def test_a_power_cut_that_took_the_journals_last_lines_but_not_the_studys(
+    fresh: Path, lines: int
+) -> None:
     run = begin(fresh, sweep("asha"))
     drive(run, sweep("asha"))
     expected = curves(run)
@@ -132,7 +161,9 @@ def test_a_power_cut_that_took_the_journals_last_lines_but_not_the_studys(fresh:
 
 
 @pytest.mark.parametrize("lines", [1, 2, 5, 10, 20, 40])
-def test_a_study_that_lost_its_last_lines_is_mended_from_the_journal(fresh: Path, lines: int) -> None:
+def test_a_study_that_lost_its_last_lines_is_mended_from_the_journal(
+    fresh: Path, lines: int
+) -> None:
     run = begin(fresh, sweep())
     drive(run, sweep())
     expected = curves(run)
@@ -142,7 +173,9 @@ def test_a_study_that_lost_its_last_lines_is_mended_from_the_journal(fresh: Path
     check_books(run)
 
 
-def test_a_torn_line_of_the_study_is_cut_off_and_a_dead_drivers_lock_removed(tmp_path: Path, fresh: Path) -> None:
+def test_a_torn_line_of_the_study_is_cut_off_and_a_dead_drivers_lock_removed(
+    tmp_path: Path, fresh: Path
+) -> None:
     whole = begin(fresh, sweep())
     with snapshots(whole, tmp_path / "killed") as killed:
         drive(whole, sweep())
@@ -152,7 +185,9 @@ def test_a_torn_line_of_the_study_is_cut_off_and_a_dead_drivers_lock_removed(tmp
     lock = Path(f"{run.study}.lock")
     if not lock.is_symlink():  # the copy was made between two writes, or in the middle of one
         lock.symlink_to(run.study)
-    drive(run, sweep())  # Optuna itself would wait for half a minute, and then find a line that is two
+    drive(
+        run, sweep()
+    )  # Optuna itself would wait for half a minute, and then find a line that is two
     check_books(run)
     assert not lock.is_symlink()
 
@@ -174,7 +209,8 @@ def test_an_epoch_and_an_end_told_again_change_nothing(fresh: Path) -> None:
 
 
 def test_a_trial_whose_last_epoch_has_no_final_numbers_is_not_pruned_there(fresh: Path) -> None:
-    """It diverged when they were taken: FAILED, whatever the scheduler thinks of an epoch after which none comes."""
+    """It diverged when they were taken: FAILED, whatever the scheduler thinks of an epoch after
+    which none comes."""
     definition = tiny(epochs=EPOCHS, scheduler="asha", trials=6)
     run = begin(fresh, definition)
     ledger = Ledger(run, definition, "inline")
@@ -188,7 +224,9 @@ def test_a_trial_whose_last_epoch_has_no_final_numbers_is_not_pruned_there(fresh
             if over:
                 break
         if not over:
-            ledger.take({"event": "end", "trial": trial, "state": "failed", "reason": "diverged: a is nan"})
+            ledger.take(
+                {"event": "end", "trial": trial, "state": "failed", "reason": "diverged: a is nan"}
+            )
     ledger.close("interrupted", "stopped")
     assert [run.story().trials[trial].state for trial in (0, 3)] == [TrialState.FAILED] * 2
     assert [run.story().trials[trial].epoch for trial in (0, 3)] == [EPOCHS] * 2
@@ -205,9 +243,15 @@ def test_the_journal_tells_each_configuration_whole(fresh: Path) -> None:
 
 @pytest.mark.parametrize(
     ("state", "expected"),
-    [("interrupted", TrialState.INTERRUPTED), ("failed", TrialState.INTERRUPTED), ("budget", TrialState.PRUNED)],
+    [
+        ("interrupted", TrialState.INTERRUPTED),
+        ("failed", TrialState.INTERRUPTED),
+        ("budget", TrialState.PRUNED),
+    ],
 )
-def test_closing_says_what_becomes_of_running_trials(fresh: Path, state: str, expected: TrialState) -> None:
+def test_closing_says_what_becomes_of_running_trials(
+    fresh: Path, state: str, expected: TrialState
+) -> None:
     run = begin(fresh, sweep())
     ledger = Ledger(run, sweep(), "inline")
     for _ in range(2):
@@ -217,7 +261,10 @@ def test_closing_says_what_becomes_of_running_trials(fresh: Path, state: str, ex
     check_books(run)
     story = run.story()
     assert story.state == state
-    assert [(t.state, t.reason, t.epoch) for t in story.trials.values()] == [(expected, "why", 0), (expected, "why", 1)]
+    assert [(t.state, t.reason, t.epoch) for t in story.trials.values()] == [
+        (expected, "why", 0),
+        (expected, "why", 1),
+    ]
 
 
 def test_a_lost_trial_failed(fresh: Path) -> None:
@@ -227,7 +274,10 @@ def test_a_lost_trial_failed(fresh: Path) -> None:
     ledger.lost(0, "its process died")
     ledger.close("interrupted", "stopped")
     check_books(run)
-    assert (run.story().trials[0].state, run.story().trials[0].reason) == (TrialState.FAILED, "its process died")
+    assert (run.story().trials[0].state, run.story().trials[0].reason) == (
+        TrialState.FAILED,
+        "its process died",
+    )
 
 
 def test_a_study_that_cannot_be_written_is_named(fresh: Path) -> None:

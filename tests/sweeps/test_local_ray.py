@@ -1,4 +1,5 @@
-"""A Ray of our own is closed: to the network, to other users, and to who finds its files. Nothing of it is left."""
+"""A Ray of our own is closed: to the network, to other users, and to who finds its files. Nothing
+of it is left."""
 
 import errno
 import os
@@ -28,14 +29,19 @@ LONG = TINY | {"epochs": "5000"}
 DOOR = 8000
 NOBODY = [
     *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
-    *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),  # this Python may lie in a home of root's
+    *(
+        "--inh-caps=+dac_read_search",
+        "--ambient-caps=+dac_read_search",
+    ),  # this Python may lie in a home of root's
 ]
-"""Another user of the machine. Without the last two words, one who may not read what others may not."""
+"""Another user of the machine. Without the last two words, one who may not read what others may
+not."""
 
 
 @pytest.fixture
 def temporary() -> Iterator[Path]:
-    """Where the sweeps of a test have their Ray's files: a short path that everyone may enter, as /tmp is."""
+    """Where the sweeps of a test have their Ray's files: a short path that everyone may enter, as
+    /tmp is."""
     with TemporaryDirectory(prefix="s", dir="/tmp") as name:
         Path(name).chmod(0o1777)
         yield Path(name)
@@ -85,7 +91,12 @@ def test_it_keeps_to_the_loopback_and_its_token_to_itself_and_a_killed_one_is_cl
     assert token.parent.parent == temporary
     told = [word for process in processes for word in process.cmdline()]
     assert [word for word in told if secret in word] == []
-    texts = [path for folder in (temporary, tmp_path) for path in folder.rglob("*") if path.is_file() and path != token]
+    texts = [
+        path
+        for folder in (temporary, tmp_path)
+        for path in folder.rglob("*")
+        if path.is_file() and path != token
+    ]
     assert [path for path in texts if secret.encode() in path.read_bytes()] == []
 
     driver.kill()
@@ -102,7 +113,9 @@ def test_it_keeps_to_the_loopback_and_its_token_to_itself_and_a_killed_one_is_cl
 
 @pytest.mark.needs_namespaces
 @pytest.mark.timeout(600)
-def test_neither_another_host_nor_another_user_runs_code_in_it(tmp_path: Path, temporary: Path) -> None:
+def test_neither_another_host_nor_another_user_runs_code_in_it(
+    tmp_path: Path, temporary: Path
+) -> None:
     with two_networks() as (here, there), open_door(here):
         driver = long_run(tmp_path / "home", temporary, before=tuple(here.enter))
         listeners = here.listeners()
@@ -120,7 +133,13 @@ def test_neither_another_host_nor_another_user_runs_code_in_it(tmp_path: Path, t
         known = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
         wrong = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
         control, *others = attacks(
-            here, f"127.0.0.1:{gcs}", ([], known), ([], {}), ([], wrong), (NOBODY, {}), (NOBODY, wrong)
+            here,
+            f"127.0.0.1:{gcs}",
+            ([], known),
+            ([], {}),
+            ([], wrong),
+            (NOBODY, {}),
+            (NOBODY, wrong),
         )
         read = subprocess.run([*NOBODY[:4], "cat", token], capture_output=True, text=True)
         look = subprocess.run([*NOBODY[:4], "ls", token.parent], capture_output=True, text=True)
@@ -133,7 +152,9 @@ def test_neither_another_host_nor_another_user_runs_code_in_it(tmp_path: Path, t
 @contextmanager
 def open_door(network: Network) -> Iterator[None]:
     """A server that does listen to the world."""
-    server = subprocess.Popen([*network.enter, sys.executable, "-m", "http.server", "--bind", HERE, str(DOOR)])
+    server = subprocess.Popen(
+        [*network.enter, sys.executable, "-m", "http.server", "--bind", HERE, str(DOOR)]
+    )
     try:
         yield
     finally:
@@ -142,7 +163,8 @@ def open_door(network: Network) -> Iterator[None]:
 
 
 def attacks(network: Network, address: str, *by: tuple[list[str], dict[str, str]]) -> list[str]:
-    """How far those come who run a command first, in an environment. All at once: each is refused after a while."""
+    """How far those come who run a command first, in an environment. All at once: each is refused
+    after a while."""
     without = os.environ | {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
     running = [
         subprocess.Popen(
@@ -167,7 +189,9 @@ def test_its_web_services_want_the_token_too(tmp_path: Path, temporary: Path) ->
                 continue
             for path in ("/api/job_agent/jobs/", "/get_or_create_runtime_env"):
                 with suppress(OSError, HTTPException):  # no web service at all
-                    request = Request(f"http://127.0.0.1:{connection.laddr.port}{path}", b"{}", method="POST")
+                    request = Request(
+                        f"http://127.0.0.1:{connection.laddr.port}{path}", b"{}", method="POST"
+                    )
                     codes[connection.laddr.port, path] = status(request)
     driver.kill()
     remove_leftovers(temporary)
@@ -184,7 +208,9 @@ def status(request: Request) -> int:
         return error.code
 
 
-def test_what_is_set_for_a_cluster_is_there_again_afterwards(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_set_for_a_cluster_is_there_again_afterwards(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from ray._raylet import AuthenticationMode, get_authentication_mode
 
     monkeypatch.setenv("RAY_TMPDIR", str(temporary))
@@ -229,5 +255,9 @@ def test_folders_in_use_links_and_other_files_are_no_leftovers(
     with private_ray() as folder:
         remove_leftovers(temporary)
         assert (folder.parent / "token").exists()
-    assert sorted(path.name for path in temporary.iterdir()) == ["mine", f"{PREFIX}file", f"{PREFIX}link"]
+    assert sorted(path.name for path in temporary.iterdir()) == [
+        "mine",
+        f"{PREFIX}file",
+        f"{PREFIX}link",
+    ]
     assert (mine / "thesis").read_text() == "years of work"

@@ -1,4 +1,5 @@
-"""Damaged books: a bit flipped, a line lost, a file emptied. The numbers stay, or are refused; they never change."""
+"""Damaged books: a bit flipped, a line lost, a file emptied. The numbers stay, or are refused; they
+never change."""
 
 import functools
 import json
@@ -12,7 +13,7 @@ import pytest
 
 from sweeps import provenance, runner, sealed
 from sweeps.definition import Sweep
-from sweeps.home import Home, Run
+from sweeps.home import Home, RunFolder
 from sweeps.journal import as_event
 from sweeps.ledger import Ledger
 from sweeps.runner import How
@@ -68,20 +69,30 @@ FILES = ("journal.jsonl", "study.journal", "provenance.json", "sweep.json", "tra
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:  # what the machine is made of does not change from run to run
+    with (
+        pytest.MonkeyPatch.context() as patch
+    ):  # what the machine is made of does not change from run to run
         patch.setattr(provenance, "collect", functools.cache(provenance.collect))
         yield
 
 
 def pruning(**changes: object) -> Sweep:
-    """Few trials of few epochs, some of them stopped early, over a space that no heatmap is drawn of."""
-    values = {"space": "learning_rate", "sampler": "tpe", "scheduler": "asha", "trials": 5, "epochs": 2, "lanes": 2}
+    """Few trials of few epochs, some of them stopped early, over a space that no heatmap is drawn
+    of."""
+    values = {
+        "space": "learning_rate",
+        "sampler": "tpe",
+        "scheduler": "asha",
+        "trials": 5,
+        "epochs": 2,
+        "lanes": 2,
+    }
     values |= {"hidden": 4, "fraction": 0.02, "scored": 0.02}
     return tiny(**values | changes)
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     run = begin(tmp_path_factory.mktemp("whole"), pruning())
     runner.Tracking("sqlite:///nowhere.db", "demo").save(run)
     drive_inline(run, pruning())
@@ -90,7 +101,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def halfway(whole: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def halfway(whole: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """The same, stopped on its way; its study does not know more than its journal."""
     run = begin(tmp_path_factory.mktemp("halfway"), pruning())
     runner.Tracking("sqlite:///nowhere.db", "demo").save(run)
@@ -105,8 +116,8 @@ def halfway(whole: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
-def damaged(run: Run, home: Path, file: str, harm: Harm, seed: int) -> Run:
-    copy = Run(Path(shutil.copytree(run.folder, home / run.name)))
+def damaged(run: RunFolder, home: Path, file: str, harm: Harm, seed: int) -> RunFolder:
+    copy = RunFolder(Path(shutil.copytree(run.folder, home / run.name)))
     path = copy.folder / file
     harmed = harm(path.read_bytes(), random.Random(seed))
     if harmed is None:
@@ -116,12 +127,17 @@ def damaged(run: Run, home: Path, file: str, harm: Harm, seed: int) -> Run:
     return copy
 
 
-def resume(run: Run) -> None:
+def resume(run: RunFolder) -> None:
     found = Home(run.folder.parent).run(run.name)
-    runner.drive(found, found.definition(), How(data=run.folder, inline=True, tracking="none"), lambda text: None)
+    runner.drive(
+        found,
+        found.definition(),
+        How(data=run.folder, inline=True, tracking="none"),
+        lambda text: None,
+    )
 
 
-def told(call: Callable[[Run], str | None], run: Run) -> str | ZoneoutError | None:
+def told(call: Callable[[RunFolder], str | None], run: RunFolder) -> str | ZoneoutError | None:
     """What a call returns, or how it is refused; anything else that it raises fails the test."""
     try:
         return call(run)
@@ -132,17 +148,22 @@ def told(call: Callable[[Run], str | None], run: Run) -> str | ZoneoutError | No
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("state", ["finished", "interrupted"])
 def test_whatever_happens_to_a_file_no_number_changes(
-    tmp_path: Path, whole: Run, halfway: Run, state: str, file: str
+    tmp_path: Path, whole: RunFolder, halfway: RunFolder, state: str, file: str
 ) -> None:
     """The same bytes after a resume, or a sentence that names the file."""
     begun, expected = whole if state == "finished" else halfway, curves(whole)
-    harms = [(harm, seed) for harm in (flipped, digit) for seed in range(4 if state == "finished" else 1)]
+    harms = [
+        (harm, seed) for harm in (flipped, digit) for seed in range(4 if state == "finished" else 1)
+    ]
     harms += [(harm, 0) for harm in (cut, zeroed, hole, emptied, deleted)]
     for number, (harm, seed) in enumerate(harms):
         run = damaged(begun, tmp_path / str(number), file, harm, seed)
         what = f"{harm.__name__} {seed} of {file}"
         before = told(curves, run)
-        may_differ = state == "interrupted" or harm in (cut, zeroed)  # a torn end: what a killed driver leaves
+        may_differ = state == "interrupted" or harm in (
+            cut,
+            zeroed,
+        )  # a torn end: what a killed driver leaves
         assert before == expected or file in str(before) or may_differ, what
         refused = told(resume, run)
         if refused is not None:
@@ -153,13 +174,13 @@ def test_whatever_happens_to_a_file_no_number_changes(
             check_books(run)
 
 
-def lines(run: Run, *parts: str) -> list[int]:
+def lines(run: RunFolder, *parts: str) -> list[int]:
     """Places of the journal's lines that have all of these in them."""
     told = run.journal.read_text().splitlines()
     return [place for place, line in enumerate(told) if all(part in line for part in parts)]
 
 
-def spoil(run: Run, *places: int) -> None:
+def spoil(run: RunFolder, *places: int) -> None:
     """Flip a bit in each of these lines of the journal."""
     told = run.journal.read_bytes().splitlines(keepends=True)
     for place in places:
@@ -168,12 +189,16 @@ def spoil(run: Run, *places: int) -> None:
 
 
 @pytest.fixture
-def copy(whole: Run, tmp_path: Path) -> Run:
-    return Run(Path(shutil.copytree(whole.folder, tmp_path / "home" / whole.name)))
+def copy(whole: RunFolder, tmp_path: Path) -> RunFolder:
+    return RunFolder(Path(shutil.copytree(whole.folder, tmp_path / "home" / whole.name)))
 
 
-@pytest.mark.parametrize("kind", ["journal", "driver", "trial", "placed", "record", "end", "closed"])
-def test_a_line_of_any_kind_is_written_again_and_nothing_is_trained(copy: Run, whole: Run, kind: str) -> None:
+@pytest.mark.parametrize(
+    "kind", ["journal", "driver", "trial", "placed", "record", "end", "closed"]
+)
+def test_a_line_of_any_kind_is_written_again_and_nothing_is_trained(
+    copy: RunFolder, whole: RunFolder, kind: str
+) -> None:
     event = '{"journal"' if kind == "journal" else f'"event":"{kind}"'
     spoil(copy, lines(copy, event)[-1])
     was = copy.journal.read_bytes()
@@ -190,7 +215,9 @@ def test_a_line_of_any_kind_is_written_again_and_nothing_is_trained(copy: Run, w
     assert warning.endswith("It was mended; as it was, it is kept as journal.jsonl.damaged.")
 
 
-def test_what_nobody_else_knows_is_trained_again_to_the_same_numbers(copy: Run, whole: Run) -> None:
+def test_what_nobody_else_knows_is_trained_again_to_the_same_numbers(
+    copy: RunFolder, whole: RunFolder
+) -> None:
     (place, *_) = lines(copy, '"event":"record"', '"trial":0', '"epoch":1')
     spoil(copy, place)
     shutil.rmtree(copy.checkpoints)
@@ -200,30 +227,38 @@ def test_what_nobody_else_knows_is_trained_again_to_the_same_numbers(copy: Run, 
     assert "Trial 0 is trained again from epoch 1, to the same numbers." in copy.story().warnings
 
 
-def test_when_journal_study_and_checkpoints_are_damaged_what_is_left_is_used(copy: Run, whole: Run) -> None:
+def test_when_journal_study_and_checkpoints_are_damaged_what_is_left_is_used(
+    copy: RunFolder, whole: RunFolder
+) -> None:
     (done, *_) = lines(copy, '"event":"end"', '"complete"')
     spoil(copy, *lines(copy, '"event":"trial"', '"trial":0'), done)
     copy.study.write_bytes(flipped(copy.study.read_bytes()[:400], random.Random(0)))
     resume(copy)
-    assert curves(copy) == curves(whole), "checkpoints know what a trial was given, and that it completed"
+    assert curves(copy) == curves(whole), (
+        "checkpoints know what a trial was given, and that it completed"
+    )
     check_books(copy)
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "qmc", "gp", "grid"])
-def test_a_study_that_is_lost_is_rebuilt_and_draws_what_it_would_have_drawn(tmp_path: Path, sampler: str) -> None:
+def test_a_study_that_is_lost_is_rebuilt_and_draws_what_it_would_have_drawn(
+    tmp_path: Path, sampler: str
+) -> None:
     from tests.sweeps.test_study import record
 
     changes = {} if sampler == "grid" else {"space": "learning_rate"}
     sweep = tiny(**changes, sampler=sampler, scheduler="asha", epochs=3, trials=9)
     whole, lost = (begin(tmp_path / name, sweep) for name in ("whole", "lost"))
 
-    def drive(run: Run, trials: int) -> None:
+    def drive(run: RunFolder, trials: int) -> None:
         ledger = Ledger(run, sweep, "inline")
         for _ in range(trials):
             asked = ledger.ask()
             assert asked is not None
             for epoch in range(1, 4):
-                if ledger.take(as_event(record(asked.trial, epoch, 3.0 - epoch / 9 + abs(asked.trial - 2.5)))):
+                if ledger.take(
+                    as_event(record(asked.trial, epoch, 3.0 - epoch / 9 + abs(asked.trial - 2.5)))
+                ):
                     break
             else:
                 ledger.end(asked.trial, TrialState.COMPLETE, "all 3 epochs")
@@ -237,14 +272,17 @@ def test_a_study_that_is_lost_is_rebuilt_and_draws_what_it_would_have_drawn(tmp_
         drive(run, 2)
     assert [t.params for t in studied(whole)] == [t.params for t in studied(lost)]
     assert [t.distributions for t in studied(whole)] == [t.distributions for t in studied(lost)]
-    rungs = [[{k: v for k, v in t.system_attrs.items() if "rung" in k} for t in studied(run)] for run in (whole, lost)]
+    rungs = [
+        [{k: v for k, v in t.system_attrs.items() if "rung" in k} for t in studied(run)]
+        for run in (whole, lost)
+    ]
     assert rungs[0] == rungs[1]
     assert any(rungs[0])
     assert curves(whole) == curves(lost)
     check_books(lost)
 
 
-def test_a_study_that_says_another_number_is_written_anew(copy: Run) -> None:
+def test_a_study_that_says_another_number_is_written_anew(copy: RunFolder) -> None:
     """A line without a checksum is another writer's, and may be anything."""
     text = copy.study.read_text().splitlines()
     place, value = next((n, line) for n, line in enumerate(text) if '"intermediate_value"' in line)
@@ -282,7 +320,9 @@ def test_a_storage_that_is_not_ours_is_compared_and_left_alone(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("harm", [flipped, emptied, deleted])
-def test_provenance_is_written_again_from_the_journal_and_still_knows_the_data(copy: Run, harm: Harm) -> None:
+def test_provenance_is_written_again_from_the_journal_and_still_knows_the_data(
+    copy: RunFolder, harm: Harm
+) -> None:
     before = sealed.read(copy.provenance)["drivers"]
     harmed = harm(copy.provenance.read_bytes(), random.Random(1))
     copy.provenance.unlink() if harmed is None else copy.provenance.write_bytes(harmed)
@@ -291,6 +331,10 @@ def test_provenance_is_written_again_from_the_journal_and_still_knows_the_data(c
     assert len(after) == 2
     assert after[0]["from_journal"]
     for key in ("time", "data"):
-        assert after[0][key][:17] == before[0][key][:17] if key == "time" else after[0][key] == before[0][key]
+        assert (
+            after[0][key][:17] == before[0][key][:17]
+            if key == "time"
+            else after[0][key] == before[0][key]
+        )
     assert after[0]["code"]["commit"] == before[0]["code"]["commit"]
     assert (copy.folder / "provenance.json.damaged").exists() == (harm is not deleted)

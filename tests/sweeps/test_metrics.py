@@ -1,4 +1,5 @@
-"""What trials report depends on their task: through journal, table, terminal, MLflow and back, for every kind there is."""
+"""What trials report depends on their task: through journal, table, terminal, MLflow and back, for
+every kind there is."""
 
 import csv
 import io
@@ -16,7 +17,7 @@ from sweeps.cli import progress
 from sweeps.cli.picture import measured, picture
 from sweeps.definition import Sweep
 from sweeps.delivery import Delivery
-from sweeps.home import Run
+from sweeps.home import RunFolder
 from sweeps.report import has_plane, rewrite_report, write_report
 from sweeps.story import Story
 from tests.sweeps.driven import begin, drive_inline, tiny
@@ -64,12 +65,16 @@ def said(told: object) -> str:
 def test_the_tables_columns_are_the_tasks(made: RunMaker) -> None:
     told, metrics = story(made), made.metrics
     table = export.rows(told, times=False)
-    assert [name for name in table[0] if name.startswith("last_")] == [f"last_{name}" for name in metrics.epoch]
+    assert [name for name in table[0] if name.startswith("last_")] == [
+        f"last_{name}" for name in metrics.epoch
+    ]
     best = [f"best_{name}" for name in metrics.final]
     assert [name for name in table[0] if name.startswith("best_")] == ["best_epoch", *best]
     (last,) = (record.metrics[metrics.objective] for record in [told.trials[0].records[2]])
     assert table[0][f"best_{metrics.objective}"] == last
-    header, *lines = csv.reader(io.StringIO(export.render(export.rows(told, curves=True, times=False), "csv")))
+    header, *lines = csv.reader(
+        io.StringIO(export.render(export.rows(told, curves=True, times=False), "csv"))
+    )
     assert header[-len(metrics.epoch) :] == list(metrics.epoch)
     assert len(lines) == 2 + 2 + 1 + 1
 
@@ -81,7 +86,9 @@ def test_best_is_the_lowest_objective(made: RunMaker) -> None:
     assert told.best.best_value == min(value for value in values.values() if value is not None)
 
 
-def test_a_terminal_says_the_objective_with_its_unit(made: RunMaker, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_terminal_says_the_objective_with_its_unit(
+    made: RunMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
     told = story(made)
     text = said(picture(told, sweep(made), BEGAN + 5))
     assert f" {made.metrics.unit} (z_cells=" in text
@@ -104,7 +111,9 @@ def test_a_terminal_says_the_objective_with_its_unit(made: RunMaker, capsys: pyt
     ],
     ids=lambda value: value.objective if isinstance(value, Metrics) else "",
 )
-def test_columns_without_a_unit_have_the_objectives(metrics: Metrics, shown: dict[str, str]) -> None:
+def test_columns_without_a_unit_have_the_objectives(
+    metrics: Metrics, shown: dict[str, str]
+) -> None:
     assert measured(metrics) == shown
 
 
@@ -113,14 +122,18 @@ def test_mlflow_alone_gives_the_same_tables_as_the_journal(made: RunMaker, uri: 
     rows = story(made).rows()
     metrics, _ = load.stored(uri, EXPERIMENT, "run1", curves=False)
     assert metrics == made.metrics
-    pd.testing.assert_frame_equal(load.trials(uri, EXPERIMENT, "run1"), load.from_rows(rows, metrics))
-    pd.testing.assert_frame_equal(load.curves(uri, EXPERIMENT, "run1"), load.curves_from_rows(rows, metrics))
+    pd.testing.assert_frame_equal(
+        load.trials(uri, EXPERIMENT, "run1"), load.from_rows(rows, metrics)
+    )
+    pd.testing.assert_frame_equal(
+        load.curves(uri, EXPERIMENT, "run1"), load.curves_from_rows(rows, metrics)
+    )
     parent = stored(uri)["run1"]
     assert [step for step, _, _ in parent.history[f"best_{metrics.objective}"]] == [1, 2, 3, 4]
 
 
 def test_the_heatmap_is_of_the_objective(made: RunMaker) -> None:
-    files = write_report(Run(made.folder), sweep(made), story(made))
+    files = write_report(RunFolder(made.folder), sweep(made), story(made))
     header = next(file for file in files if file.suffix == ".csv").read_text().partition("\n")[0]
     counts = "complete,pruned,failed,interrupted,seeds"
     assert header == f"regularizer.z_cells,regularizer.z_states,{made.metrics.objective},{counts}"
@@ -136,7 +149,8 @@ ROWS = Switch(
 
 
 def test_rows_of_a_table_go_all_the_way(tmp_path: Path, uri: str) -> None:
-    """Labels are drawn by Optuna, trained, journalled, exported, and come back from MLflow as text."""
+    """Labels are drawn by Optuna, trained, journalled, exported, and come back from MLflow as
+    text."""
     rows = replace(tiny(), space=ROWS, seeds=(0, 1))
     run = begin(tmp_path / "home", rows)
     drive_inline(run, rows)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.delivery import Tracking
-from sweeps.home import Home, Run
+from sweeps.home import Home, RunFolder
 from sweeps.journal import Journal
 from tests.sweeps.commands import sweep
 from tests.sweeps.driven import settings
@@ -17,14 +17,16 @@ from tests.sweeps.stores import sqlite_store
 from zoneout_core.datafiles import fetch_command
 from zoneout_core.errors import HomeError
 
-COMMAND = re.compile(r"sweep (?:resume|status|stop|report|export|deliver|ui|run|ls|data) [^\n]*?(?=   |$|\n)")
+COMMAND = re.compile(
+    r"sweep (?:resume|status|stop|report|export|deliver|ui|run|ls|data) [^\n]*?(?=   |$|\n)"
+)
 
 
 @pytest.fixture
-def awkward(finished: Run, tmp_path: Path) -> Run:
+def awkward(finished: RunFolder, tmp_path: Path) -> RunFolder:
     """A run in a folder whose name a shell would take apart."""
     folder = tmp_path / "my home; $(touch x) 'quoted'" / finished.name
-    return Run(Path(shutil.copytree(finished.folder, folder)))
+    return RunFolder(Path(shutil.copytree(finished.folder, folder)))
 
 
 def pasted(command: str) -> list[str]:
@@ -35,7 +37,7 @@ def pasted(command: str) -> list[str]:
 
 
 def test_commands_that_are_printed_run_from_another_folder(
-    awkward: Run, tmp_path: Path, templates: Path, monkeypatch: pytest.MonkeyPatch
+    awkward: RunFolder, tmp_path: Path, templates: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sqlite_store(awkward.folder.parent, templates)
     (tmp_path / "elsewhere").mkdir()
@@ -52,9 +54,22 @@ def test_commands_that_are_printed_run_from_another_folder(
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
-def test_everything_that_a_run_prints_can_be_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everything_that_a_run_prints_can_be_pasted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = tmp_path / "my home"
-    done = sweep("run", "demo", *settings(), "--set", "trials=2", "--inline", "--tracking", "none", "--home", home)
+    done = sweep(
+        "run",
+        "demo",
+        *settings(),
+        "--set",
+        "trials=2",
+        "--inline",
+        "--tracking",
+        "none",
+        "--home",
+        home,
+    )
     status = sweep("status", "latest", "--home", home)
     found = COMMAND.findall(done.out + done.err + status.out)
     assert found, done
@@ -62,11 +77,14 @@ def test_everything_that_a_run_prints_can_be_pasted(tmp_path: Path, monkeypatch:
     for command in found:
         arguments = pasted(command)
         assert "--home" in arguments, command
-        assert Home(arguments[arguments.index("--home") + 1]).run(arguments[1]).story().state == "finished"
+        assert (
+            Home(arguments[arguments.index("--home") + 1]).run(arguments[1]).story().state
+            == "finished"
+        )
 
 
-def test_a_run_that_reads_data_is_resumed_with_them(finished: Run, tmp_path: Path) -> None:
-    run = Run(Path(shutil.copytree(finished.folder, tmp_path / "home" / finished.name)))
+def test_a_run_that_reads_data_is_resumed_with_them(finished: RunFolder, tmp_path: Path) -> None:
+    run = RunFolder(Path(shutil.copytree(finished.folder, tmp_path / "home" / finished.name)))
     assert "--data" not in run.command("resume")
     with run.driving(tmp_path / "my data"):
         pass
@@ -77,7 +95,7 @@ def test_a_run_that_reads_data_is_resumed_with_them(finished: Run, tmp_path: Pat
     assert pasted(fetch_command("char_ptb", Path("my data")))[-1] == str(Path("my data").absolute())
 
 
-def test_a_full_disk_is_told_with_the_home(awkward: Run) -> None:
+def test_a_full_disk_is_told_with_the_home(awkward: RunFolder) -> None:
     journal = Journal(awkward.journal)
     awkward.journal.unlink()
     with pytest.raises(HomeError) as error:
@@ -86,7 +104,8 @@ def test_a_full_disk_is_told_with_the_home(awkward: Run) -> None:
 
 
 def test_no_command_on_a_run_is_put_together_by_hand(repo_root: Path) -> None:
-    """Where a text has `sweep VERB` and a value after it, the value may need quotes and the command its `--home`."""
+    """Where a text has `sweep VERB` and a value after it, the value may need quotes and the command
+    its `--home`."""
     by_hand = re.compile(r"sweep (resume|status|stop|report|export|deliver|ui|run|data fetch) $")
     found = []
     for file in [

@@ -1,4 +1,5 @@
-"""A study in a real Postgres that goes away and comes back: waited for, stoppable, and nothing is there twice."""
+"""A study in a real Postgres that goes away and comes back: waited for, stoppable, and nothing is
+there twice."""
 
 import threading
 import time
@@ -55,13 +56,17 @@ def trials_of(database: Postgres, name: str) -> list[optuna.trial.FrozenTrial]:
         storage.engine.dispose()
 
 
-def test_every_step_is_repeated_once_the_database_is_back(database: Postgres, opened: Opened) -> None:
+def test_every_step_is_repeated_once_the_database_is_back(
+    database: Postgres, opened: Opened
+) -> None:
     storage, study, said = opened
     study.enqueue_trial({"x": 0.25})
     steps = {
         "ask": lambda: study.ask({"x": optuna.distributions.FloatDistribution(0, 1)}),
         "report": lambda: storage.set_trial_intermediate_value(study.trials[0]._trial_id, 1, 0.5),
-        "attribute": lambda: study.trials and storage.set_trial_user_attr(study.trials[0]._trial_id, "reason", "r"),
+        "attribute": lambda: (
+            study.trials and storage.set_trial_user_attr(study.trials[0]._trial_id, "reason", "r")
+        ),
         "tell": lambda: study.tell(0, 0.5),
         "new": study.ask,
         "enqueue": lambda: study.enqueue_trial({"x": 0.75}),
@@ -80,12 +85,17 @@ def test_every_step_is_repeated_once_the_database_is_back(database: Postgres, op
     assert first.intermediate_values == {1: 0.5}
     assert (second.state, third.state) == (TrialState.RUNNING, TrialState.WAITING)
     assert "does not answer" in said[0]
-    assert "The sweep waits for it, the journal keeps every record; Ctrl-C stops the sweep." in said[0]
+    assert (
+        "The sweep waits for it, the journal keeps every record; Ctrl-C stops the sweep." in said[0]
+    )
 
 
 @pytest.mark.parametrize("step", ["new", "start", "finish"])
-def test_a_commit_whose_answer_was_lost_is_not_made_twice(database: Postgres, opened: Opened, step: str) -> None:
-    """The connection breaks between the commit and its answer: the step is there, and nobody was told."""
+def test_a_commit_whose_answer_was_lost_is_not_made_twice(
+    database: Postgres, opened: Opened, step: str
+) -> None:
+    """The connection breaks between the commit and its answer: the step is there, and nobody was
+    told."""
     storage, study, _ = opened
     study.enqueue_trial({})
     trial = storage.get_all_trials(study._study_id)[0]._trial_id
@@ -142,15 +152,30 @@ def test_the_wait_can_be_stopped_and_an_error_that_is_no_outage_is_not_waited_fo
 
 def test_a_storage_that_is_not_there_is_refused_before_a_run_is_begun(tmp_path: Path) -> None:
     url = f"postgresql+psycopg://mlflow@127.0.0.1:{free_port()}/mlflow"
-    with pytest.raises(ConfigError, match="storage must be an Optuna storage URL that can be opened"):
+    with pytest.raises(
+        ConfigError, match="storage must be an Optuna storage URL that can be opened"
+    ):
         check_storage(url)
-    done = call("run", "demo", *settings(), "--set", f"storage={url}", "--inline", "--home", str(tmp_path / "home"))
+    done = call(
+        "run",
+        "demo",
+        *settings(),
+        "--set",
+        f"storage={url}",
+        "--inline",
+        "--home",
+        str(tmp_path / "home"),
+    )
     assert (done.returncode, (tmp_path / "home").exists()) == (2, False)
 
 
-def test_a_sweep_goes_on_after_a_restart_as_if_there_had_been_none(tmp_path: Path, database: Postgres) -> None:
+def test_a_sweep_goes_on_after_a_restart_as_if_there_had_been_none(
+    tmp_path: Path, database: Postgres
+) -> None:
     home = tmp_path / "home"
-    driver = sweep_run(home, "--inline", "--tracking", "none", epochs=EPOCHS, lanes=3, storage=database.url)
+    driver = sweep_run(
+        home, "--inline", "--tracking", "none", epochs=EPOCHS, lanes=3, storage=database.url
+    )
     driver.until_records(RECORDS)
     database.stop()
     time.sleep(3)
@@ -167,9 +192,13 @@ def test_a_sweep_goes_on_after_a_restart_as_if_there_had_been_none(tmp_path: Pat
     assert all(sorted(trial.intermediate_values) == list(range(1, EPOCHS + 1)) for trial in trials)
 
 
-def test_while_it_waits_ctrl_c_stops_it_and_a_resume_goes_on(tmp_path: Path, database: Postgres) -> None:
+def test_while_it_waits_ctrl_c_stops_it_and_a_resume_goes_on(
+    tmp_path: Path, database: Postgres
+) -> None:
     home = tmp_path / "home"
-    driver = sweep_run(home, "--inline", "--tracking", "none", epochs=EPOCHS, lanes=3, storage=database.url)
+    driver = sweep_run(
+        home, "--inline", "--tracking", "none", epochs=EPOCHS, lanes=3, storage=database.url
+    )
     driver.until_records(RECORDS)
     database.stop()
     until = time.monotonic() + 60

@@ -23,17 +23,31 @@ class Usage(NamedTuple):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--set", "device=cuda"], "device must be there, but is 'cuda' and torch finds no CUDA device."),
-        (["--set", "storage=nonsense://x"], "storage must be an Optuna storage URL that can be opened, but "),
+        (
+            ["--set", "device=cuda"],
+            "device must be there, but is 'cuda' and torch finds no CUDA device.",
+        ),
+        (
+            ["--set", "storage=nonsense://x"],
+            "storage must be an Optuna storage URL that can be opened, but ",
+        ),
         (
             ["--set", "storage=sqlite:////no/such/folder/x.db"],
             "storage must be an Optuna storage URL that can be opened",
         ),
-        (["--tracking", "htp://127.0.0.1:5000"], "--tracking must be a URI that MLflow knows (http, https, sqlite, "),
-        (["--tracking", "localhost:5000"], "--tracking must be a URI that MLflow knows (http, https, sqlite, "),
+        (
+            ["--tracking", "htp://127.0.0.1:5000"],
+            "--tracking must be a URI that MLflow knows (http, https, sqlite, ",
+        ),
+        (
+            ["--tracking", "localhost:5000"],
+            "--tracking must be a URI that MLflow knows (http, https, sqlite, ",
+        ),
     ],
 )
-def test_it_is_refused_and_nothing_is_left(tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_it_is_refused_and_nothing_is_left(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
     home = tmp_path / "home"
     done = sweep("run", "demo", *settings(), "--inline", *arguments, "--home", home)
     assert done.code == 2
@@ -45,7 +59,9 @@ def test_of_a_cluster_the_nodes_know_their_devices(tmp_path: Path) -> None:
     from sweeps.home import Home
     from sweeps.runner import How
 
-    preflight.check(Home(tmp_path), tiny(device="cuda"), How(data=tmp_path, address="10.0.0.1:6379"))
+    preflight.check(
+        Home(tmp_path), tiny(device="cuda"), How(data=tmp_path, address="10.0.0.1:6379")
+    )
 
 
 def test_a_disk_that_is_clearly_too_small_is_told_with_the_numbers(
@@ -56,7 +72,10 @@ def test_a_disk_that_is_clearly_too_small_is_told_with_the_numbers(
     done = sweep("run", "demo", "--inline", "--home", home)
     assert done.code == 2
     assert done.err.startswith("error: The checkpoints of 9 trials need about ")
-    assert f"in {home}, but its disk has 0.1 MB free. Make room, choose another folder with --home DIR" in done.err
+    assert (
+        f"in {home}, but its disk has 0.1 MB free. Make room, choose another folder with --home DIR"
+        in done.err
+    )
     assert not home.exists()
 
 
@@ -66,7 +85,9 @@ def test_the_estimate_is_near_what_a_trial_leaves(tmp_path: Path) -> None:
     drive_inline(run, one)
     (written,) = run.checkpoint(0).glob("*.safetensors")
     data = load_data(one.base.task, one.base.variant, tmp_path)
-    assert preflight.checkpoint_bytes(one.base, data) == pytest.approx(written.stat().st_size, rel=0.1)
+    assert preflight.checkpoint_bytes(one.base, data) == pytest.approx(
+        written.stat().st_size, rel=0.1
+    )
 
 
 @pytest.mark.parametrize("name", definition.names())

@@ -1,4 +1,5 @@
-"""How a sweep looks while it runs: the picture of a moment, the lines of a log, and a real terminal."""
+"""How a sweep looks while it runs: the picture of a moment, the lines of a log, and a real
+terminal."""
 
 import os
 import pty
@@ -41,7 +42,11 @@ def story(maker: RunMaker) -> Story:
 
 
 def drawn(
-    told: Story, sweep: Sweep = SWEEP, seconds: float = 65.0, rows: int | None = None, width: int = 80
+    told: Story,
+    sweep: Sweep = SWEEP,
+    seconds: float = 65.0,
+    rows: int | None = None,
+    width: int = 80,
 ) -> list[str]:
     """The lines of the picture, so many seconds after the driver began."""
     console = Console(file=StringIO(), width=width, highlight=False)
@@ -91,7 +96,9 @@ def test_the_time_left_is_of_this_driver_alone(maker: RunMaker) -> None:
     maker.complete(0)
     maker.closed("interrupted", "stopped by SIGINT")
     before = story(maker)
-    assert pace(before, SWEEP, BEGAN + 1000) == "3 of 27 epochs, 1 s", "closed: the clock stands still"
+    assert pace(before, SWEEP, BEGAN + 1000) == "3 of 27 epochs, 1 s", (
+        "closed: the clock stands still"
+    )
     maker.driver()
     maker.trial(1)
     maker.record(1, 1, 2.0)
@@ -107,7 +114,9 @@ def test_trials_may_be_of_different_length(maker: RunMaker) -> None:
     maker.trial(1)
     maker.record(1, 1, 2.0)
     lines = drawn(story(maker))
-    assert lines[0].startswith("4 of 31 epochs, "), "3 and 7, and as many as the base has for the seven to come"
+    assert lines[0].startswith("4 of 31 epochs, "), (
+        "3 and 7, and as many as the base has for the seven to come"
+    )
     assert [line.split()[3] for line in lines[7:9]] == ["3/3", "1/7"]
 
 
@@ -130,12 +139,17 @@ def test_a_small_window_keeps_the_running_ones_and_the_best(maker: RunMaker) -> 
 def test_eighty_columns_hold_a_plane_with_seeds(maker: RunMaker) -> None:
     maker.trial(0)
     sweep = SWEEP.with_values({"seeds": "0,1", "epochs": "100"})
-    assert drawn(story(maker), sweep)[4] == " trial  seed  z_cells  z_states  epoch  train  valid  time  state"
+    assert (
+        drawn(story(maker), sweep)[4]
+        == " trial  seed  z_cells  z_states  epoch  train  valid  time  state"
+    )
     assert all(len(line) <= 80 for line in drawn(story(maker), sweep))
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 160])
-def test_state_and_best_are_seen_at_any_width_and_what_is_left_out_is_told(maker: RunMaker, width: int) -> None:
+def test_state_and_best_are_seen_at_any_width_and_what_is_left_out_is_told(
+    maker: RunMaker, width: int
+) -> None:
     maker.complete(0)
     maker.pruned(1, 2)
     maker.failed(2, 1)
@@ -147,11 +161,24 @@ def test_state_and_best_are_seen_at_any_width_and_what_is_left_out_is_told(maker
     four = Product((SWEEP.space, *(Choice(key, (value,)) for key, value in more.items())))
     lines = drawn(told, replace(SWEEP, space=four), rows=3, width=width)
     (heading,) = [line for line in lines if line.startswith(" trial ")]
-    whole = ["trial", "z_cells", "z_states", "learning_rate", "hidden", "epoch", "train", "valid", "time", "state"]
+    whole = [
+        "trial",
+        "z_cells",
+        "z_states",
+        "learning_rate",
+        "hidden",
+        "epoch",
+        "train",
+        "valid",
+        "time",
+        "state",
+    ]
     shown, left_out = heading.split(), " ".join(lines).partition("not shown, for lack of room: ")[2]
     assert {"trial", "valid", "state"} <= set(shown)
     assert shown == [one for one in whole if one in shown]
-    assert [one for one in whole if one not in shown] == [one for one in left_out.split(", ") if one]
+    assert [one for one in whole if one not in shown] == [
+        one for one in left_out.split(", ") if one
+    ]
     assert any(line.endswith("complete (best)") for line in lines)
     assert any(" failed:" in line for line in lines)
     assert any(line.startswith(" and 1 more") for line in lines)
@@ -166,7 +193,9 @@ def test_rows_of_a_table_keep_their_label_and_their_state(maker: RunMaker, width
     told, sweep = story(maker), definition.get("table1_char")
     told.trials[0].params = {"label": "recurrent-dropout-0.25", "regularizer.p_recurrent": 0.25}
     lines = drawn(told, sweep, width=width)
-    assert any("recurrent-dropout-0.25" in line and line.endswith("complete (best)") for line in lines)
+    assert any(
+        "recurrent-dropout-0.25" in line and line.endswith("complete (best)") for line in lines
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,9 +214,14 @@ def test_durations_are_for_people(seconds: float, said: str, clock: str) -> None
     assert (text.duration(seconds), text.clock(seconds)) == (said, clock)
 
 
-def test_a_log_has_a_line_per_event_and_nothing_twice(maker: RunMaker, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_has_a_line_per_event_and_nothing_twice(
+    maker: RunMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
     maker.complete(0)
-    told, before = story(maker), len(list(maker.journal.events()))  # what is there already is not told again
+    told, before = (
+        story(maker),
+        len(list(maker.journal.events())),
+    )  # what is there already is not told again
     with progress.live(told, SWEEP):
         maker.pruned(1, 2, z_cells=0.25, z_states=0.0)
         maker.failed(2, 0)
@@ -204,7 +238,8 @@ def test_a_log_has_a_line_per_event_and_nothing_twice(maker: RunMaker, capsys: p
 
 
 def test_it_can_be_drawn_while_the_driver_adds_to_it(maker: RunMaker) -> None:
-    """The driver's thread never waits for the one that draws: here it adds a trial at each look at trial 0."""
+    """The driver's thread never waits for the one that draws: here it adds a trial at each look at
+    trial 0."""
     maker.complete(0)
     began, asked, *rest = maker.journal.events()
     told = Story([began, asked, *rest])
@@ -227,13 +262,21 @@ def test_silence_is_silent(maker: RunMaker, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr() == ("", "")
 
 
-def on_a_terminal(arguments: list[str], stop_at: bytes = b"", by: int = signal.SIGINT) -> tuple[int, str]:
-    """Run a command on a pseudo-terminal, with a signal when it first shows `stop_at`; its exit code and output."""
+def on_a_terminal(
+    arguments: list[str], stop_at: bytes = b"", by: int = signal.SIGINT
+) -> tuple[int, str]:
+    """Run a command on a pseudo-terminal, with a signal when it first shows `stop_at`; its exit
+    code and output."""
     ours, theirs = pty.openpty()
     environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
     environment |= {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}
     process = subprocess.Popen(
-        arguments, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
+        arguments,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment,
+        start_new_session=True,
     )
     os.close(theirs)
     seen, until = b"", time.monotonic() + 60
@@ -273,7 +316,9 @@ def test_on_a_terminal_it_is_drawn_and_the_terminal_left_as_it_was(tmp_path: Pat
 
 def test_ctrl_c_on_a_terminal_tells_what_happens_and_how_to_go_on(tmp_path: Path) -> None:
     how = ["--inline", "--tracking", "none", "--lanes", "1"]
-    code, seen = on_a_terminal(command(tmp_path, "run", "demo", *settings(), *how), stop_at=b"running")
+    code, seen = on_a_terminal(
+        command(tmp_path, "run", "demo", *settings(), *how), stop_at=b"running"
+    )
     shown = visible(seen)
     assert code == 130, shown
     message = "Stopping after the updates under way; Ctrl-C again leaves at once."

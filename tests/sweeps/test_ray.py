@@ -1,4 +1,5 @@
-"""Sweeps under a real Ray: the numbers of an inline sweep, whichever of its processes is killed, and true states."""
+"""Sweeps under a real Ray: the numbers of an inline sweep, whichever of its processes is killed,
+and true states."""
 
 import re
 from pathlib import Path
@@ -41,7 +42,9 @@ def test_its_clients_and_its_lane_server_may_die_and_the_numbers_are_those_of_an
     assert curves(driver.run) == expected
     check_books(driver.run)
     check_mlflow(driver.run, "demo")
-    (warning,) = driver.run.story().warnings  # of the client: a server that died is nobody's failure
+    (warning,) = (
+        driver.run.story().warnings
+    )  # of the client: a server that died is nobody's failure
     assert re.match(r"Trial \d is put on a lane again: .+", warning)
     assert not (driver.run.folder / "tune").exists()
     _, alive = psutil.wait_procs(everyone, timeout=10)
@@ -78,12 +81,16 @@ def test_a_client_that_dies_more_often_than_is_tolerated_fails_its_trial_alone(
     lost = told.index(TrialState.FAILED)
     assert "died" in driver.run.story().trials[lost].reason
     kept = [line for line in expected.splitlines() if not line.startswith(f"{lost},")]
-    assert [line for line in curves(driver.run).splitlines() if not line.startswith(f"{lost},")] == kept
+    assert [
+        line for line in curves(driver.run).splitlines() if not line.startswith(f"{lost},")
+    ] == kept
     check_books(driver.run)
     check_mlflow(driver.run, "demo")
 
 
-def test_a_journal_that_cannot_be_written_ends_the_sweep_with_its_error(tmp_path: Path, expected: str) -> None:
+def test_a_journal_that_cannot_be_written_ends_the_sweep_with_its_error(
+    tmp_path: Path, expected: str
+) -> None:
     home = tmp_path / "home"
     driver = sweep_run(home, "--tracking", "none", epochs=EPOCHS, lanes=LANES)
     driver.until_records(4)

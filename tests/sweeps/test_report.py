@@ -1,4 +1,5 @@
-"""The report of a run: what its caption claims, what it says where there is nothing to draw, and equal bytes."""
+"""The report of a run: what its caption claims, what it says where there is nothing to draw, and
+equal bytes."""
 
 import csv
 import io
@@ -13,12 +14,12 @@ import pandas as pd
 import pytest
 
 from analysis import load
-from analysis.table import Row, compute
+from analysis.table import TableRow, compute
 from search_spaces import CHECKED, Choice, Product, Range, Space, Switch
 from sweeps import reproducing, rows
 from sweeps.definition import Sweep
 from sweeps.delivery import Delivery, Tracking
-from sweeps.home import Home, Run
+from sweeps.home import Home, RunFolder
 from sweeps.report import caption, rewrite_report, searched, write_report
 from sweeps.reproducing import Request
 from tests.sweeps.commands import home_of, sweep
@@ -36,12 +37,12 @@ def over(space: Space, **changes: object) -> Sweep:
     return replace(tiny(epochs=1), space=space, **changes)  # type: ignore[arg-type]
 
 
-def lines(run: Run) -> list[dict[str, str]]:
+def lines(run: RunFolder) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO((run.report / "heatmap.csv").read_text())))
 
 
 @pytest.fixture(scope="module")
-def four_keys(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def four_keys(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A finished run over a plane, two sizes and a setting that is true or false."""
     definition = over(Product((PLANE, Choice("output_offset", (False, True)), Choice(H, (4, 8)))))
     run = begin(tmp_path_factory.mktemp("four"), definition)
@@ -49,11 +50,14 @@ def four_keys(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
-def test_every_number_of_the_plane_is_of_one_point(four_keys: Run) -> None:
-    """On more than two keys the picture has a panel for each combination, and its best is the best trial's."""
+def test_every_number_of_the_plane_is_of_one_point(four_keys: RunFolder) -> None:
+    """On more than two keys the picture has a panel for each combination, and its best is the best
+    trial's."""
     story = four_keys.story()
     by_point = {
-        tuple(str(load.plain(key, trial.params[key])) for key in (X, Y, "cell.output_offset", H)): trial.final
+        tuple(
+            str(load.plain(key, trial.params[key])) for key in (X, Y, "cell.output_offset", H)
+        ): trial.final
         for trial in story.trials.values()
     }
     for line in lines(four_keys):
@@ -63,14 +67,18 @@ def test_every_number_of_the_plane_is_of_one_point(four_keys: Run) -> None:
         assert (line["complete"], line["seeds"]) == ("1", "1")
     assert len(lines(four_keys)) == 16
     assert story.best is not None
-    assert min(float(line["valid_chunked_bpc"]) for line in lines(four_keys)) == story.best.best_value
+    assert (
+        min(float(line["valid_chunked_bpc"]) for line in lines(four_keys)) == story.best.best_value
+    )
 
 
-def test_the_caption_claims_only_what_all_trials_have(four_keys: Run) -> None:
+def test_the_caption_claims_only_what_all_trials_have(four_keys: RunFolder) -> None:
     definition = four_keys.definition()
     frame = load.from_rows(four_keys.story().rows(), definition.metrics)
     said = caption("a run", definition, frame)
-    assert (said.model, said.epochs) == ("LSTM", 1), "half of the trials have H=4, half 8, none the base's"
+    assert (said.model, said.epochs) == ("LSTM", 1), (
+        "half of the trials have H=4, half 8, none the base's"
+    )
     same = replace(definition, space=Product((PLANE, Choice(H, (4,)))))
     assert caption("a run", same, frame[frame[H] == 4]).model == "LSTM, H = 4"
     cells = replace(definition, space=Product((PLANE, Choice("model.cell", ("lstm", "ln_lstm")))))
@@ -101,7 +109,9 @@ def test_a_recurrence_on_two_numbers_is_not_called_a_network() -> None:
     assert caption("a run", toy, frame).model == ""
 
 
-def test_a_figures_subtitle_claims_the_network_that_all_rows_have_and_the_seeds_that_completed() -> None:
+def test_a_figures_subtitle_claims_the_network_that_all_rows_have_and_the_seeds_that_completed() -> (
+    None
+):
     request = Request(name="table2", scale="paper")
 
     def subtitle(name: str, labels: list[str], seeds: list[int]) -> str:
@@ -112,20 +122,36 @@ def test_a_figures_subtitle_claims_the_network_that_all_rows_have_and_the_seeds_
             for label, number in zip(labels, seeds, strict=True)
             for seed in range(number)
         ]
-        frame = pd.DataFrame(lines, columns=["label", "seed", "state", "reason", "epoch", "hardware"])
-        table = compute(frame, "", "paper", [], [Row(title=label, label=label) for label in labels])
+        frame = pd.DataFrame(
+            lines, columns=["label", "seed", "state", "reason", "epoch", "hardware"]
+        )
+        table = compute(
+            frame, "", "paper", [], [TableRow(title=label, label=label) for label in labels]
+        )
         return reproducing.subtitle(sweep, request, table)
 
     alike = ["unregularized", "zoneout"]
-    assert subtitle("table2", alike, [3, 3]) == "sequential_mnist  ·  LSTM, H = 100  ·  3 seeds  ·  scale: paper"
+    assert (
+        subtitle("table2", alike, [3, 3])
+        == "sequential_mnist  ·  LSTM, H = 100  ·  3 seeds  ·  scale: paper"
+    )
     assert "  ·  1-3 of 3 seeds  ·  " in subtitle("table2", alike, [1, 3])
-    assert "  ·  2 of 3 seeds  ·  " in subtitle("table2", alike, [2, 0]), "a row that was not run says so itself"
+    assert "  ·  2 of 3 seeds  ·  " in subtitle("table2", alike, [2, 0]), (
+        "a row that was not run says so itself"
+    )
     differing = subtitle("table2", ["zoneout", "rbn"], [3, 3])
-    assert differing == "sequential_mnist  ·  H = 100  ·  3 seeds  ·  scale: paper", "one of the rows is no plain LSTM"
-    assert subtitle("consistency", alike, [3, 3]) == "semantic_consistency  ·  3 seeds  ·  scale: paper"
+    assert differing == "sequential_mnist  ·  H = 100  ·  3 seeds  ·  scale: paper", (
+        "one of the rows is no plain LSTM"
+    )
+    assert (
+        subtitle("consistency", alike, [3, 3])
+        == "semantic_consistency  ·  3 seeds  ·  scale: paper"
+    )
 
 
-def test_mlflow_and_the_journal_give_the_same_bytes_on_four_keys(four_keys: Run, uri: str) -> None:
+def test_mlflow_and_the_journal_give_the_same_bytes_on_four_keys(
+    four_keys: RunFolder, uri: str
+) -> None:
     before = {file.name: file.read_bytes() for file in four_keys.report.iterdir()}
     assert Delivery(four_keys.folder, uri, EXPERIMENT).deliver() == 0
     Tracking(uri, EXPERIMENT).save(four_keys)
@@ -133,11 +159,13 @@ def test_mlflow_and_the_journal_give_the_same_bytes_on_four_keys(four_keys: Run,
     assert {file.name: file.read_bytes() for file in four_keys.report.iterdir()} == before
 
 
-def test_other_axes_can_be_asked_for(four_keys: Run, tmp_path: Path) -> None:
+def test_other_axes_can_be_asked_for(four_keys: RunFolder, tmp_path: Path) -> None:
     files = rewrite_report(four_keys, x_axis="hidden", y_axis="z_cells")
     assert len(files) == 3
     assert list(lines(four_keys)[0])[:2] == [H, X]
-    with pytest.raises(UnknownName, match=r"configuration key named 'hiden'\. Did you mean 'hidden'"):
+    with pytest.raises(
+        UnknownName, match=r"configuration key named 'hiden'\. Did you mean 'hidden'"
+    ):
         rewrite_report(four_keys, x_axis="hiden")
     rewrite_report(four_keys)
 
@@ -149,8 +177,12 @@ def test_what_is_known_of_the_space() -> None:
     assert {point["seed"] for point in whole.points} == {0, 1}
     endless = searched(over(Product((PLANE, Range(LR, 1e-4, 1e-2))), sampler="random", trials=3))
     assert (endless.keys, endless.whole) == ((X, Y, LR), False)
-    assert [dict(point) for point in endless.points] == [{X: x, Y: y} for x in (0.0, 0.5) for y in (0.0, 0.05)]
-    large = Product((PLANE, Choice("epochs", tuple(range(1, 101))), Choice(H, tuple(range(1, 101)))))
+    assert [dict(point) for point in endless.points] == [
+        {X: x, Y: y} for x in (0.0, 0.5) for y in (0.0, 0.05)
+    ]
+    large = Product(
+        (PLANE, Choice("epochs", tuple(range(1, 101))), Choice(H, tuple(range(1, 101))))
+    )
     vast = searched(over(large, sampler="random", trials=3))
     assert len(list(large.corners())) > CHECKED
     assert (vast.whole, len(vast.points)) == (False, 4)
@@ -163,9 +195,17 @@ EXPORT = "See its numbers with: sweep export"
 @pytest.mark.parametrize(
     ("space", "problem", "instead"),
     [
-        (Range(LR, 1e-4, 1e-2), f"trials over {X} and {Y}, but run RUN has in each of them {LR}", EXPORT),
+        (
+            Range(LR, 1e-4, 1e-2),
+            f"trials over {X} and {Y}, but run RUN has in each of them {LR}",
+            EXPORT,
+        ),
         (SOME, f"trials over {X} and {Y}, but run RUN has in each of them label", EXPORT),
-        (Product(()), f"trials over {X} and {Y}, but run RUN has in each of them nothing that is searched", EXPORT),
+        (
+            Product(()),
+            f"trials over {X} and {Y}, but run RUN has in each of them nothing that is searched",
+            EXPORT,
+        ),
         (
             Product((Choice(H, (4, 8)), Choice(LR, (1e-3, 1e-2)))),
             f"trials over {X} and {Y}, but run RUN has in each of them {H}, {LR}",
@@ -188,19 +228,26 @@ def test_where_no_plane_can_be_drawn_run_and_report_say_so_in_one_line(
     assert (outcome.state, outcome.report) == ("finished", [])
     (line,) = [one for one in said if "heatmap" in one]
     rest = f" --x-axis {H} --y-axis {LR}" if "Draw it" in instead else ""
-    assert line == f"A heatmap needs {problem.replace('RUN', run.name)}. {instead} {run.name} --home {tmp_path}{rest}"
+    assert (
+        line
+        == f"A heatmap needs {problem.replace('RUN', run.name)}. {instead} {run.name} --home {tmp_path}{rest}"
+    )
     assert not run.report.exists()
     done = sweep("report", run.name, *home_of(run))
     assert done.code != 0
     assert line in done.err
     if rest:
-        assert sweep("report", run.name, *home_of(run), "--x-axis", "hidden", "--y-axis", LR).code == 0
+        assert (
+            sweep("report", run.name, *home_of(run), "--x-axis", "hidden", "--y-axis", LR).code == 0
+        )
 
 
-def test_one_key_twice_is_no_plane(four_keys: Run) -> None:
+def test_one_key_twice_is_no_plane(four_keys: RunFolder) -> None:
     with pytest.raises(RunError) as error:
         rewrite_report(four_keys, x_axis="z_states")
-    assert str(error.value).startswith(f"A heatmap needs two axes, but in run {four_keys.name} both are {Y}. Draw it")
+    assert str(error.value).startswith(
+        f"A heatmap needs two axes, but in run {four_keys.name} both are {Y}. Draw it"
+    )
 
 
 def test_ctrl_c_before_the_first_record_draws_nothing_and_says_why(tmp_path: Path) -> None:
@@ -211,7 +258,9 @@ def test_ctrl_c_before_the_first_record_draws_nothing_and_says_why(tmp_path: Pat
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     until = time.monotonic() + 120
-    while not any(trial.placement for run in Home(tmp_path).runs() for trial in run.story().trials.values()):
+    while not any(
+        trial.placement for run in Home(tmp_path).runs() for trial in run.story().trials.values()
+    ):
         assert time.monotonic() < until, "no trial within two minutes"
         time.sleep(0.05)
     driver.send_signal(signal.SIGINT)
@@ -227,19 +276,26 @@ def test_ctrl_c_before_the_first_record_draws_nothing_and_says_why(tmp_path: Pat
     assert not run.report.exists()
 
 
-def test_trials_with_numbers_of_which_none_is_complete_are_no_picture_either(tmp_path: Path) -> None:
+def test_trials_with_numbers_of_which_none_is_complete_are_no_picture_either(
+    tmp_path: Path,
+) -> None:
     definition = replace(tiny(epochs=3), scheduler="asha", trials=1)
     run = begin(tmp_path, definition)
     drive_inline(run, definition)
     story = run.story()
     story.trials[0].state = TrialState.PRUNED
-    with pytest.raises(RunError, match=rf"no trial of run {run.name} is complete yet\. See why with: sweep status"):
+    with pytest.raises(
+        RunError, match=rf"no trial of run {run.name} is complete yet\. See why with: sweep status"
+    ):
         write_report(run, definition, story)
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.01], ids=["asked to stop", "budget spent"])
-def test_the_picture_of_a_run_that_stopped_is_the_one_that_report_draws(seconds: float, tmp_path: Path) -> None:
-    """The driver draws it before it puts unfinished trials back, and still says what becomes of them."""
+def test_the_picture_of_a_run_that_stopped_is_the_one_that_report_draws(
+    seconds: float, tmp_path: Path
+) -> None:
+    """The driver draws it before it puts unfinished trials back, and still says what becomes of
+    them."""
     definition = replace(over(PLANE, lanes=1), base=replace(tiny().base, epochs=1))
     run = begin(tmp_path, replace(definition, trials=1))
     drive_inline(run, replace(definition, trials=1))
@@ -269,7 +325,9 @@ def test_a_grid_that_a_budget_cuts_says_so_everywhere(tmp_path: Path) -> None:
     run = Home(tmp_path).run("latest")
     assert done.err.splitlines()[:2] == [f"Run {run.name} in {tmp_path}", cut]
     assert f"4 of 4 trials: 4 complete ({cut})" in done.out
-    assert f"4 of 4 trials: 4 complete ({cut})" in " ".join(sweep("status", "latest", *home_of(run)).out.split())
+    assert f"4 of 4 trials: 4 complete ({cut})" in " ".join(
+        sweep("status", "latest", *home_of(run)).out.split()
+    )
     assert json.loads(sweep("status", "latest", *home_of(run), "--json").out)["cut"] == cut
     shown = sweep("show", "demo", "--set", "trials=4").lines
     assert f"Searched, {cut}:" in shown

@@ -1,6 +1,8 @@
-"""`sweep reproduce`: every table and figure at smoke scale, through Ray, Optuna, MLflow and the drawing.
+"""`sweep reproduce`: every table and figure at smoke scale, through Ray, Optuna, MLflow and the
+drawing.
 
-One Ray cluster and one home for the module, as a user has them: a figure whose trials a table has trained reads them.
+One Ray cluster and one home for the module, as a user has them: a figure whose trials a table has
+trained reads them.
 """
 
 import json
@@ -16,7 +18,7 @@ from typing import Any
 import pytest
 
 from sweeps import reproductions
-from sweeps.home import Home, Run
+from sweeps.home import Home, RunFolder
 from tests.sweeps.commands import sweep
 from tests.sweeps.stores import sqlite_store
 from tests.sweeps.truths import check_books, check_mlflow
@@ -32,16 +34,31 @@ def cluster() -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     ray = Path(sys.executable).with_name("ray")
-    options = ["--num-cpus=1", "--include-dashboard=false", "--object-store-memory=100000000", "--block"]
+    options = [
+        "--num-cpus=1",
+        "--include-dashboard=false",
+        "--object-store-memory=100000000",
+        "--block",
+    ]
     head = subprocess.Popen(
-        [ray, "start", "--head", "--node-ip-address=127.0.0.1", f"--port={port}", '--resources={"lane": 8}', *options],
+        [
+            ray,
+            "start",
+            "--head",
+            "--node-ip-address=127.0.0.1",
+            f"--port={port}",
+            '--resources={"lane": 8}',
+            *options,
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=os.environ,
     )
     address = f"127.0.0.1:{port}"
     until = time.monotonic() + 60
-    while subprocess.run([ray, "status", f"--address={address}"], capture_output=True, check=False).returncode:
+    while subprocess.run(
+        [ray, "status", f"--address={address}"], capture_output=True, check=False
+    ).returncode:
         assert head.poll() is None, "Ray does not start"
         assert time.monotonic() < until, "Ray does not answer"
         time.sleep(0.2)
@@ -59,10 +76,21 @@ def home(tmp_path_factory: pytest.TempPathFactory, templates: Path) -> Home:
 
 @pytest.fixture(scope="module")
 def reproduce(cluster: str, home: Home, data_dir: Path) -> Reproduce:
-    """`sweep reproduce NAME --scale smoke --json` in that home, on that cluster: what it printed."""
+    """`sweep reproduce NAME --scale smoke --json` in that home, on that cluster: what it
+    printed."""
 
     def run(name: str, *arguments: str, code: int = 0) -> dict[str, Any]:
-        options = ["--scale", "smoke", "--home", home.folder, "--data", data_dir, "--address", cluster, "--json"]
+        options = [
+            "--scale",
+            "smoke",
+            "--home",
+            home.folder,
+            "--data",
+            data_dir,
+            "--address",
+            cluster,
+            "--json",
+        ]
         done = sweep("reproduce", name, *options, *arguments)
         assert done.code == code, done.err
         told: dict[str, Any] = json.loads(done.out)
@@ -74,7 +102,9 @@ def reproduce(cluster: str, home: Home, data_dir: Path) -> Reproduce:
 
 def rows(told: dict[str, Any]) -> dict[tuple[str, str | None], dict[str, Any]]:
     """Rows by sweep and label, which is None where nobody can run a system."""
-    return {(block["sweep"], row["label"]): row for block in told["blocks"] for row in block["rows"]}
+    return {
+        (block["sweep"], row["label"]): row for block in told["blocks"] for row in block["rows"]
+    }
 
 
 def pictures(told: dict[str, Any]) -> set[str]:
@@ -83,7 +113,7 @@ def pictures(told: dict[str, Any]) -> set[str]:
     return {file.name for file in found}
 
 
-def newest(home: Home, name: str) -> Run:
+def newest(home: Home, name: str) -> RunFolder:
     return [run for run in home.runs() if run.name.startswith(f"{name}-2")][-1]
 
 
@@ -99,16 +129,26 @@ def test_table1(reproduce: Reproduce, home: Home) -> None:
             assert (number["ours"] is not None) == bool(there)
             assert number["interval"] is None, "one seed"
     zoneout = found["table1_char", "zoneout"]["numbers"]
-    assert (zoneout["valid_chunked_bpc"]["paper"], zoneout["test_stream_bpc"]["paper"]) == (1.362, 1.252)
+    assert (zoneout["valid_chunked_bpc"]["paper"], zoneout["test_stream_bpc"]["paper"]) == (
+        1.362,
+        1.252,
+    )
     assert zoneout["test_stream_bpc"]["difference"] == zoneout["test_stream_bpc"]["ours"] - 1.252
     hyper = found["table1_char", "hyper-lstm"]["numbers"]
-    assert set(hyper) == {"valid_stream_bpc", "test_stream_bpc"}, "below the line both columns are streamed"
+    assert set(hyper) == {"valid_stream_bpc", "test_stream_bpc"}, (
+        "below the line both columns are streamed"
+    )
     assert hyper["valid_stream_bpc"]["paper"] == 1.281
-    assert found["table1_word", None]["numbers"]["test_perplexity"]["paper"] == 87.0, "published, but nobody can run it"
+    assert found["table1_word", None]["numbers"]["test_perplexity"]["paper"] == 87.0, (
+        "published, but nobody can run it"
+    )
     monte_carlo = found["table1_word", "v-dropout"]["numbers"]
     assert set(monte_carlo) == {"test_mc_perplexity"}, "the last block of that row"
     assert "hidden=16 (paper: 1000)" in told["blocks"][0]["not_as_in_the_paper"][""]
-    assert told["blocks"][0]["not_as_in_the_paper"]["rbn"] == ["batch=8 (paper: 64)", "epochs=1 (paper: 50)"]
+    assert told["blocks"][0]["not_as_in_the_paper"]["rbn"] == [
+        "batch=8 (paper: 64)",
+        "epochs=1 (paper: 50)",
+    ]
     for name, trials in (("table1_char", 11), ("table1_word", 5)):
         run = newest(home, name)
         assert len(run.story().trials) == trials
@@ -116,7 +156,9 @@ def test_table1(reproduce: Reproduce, home: Home) -> None:
         check_mlflow(run, name)
 
 
-def test_table2_and_the_curves_of_figure5_are_of_the_same_trials(reproduce: Reproduce, home: Home) -> None:
+def test_table2_and_the_curves_of_figure5_are_of_the_same_trials(
+    reproduce: Reproduce, home: Home
+) -> None:
     table = reproduce("table2")
     assert {row["state"] for row in rows(table).values()} == {"complete"}
     assert rows(table)["table2", "rbn-zoneout"]["numbers"]["test_error"]["paper"] == 0.041
@@ -157,7 +199,9 @@ def test_figure6_is_measured_on_the_trained_rows(reproduce: Reproduce, home: Hom
     assert len(measured) == 3
     before = [file.stat().st_mtime_ns for file in measured]
     assert reproduce("figure6") == told
-    assert [file.stat().st_mtime_ns for file in measured] == before, "nor is anything measured twice"
+    assert [file.stat().st_mtime_ns for file in measured] == before, (
+        "nor is anything measured twice"
+    )
 
 
 def test_figure7(reproduce: Reproduce) -> None:
@@ -189,4 +233,10 @@ def test_toys_with_seeds_have_intervals(reproduce: Reproduce) -> None:
 
 
 def test_every_reproduction_has_a_test_here() -> None:
-    assert reproductions.names() == [*(f"figure{n}" for n in range(3, 8)), "table1", "table2", "text-numbers", "toys"]
+    assert reproductions.names() == [
+        *(f"figure{n}" for n in range(3, 8)),
+        "table1",
+        "table2",
+        "text-numbers",
+        "toys",
+    ]

@@ -1,4 +1,5 @@
-"""`sweep reproduce` in one process: what is trained and what is read, what is printed, and what is refused."""
+"""`sweep reproduce` in one process: what is trained and what is read, what is printed, and what is
+refused."""
 
 import hashlib
 import json
@@ -25,7 +26,17 @@ def home(tmp_path: Path) -> Home:
 
 def reproduce(home: Home, data: Path, name: str, *arguments: str) -> Done:
     """`sweep reproduce NAME --scale smoke --inline`"""
-    options = ["--scale", "smoke", "--inline", "--tracking", "none", "--home", home.folder, "--data", data]
+    options = [
+        "--scale",
+        "smoke",
+        "--inline",
+        "--tracking",
+        "none",
+        "--home",
+        home.folder,
+        "--data",
+        data,
+    ]
     return sweep("reproduce", name, *options, *arguments, width=120)
 
 
@@ -62,7 +73,9 @@ def test_fresh_trains_anew_and_finds_the_same_numbers(home: Home, data_dir: Path
     assert all(len(commit) == 7 for commit in block["commits"])
     shown = reproduce(home, data_dir, "table2", "--rows", "zoneout", "--show", "--json")
     runs = [json.loads(done.out)["blocks"][0]["runs"] for done in (first, again, shown)]
-    assert runs == [[home.runs()[0].name], [home.runs()[1].name], [home.runs()[1].name]], "the newer one is believed"
+    assert runs == [[home.runs()[0].name], [home.runs()[1].name], [home.runs()[1].name]], (
+        "the newer one is believed"
+    )
 
 
 def test_show_trains_nothing(home: Home, data_dir: Path) -> None:
@@ -81,7 +94,9 @@ def test_with_nothing_run_the_papers_numbers_stand_alone(name: str, home: Home) 
 
 
 def test_what_stopped_on_its_way_is_gone_on_with(home: Home, data_dir: Path) -> None:
-    run = runner.begin(home, rows.narrowed(rows.get("table2", "smoke"), ["zoneout", "unregularized"]))
+    run = runner.begin(
+        home, rows.narrowed(rows.get("table2", "smoke"), ["zoneout", "unregularized"])
+    )
     done = reproduce(home, data_dir, "table2", "--rows", "zoneout,unregularized", "--json")
     assert done.code == 0
     assert f"Going on with run {run.name} in {home.folder}: 2 trials" in done.err
@@ -92,7 +107,9 @@ def test_what_stopped_on_its_way_is_gone_on_with(home: Home, data_dir: Path) -> 
 def test_what_a_budget_cut_off_is_trained_by_the_next_command(home: Home, data_dir: Path) -> None:
     """Whether the trials were running then, and so are pruned, or were still waiting."""
     assert not Request(name="table2", settings={"seconds": "0.001"}).changed
-    stopped = reproduce(home, data_dir, "table2", "--rows", THREE, "--set", "seconds=0.001", "--lanes", "2")
+    stopped = reproduce(
+        home, data_dir, "table2", "--rows", THREE, "--set", "seconds=0.001", "--lanes", "2"
+    )
     assert stopped.code == 130
     (run,) = home.runs()
     assert f"{run.name}: budget (" in stopped.err
@@ -102,7 +119,9 @@ def test_what_a_budget_cut_off_is_trained_by_the_next_command(home: Home, data_d
     assert [len(values) for values in numbers(done).values()] == [1, 1, 1]
 
 
-def test_a_run_that_would_train_more_than_is_asked_for_is_not_gone_on_with(home: Home, data_dir: Path) -> None:
+def test_a_run_that_would_train_more_than_is_asked_for_is_not_gone_on_with(
+    home: Home, data_dir: Path
+) -> None:
     whole = rows.get("table2", "smoke")
     runner.begin(home, whole)
     asked = rows.narrowed(whole, ["zoneout"])
@@ -154,7 +173,13 @@ def test_equal_numbers_give_equal_files(home: Home, data_dir: Path) -> None:
         reproduce(home, data_dir, "figure5", "--rows", "zoneout")
         contents.append({file.name: file.read_bytes() for file in folder.iterdir()})
     assert contents[0] == contents[1]
-    assert set(contents[0]) == {"1_table2.csv", "numbers.json", "page.md", "figure5.png", "figure5.svg"}
+    assert set(contents[0]) == {
+        "1_table2.csv",
+        "numbers.json",
+        "page.md",
+        "figure5.png",
+        "figure5.svg",
+    }
 
 
 def test_a_failed_trial_is_shown_and_not_trained_again(home: Home, data_dir: Path) -> None:
@@ -168,15 +193,21 @@ def test_a_failed_trial_is_shown_and_not_trained_again(home: Home, data_dir: Pat
     assert len(home.runs()) == 1
 
 
-def test_text8_on_a_text_of_the_same_form(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text8_on_a_text_of_the_same_form(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file as large as valid and test need; the true one is not on the machines that test."""
-    letters = np.random.default_rng(0).choice(np.frombuffer(b"abcdefghij klmnopqrstuvwxyz", np.uint8), 10_100_000)
+    letters = np.random.default_rng(0).choice(
+        np.frombuffer(b"abcdefghij klmnopqrstuvwxyz", np.uint8), 10_100_000
+    )
     (tmp_path / "text8").mkdir()
     (tmp_path / "text8" / "text8").write_bytes(letters.tobytes())
     digest = hashlib.sha256(letters.tobytes()).hexdigest()
     file = replace(text8.TASK.files[0], bytes=len(letters), sha256=digest)
     monkeypatch.setattr(text8, "TASK", replace(text8.TASK, files=(file,)))
-    done = reproduce(home, tmp_path, "table1", "--rows", "zoneout-0.2", "--set", "fraction=0.02", "--json")
+    done = reproduce(
+        home, tmp_path, "table1", "--rows", "zoneout-0.2", "--set", "fraction=0.02", "--json"
+    )
     assert done.code == 0, done.err
     ((row,),) = [block["rows"] for block in json.loads(done.out)["blocks"]]
     assert (row["system"], row["state"]) == ("Zoneout 0.2 / 0.2", "complete")
@@ -225,7 +256,9 @@ def test_a_checkpoint_that_is_gone_is_said(home: Home, data_dir: Path) -> None:
         ),
     ],
 )
-def test_errors_are_told_before_anything_begins(home: Home, arguments: list[str], message: str) -> None:
+def test_errors_are_told_before_anything_begins(
+    home: Home, arguments: list[str], message: str
+) -> None:
     done = sweep("reproduce", *arguments, "--home", home.folder, "--inline")
     assert (done.code, done.out, done.err) == (2, "", f"error: {message}\n")
     assert not home.folder.exists()

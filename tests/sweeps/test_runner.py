@@ -11,10 +11,15 @@ WITHOUT = ("ray", "mlflow", "pandas", "matplotlib", "torchvision", "scipy")
 
 def test_inline_needs_no_ray_mlflow_pandas_or_matplotlib(tmp_path: Path) -> None:
     """As on a GPU machine that has torch, and a few small packages of pure Python beside it."""
-    arguments = ["run", "demo", "--inline", "--home", str(tmp_path), *settings(TINY | {"trials": "2", "epochs": "1"})]
-    code = (
-        f"import sys; sys.modules.update(dict.fromkeys({WITHOUT!r})); from sweeps.cli import main; main({arguments!r})"
-    )
+    arguments = [
+        "run",
+        "demo",
+        "--inline",
+        "--home",
+        str(tmp_path),
+        *settings(TINY | {"trials": "2", "epochs": "1"}),
+    ]
+    code = f"import sys; sys.modules.update(dict.fromkeys({WITHOUT!r})); from sweeps.cli import main; main({arguments!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     assert "2 of 2 trials: 2 complete" in done.stdout
@@ -33,11 +38,15 @@ def test_a_space_that_is_no_plane_ends_without_a_heatmap_and_is_finished(tmp_pat
     assert (outcome.state, outcome.report) == ("finished", [])
 
 
-def test_a_plane_with_too_many_values_to_read_ends_without_a_heatmap_and_is_finished(tmp_path: Path) -> None:
+def test_a_plane_with_too_many_values_to_read_ends_without_a_heatmap_and_is_finished(
+    tmp_path: Path,
+) -> None:
     from dataclasses import replace
 
     from search_spaces import zoneout_plane
 
-    whole = replace(tiny(epochs=1), space=zoneout_plane.space(None, None), sampler="random", trials=20)
+    whole = replace(
+        tiny(epochs=1), space=zoneout_plane.space(None, None), sampler="random", trials=20
+    )
     outcome = drive_inline(begin(tmp_path, whole), whole)
     assert (outcome.state, outcome.report) == ("finished", [])

@@ -1,4 +1,5 @@
-"""Samplers and pruners: pinned to the last argument, and told of what diverged, while every stored state is true."""
+"""Samplers and pruners: pinned to the last argument, and told of what diverged, while every stored
+state is true."""
 
 import ast
 import hashlib
@@ -26,7 +27,13 @@ EVERYTHING = Product(
         Range("hidden", 8, 64, log=True),
         Range("epochs", 2, 9),
         Choice("offset", ("random", "zero")),
-        Switch("clip", (("gradient", Range("clip_norm", 0.25, 4.0)), ("update", Choice("clip_norm", (1.0, math.inf))))),
+        Switch(
+            "clip",
+            (
+                ("gradient", Range("clip_norm", 0.25, 4.0)),
+                ("update", Choice("clip_norm", (1.0, math.inf))),
+            ),
+        ),
     )
 )
 LOW, HIGH = 1e-4, 1.0
@@ -60,8 +67,14 @@ def digest(drawn: list[dict[str, Any]]) -> str:
     return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]
 
 
-DRAWN = {"random": "7a4cd59097526b65", "tpe": "d830523cd3a7a503", "qmc": "8276c4c404ee7c6b", "gp": "c4d0c315494f0559"}
-"""Of the first 20 suggestions; of GP the 10 at random, since the others end an optimisation, whose path is rounding's."""
+DRAWN = {
+    "random": "7a4cd59097526b65",
+    "tpe": "d830523cd3a7a503",
+    "qmc": "8276c4c404ee7c6b",
+    "gp": "c4d0c315494f0559",
+}
+"""Of the first 20 suggestions; of GP the 10 at random, since the others end an optimisation, whose
+path is rounding's."""
 
 
 @pytest.mark.parametrize("sampler", DRAWN)
@@ -77,7 +90,11 @@ def test_every_argument_of_optunas_samplers_and_pruners_is_said() -> None:
     said: dict[str, set[str]] = {}
     for node in ast.walk(ast.parse(inspect.getsource(sampling))):
         if isinstance(node, ast.Call):
-            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            name = (
+                node.func.attr
+                if isinstance(node.func, ast.Attribute)
+                else getattr(node.func, "id", "")
+            )
             said.setdefault(name, set()).update(word.arg for word in node.keywords if word.arg)
     kinds = {
         "RandomSampler": optuna.samplers.RandomSampler,
@@ -89,7 +106,9 @@ def test_every_argument_of_optunas_samplers_and_pruners_is_said() -> None:
         "MedianPruner": optuna.pruners.MedianPruner,
     }
     for name, kind in kinds.items():
-        takes = set(inspect.signature(kind).parameters) - {"warn_asynchronous_seeding"}  # only without a seed
+        takes = set(inspect.signature(kind).parameters) - {
+            "warn_asynchronous_seeding"
+        }  # only without a seed
         assert said[name] == takes, name
 
 
@@ -100,7 +119,11 @@ def value(params: dict[str, Any], share: float) -> float | None:
     """The objective, best a little below where training diverges; None there."""
     rate = math.log(params["optim.learning_rate"] / LOW) / math.log(HIGH / LOW)
     edge = 1 - share
-    return None if rate > edge else 1.5 + 3 * (rate - 0.8 * edge) ** 2 + (params["regularizer.z_cells"] - 0.4) ** 2
+    return (
+        None
+        if rate > edge
+        else 1.5 + 3 * (rate - 0.8 * edge) ** 2 + (params["regularizer.z_cells"] - 0.4) ** 2
+    )
 
 
 def search(study: Study, share: float) -> list[float | None]:
@@ -121,7 +144,9 @@ def tell(study: Study, trial: int, value: float | None) -> None:
 
 def diverging(values: list[float | None]) -> float:
     """Which share of the draws after the first ten has no value."""
-    return sum(value is None for value in values[sampling.START_UP :]) / len(values[sampling.START_UP :])
+    return sum(value is None for value in values[sampling.START_UP :]) / len(
+        values[sampling.START_UP :]
+    )
 
 
 @pytest.mark.parametrize(("sampler", "trials", "seeds"), [("tpe", 50, 4), ("gp", 20, 1)])
@@ -145,7 +170,9 @@ def test_what_diverged_stays_failed_for_all_but_the_sampler(tmp_path: Path, samp
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])
-def test_a_study_reopened_before_every_trial_draws_the_same_after_divergence(tmp_path: Path, sampler: str) -> None:
+def test_a_study_reopened_before_every_trial_draws_the_same_after_divergence(
+    tmp_path: Path, sampler: str
+) -> None:
     sweep = searching(RATES, sampler, 14)
     expected = search(Study("s", sweep, tmp_path / "whole"), 0.5)
     assert None in expected
@@ -156,7 +183,9 @@ def test_a_study_reopened_before_every_trial_draws_the_same_after_divergence(tmp
     assert told == expected
 
 
-def seen(sampler: str, ends: list[tuple[TrialState, str, float | None]], path: Path) -> list[tuple[str, float | None]]:
+def seen(
+    sampler: str, ends: list[tuple[TrialState, str, float | None]], path: Path
+) -> list[tuple[str, float | None]]:
     """State and value of trials as the sampler sees them."""
     study = Study("s", searching(RATES, sampler, len(ends)), path)
     for state, reason, told in ends:
@@ -175,25 +204,45 @@ WORST = (TrialState.COMPLETE, "done", 7.0)
 def test_tpe_sees_divergence_below_all_others_and_gp_at_the_worst_value(tmp_path: Path) -> None:
     ends = [BAD, LOST, GOOD, WORST, BAD]
     complete = [("COMPLETE", 2.0), ("COMPLETE", 7.0)]
-    assert seen("tpe", ends, tmp_path / "1") == [("PRUNED", None), ("FAIL", None), *complete, ("PRUNED", None)]
-    assert seen("gp", ends, tmp_path / "2") == [("COMPLETE", 7.0), ("FAIL", None), *complete, ("COMPLETE", 7.0)]
-    assert seen("random", ends, tmp_path / "3") == [("FAIL", None), ("FAIL", None), *complete, ("FAIL", None)]
+    assert seen("tpe", ends, tmp_path / "1") == [
+        ("PRUNED", None),
+        ("FAIL", None),
+        *complete,
+        ("PRUNED", None),
+    ]
+    assert seen("gp", ends, tmp_path / "2") == [
+        ("COMPLETE", 7.0),
+        ("FAIL", None),
+        *complete,
+        ("COMPLETE", 7.0),
+    ]
+    assert seen("random", ends, tmp_path / "3") == [
+        ("FAIL", None),
+        ("FAIL", None),
+        *complete,
+        ("FAIL", None),
+    ]
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])
-def test_divergence_stays_hidden_while_nothing_can_be_compared_with_it(tmp_path: Path, sampler: str) -> None:
+def test_divergence_stays_hidden_while_nothing_can_be_compared_with_it(
+    tmp_path: Path, sampler: str
+) -> None:
     assert seen(sampler, [BAD, LOST, BAD], tmp_path / "study.journal") == [("FAIL", None)] * 3
 
 
 def test_pruners_see_the_study_as_it_is(tmp_path: Path) -> None:
-    """The median rule waits for four complete trials: what diverged is none, whatever GP is shown."""
+    """The median rule waits for four complete trials: what diverged is none, whatever GP is
+    shown."""
     study = Study("s", searching(RATES, "gp", 9, scheduler="median"), tmp_path / "study.journal")
 
     def stops(epoch: int, value: float) -> bool:
         assignment = study.ask()
         assert assignment is not None
         metrics = dict.fromkeys(CHARACTERS.epoch, 1.0) | {CHARACTERS.objective: value}
-        stop = study.report(EpochRecord(trial=assignment.trial, epoch=epoch, steps=1, metrics=metrics))
+        stop = study.report(
+            EpochRecord(trial=assignment.trial, epoch=epoch, steps=1, metrics=metrics)
+        )
         tell(study, assignment.trial, None if value > 5 else value)
         return stop
 

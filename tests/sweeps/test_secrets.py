@@ -1,4 +1,5 @@
-"""Passwords in addresses are in no file but the private one, in no output, and in no argument of a process."""
+"""Passwords in addresses are in no file but the private one, in no output, and in no argument of a
+process."""
 
 import json
 import os
@@ -12,7 +13,7 @@ import pytest
 
 from sweeps import provenance, runner, sealed, secrets
 from sweeps.delivery import Tracking
-from sweeps.home import Home, Run
+from sweeps.home import Home, RunFolder
 from sweeps.runner import How
 from sweeps.ui import Server
 from tests.sweeps.commands import home_of, sweep
@@ -37,8 +38,17 @@ def nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def forms() -> set[bytes]:
-    """The ways to write the password, or the parts of it that a program could take for something else."""
-    texts = {PASSWORD, ENCODED, quote_plus(PASSWORD), json.dumps(PASSWORD)[1:-1], repr(PASSWORD)[1:-1], "S3cr", "p:w"}
+    """The ways to write the password, or the parts of it that a program could take for something
+    else."""
+    texts = {
+        PASSWORD,
+        ENCODED,
+        quote_plus(PASSWORD),
+        json.dumps(PASSWORD)[1:-1],
+        repr(PASSWORD)[1:-1],
+        "S3cr",
+        "p:w",
+    }
     return {text.encode() for text in texts}
 
 
@@ -80,7 +90,13 @@ def test_an_address_is_shown_without_its_passwords(address: str, as_shown: str) 
 
 def test_a_password_once_met_is_masked_in_every_form() -> None:
     assert secrets.shown(NOWHERE) == SHOWN
-    for form in (PASSWORD, ENCODED, quote_plus(PASSWORD), repr(PASSWORD)[1:-1], json.dumps(PASSWORD)[1:-1]):
+    for form in (
+        PASSWORD,
+        ENCODED,
+        quote_plus(PASSWORD),
+        repr(PASSWORD)[1:-1],
+        json.dumps(PASSWORD)[1:-1],
+    ):
         assert secrets.mask(f"login failed ({form})") == "login failed (***)", form
 
 
@@ -90,10 +106,15 @@ def test_a_short_password_is_masked_as_a_word_only() -> None:
 
 
 def test_a_password_that_is_not_encoded_never_passes_for_a_host() -> None:
-    assert secrets.whole("postgresql://bob:pa/ss@word@h/db", "storage") == "postgresql://bob:pa%2Fss%40word@h/db"
+    assert (
+        secrets.whole("postgresql://bob:pa/ss@word@h/db", "storage")
+        == "postgresql://bob:pa%2Fss%40word@h/db"
+    )
 
 
-def test_the_environment_fills_in_what_an_address_leaves_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_environment_fills_in_what_an_address_leaves_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     secrets.keep(tmp_path, "storage", NOWHERE)
     monkeypatch.setenv("PGPASSWORD", "of another database")
     assert secrets.whole(SHOWN, "storage", tmp_path) == NOWHERE
@@ -119,7 +140,9 @@ def test_a_password_that_is_nowhere_is_asked_for(tmp_path: Path) -> None:
     )
 
 
-def test_the_file_is_private_from_its_first_byte_and_only_there_while_it_is_needed(tmp_path: Path) -> None:
+def test_the_file_is_private_from_its_first_byte_and_only_there_while_it_is_needed(
+    tmp_path: Path,
+) -> None:
     before = os.umask(0)
     try:
         secrets.keep(tmp_path, "storage", NOWHERE)
@@ -149,9 +172,13 @@ def test_a_definition_is_written_and_printed_without_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", [(), ("--json",), ("--traceback",)])
-def test_a_storage_that_cannot_be_opened_is_told_without_it(tmp_path: Path, how: tuple[str, ...]) -> None:
+def test_a_storage_that_cannot_be_opened_is_told_without_it(
+    tmp_path: Path, how: tuple[str, ...]
+) -> None:
     told = [*settings(), "--set", f"storage={NOWHERE}"]
-    done = sweep("run", "demo", *told, "--inline", "--tracking", "none", "--home", tmp_path / "home", *how)
+    done = sweep(
+        "run", "demo", *told, "--inline", "--tracking", "none", "--home", tmp_path / "home", *how
+    )
     assert done.code == 2
     assert f"{SHOWN!r} gives: " in done.err
     assert ("Traceback" in done.err) == ("--traceback" in how)
@@ -186,10 +213,14 @@ def test_an_mlflow_that_does_not_answer_is_told_without_it(tmp_path: Path) -> No
     )
 
 
-def test_runs_of_before_lose_theirs_when_they_are_delivered_or_gone_on_with(copied: Run, uri: str) -> None:
+def test_runs_of_before_lose_theirs_when_they_are_delivered_or_gone_on_with(
+    copied: RunFolder, uri: str
+) -> None:
     definition = sealed.read(copied.folder / "sweep.json")
     copied.write(copied.folder / "sweep.json", definition | {"storage": NOWHERE})
-    copied.write(copied.tracking, {"uri": f"http://bob:{ENCODED}@127.0.0.1:1", "experiment": "demo"})
+    copied.write(
+        copied.tracking, {"uri": f"http://bob:{ENCODED}@127.0.0.1:1", "experiment": "demo"}
+    )
     assert Tracking.of(copied).shown == "http://bob:***@127.0.0.1:1"
     assert not tells(copied.tracking.read_bytes())
     assert sweep("deliver", copied.name, *home_of(copied), "--tracking", uri).code == 0
@@ -199,10 +230,14 @@ def test_runs_of_before_lose_theirs_when_they_are_delivered_or_gone_on_with(copi
     assert telling(copied.folder.parent) == ["secrets.json 600"]
 
 
-def test_what_is_not_committed_is_written_down_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_committed_is_written_down_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def git(*arguments: str) -> None:
         who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-        subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True, capture_output=True)
+        subprocess.run(
+            ["git", "-C", str(tmp_path), *who, *arguments], check=True, capture_output=True
+        )
 
     git("init")
     code = tmp_path / "mine.py"
@@ -232,7 +267,9 @@ def test_a_whole_sweep_on_a_real_database(tmp_path: Path, uri: str) -> None:
         hidden = bare.replace("mlflow@", "mlflow:***@")
 
         two = ["run", "demo", *settings(), "--set", "trials=2", "--inline"]
-        ended = call(*two, "--set", f"storage={address}", "--tracking", uri, "--home", str(home), timeout=400)
+        ended = call(
+            *two, "--set", f"storage={address}", "--tracking", uri, "--home", str(home), timeout=400
+        )
         assert ended.returncode == 0, ended.stderr
         assert not tells(ended.stdout + ended.stderr)
         run = Home(home).run("latest")

@@ -62,7 +62,11 @@ def test_a_new_driver_interrupts_until_a_trial_is_placed_again(run: RunMaker) ->
     assert story(run).trials[0].state is TrialState.INTERRUPTED
     run.placed(0)
     told = story(run)
-    assert (told.state, told.trials[0].state, told.trials[0].reason) == ("running", TrialState.RUNNING, "")
+    assert (told.state, told.trials[0].state, told.trials[0].reason) == (
+        "running",
+        TrialState.RUNNING,
+        "",
+    )
     assert told.trials[0].epoch == 1
 
 
@@ -121,13 +125,18 @@ def test_rows_are_plain_and_by_number(run: RunMaker) -> None:
     run.complete(1)
     run.trial(0, z_cells=0.25)
     first, second = story(run).rows()
-    assert (first["trial"], first["params"]["regularizer.z_cells"], first["final"]) == (0, 0.25, None)
+    assert (first["trial"], first["params"]["regularizer.z_cells"], first["final"]) == (
+        0,
+        0.25,
+        None,
+    )
     assert [record["epoch"] for record in second["records"]] == [1, 2, 3]
     assert TrialConfig.from_json(second["config"]).value("z_cells") == 0.5
 
 
 def test_what_a_trial_reports_is_what_its_task_said_then() -> None:
-    """A journal needs no task file to be read: the task may report something else today, or be gone."""
+    """A journal needs no task file to be read: the task may report something else today, or be
+    gone."""
     config = TrialConfig().with_values({"task": "char_pydoc", "hidden": 12})
     event = {"time": 0.0} | asked(0, {}, config, CLASSES)
     trial = Story([event]).trials[0]
@@ -144,7 +153,9 @@ def test_a_journal_that_leaves_something_out_is_refused(run: RunMaker) -> None:
     rule = "A journal tells of every trial in order, but this one tells of "
     assert str(gap.value) == f"{rule}epoch 3 of trial 0 before epoch 2."
     with pytest.raises(RunError) as unknown:
-        Story([{"event": "end", "time": 0.0, "trial": 7, "state": "failed", "reason": "", "epoch": 0}])
+        Story(
+            [{"event": "end", "time": 0.0, "trial": 7, "state": "failed", "reason": "", "epoch": 0}]
+        )
     assert str(unknown.value) == f"{rule}trial 7 before it was asked for."
 
 

@@ -1,4 +1,5 @@
-"""The study: exact grids, samplers that need nothing saved, true states, and mending after a crash."""
+"""The study: exact grids, samplers that need nothing saved, true states, and mending after a
+crash."""
 
 import math
 from dataclasses import replace
@@ -46,7 +47,9 @@ def test_reopening_a_grid_enqueues_only_what_is_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "gp"])
-def test_a_sampler_draws_the_same_after_being_reopened_before_every_trial(tmp_path: Path, sampler: str) -> None:
+def test_a_sampler_draws_the_same_after_being_reopened_before_every_trial(
+    tmp_path: Path, sampler: str
+) -> None:
     sweep = tiny(**LEARNING_RATE, sampler=sampler)
     expected = run_all(Study("s", sweep, tmp_path / "whole.journal"))
     assert len(expected) == 6
@@ -72,7 +75,9 @@ def test_qmc_covers_a_range_more_evenly_than_chance_from_the_first_trial(tmp_pat
     sweep = tiny(space="learning_rate", trials=16, sampler="qmc")
     study = Study("s", sweep, tmp_path / "study.journal")
     asked = [study.ask() for _ in range(16)]
-    sixteenths = {int((math.log10(a.params["optim.learning_rate"]) + 4) / 2 * 16) for a in asked if a}
+    sixteenths = {
+        int((math.log10(a.params["optim.learning_rate"]) + 4) / 2 * 16) for a in asked if a
+    }
     assert len(sixteenths) == 16
 
 
@@ -98,7 +103,12 @@ def test_states_are_true(tmp_path: Path, state: TrialState, optuna_state: Optuna
     (frozen,) = stored(tmp_path / "study.journal", optuna_state)
     assert frozen.intermediate_values == {1: 3.0}
     assert frozen.user_attrs["reason"] == "why"
-    assert frozen.value == {OptunaState.COMPLETE: 2.5, OptunaState.PRUNED: 3.0, OptunaState.FAIL: None}[optuna_state]
+    assert (
+        frozen.value
+        == {OptunaState.COMPLETE: 2.5, OptunaState.PRUNED: 3.0, OptunaState.FAIL: None}[
+            optuna_state
+        ]
+    )
     study.tell(0, TrialState.COMPLETE, "again", 1.0)  # the first end stands
     assert stored(tmp_path / "study.journal", optuna_state)[0].user_attrs["reason"] == "why"
 
@@ -106,7 +116,9 @@ def test_states_are_true(tmp_path: Path, state: TrialState, optuna_state: Optuna
 @pytest.mark.parametrize("task", tasks.names())
 def test_what_is_minimised_is_the_tasks_objective(tmp_path: Path, task: str) -> None:
     demo = tiny(scheduler="asha")
-    study = Study("s", replace(demo, base=replace(demo.base, task=task)), tmp_path / "study.journal")
+    study = Study(
+        "s", replace(demo, base=replace(demo.base, task=task)), tmp_path / "study.journal"
+    )
     for number in range(4):
         assert study.ask() is not None
         stops = study.report(record(number, 1, 1.0 + number, tasks.get(task).metrics))
@@ -143,10 +155,23 @@ def test_mending_takes_over_what_only_the_journal_knows(tmp_path: Path) -> None:
         )  # fmt: skip
     for number in (0, 1):
         story.add({"event": "record", "time": 1.0} | record(number, 1, 2.0 + number).to_json())
-    story.add({"event": "end", "time": 2.0, "trial": 0, "state": "complete", "reason": "all 1 epochs", "epoch": 1})
+    story.add(
+        {
+            "event": "end",
+            "time": 2.0,
+            "trial": 0,
+            "state": "complete",
+            "reason": "all 1 epochs",
+            "epoch": 1,
+        }
+    )
     study.mend(story.trials)
     trials = optuna.load_study(study_name="s", storage=storage(tmp_path / "study.journal")).trials
-    assert [t.state for t in trials[:3]] == [OptunaState.COMPLETE, OptunaState.WAITING, OptunaState.WAITING]
+    assert [t.state for t in trials[:3]] == [
+        OptunaState.COMPLETE,
+        OptunaState.WAITING,
+        OptunaState.WAITING,
+    ]
     assert trials[0].value == 2.0
     assert trials[1].intermediate_values == {1: 3.0}
 
@@ -172,9 +197,14 @@ def test_any_optuna_storage_will_do_and_a_wrong_one_is_named(tmp_path: Path) -> 
     url = f"sqlite:///{tmp_path}/study.db"
     sweep = tiny(storage=url, trials=3)
     assert len(run_all(Study("s", sweep, tmp_path / "unused"))) == 3
-    assert {t.state for t in optuna.load_study(study_name="s", storage=url).trials} == {OptunaState.COMPLETE}
+    assert {t.state for t in optuna.load_study(study_name="s", storage=url).trials} == {
+        OptunaState.COMPLETE
+    }
     assert not (tmp_path / "unused").exists()
-    with pytest.raises(ConfigError, match="storage must be an Optuna storage URL that can be opened, but 'nonsense'"):
+    with pytest.raises(
+        ConfigError,
+        match="storage must be an Optuna storage URL that can be opened, but 'nonsense'",
+    ):
         Study("s", tiny(storage="nonsense"), tmp_path / "unused")
 
 
@@ -185,7 +215,11 @@ def storage(path: Path) -> optuna.storages.BaseStorage:
 
 
 def stored(path: Path, state: OptunaState) -> list[optuna.trial.FrozenTrial]:
-    return [t for t in optuna.load_study(study_name="s", storage=storage(path)).trials if t.state == state]
+    return [
+        t
+        for t in optuna.load_study(study_name="s", storage=storage(path)).trials
+        if t.state == state
+    ]
 
 
 def test_trials_beyond_the_budget_are_not_asked(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""What a lane server trains with: where trials go on, and what stays of a trial that is complete."""
+"""What a lane server trains with: where trials go on, and what stays of a trial that is
+complete."""
 
 import json
 import shutil
@@ -26,7 +27,10 @@ def told(checkpoints: Path, config: TrialConfig = CONFIG) -> list[dict[str, Any]
     while not events or events[-1]["event"] != "end":
         server.advance()
         events += server.next(0)
-    return [{key: value for key, value in event.items() if key not in ("time", "seconds")} for event in events]
+    return [
+        {key: value for key, value in event.items() if key not in ("time", "seconds")}
+        for event in events
+    ]
 
 
 def test_a_complete_trial_leaves_its_weights_its_best_ones_and_its_records(tmp_path: Path) -> None:
@@ -34,17 +38,23 @@ def test_a_complete_trial_leaves_its_weights_its_best_ones_and_its_records(tmp_p
     state = checkpoint.load(tmp_path / "00000")
     assert state is not None
     assert state.config == CONFIG
-    assert [record.metrics for record in state.records] == [e["metrics"] for e in events if e["event"] == "record"]
+    assert [record.metrics for record in state.records] == [
+        e["metrics"] for e in events if e["event"] == "record"
+    ]
     assert state.records[-1].final == events[-2]["final"]
     assert state.best is not None
     assert torch.equal(state.best, state.weights)  # so short a training ends at its best
 
 
-def test_a_complete_trial_that_is_submitted_again_tells_everything_and_trains_nothing(tmp_path: Path) -> None:
+def test_a_complete_trial_that_is_submitted_again_tells_everything_and_trains_nothing(
+    tmp_path: Path,
+) -> None:
     events = told(tmp_path)
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     assert told(tmp_path) == events
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == files
+    assert {
+        path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()
+    } == files
 
 
 def warned(events: list[dict[str, Any]]) -> tuple[list[str], list[dict[str, Any]]]:
@@ -67,7 +77,8 @@ def test_a_checkpoint_of_another_configuration_is_said_and_not_used(tmp_path: Pa
 
 
 def test_a_checkpoint_whose_rows_do_not_fit_is_said_and_not_used(tmp_path: Path) -> None:
-    """As one of a version whose networks had other parameters; one number would fill a whole row without a word."""
+    """As one of a version whose networks had other parameters; one number would fill a whole row
+    without a word."""
     expected = told(tmp_path / "elsewhere")
     told(tmp_path)
     state = checkpoint.load(tmp_path / "00000")
@@ -122,5 +133,7 @@ def test_a_damaged_checkpoint_is_said_and_costs_epochs_but_no_number(
     assert events == told(tmp_path / "whole", LONGER)
     assert len(texts) == bool(where)
     for text in texts:
-        assert text.startswith(f"Trial 0 {where}, to the same numbers: {tmp_path}/damaged/00000/lane")
+        assert text.startswith(
+            f"Trial 0 {where}, to the same numbers: {tmp_path}/damaged/00000/lane"
+        )
         assert text.count(" is damaged: expected ") == len(names)

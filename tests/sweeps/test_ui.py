@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from sweeps.delivery import Delivery, Tracking
-from sweeps.home import Home, Run
+from sweeps.home import Home, RunFolder
 from sweeps.ui import Server, serve
 from tests.sweeps.journals import RunMaker
 from tests.sweeps.stores import EXPERIMENT, free_port
@@ -24,7 +24,7 @@ def delivered(run: RunMaker, uri: str) -> RunMaker:
     run.complete(0)
     run.closed()
     tracking = Tracking(uri, EXPERIMENT)
-    tracking.save(Run(run.folder))
+    tracking.save(RunFolder(run.folder))
     assert Delivery(run.folder, *tracking).deliver() == 0
     return run
 
@@ -69,7 +69,7 @@ def test_it_tells_the_page_of_the_runs_and_ends_without_a_stray_process(
 
 def test_a_port_that_is_taken_is_named_with_the_way_out(delivered: RunMaker) -> None:
     with socket.create_server(("127.0.0.1", port := free_port())), pytest.raises(RunError) as error:
-        serve(Run(delivered.folder), port, print)
+        serve(RunFolder(delivered.folder), port, print)
     assert str(error.value) == (
         f"The page needs port {port} of 127.0.0.1, but cannot have it: Address already in use. Who has it is told by: "
         f"ss -ltnp 'sport = :{port}'. Take another one with --port N, or any free one with --port 0."
@@ -77,12 +77,14 @@ def test_a_port_that_is_taken_is_named_with_the_way_out(delivered: RunMaker) -> 
 
 
 def test_a_run_on_a_server_elsewhere_is_looked_for_and_told(delivered: RunMaker, uri: str) -> None:
-    run = Run(delivered.folder)
+    run = RunFolder(delivered.folder)
     with Server(uri, run.folder.parent / "mlflow", 0) as server:
         Tracking(server.address, EXPERIMENT).save(run)
         said: list[str] = []
         serve(run, 0, said.append)
-        assert said == [f"This run is in the MLflow server at {server.address}, experiment {EXPERIMENT}."]
+        assert said == [
+            f"This run is in the MLflow server at {server.address}, experiment {EXPERIMENT}."
+        ]
         Tracking(server.address, "another").save(run)
         with pytest.raises(RunError) as error:
             serve(run, 0, said.append)
@@ -94,27 +96,35 @@ def test_a_run_on_a_server_elsewhere_is_looked_for_and_told(delivered: RunMaker,
 
 def test_a_server_that_does_not_answer_is_claimed_to_have_nothing(run: RunMaker) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
-    Tracking(nobody, "demo").save(Run(run.folder))
+    Tracking(nobody, "demo").save(RunFolder(run.folder))
     said: list[str] = []
     with pytest.raises(RunError) as error:
-        serve(Run(run.folder), 0, said.append)
-    assert str(error.value).startswith(f"Run run1 belongs to the MLflow server at {nobody}, which must answer, but: ")
-    assert str(error.value).endswith(f"See the numbers with: sweep status run1 --home {run.folder.parent}")
+        serve(RunFolder(run.folder), 0, said.append)
+    assert str(error.value).startswith(
+        f"Run run1 belongs to the MLflow server at {nobody}, which must answer, but: "
+    )
+    assert str(error.value).endswith(
+        f"See the numbers with: sweep status run1 --home {run.folder.parent}"
+    )
     assert said == []
 
 
 def test_a_home_with_no_store_says_what_to_do(run: RunMaker) -> None:
-    Tracking.local(run.folder.parent, "demo").save(Run(run.folder))
+    Tracking.local(run.folder.parent, "demo").save(RunFolder(run.folder))
     with pytest.raises(
-        RunError, match=r"Run run1 is not in MLflow at sqlite:.*Bring it there with: sweep deliver run1"
+        RunError,
+        match=r"Run run1 is not in MLflow at sqlite:.*Bring it there with: sweep deliver run1",
     ):
-        serve(Run(run.folder), 0, print)
+        serve(RunFolder(run.folder), 0, print)
 
 
 def test_a_server_that_cannot_start_names_its_log(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("this is no database, and more than a header of one" * 9)
     port = free_port()
-    with pytest.raises(RunError) as error, Server(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "mlflow", port):
+    with (
+        pytest.raises(RunError) as error,
+        Server(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "mlflow", port),
+    ):
         pass
     log = tmp_path / "mlflow-server.log"
     assert str(error.value).startswith(
@@ -126,8 +136,13 @@ def test_a_server_that_cannot_start_names_its_log(tmp_path: Path) -> None:
     assert "file is not a database" in log.read_text()
 
 
-def test_a_home_with_nothing_delivered_shows_the_list_of_experiments(tmp_path: Path, uri: str) -> None:
+def test_a_home_with_nothing_delivered_shows_the_list_of_experiments(
+    tmp_path: Path, uri: str
+) -> None:
     home = Home(tmp_path / "home")
     with Server(uri, home.folder / "mlflow", 0) as server:
         assert server.page("") == f"{server.address}/#/experiments?workflowType=machine_learning"
-        assert server.page("not there") == f"{server.address}/#/experiments?workflowType=machine_learning"
+        assert (
+            server.page("not there")
+            == f"{server.address}/#/experiments?workflowType=machine_learning"
+        )

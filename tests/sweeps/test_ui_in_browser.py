@@ -11,7 +11,7 @@ from analysis.caption import Caption
 from analysis.plane import X, Y
 from analysis.points import Searched
 from sweeps.delivery import Delivery, Tracking
-from sweeps.home import Run
+from sweeps.home import RunFolder
 from sweeps.story import Story
 from sweeps.ui import Server
 from tests.sweeps.journals import Z_CELLS, Z_STATES, RunMaker
@@ -39,7 +39,7 @@ def figure(run: RunMaker, uri: str) -> RunMaker:
     report.write(frame, run.folder / "report", caption, CHARACTERS.objective, Searched(keys=(X, Y)))
     run.tell("artifact", path="report/heatmap.png", name="heatmap.png")
     run.closed()
-    Tracking(uri, EXPERIMENT).save(Run(run.folder))
+    Tracking(uri, EXPERIMENT).save(RunFolder(run.folder))
     assert Delivery(run.folder, uri, EXPERIMENT).deliver() == 0
     return run
 
@@ -47,7 +47,9 @@ def figure(run: RunMaker, uri: str) -> RunMaker:
 @pytest.fixture
 def page() -> Iterator[Page]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS.split())
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=ARGUMENTS.split()
+        )
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.set_default_timeout(PATIENCE)
         yield page
@@ -55,11 +57,16 @@ def page() -> Iterator[Page]:
 
 
 def look(page: Page, server: Server, experiment: str, name: str, shot: Path) -> None:
-    """Go from the experiment to the heatmap of a run as a person would, and take a picture of it (docs/ui.png)."""
+    """Go from the experiment to the heatmap of a run as a person would, and take a picture of it
+    (docs/ui.png)."""
     page.goto(server.page(experiment).partition("?")[0])
-    page.get_by_text("Model training").first.click()  # what the address asks for, but remembered by later pages
+    page.get_by_text(
+        "Model training"
+    ).first.click()  # what the address asks for, but remembered by later pages
     page.goto(server.page(experiment))
-    page.locator(".ag-row", has_text=name).locator("button").first.click()  # unfolds the sweep's trials
+    page.locator(".ag-row", has_text=name).locator(
+        "button"
+    ).first.click()  # unfolds the sweep's trials
     expect(page.get_by_role("link", name="00008")).to_be_visible(timeout=PATIENCE)
     page.get_by_role("link", name=name).click()
     expect(page.get_by_text("Child runs", exact=True)).to_be_visible(timeout=PATIENCE)
@@ -75,7 +82,9 @@ def look(page: Page, server: Server, experiment: str, name: str, shot: Path) -> 
     page.screenshot(path=shot)
 
 
-def test_the_sweep_its_trials_and_its_heatmap_are_there(figure: RunMaker, uri: str, page: Page, tmp_path: Path) -> None:
+def test_the_sweep_its_trials_and_its_heatmap_are_there(
+    figure: RunMaker, uri: str, page: Page, tmp_path: Path
+) -> None:
     shot = tmp_path / "ui.png"
     with Server(uri, figure.folder.parent / "mlflow", 0) as server:
         look(page, server, EXPERIMENT, figure.folder.name, shot)

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from sweeps import journal
-from sweeps.home import Run
+from sweeps.home import RunFolder
 from sweeps.mlflow_mirror import RUN_STATUS, TRIAL_STATUS
 from tests.sweeps.stores import stored
 from zoneout_core.records import TrialState
@@ -23,19 +23,22 @@ OPTUNA = {
 }
 
 
-def studied(run: Run) -> list[FrozenTrial]:
+def studied(run: RunFolder) -> list[FrozenTrial]:
     """Optuna's trials of a run."""
-    return optuna.load_study(study_name=run.name, storage=JournalStorage(JournalFileBackend(str(run.study)))).trials
+    return optuna.load_study(
+        study_name=run.name, storage=JournalStorage(JournalFileBackend(str(run.study)))
+    ).trials
 
 
-def states(run: Run) -> list[TrialState]:
+def states(run: RunFolder) -> list[TrialState]:
     """The state of every trial that was asked for, by number."""
     story = run.story()
     return [story.trials[number].state for number in sorted(story.trials)]
 
 
-def check_books(run: Run) -> None:
-    """Each trial, each epoch and each end is in the journal once; Optuna tells the same, and of nothing as RUNNING."""
+def check_books(run: RunFolder) -> None:
+    """Each trial, each epoch and each end is in the journal once; Optuna tells the same, and of
+    nothing as RUNNING."""
     events = list(journal.read(run.journal))
     told = Counter((event["event"], event["trial"], event.get("epoch")) for event in events if event["event"] in
                    ("trial", "record"))  # fmt: skip
@@ -56,7 +59,7 @@ def check_books(run: Run) -> None:
             assert frozen.value == trial.best_value is not None
 
 
-def check_mlflow(run: Run, experiment: str) -> None:
+def check_mlflow(run: RunFolder, experiment: str) -> None:
     """One parent and one child for each trial, in their true states, each epoch once."""
     story = run.story()
     runs = stored(f"sqlite:///{run.folder.parent / 'mlflow.db'}", experiment, files=False)

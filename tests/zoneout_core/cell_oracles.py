@@ -1,4 +1,5 @@
-"""The cases of oracles.json in the words of zoneout_core: cell, parameters, masks by site, expected numbers."""
+"""The cases of oracles.json in the words of zoneout_core: cell, parameters, masks by site, expected
+numbers."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -102,7 +103,9 @@ def step_by_step(one: Case, run: Callable[[Case, State, int], State]) -> dict[st
     results["loss"] = sum((results[name] * one.loss_weights[name]).sum() for name in names)
     results["loss"].backward()
     results |= {f"dL_d{name}": torch.stack([value.grad for value in every[name]]) for name in names}
-    results |= {f"{name}0": value.grad for name, value in zip(names, one.state, strict=True)} | {"X": one.x.grad}
+    results |= {f"{name}0": value.grad for name, value in zip(names, one.state, strict=True)} | {
+        "X": one.x.grad
+    }
     for ours, theirs in OURS.items():
         parts = one.p[ours].grad.chunk(len(one.blocks), dim=-1)
         results |= {f"{theirs}.{gate}": part for gate, part in zip(one.blocks, parts, strict=True)}
@@ -129,11 +132,21 @@ def _zoneout(settings: dict[str, Any], training: bool, dtype: torch.dtype) -> Si
 
 
 def _stochastic_depth(settings: dict[str, Any], training: bool, dtype: torch.dtype) -> Sites:
-    value = tensor(settings["m"], dtype).unsqueeze(-1) if training else tensor(settings["z"], dtype).view(1, 1, 1)
+    value = (
+        tensor(settings["m"], dtype).unsqueeze(-1)
+        if training
+        else tensor(settings["z"], dtype).view(1, 1, 1)
+    )
     return Sites(keep_cells=value, keep_states=value)
 
 
-def _kept(settings: dict[str, Any], training: bool, dtype: torch.dtype, mask: str = "k", rate: str = "keep") -> Tensor:
+def _kept(
+    settings: dict[str, Any],
+    training: bool,
+    dtype: torch.dtype,
+    mask: str = "k",
+    rate: str = "keep",
+) -> Tensor:
     """A mask that lets through, or its expectation."""
     if not training:
         return tensor(settings[rate], dtype).view(1, 1, 1)
@@ -157,7 +170,8 @@ def _naive_cells(settings: dict[str, Any], training: bool, dtype: torch.dtype) -
 
 def _naive_both(settings: dict[str, Any], training: bool, dtype: torch.dtype) -> Sites:
     return Sites(
-        carried=_kept(settings, training, dtype), states=_kept(settings, training, dtype, mask="k2", rate="keep2")
+        carried=_kept(settings, training, dtype),
+        states=_kept(settings, training, dtype, mask="k2", rate="keep2"),
     )
 
 

@@ -1,4 +1,5 @@
-"""A process that saves checkpoints until it is killed, or until a limit stops it. Run by test_checkpoint.py.
+"""A process that saves checkpoints until it is killed, or until a limit stops it. Run by
+test_checkpoint.py.
 
 usage: python checkpoint_writer.py FOLDER FIRST_STEP COUNT [LARGEST_FILE]
 """
@@ -22,7 +23,14 @@ def state(step: int) -> LaneState:
     """Every number of it says which step it belongs to."""
     weights, m, v, best = (torch.full((NUMBERS,), float(step)) for _ in range(4))
     return LaneState(
-        trial=7, config=TrialConfig(), step=step, weights=weights, m=m, v=v, best=best, sums={"nll": float(step)}
+        trial=7,
+        config=TrialConfig(),
+        step=step,
+        weights=weights,
+        m=m,
+        v=v,
+        best=best,
+        sums={"nll": float(step)},
     )
 
 
@@ -41,4 +49,11 @@ def main(folder: Path, first: int, repeats: int, largest_file: int | None) -> in
 
 if __name__ == "__main__":
     arguments = [int(a) for a in sys.argv[2:]]
-    sys.exit(main(Path(sys.argv[1]), arguments[0], arguments[1], arguments[2] if len(arguments) > 2 else None))
+    sys.exit(
+        main(
+            Path(sys.argv[1]),
+            arguments[0],
+            arguments[1],
+            arguments[2] if len(arguments) > 2 else None,
+        )
+    )

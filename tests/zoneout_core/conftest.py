@@ -1,4 +1,5 @@
-"""What the tests of the training core share: a small text that can be learned, and a small trial on it."""
+"""What the tests of the training core share: a small text that can be learned, and a small trial on
+it."""
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ SYMBOLS = "abcdefgh"
 
 @pytest.fixture(scope="session")
 def tiny_corpus() -> Corpus:
-    """8 symbols: each is the one before it plus 1 or, one time in five, plus 3 (0.72 bits per character)."""
+    """8 symbols: each is the one before it plus 1 or, one time in five, plus 3 (0.72 bits per
+    character)."""
     leaps = np.random.default_rng(1).choice([1, 3], size=2600, p=[0.8, 0.2])
     text = (np.cumsum(leaps) % len(SYMBOLS)).astype(np.uint8)
     return Corpus(
@@ -27,6 +29,15 @@ def tiny_corpus() -> Corpus:
 
 @pytest.fixture(scope="session")
 def tiny_config() -> TrialConfig:
-    """14 updates an epoch, the last with one chunk of the four; sizes that fill no vector register."""
-    values = {"hidden": 13, "batch": 4, "length": 21, "epochs": 3, "z_cells": 0.5, "z_states": 0.05, "seed": 5}
+    """14 updates an epoch, the last with one chunk of the four; sizes that fill no vector
+    register."""
+    values = {
+        "hidden": 13,
+        "batch": 4,
+        "length": 21,
+        "epochs": 3,
+        "z_cells": 0.5,
+        "z_states": 0.05,
+        "seed": 5,
+    }
     return TrialConfig().with_values(values)

@@ -1,6 +1,8 @@
-"""One of two processes of data-parallel training: python -m tests.zoneout_core.ddp_rank RANK FOLDER.
+"""One of two processes of data-parallel training: python -m tests.zoneout_core.ddp_rank RANK
+FOLDER.
 
-Writes its own gradients (before they are averaged) and those that DistributedDataParallel made of both.
+Writes its own gradients (before they are averaged) and those that DistributedDataParallel made of
+both.
 """
 
 import sys
@@ -16,9 +18,15 @@ from zoneout_core import ZoneoutLSTM
 
 def main(rank: int, folder: Path) -> None:
     distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2, timeout=timedelta(seconds=60)
+        "gloo",
+        init_method=f"file://{folder}/meeting",
+        rank=rank,
+        world_size=2,
+        timeout=timedelta(seconds=60),
     )
-    torch.manual_seed(rank)  # which DistributedDataParallel makes up for: everyone starts from rank 0's weights
+    torch.manual_seed(
+        rank
+    )  # which DistributedDataParallel makes up for: everyone starts from rank 0's weights
     module = ZoneoutLSTM(3, 5, num_layers=2, z_cells=torch.full((5,), 0.5), z_states=0.3)
     parallel = DistributedDataParallel(module)
     x_TBD = torch.randn(6, 4, 3)

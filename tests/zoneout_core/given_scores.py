@@ -1,4 +1,5 @@
-"""Packs whose validation scores are given: what they decide may depend on no processor's rounding."""
+"""Packs whose validation scores are given: what they decide may depend on no processor's
+rounding."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,14 +13,17 @@ Means = dict[str, float]
 
 
 def give_scores(pack: Pack, scores: Mapping[int, Sequence[float]]) -> Pack:
-    """The pack, whose lanes measure these values of the objective, one an epoch; everything else is computed.
+    """The pack, whose lanes measure these values of the objective, one an epoch; everything else is
+    computed.
 
     scores: by trial; a trial without scores measures its own.
     """
     workload: Any = pack.workload
     measure = workload.measure
 
-    def measure_as_given(lanes: Sequence[Lane], rows_KP: Tensor, means: Sequence[Means]) -> list[Means]:
+    def measure_as_given(
+        lanes: Sequence[Lane], rows_KP: Tensor, means: Sequence[Means]
+    ) -> list[Means]:
         measured: list[Means] = measure(lanes, rows_KP, means)
         for lane, metrics in zip(lanes, measured, strict=True):
             if lane.trial in scores:

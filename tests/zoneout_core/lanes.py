@@ -10,7 +10,7 @@ from zoneout_core import kernels
 from zoneout_core.cells import Cell
 from zoneout_core.cells.lstm import LSTM
 from zoneout_core.config import ModelConfig
-from zoneout_core.kernels import Choice, Workspace, choose
+from zoneout_core.kernels import KernelChoice, Workspace, choose
 from zoneout_core.sites import Sites
 
 ZONEOUT = ("keep_cells", "keep_states")
@@ -18,7 +18,8 @@ ZONEOUT = ("keep_cells", "keep_states")
 
 @dataclass(frozen=True)
 class Lanes:
-    """Inputs of K lanes and the gradients that reach their outputs. Every tensor has the lane axis in front."""
+    """Inputs of K lanes and the gradients that reach their outputs. Every tensor has the lane axis
+    in front."""
 
     cell: Cell
     x: Tensor
@@ -74,7 +75,8 @@ def random_lanes(
     trajectories: bool = False,
     seed: int = 0,
 ) -> Lanes:
-    """Lanes with sizes that fill no vector register. The first state is each example's own, others the batch shares.
+    """Lanes with sizes that fill no vector register. The first state is each example's own, others
+    the batch shares.
 
     sites: where there are masks, of zeros and ones, drawn anew for every step, example and unit.
     """
@@ -86,11 +88,15 @@ def random_lanes(
         return torch.randn(shape, dtype=dtype)
 
     shapes = cell.parameters(ModelConfig(hidden=H), D)
-    p = {name: normal(K, *shape) * (H**-0.5 if name.startswith("u_") else 0.3) for name, shape in shapes.items()}
+    p = {
+        name: normal(K, *shape) * (H**-0.5 if name.startswith("u_") else 0.3)
+        for name, shape in shapes.items()
+    }
     state = tuple(normal(K, B if n == 0 else 1, H) for n in range(len(cell.STATES)))
     widths = {"inputs": D if dense else 1}
     masks = {
-        name: torch.rand(K, T, B, widths.get(name, H)) < (0.3 if name.startswith("keep_") else 0.7) for name in sites
+        name: torch.rand(K, T, B, widths.get(name, H)) < (0.3 if name.startswith("keep_") else 0.7)
+        for name in sites
     }
     count = len(state) + ("gate" in masks)
     return Lanes(
@@ -105,7 +111,9 @@ def random_lanes(
     )
 
 
-def recurrence(lanes: Lanes, choice: Choice, workspace: Workspace | None = None) -> kernels.Lanes:
+def recurrence(
+    lanes: Lanes, choice: KernelChoice, workspace: Workspace | None = None
+) -> kernels.Lanes:
     """Forward only."""
     return kernels.recurrence(
         lanes.cell,
@@ -119,7 +127,9 @@ def recurrence(lanes: Lanes, choice: Choice, workspace: Workspace | None = None)
     )
 
 
-def run(lanes: Lanes, choice: Choice, workspace: Workspace | None = None) -> dict[str, Tensor]:
+def run(
+    lanes: Lanes, choice: KernelChoice, workspace: Workspace | None = None
+) -> dict[str, Tensor]:
     """Forward and backward: all outputs and all gradients, by name."""
     leaves = dict(lanes.p) | {f"{name}0": one for name, one in zip("hc", lanes.state, strict=False)}
     if lanes.x.is_floating_point():
@@ -127,20 +137,30 @@ def run(lanes: Lanes, choice: Choice, workspace: Workspace | None = None) -> dic
     leaves = {name: leaf.detach().requires_grad_() for name, leaf in leaves.items()}
     state = tuple(leaves[f"{name}0"] for name, _ in zip("hc", lanes.state, strict=False))
     p = {name: leaves[name] for name in lanes.p}
-    out = recurrence(replace(lanes, x=leaves.get("x", lanes.x), p=p, state=state), choice, workspace)
+    out = recurrence(
+        replace(lanes, x=leaves.get("x", lanes.x), p=p, state=state), choice, workspace
+    )
     outputs = [out.outputs_KTBU, *out.last, *(out.trajectories or ())[1:]]
-    gradients = torch.autograd.grad(outputs, list(leaves.values()), [lanes.dh, *lanes.dlast, *lanes.dmore])
-    names = ["h", *(f"last{n}" for n in range(len(out.last))), *(f"every{n + 1}" for n in range(len(lanes.dmore)))]
+    gradients = torch.autograd.grad(
+        outputs, list(leaves.values()), [lanes.dh, *lanes.dlast, *lanes.dmore]
+    )
+    names = [
+        "h",
+        *(f"last{n}" for n in range(len(out.last))),
+        *(f"every{n + 1}" for n in range(len(lanes.dmore))),
+    ]
     result = dict(zip(names, outputs, strict=True))
     result |= {f"d{name}": gradient for name, gradient in zip(leaves, gradients, strict=True)}
     return {name: value.detach().clone() for name, value in result.items()}
 
 
-def torch_choice(precision: str, lanes: Lanes | None = None) -> Choice:
+def torch_choice(precision: str, lanes: Lanes | None = None) -> KernelChoice:
     """The lane-native kernel."""
-    return choose(lanes.cell if lanes else LSTM(), precision, "cpu", lanes.places if lanes else (), "torch")
+    return choose(
+        lanes.cell if lanes else LSTM(), precision, "cpu", lanes.places if lanes else (), "torch"
+    )
 
 
-def loop_choice(precision: str) -> Choice:
+def loop_choice(precision: str) -> KernelChoice:
     """The ground truth."""
     return choose(LSTM(), precision, "cpu", implementation="loop")

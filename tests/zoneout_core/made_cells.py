@@ -1,4 +1,5 @@
-"""Every cell in every form: its default settings, and each other value of a setting that has a few."""
+"""Every cell in every form: its default settings, and each other value of a setting that has a
+few."""
 
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -17,14 +18,21 @@ SYMBOLS = 5
 
 
 def forms() -> list[tuple[str, dict[str, Any]]]:
-    """(cell, settings), found by looking at the fields: a new cell or setting is there by existing."""
+    """(cell, settings), found by looking at the fields: a new cell or setting is there by
+    existing."""
     found: list[tuple[str, dict[str, Any]]] = []
     for name in cells.names():
         kind = type(CellConfig().chosen(name))
         found.append((name, {}))
         for f in fields(kind):
             hint = get_type_hints(kind)[f.name]
-            options = get_args(hint) if get_origin(hint) is Literal else (True, False) if hint is bool else ()
+            options = (
+                get_args(hint)
+                if get_origin(hint) is Literal
+                else (True, False)
+                if hint is bool
+                else ()
+            )
             found += [(name, {f.name: option}) for option in options if option != f.default]
     return found
 
@@ -50,7 +58,9 @@ class Made:
     """[T, B, D]"""
     sizes: dict[str, int]
 
-    def run(self, sites: Sites | None = None, *, training: bool = True, **values: Any) -> Trajectory:
+    def run(
+        self, sites: Sites | None = None, *, training: bool = True, **values: Any
+    ) -> Trajectory:
         """values: parameters, state or x instead of its own."""
         p: Parameters = self.p | values.pop("p", {})
         given = {"x": self.x, "state": self.state} | values
@@ -68,12 +78,22 @@ class Made:
         """Real numbers from 0.2 to 0.8 at every site that the cell has."""
         generator = torch.Generator().manual_seed(seed)
         ones = {name: self.mask_of_ones(name) for name in sorted(self.cell.SITES)}
-        values = {name: torch.rand(one.shape, generator=generator, dtype=F64) for name, one in ones.items()}
+        values = {
+            name: torch.rand(one.shape, generator=generator, dtype=F64)
+            for name, one in ones.items()
+        }
         form = "intent" if "gate" in ones else ""
         return Sites(**{name: 0.2 + 0.6 * value for name, value in values.items()}, gate_form=form)
 
 
-def make(name: str, settings: dict[str, Any], steps: int = 4, batch: int = 3, hidden: int = 5, seed: int = 0) -> Made:
+def make(
+    name: str,
+    settings: dict[str, Any],
+    steps: int = 4,
+    batch: int = 3,
+    hidden: int = 5,
+    seed: int = 0,
+) -> Made:
     """A layer of D = 5 inputs with numbers around their initial values."""
     config = TrialConfig().with_values({"cell": name, "hidden": hidden} | settings)
     cell = config.cell.chosen(name)
@@ -88,7 +108,10 @@ def make(name: str, settings: dict[str, Any], steps: int = 4, batch: int = 3, hi
     sizes = cell.sizes(config.model)
     for key, (start, shape) in cell.statistics(config.model, steps).items():
         p[key] = start + 0.1 * normal(*shape).abs()
-    p |= {"out_w_HV": 0.5 * normal(next(iter(sizes.values())), SYMBOLS), "out_b_V": 0.5 * normal(SYMBOLS)}
+    p |= {
+        "out_w_HV": 0.5 * normal(next(iter(sizes.values())), SYMBOLS),
+        "out_b_V": 0.5 * normal(SYMBOLS),
+    }
     starts = cell.starts(config.model)
     state = tuple(
         0.5 * normal(batch, size) if key in starts else torch.zeros(batch, size, dtype=F64)

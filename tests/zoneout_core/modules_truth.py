@@ -1,4 +1,5 @@
-"""The drop-in modules by the ground truth: layer after layer and direction after direction through zoneout_core.cells."""
+"""The drop-in modules by the ground truth: layer after layer and direction after direction through
+zoneout_core.cells."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,7 +28,10 @@ def rates(kind: type[ZoneoutBase], *values: Any) -> dict[str, Any]:
 def flat(result: tuple[Any, Any]) -> list[Tensor]:
     """Output (the rows of a packed one) and last states in one list."""
     output, states = result
-    return [output if isinstance(output, Tensor) else output.data, *(states if isinstance(states, tuple) else [states])]
+    return [
+        output if isinstance(output, Tensor) else output.data,
+        *(states if isinstance(states, tuple) else [states]),
+    ]
 
 
 def differences(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:
@@ -38,12 +42,17 @@ def differences(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:
 
 def gradients(module: torch.nn.Module, result: tuple[Any, Any], *inputs: Tensor) -> list[Tensor]:
     """Gradients of a sum with uneven weights, for the inputs and every parameter."""
-    loss = sum((one * torch.linspace(-1, 2, one.numel(), dtype=one.dtype).view_as(one)).sum() for one in flat(result))
+    loss = sum(
+        (one * torch.linspace(-1, 2, one.numel(), dtype=one.dtype).view_as(one)).sum()
+        for one in flat(result)
+    )
     assert isinstance(loss, Tensor)
     return list(torch.autograd.grad(loss, [*inputs, *module.parameters()], retain_graph=True))
 
 
-def truth(module: ZoneoutBase, x_TBD: Tensor, state: State, masks: Sequence[Masks]) -> tuple[Tensor, list[Tensor]]:
+def truth(
+    module: ZoneoutBase, x_TBD: Tensor, state: State, masks: Sequence[Masks]
+) -> tuple[Tensor, list[Tensor]]:
     """(output [T, B, H * directions], the last states, each [layers * directions, B, H])."""
     last: list[State] = []
     directions = 2 if module.bidirectional else 1
@@ -65,7 +74,9 @@ def _layer(
     cell, p = _cell(module, module.all_weights[index])
     shape = (*x_TBD.shape[:2], module.hidden_size)
     given = dict(zip(("keep_states", "keep_cells"), masks, strict=False))
-    keeps = {site: mask.to(x_TBD.dtype).expand(shape) for site, mask in given.items() if mask is not None}
+    keeps = {
+        site: mask.to(x_TBD.dtype).expand(shape) for site, mask in given.items() if mask is not None
+    }
     if reverse:
         x_TBD, keeps = x_TBD.flip(0), {site: mask.flip(0) for site, mask in keeps.items()}
     found = cell.run(p, x_TBD, start, Sites(**keeps), training=True)
@@ -74,7 +85,8 @@ def _layer(
 
 
 def _cell(module: ZoneoutBase, weights: list[Any]) -> tuple[Cell, dict[str, Tensor]]:
-    """The cell and its parameters, from torch's: transposed, one bias, gates in the cells' order."""
+    """The cell and its parameters, from torch's: transposed, one bias, gates in the cells'
+    order."""
     w_GD, u_GH = weights[:2]
     hidden = module.hidden_size
     b_G, b_recurrent_G = weights[2:] if module.bias else torch.zeros(2, len(w_GD), dtype=w_GD.dtype)

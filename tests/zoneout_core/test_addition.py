@@ -1,4 +1,5 @@
-"""The encoder-decoder: its loss and gradient, greedy answers, curriculum, restarts, lanes (spec section 6)."""
+"""The encoder-decoder: its loss and gradient, greedy answers, curriculum, restarts, lanes (spec
+section 6)."""
 
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from zoneout_core.config import TrialConfig
 from zoneout_core.errors import ConfigError
 from zoneout_core.lane import Lane
 from zoneout_core.masks import LayerShape
-from zoneout_core.pack import Event, Pack
+from zoneout_core.pack import Pack, PackEvent
 from zoneout_core.records import EpochRecord
 from zoneout_core.tasks.addition import PROGRAM, Problems
 from zoneout_core.workloads import addition
@@ -36,7 +37,7 @@ def pack_of(*configs: TrialConfig, data: Problems = DATA) -> Pack:
     return pack
 
 
-def run(pack: Pack, steps: int) -> list[Event]:
+def run(pack: Pack, steps: int) -> list[PackEvent]:
     return [event for _ in range(steps) for event in pack.step()]
 
 
@@ -59,21 +60,36 @@ def trained(pack: Pack) -> dict[str, Tensor]:
     return {name: view_1[0].clone().requires_grad_() for name, view_1 in views.items()}
 
 
-def read(p: dict[str, Tensor], symbol_B: Tensor, states: list[list[Tensor]], t: int, coder: str, keep: Masks) -> Tensor:
-    """One step of both layers of `coder`; h~ of the upper one. states: h and c of each layer, replaced."""
+def read(
+    p: dict[str, Tensor],
+    symbol_B: Tensor,
+    states: list[list[Tensor]],
+    t: int,
+    coder: str,
+    keep: Masks,
+) -> Tensor:
+    """One step of both layers of `coder`; h~ of the upper one. states: h and c of each layer,
+    replaced."""
     x = torch.nn.functional.one_hot(symbol_B, len(DATA.alphabet)).double()
     for layer in (0, 1):
         h, c = states[layer]
-        w, u, b = (p[f"{coder}.{'layer1.' if layer else ''}{name}"] for name in ("w_DG", "u_HG", "b_G"))
+        w, u, b = (
+            p[f"{coder}.{'layer1.' if layer else ''}{name}"] for name in ("w_DG", "u_HG", "b_G")
+        )
         i, f, o, g = (x @ w + h @ u + b).chunk(4, dim=1)
         c_new = f.sigmoid() * c + i.sigmoid() * g.tanh()
         x = o.sigmoid() * c_new.tanh()
-        d_c, d_h = (keep[layer + 2 * (coder == "decoder"), t, site] for site in ("keep_cells", "keep_states"))
+        d_c, d_h = (
+            keep[layer + 2 * (coder == "decoder"), t, site]
+            for site in ("keep_cells", "keep_states")
+        )
         states[layer] = [d_h * h + (1 - d_h) * x, d_c * c + (1 - d_c) * c_new]
     return x
 
 
-def logits_of(p: dict[str, Tensor], inputs_TB: Tensor, answer_TB: Tensor | None, keep: Masks) -> Tensor:
+def logits_of(
+    p: dict[str, Tensor], inputs_TB: Tensor, answer_TB: Tensor | None, keep: Masks
+) -> Tensor:
     """[T, B, V] of the equations: with the answer to be read, or each time the likeliest symbol."""
     states = [[torch.zeros(inputs_TB.shape[1], 7, dtype=torch.float64)] * 2 for _ in range(2)]
     for t, symbol_B in enumerate(inputs_TB):
@@ -90,7 +106,9 @@ def drawn(one: TrialConfig, evaluation: bool) -> Masks:
     keep = {}
     for layer, steps in enumerate((13, 13, 7, 7)):
         shape = LayerShape(steps, one.batch, 1 if layer % 2 == 0 else 7, 7)
-        sites = masks.drawn(one.regularizer.program(), shape, layer, one.seed, 0, evaluation=evaluation)
+        sites = masks.drawn(
+            one.regularizer.program(), shape, layer, one.seed, 0, evaluation=evaluation
+        )
         for t in range(steps):
             at = sites.at(t)
             for name, mask in (("keep_cells", at.keep_cells), ("keep_states", at.keep_states)):
@@ -106,7 +124,9 @@ def test_loss_and_gradient_are_those_of_the_equations(regularizer: dict[str, flo
     seed = streams.stream_seed(4, "examples", 0)
     inputs_TB, targets_TB = (torch.tensor(ids).T.long() for ids in DATA.draw(seed, 2, 3))
     logits_TBV = logits_of(p, inputs_TB, targets_TB, drawn(lane.config, evaluation=False))
-    sums = torch.nn.functional.cross_entropy(logits_TBV.flatten(0, 1), targets_TB.flatten(), reduction="sum")
+    sums = torch.nn.functional.cross_entropy(
+        logits_TBV.flatten(0, 1), targets_TB.flatten(), reduction="sum"
+    )
     expected = sums / 7 / 3
     expected.backward()
     rows_1P = pack.state(0).weights[None]
@@ -119,14 +139,20 @@ def test_loss_and_gradient_are_those_of_the_equations(regularizer: dict[str, flo
 
 
 @pytest.mark.parametrize("regularizer", [{}, ZONEOUT, ZONEOUT | {"static_masks": "same"}])
-def test_answers_are_the_likeliest_symbols_read_again(regularizer: dict[str, object], short_epochs: None) -> None:
-    one = config(precision="float64", init_width=5.0, **regularizer)  # so that it says more than one thing
+def test_answers_are_the_likeliest_symbols_read_again(
+    regularizer: dict[str, object], short_epochs: None
+) -> None:
+    one = config(
+        precision="float64", init_width=5.0, **regularizer
+    )  # so that it says more than one thing
     pack = pack_of(one)
     (record,) = run(pack, 3)
     assert isinstance(record, EpochRecord)
     seed = streams.stream_seed(4, "valid_examples", 2)
     inputs_TB, targets_TB = (torch.tensor(ids).T.long() for ids in DATA.draw(seed, 2, 12, "valid"))
-    expected_TB = logits_of(trained(pack), inputs_TB, None, drawn(one, evaluation=True)).argmax(dim=2)
+    expected_TB = logits_of(trained(pack), inputs_TB, None, drawn(one, evaluation=True)).argmax(
+        dim=2
+    )
     assert len(expected_TB.unique()) > 2
     own, lane = workload(pack), pack._lanes[0]
     (group,) = own.groups([lane])
@@ -136,12 +162,16 @@ def test_answers_are_the_likeliest_symbols_read_again(regularizer: dict[str, obj
 
 
 def record(epoch: int, at: int, error: float) -> EpochRecord:
-    return EpochRecord(trial=0, epoch=epoch, steps=20 * epoch, metrics={"difficulty": at, "valid_error": error})
+    return EpochRecord(
+        trial=0, epoch=epoch, steps=20 * epoch, metrics={"difficulty": at, "valid_error": error}
+    )
 
 
 def lane_after(*pairs: tuple[int, float], born: int = 0) -> Lane:
     records = [record(epoch, at, error) for epoch, (at, error) in enumerate(pairs, start=1)]
-    return Lane(trial=0, config=config(), updates=20, step=20 * len(pairs), born=born, records=records)
+    return Lane(
+        trial=0, config=config(), updates=20, step=20 * len(pairs), born=born, records=records
+    )
 
 
 def test_the_difficulty_rises_once_it_is_mastered() -> None:
@@ -159,10 +189,14 @@ def test_the_learning_rate_falls_when_the_error_rises_at_most_difficulty() -> No
         return own.learning_rate(lane) / lane.config.optim.learning_rate
 
     assert factor(lane_after((2, 0.5), (2, 0.6))) == 1.0
-    assert factor(lane_after((4, 0.05), (5, 0.6))) == 0.95, "also against the epoch before, which was easier"
+    assert factor(lane_after((4, 0.05), (5, 0.6))) == 0.95, (
+        "also against the epoch before, which was easier"
+    )
     assert factor(lane_after((5, 0.5), (5, 0.5), (5, 0.4))) == 1.0
     assert factor(lane_after((5, 0.4), (5, 0.5), (5, 0.45), (5, 0.46))) == pytest.approx(0.95**2)
-    assert factor(lane_after((5, 0.4), (5, 0.5), (5, 0.45), (5, 0.46), born=40)) == 0.95, "since the restart"
+    assert factor(lane_after((5, 0.4), (5, 0.5), (5, 0.45), (5, 0.46), born=40)) == 0.95, (
+        "since the restart"
+    )
 
 
 def test_a_hopeless_lane_begins_again_after_17_epochs() -> None:
@@ -200,7 +234,9 @@ def test_the_output_layer_draws_its_bias_too() -> None:
 
 
 def test_it_reports_what_its_task_says(short_epochs: None) -> None:
-    records = [event for event in run(pack_of(config(epochs=2)), 6) if isinstance(event, EpochRecord)]
+    records = [
+        event for event in run(pack_of(config(epochs=2)), 6) if isinstance(event, EpochRecord)
+    ]
     for one in records:
         assert tuple(one.metrics) == TASK.metrics.epoch
         assert one.metrics["valid_shortfall"] == 3 + one.metrics["valid_error"]
@@ -212,7 +248,11 @@ def test_it_reports_what_its_task_says(short_epochs: None) -> None:
 
 @pytest.mark.parametrize("output", ["candidate", "zoned"])
 def test_a_lane_does_not_depend_on_its_neighbours(output: str, short_epochs: None) -> None:
-    values: list[dict[str, object]] = [ZONEOUT, {"seed": 5}, {"p_recurrent": 0.25, "beta_norm": 1.0}]
+    values: list[dict[str, object]] = [
+        ZONEOUT,
+        {"seed": 5},
+        {"p_recurrent": 0.25, "beta_norm": 1.0},
+    ]
     configs = [config(output=output, **one) for one in values]
     events = run(pack_of(*configs), 9)
     for trial, one in enumerate(configs):
@@ -245,7 +285,10 @@ def test_programs_train_as_well(short_epochs: None) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"length": 12}, "length must be 13, the inputs' width, but is 12. Set it with --set length=VALUE."),
+        (
+            {"length": 12},
+            "length must be 13, the inputs' width, but is 12. Set it with --set length=VALUE.",
+        ),
         (
             {"cell": "bn_lstm", "output": "zoned"},
             "model.cell must be one that keeps no running numbers with task=addition, whose decoder goes on from an "
@@ -265,13 +308,21 @@ def test_what_does_not_fit_is_told(values: dict[str, object], message: str) -> N
 
 
 def test_masks_drawn_in_an_evaluation_belong_to_the_example() -> None:
-    """Whichever examples are read beside it: each piece of a set once had the masks of the first piece."""
-    pack = pack_of(config(precision="float64", init_width=5.0, evaluation_masks="sampled", **ZONEOUT))
+    """Whichever examples are read beside it: each piece of a set once had the masks of the first
+    piece."""
+    pack = pack_of(
+        config(precision="float64", init_width=5.0, evaluation_masks="sampled", **ZONEOUT)
+    )
     own, lane = workload(pack), pack._lanes[0]
     (group,) = own.groups([lane])
     part = addition.Part(group.choice, [lane], *own._views(pack.state(0).weights[None]))
     inputs_TB = own._examples(lane, "valid", 2, 40)[0].repeat(1, 2)
     whole_TB = own._decode(part, inputs_TB[None])[0]
-    pieces = [own._decode(part, piece_TB[None], 30 * n)[0] for n, piece_TB in enumerate(inputs_TB.split(30, dim=1))]
+    pieces = [
+        own._decode(part, piece_TB[None], 30 * n)[0]
+        for n, piece_TB in enumerate(inputs_TB.split(30, dim=1))
+    ]
     assert torch.equal(torch.cat(pieces, dim=1), whole_TB)
-    assert not torch.equal(whole_TB[:, :40], whole_TB[:, 40:]), "equal examples have masks of their own"
+    assert not torch.equal(whole_TB[:, :40], whole_TB[:, 40:]), (
+        "equal examples have masks of their own"
+    )

@@ -47,7 +47,8 @@ def test_offset_zero_cuts_from_the_start() -> None:
 
 
 def test_the_step_number_alone_is_the_cursor() -> None:
-    """A fresh cursor at any step, or one that jumped about, gives what one that counted up to it gives."""
+    """A fresh cursor at any step, or one that jumped about, gives what one that counted up to it
+    gives."""
     counted = Batches(TINY, 103)
     in_order = [counted.at(step).tolist() for step in range(15)]
     jumping = Batches(TINY, 103)

@@ -1,4 +1,5 @@
-"""Cells against torch's own layers, and against their equations written out a second time (spec sections 1, 5, 11)."""
+"""Cells against torch's own layers, and against their equations written out a second time (spec
+sections 1, 5, 11)."""
 
 import pytest
 import torch
@@ -53,7 +54,8 @@ def test_reset_before_the_product_is_another_cell() -> None:
     before, after = make("gru", {}), make("gru", {"reset": "after"})
     shared = {name: before.p[name] for name in ("w_DG", "u_HG", "b_G")}
     assert not torch.allclose(
-        before.run().states[0], after.run(p=shared | {"v_H": torch.zeros(5, dtype=torch.float64)}).states[0]
+        before.run().states[0],
+        after.run(p=shared | {"v_H": torch.zeros(5, dtype=torch.float64)}).states[0],
     )
 
 
@@ -89,7 +91,9 @@ def test_the_candidate_goes_upward_and_the_zoned_state_onward(form: str) -> None
     made, plain = make("lstm", {"output": "candidate"}), make("lstm", {})
     shared = {name: plain.p[name] for name in plain.trained}
     masks = Sites(**made.masks().present(), gate_form=form)
-    candidate, *onward = made.run(masks, p=shared, state=(plain.state[0], *plain.state), x=plain.x).states
+    candidate, *onward = made.run(
+        masks, p=shared, state=(plain.state[0], *plain.state), x=plain.x
+    ).states
     zoned = plain.run(masks).states
     assert all(torch.equal(one, other) for one, other in zip(onward, zoned, strict=True))
     before = torch.cat([plain.state[0][None], zoned[0][:-1]])
@@ -118,7 +122,9 @@ def test_layer_norm(form: str) -> None:
             if form == "joint":
                 pre.append(norm(from_x + from_h) * p["gain_G"][part] + b)
             else:
-                pre.append(norm(from_x) * p["gain_w_G"][part] + norm(from_h) * p["gain_u_G"][part] + b)
+                pre.append(
+                    norm(from_x) * p["gain_w_G"][part] + norm(from_h) * p["gain_u_G"][part] + b
+                )
         i, f, o, g = pre
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         h = o.sigmoid() * (norm(c) * p["gain_c_H"] + p["shift_c_H"]).tanh()
@@ -129,18 +135,26 @@ def test_layer_norm(form: str) -> None:
 @pytest.mark.parametrize("read", ["now", "before"])
 @pytest.mark.parametrize("normed", [True, False])
 def test_hyper_lstm(read: str, normed: bool) -> None:
-    made = make("hyper_lstm", {"hyper_read": read, "hyper_norm": normed, "hyper_hidden": 3, "hyper_embedding": 2})
+    made = make(
+        "hyper_lstm",
+        {"hyper_read": read, "hyper_norm": normed, "hyper_hidden": 3, "hyper_embedding": 2},
+    )
     p, (h, c, q, hyper_c) = made.p, made.state
 
     def finished(pre: list[Tensor], c: Tensor, prefix: str, axis: str) -> tuple[Tensor, Tensor]:
         """LSTM from pre-activations i, f, o, g without norm and shift."""
         size = pre[0].shape[-1]
-        gains, shifts = (p.get(f"{prefix}{name}_G", torch.ones(4 * size)).split(size) for name in ("gain", "b"))
+        gains, shifts = (
+            p.get(f"{prefix}{name}_G", torch.ones(4 * size)).split(size) for name in ("gain", "b")
+        )
         i, f, o, g = (
-            (norm(v) * gain if normed else v) + shift for v, gain, shift in zip(pre, gains, shifts, strict=True)
+            (norm(v) * gain if normed else v) + shift
+            for v, gain, shift in zip(pre, gains, shifts, strict=True)
         )
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        inner = norm(c) * p[f"{prefix}gain_c_{axis}"] + p[f"{prefix}shift_c_{axis}"] if normed else c
+        inner = (
+            norm(c) * p[f"{prefix}gain_c_{axis}"] + p[f"{prefix}shift_c_{axis}"] if normed else c
+        )
         return o.sigmoid() * inner.tanh(), c
 
     for x, *found in zip(inputs_of(made), *made.run().states, strict=True):
@@ -154,7 +168,11 @@ def test_hyper_lstm(read: str, normed: bool) -> None:
             z_h = speaking @ p["speak_w_QN"][:, a_h : a_h + 2] + p["speak_b_N"][a_h : a_h + 2]
             z_x = speaking @ p["speak_w_QN"][:, a_x : a_x + 2] + p["speak_b_N"][a_x : a_x + 2]
             z_b = speaking @ p["speak_w_QN"][:, a_b : a_b + 2]
-            d_h, d_x, b = z_h @ p["scale_PNH"][k], z_x @ p["scale_PNH"][4 + k], z_b @ p["scale_PNH"][8 + k]
+            d_h, d_x, b = (
+                z_h @ p["scale_PNH"][k],
+                z_x @ p["scale_PNH"][4 + k],
+                z_b @ p["scale_PNH"][8 + k],
+            )
             value = d_h * (h @ p["u_HG"][:, part]) + d_x * (x @ p["w_DG"][:, part]) + b
             pre.append(value + p["b0_G"][part] if normed else value)
         h, c = finished(pre, c, "", "H")

@@ -1,4 +1,5 @@
-"""HM-LSTM against its three operations, written out with branches, and its straight-through gradient (spec 11.5)."""
+"""HM-LSTM against its three operations, written out with branches, and its straight-through
+gradient (spec 11.5)."""
 
 from typing import Any
 
@@ -19,8 +20,11 @@ def norm(v: Tensor) -> Tensor:
     return layer_norm(v, v.shape[-1:], eps=1e-3)
 
 
-def preactivation(p: dict[str, Tensor], n: int, a: Tensor, normed: bool) -> tuple[list[Tensor], Tensor]:
-    """Gates i, f, o, g after their nonlinearities, and the boundary's pre-activation, from the sum of products."""
+def preactivation(
+    p: dict[str, Tensor], n: int, a: Tensor, normed: bool
+) -> tuple[list[Tensor], Tensor]:
+    """Gates i, f, o, g after their nonlinearities, and the boundary's pre-activation, from the sum
+    of products."""
     values = []
     for k in range(4):
         part = slice(H * k, H * k + H)
@@ -34,7 +38,9 @@ def read(p: dict[str, Tensor], n: int, c: Tensor, normed: bool) -> Tensor:
     return (norm(c) * p[f"gain_c{n}_H"] + p[f"shift_c{n}_H"] if normed else c).tanh()
 
 
-def one_example(made: Made, x: Tensor, state: tuple[Tensor, ...], form: dict[str, Any]) -> tuple[Tensor, ...]:
+def one_example(
+    made: Made, x: Tensor, state: tuple[Tensor, ...], form: dict[str, Any]
+) -> tuple[Tensor, ...]:
     """One step of one example, with branches. x: [D]; h and c: [3, H]; z: [2]."""
     p, normed = made.p, form.get("hm_norm", True)
     h, c, z = (list(part) for part in state)
@@ -60,7 +66,12 @@ def one_example(made: Made, x: Tensor, state: tuple[Tensor, ...], form: dict[str
             z_new.append(ended)
     weights = [(torch.cat(h_new) @ p["weigh_w_HL"][:, n]).sigmoid() for n in range(3)]
     emitted = sum(weights[n] * (h_new[n] @ p["output_w_HE"][H * n : H * n + H]) for n in range(3))
-    return emitted.relu(), torch.stack(h_new), torch.stack(c_new), torch.tensor(z_new, dtype=torch.float64)
+    return (
+        emitted.relu(),
+        torch.stack(h_new),
+        torch.stack(c_new),
+        torch.tensor(z_new, dtype=torch.float64),
+    )
 
 
 @pytest.mark.parametrize("form", [{}, {"hm_norm": False}, {"hm_copy": "top_recomputed"}])
@@ -92,7 +103,9 @@ def test_copied_states_keep_every_bit() -> None:
 
 @pytest.mark.parametrize("slope", [1.0, 2.5])
 def test_the_boundary_has_the_gradient_of_its_line(slope: float) -> None:
-    a = torch.tensor([-3.0, -0.3, -0.01, 0.0, 0.01, 0.3, 3.0], dtype=torch.float64, requires_grad=True)
+    a = torch.tensor(
+        [-3.0, -0.3, -0.01, 0.0, 0.01, 0.3, 3.0], dtype=torch.float64, requires_grad=True
+    )
     z = boundary(a, torch.tensor([slope], dtype=torch.float64))
     assert z.tolist() == [0, 0, 0, 0, 1, 1, 1]
     z.sum().backward()
@@ -115,7 +128,8 @@ class StraightThrough(torch.autograd.Function):
 
 
 def test_gradients_flow_through_boundaries() -> None:
-    """Every gradient, against the sum of the three operations weighed with the bits that choose them."""
+    """Every gradient, against the sum of the three operations weighed with the bits that choose
+    them."""
     made = make("hm_lstm", {"hm_output": 7}, steps=5)
     slope = float(made.p["slope"])
     p = {name: made.p[name].clone().requires_grad_() for name in made.trained}
@@ -133,12 +147,16 @@ def test_gradients_flow_through_boundaries() -> None:
             below: Any = torch.ones(())
             for n in range(3):
                 a = h[n] @ second[f"u{n + 1}_HG"]
-                a = a + below * ((h_new[-1] if n else x) @ second["w1_DG" if n == 0 else f"w{n + 1}_HG"])
+                a = a + below * (
+                    (h_new[-1] if n else x) @ second["w1_DG" if n == 0 else f"w{n + 1}_HG"]
+                )
                 a = a + z[n] * (h[n + 1] @ second[f"v{n + 1}_HG"]) if n < 2 else a
                 (i, f, o, g), a_z = preactivation(second, n + 1, a, True)
                 flush, copy, update = z[n], (1 - z[n]) * (1 - below), (1 - z[n]) * below
                 c_new.append(flush * i * g + copy * c[n] + update * (f * c[n] + i * g))
-                h_new.append(copy * h[n] + (flush + update) * o * read(second, n + 1, c_new[n], True))
+                h_new.append(
+                    copy * h[n] + (flush + update) * o * read(second, n + 1, c_new[n], True)
+                )
                 below = StraightThrough.apply(a_z, slope)[0] if n < 2 else torch.zeros(())
                 z_new.append(below)
             h, c, z = h_new, c_new, z_new
@@ -147,18 +165,31 @@ def test_gradients_flow_through_boundaries() -> None:
             loss = loss + sum(weights[n] * (h[n] @ parts[n]) for n in range(3)).relu().sin().sum()
     loss.backward()
     for name, value in p.items():
-        torch.testing.assert_close(value.grad, second[name].grad, rtol=0, atol=1e-11, msg=lambda m, n=name: n + m)
+        torch.testing.assert_close(
+            value.grad, second[name].grad, rtol=0, atol=1e-11, msg=lambda m, n=name: n + m
+        )
 
 
 def test_the_slope_grows_by_the_epoch() -> None:
     cell = TrialConfig().with_values({"cell": "hm_lstm"}).cell.chosen("hm_lstm")
-    assert [cell.schedule(epoch)["slope"] for epoch in (1, 2, 51, 101, 102, 500)] == [1.0, 1.04, 3.0, 5.0, 5.0, 5.0]
-    text8 = TrialConfig().with_values({"cell": "hm_lstm", "slope_growth": 0.0}).cell.chosen("hm_lstm")
+    assert [cell.schedule(epoch)["slope"] for epoch in (1, 2, 51, 101, 102, 500)] == [
+        1.0,
+        1.04,
+        3.0,
+        5.0,
+        5.0,
+        5.0,
+    ]
+    text8 = (
+        TrialConfig().with_values({"cell": "hm_lstm", "slope_growth": 0.0}).cell.chosen("hm_lstm")
+    )
     assert text8.schedule(40) == {"slope": 1.0}
 
 
 def test_the_same_numbers_for_all_gates() -> None:
-    config = TrialConfig().with_values({"cell": "hm_lstm", "hm_gates": "same", "hidden": 6, "hm_output": 4})
+    config = TrialConfig().with_values(
+        {"cell": "hm_lstm", "hm_gates": "same", "hidden": 6, "hm_output": 4}
+    )
     p = config.cell.chosen("hm_lstm").initial(config.model, 5, InitialDraw(config.model, 3))
     for name in ("w1_DG", "u2_HG", "w3_HG"):
         first, *others = p[name][:, :24].chunk(4, dim=1)

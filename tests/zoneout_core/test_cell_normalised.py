@@ -1,4 +1,5 @@
-"""Cells that normalise: recurrent batch norm against the oracles (spec sections 5, 13), layer norm."""
+"""Cells that normalise: recurrent batch norm against the oracles (spec sections 5, 13), layer
+norm."""
 
 from typing import Any
 
@@ -77,7 +78,10 @@ def trained(oracles: dict[str, Any], name: str = "rbn_train") -> Trajectory:
 
 @pytest.mark.parametrize("name", ["rbn_train", "rbn_zoneout_shared_train"])
 def test_batch_norm_in_training(oracles: dict[str, Any], name: str) -> None:
-    wanted, weights = rbn(oracles, name), tensor(oracles["recurrent_batch_norm"]["inputs"]["loss_weights_h"], F64)
+    wanted, weights = (
+        rbn(oracles, name),
+        tensor(oracles["recurrent_batch_norm"]["inputs"]["loss_weights_h"], F64),
+    )
     p, x, state = inputs_of(oracles)
     keep = None if wanted["mask"] is None else tensor(wanted["mask"], F64)
     sites = Sites(keep_cells=keep, keep_states=keep)
@@ -96,7 +100,9 @@ def test_batch_norm_in_training(oracles: dict[str, Any], name: str) -> None:
         close(value, wanted["grads"][key], 1e-10)
     for theirs, name_G in PARAMETERS.items():
         expected = wanted["grads"][theirs]
-        close(p[name_G].grad, expected if theirs in ("gamma_c", "beta_c") else ours(expected), 1e-10)
+        close(
+            p[name_G].grad, expected if theirs in ("gamma_c", "beta_c") else ours(expected), 1e-10
+        )
 
 
 @pytest.mark.parametrize("name", ["rbn_eval_popstats", "rbn_zoneout_eval_popstats"])
@@ -110,9 +116,15 @@ def test_batch_norm_with_population_statistics(oracles: dict[str, Any], name: st
         p[key] = torch.full(shape, start, dtype=F64).lerp(running[key], cell.statistics_rate)
     for t, statistics in enumerate(rbn(oracles, "rbn_eval_popstats")["pop_stats"]):
         for theirs, key in STATISTICS.items():
-            close(p[key][t], statistics[theirs] if theirs[0] == "c" else ours(statistics[theirs]), 1e-12)
+            close(
+                p[key][t],
+                statistics[theirs] if theirs[0] == "c" else ours(statistics[theirs]),
+                1e-12,
+            )
     keep = tensor(wanted["z"], F64).view(1, 1, 1) if "z" in wanted else None
-    found = cell.run(p, x, start_of(state), Sites(keep_cells=keep, keep_states=keep), training=False)
+    found = cell.run(
+        p, x, start_of(state), Sites(keep_cells=keep, keep_states=keep), training=False
+    )
     assert found.statistics == {}
     for key, value in zip("hc", found.states, strict=False):
         close(value, wanted["outputs"][key], 1e-12)
@@ -150,18 +162,24 @@ def test_forms_of_batch_norm(products: str, cell: str) -> None:
 
 def test_steps_beyond_the_training_length_reuse_its_last_statistics() -> None:
     made = make("bn_lstm", {}, steps=3)
-    longer = {key: torch.cat([made.p[key], made.p[key][-1:].expand(4, -1)]) for key in STATISTICS.values()}
+    longer = {
+        key: torch.cat([made.p[key], made.p[key][-1:].expand(4, -1)]) for key in STATISTICS.values()
+    }
     x = torch.cat([made.x, made.x, made.x[:1]])
     short, long = made.run(training=False, x=x), made.run(training=False, x=x, p=longer)
-    assert all(torch.equal(one, other) for one, other in zip(short.states, long.states, strict=True))
+    assert all(
+        torch.equal(one, other) for one, other in zip(short.states, long.states, strict=True)
+    )
     assert short.states[2][:, 0, 0].tolist() == [1, 2, 3, 4, 5, 6, 7]
     assert not torch.equal(
-        short.states[0], made.run(training=False, x=x, p={"mean_u_TG": longer["mean_u_TG"] + 1}).states[0]
+        short.states[0],
+        made.run(training=False, x=x, p={"mean_u_TG": longer["mean_u_TG"] + 1}).states[0],
     )
 
 
 def test_constant_inputs_have_no_spread_and_give_beta() -> None:
-    """var = 0 at the first step of a trainable start, and at pixels that are always black: forward exactly beta."""
+    """var = 0 at the first step of a trainable start, and at pixels that are always black: forward
+    exactly beta."""
     made = make("bn_lstm", {})
     same = torch.zeros_like(made.x)
     state = (*(value[:1] for value in made.state[:2]), made.state[2])

@@ -1,4 +1,5 @@
-"""Every case of the oracles (spec section 13) through the cells, and through the kernel that loops over them."""
+"""Every case of the oracles (spec section 13) through the cells, and through the kernel that loops
+over them."""
 
 import itertools
 from typing import Any
@@ -7,7 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.zoneout_core.cell_oracles import case, expected, step_by_step, tensor, through_cell, through_loop
+from tests.zoneout_core.cell_oracles import (
+    case,
+    expected,
+    step_by_step,
+    tensor,
+    through_cell,
+    through_loop,
+)
 from zoneout_core.cells import State
 from zoneout_core.sites import Sites
 
@@ -66,7 +74,9 @@ def test_case(oracles: dict[str, Any], name: str, run: Any, dtype: torch.dtype) 
     for_outputs, for_gradients = TOLERANCES[dtype]
     for key, value in found.items():
         atol = for_gradients if key in one.expected["grads"] else for_outputs
-        torch.testing.assert_close(value, tensor(wanted[key], dtype), rtol=0, atol=atol, msg=lambda m, k=key: k + m)
+        torch.testing.assert_close(
+            value, tensor(wanted[key], dtype), rtol=0, atol=atol, msg=lambda m, k=key: k + m
+        )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -74,11 +84,14 @@ def test_case_as_one_sequence(oracles: dict[str, Any], name: str) -> None:
     one = case(oracles, name, torch.float64)
     states = one.cell.run(one.p, one.x, one.state, one.sites, training=one.training).states
     for key, value in zip("hc", states[: len(one.state)], strict=False):
-        torch.testing.assert_close(value, tensor(expected(one)[key], torch.float64), rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            value, tensor(expected(one)[key], torch.float64), rtol=0, atol=1e-12
+        )
 
 
 def test_one_step_expectation_identity(oracles: dict[str, Any]) -> None:
-    """Averaging one training step over all 2^12 pairs of masks of one example gives the evaluation step."""
+    """Averaging one training step over all 2^12 pairs of masks of one example gives the evaluation
+    step."""
     wanted = oracles["one_step_expectation_identity"]
     one = case(oracles, "lstm_plain", torch.float64)
 
@@ -90,11 +103,17 @@ def test_one_step_expectation_identity(oracles: dict[str, Any]) -> None:
     evaluated = step(*rates)
     for key, value in zip("hc", evaluated, strict=True):
         torch.testing.assert_close(value, tensor(wanted[key], torch.float64)[0], rtol=0, atol=1e-12)
-    masks = [tensor(bits, torch.float64).view(1, 1, 3) for bits in itertools.product((0.0, 1.0), repeat=3)]
+    masks = [
+        tensor(bits, torch.float64).view(1, 1, 3)
+        for bits in itertools.product((0.0, 1.0), repeat=3)
+    ]
     mean = [torch.zeros_like(value) for value in evaluated]
     for cells, states in itertools.product(masks, masks):
         chance = torch.stack(
-            [torch.where(m == 1, z, 1 - z).prod() for m, z in zip((cells, states), rates, strict=True)]
+            [
+                torch.where(m == 1, z, 1 - z).prod()
+                for m, z in zip((cells, states), rates, strict=True)
+            ]
         )
         for total, value in zip(mean, step(cells, states), strict=True):
             total += chance.prod() * value

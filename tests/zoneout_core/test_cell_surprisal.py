@@ -17,11 +17,14 @@ from zoneout_core.sites import Sites
 F64 = torch.float64
 
 
-def oracle(oracles: dict[str, Any]) -> tuple[dict[str, Tensor], Tensor, tuple[Tensor, ...], Tensor, dict[str, Any]]:
-    """Parameters, the symbols of one step, the states before it, its uniform numbers, and what comes out.
+def oracle(
+    oracles: dict[str, Any],
+) -> tuple[dict[str, Tensor], Tensor, tuple[Tensor, ...], Tensor, dict[str, Any]]:
+    """Parameters, the symbols of one step, the states before it, its uniform numbers, and what
+    comes out.
 
-    The oracle gives p_{t-1} itself. The output layer's bias is made to give it from h_{t-1}, which needs one for each
-    example: the two examples are therefore run by themselves.
+    The oracle gives p_{t-1} itself. The output layer's bias is made to give it from h_{t-1}, which
+    needs one for each example: the two examples are therefore run by themselves.
     """
     inputs = oracles["surprisal_zoneout_step"]["inputs"]
     p = {
@@ -34,7 +37,13 @@ def oracle(oracles: dict[str, Any]) -> tuple[dict[str, Tensor], Tensor, tuple[Te
     state = tuple(tensor(inputs[name], F64) for name in ("h_prev", "c_prev"))
     x_1B = tensor(inputs["x"], F64).argmax(-1)[None]
     p["out_b_V"] = tensor(inputs["p_prev"], F64).log() - state[0] @ p["out_w_HV"]
-    return p, x_1B, state, tensor(inputs["u"], F64)[None], oracles["surprisal_zoneout_step"]["outputs"]
+    return (
+        p,
+        x_1B,
+        state,
+        tensor(inputs["u"], F64)[None],
+        oracles["surprisal_zoneout_step"]["outputs"],
+    )
 
 
 @pytest.mark.parametrize("form", ["poster", "code"])
@@ -50,7 +59,9 @@ def test_step_of_the_oracle(oracles: dict[str, Any], form: str, example: int) ->
     torch.testing.assert_close(h, tensor(wanted[f"h_{form}"], F64)[only], rtol=0, atol=1e-12)
 
 
-def test_a_unit_is_updated_where_its_number_is_at_most_its_probability(oracles: dict[str, Any]) -> None:
+def test_a_unit_is_updated_where_its_number_is_at_most_its_probability(
+    oracles: dict[str, Any],
+) -> None:
     """Numbers at and just above q decide the other way; without numbers, q itself stands for Z."""
     p, x, state, _, wanted = oracle(oracles)
     q = tensor(wanted["update_prob"], F64)
@@ -59,16 +70,25 @@ def test_a_unit_is_updated_where_its_number_is_at_most_its_probability(oracles: 
         own = p | {"out_b_V": p["out_b_V"][example]}
         start = tuple(value[only] for value in state)
 
-        def cells(uniform: Tensor | None, own: Any = own, start: Any = start, only: Any = only) -> Tensor:
-            return SurprisalLSTM().run(own, x[:, only], start, Sites(uniform=uniform), training=False).last[1]
+        def cells(
+            uniform: Tensor | None, own: Any = own, start: Any = start, only: Any = only
+        ) -> Tensor:
+            return (
+                SurprisalLSTM()
+                .run(own, x[:, only], start, Sites(uniform=uniform), training=False)
+                .last[1]
+            )
 
         updated, kept = cells(q[None, only] - 1e-12), cells(q[None, only] + 1e-12)
         assert torch.equal(kept, start[1])
-        torch.testing.assert_close(cells(None), kept + q[only] * (updated - kept), rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            cells(None), kept + q[only] * (updated - kept), rtol=0, atol=1e-12
+        )
 
 
 def test_gradients_flow_through_surprise_but_not_through_the_choice() -> None:
-    """Against the same equations with Z as a constant: every gradient, that of the output layer's among them."""
+    """Against the same equations with Z as a constant: every gradient, that of the output layer's
+    among them."""
     made = make("surprisal_lstm", {})
     names = [*made.trained, "out_w_HV", "out_b_V"]
     p, q = ({name: made.p[name].clone().requires_grad_() for name in names} for _ in range(2))
@@ -80,7 +100,9 @@ def test_gradients_flow_through_surprise_but_not_through_the_choice() -> None:
         predicted = (h @ q["out_w_HV"] + q["out_b_V"]).softmax(-1)
         one_hot = torch.nn.functional.one_hot(x, 5).double()
         s = (predicted * one_hot).sum(-1, keepdim=True).log()
-        i, f, o, g = (one_hot @ q["w_DG"] + h @ q["u_HG"] + s * q["v_G"] + q["b_G"]).chunk(4, dim=-1)
+        i, f, o, g = (one_hot @ q["w_DG"] + h @ q["u_HG"] + s * q["v_G"] + q["b_G"]).chunk(
+            4, dim=-1
+        )
         z = (0.2 + ((predicted - one_hot) @ q["out_w_HV"].T).abs()).clamp(max=1).detach()
         c = (1 - f.sigmoid() * z) * c + z * i.sigmoid() * g.tanh()
         h = o.sigmoid() * c.tanh()

@@ -35,7 +35,9 @@ def leaves(made: Made) -> dict[str, Tensor]:
 def test_shapes_are_as_announced(form: Form) -> None:
     made = make(*form)
     model = made.config.model
-    assert {name: tuple(made.p[name].shape) for name in made.trained} == made.cell.parameters(model, SYMBOLS)
+    assert {name: tuple(made.p[name].shape) for name in made.trained} == made.cell.parameters(
+        model, SYMBOLS
+    )
     assert made.cell.starts(model).items() <= made.sizes.items()
     found = made.run()
     assert {name: tuple(value.shape) for name, value in made.named(found).items()} == {
@@ -91,8 +93,14 @@ def test_masks_for_each_gate_may_all_be_the_same(form: Form) -> None:
     made = make(*form)
     if form[0] == "hm_lstm":
         return  # refused: its matrices hold a boundary beside the gates
-    tied = {name: mask for name, mask in made.masks().present().items() if name in ("inputs", "recurrent")}
-    untied = {name: mask.unsqueeze(-2).repeat(1, 1, made.cell.GATES, 1) for name, mask in tied.items()}
+    tied = {
+        name: mask
+        for name, mask in made.masks().present().items()
+        if name in ("inputs", "recurrent")
+    }
+    untied = {
+        name: mask.unsqueeze(-2).repeat(1, 1, made.cell.GATES, 1) for name, mask in tied.items()
+    }
     for x in (made.x, made.dense)[: 1 if made.cell.SYMBOLS else 2]:
         results = [made.run(Sites(**masks), x=x).states for masks in (tied, untied)]
         for one, other in zip(*results, strict=True):
@@ -109,15 +117,21 @@ def test_nothing_random_happens_inside(form: Form, training: bool) -> None:
     before = torch.get_rng_state()
     second = made.run(made.masks(), training=training)
     assert torch.equal(torch.get_rng_state(), before)
-    assert all(torch.equal(one, other) for one, other in zip(first.states, second.states, strict=True))
+    assert all(
+        torch.equal(one, other) for one, other in zip(first.states, second.states, strict=True)
+    )
 
 
 @FORMS
 def test_every_site_has_an_effect(form: Form) -> None:
     made = make(*form)
-    plain = made.run(Sites(uniform=made.mask_of_ones("uniform")) if "uniform" in made.cell.SITES else None)
+    plain = made.run(
+        Sites(uniform=made.mask_of_ones("uniform")) if "uniform" in made.cell.SITES else None
+    )
     for name in made.cell.SITES:
-        halved = Sites(**{name: 0.5 * made.mask_of_ones(name)}, gate_form="intent" if name == "gate" else "")
+        halved = Sites(
+            **{name: 0.5 * made.mask_of_ones(name)}, gate_form="intent" if name == "gate" else ""
+        )
         assert not torch.equal(made.run(halved).states[0], plain.states[0]), name
     assert set(NAMES) >= made.cell.SITES
 
@@ -133,9 +147,15 @@ def test_gradients_are_derivatives(form: Form) -> None:
 
     def loss(*values: Tensor) -> Tensor:
         p, (x, *state) = dict(zip(names, values, strict=False)), values[len(names) :]
-        return sum(value.sin().sum() for value in made.run(dense_masks(made), p=p, x=x, state=tuple(state)).states)
+        return sum(
+            value.sin().sum()
+            for value in made.run(dense_masks(made), p=p, x=x, state=tuple(state)).states
+        )
 
-    inputs = [value.clone().requires_grad_() for value in (*leaves(made).values(), made.dense, *made.state)]
+    inputs = [
+        value.clone().requires_grad_()
+        for value in (*leaves(made).values(), made.dense, *made.state)
+    ]
     assert torch.autograd.gradcheck(loss, inputs, fast_mode=True)
 
 
@@ -157,7 +177,9 @@ def test_symbols_are_one_hot_inputs(form: Form) -> None:
         with pytest.raises(ConfigError, match="surprisal_lstm compares the symbols it reads"):
             made.run(x=one_hot)
         return
-    for one, other in zip(made.run(made.masks()).states, made.run(made.masks(), x=one_hot).states, strict=True):
+    for one, other in zip(
+        made.run(made.masks()).states, made.run(made.masks(), x=one_hot).states, strict=True
+    ):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-13)
 
 
@@ -180,7 +202,9 @@ def test_examples_do_not_see_each_other(form: Form) -> None:
     together = made.run(training=has_batch_statistics(made) is False)
     for b in range(3):
         state = tuple(value[b : b + 1] for value in made.state)
-        alone = made.run(training=has_batch_statistics(made) is False, x=made.x[:, b : b + 1], state=state)
+        alone = made.run(
+            training=has_batch_statistics(made) is False, x=made.x[:, b : b + 1], state=state
+        )
         for one, other in zip(alone.states, together.states, strict=True):
             torch.testing.assert_close(one[:, 0], other[:, b], rtol=0, atol=1e-12)
 
@@ -203,7 +227,8 @@ def test_odd_sizes(form: Form, steps: int, batch: int, hidden: int) -> None:
 
 @FORMS
 def test_nothing_is_asked_of_the_host(form: Form) -> None:
-    """On the meta device numbers do not exist, so that reading one fails, and so does mixing in a CPU tensor."""
+    """On the meta device numbers do not exist, so that reading one fails, and so does mixing in a
+    CPU tensor."""
     made = make(*form)
     p = {name: value.to("meta") for name, value in made.p.items()}
     masks = made.masks().map(lambda mask: mask.to("meta"))
@@ -215,7 +240,10 @@ def test_nothing_is_asked_of_the_host(form: Form) -> None:
 def test_one_initial_state_serves_the_batch(form: Form) -> None:
     made = make(*form)
     shared = tuple(value[:1] for value in made.state)
-    one, other = made.run(state=shared), made.run(state=tuple(value.expand(3, -1) for value in shared))
+    one, other = (
+        made.run(state=shared),
+        made.run(state=tuple(value.expand(3, -1) for value in shared)),
+    )
     assert all(torch.equal(a, b) for a, b in zip(one.states, other.states, strict=True))
 
 
@@ -227,7 +255,8 @@ def test_one_initial_state_serves_the_batch(form: Form) -> None:
     ],
 )
 def test_parameters_of_the_paper(values: dict[str, Any], count: int) -> None:
-    """1000 units on 50 symbols, with the output layer and the initial states (spec sections 2.3, 11.4: 4.92 M)."""
+    """1000 units on 50 symbols, with the output layer and the initial states (spec sections 2.3,
+    11.4: 4.92 M)."""
     config = TrialConfig().with_values(values | {"hidden": 1000})
     cell = config.cell.chosen(config.model.cell)
     own = sum(prod(shape) for shape in cell.parameters(config.model, 50).values())
@@ -236,4 +265,9 @@ def test_parameters_of_the_paper(values: dict[str, Any], count: int) -> None:
 
 def test_cells_are_known_without_torch() -> None:
     code = "import sys, zoneout_core.config as c; c.TrialConfig(); print([m for m in ('torch', 'numpy') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "[]\n"
+    )

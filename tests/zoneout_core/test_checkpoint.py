@@ -1,4 +1,5 @@
-"""Checkpoints: everything comes back, nothing half-written is ever seen, and damage is told from absence."""
+"""Checkpoints: everything comes back, nothing half-written is ever seen, and damage is told from
+absence."""
 
 import json
 import os
@@ -140,7 +141,9 @@ def rewrite_index(**changes: object) -> Callable[[Path], None]:
         index = json.loads((folder / "lane.json").read_text())
         for key, value in changes.items():
             index[key] = value
-        index = {key: value for key, value in index.items() if value is not None and key != "checksum"}
+        index = {
+            key: value for key, value in index.items() if value is not None and key != "checksum"
+        }
         (folder / "lane.json").write_bytes(checkpoint.seal(index))
 
     return rewrite
@@ -151,19 +154,56 @@ def rewrite_index(**changes: object) -> Callable[[Path], None]:
     [
         (flip_a_bit, "safetensors", "expected SHA-256 ", "bytes)"),
         (cut_off, "safetensors", "expected SHA-256 ", "bytes)"),
-        (lambda f: tensor_file(f).unlink(), "safetensors", "expected the tensors with SHA-256 ", "found No such file"),
-        (lambda f: (f / "lane.json").write_text('{"st'), "lane.json", "a JSON object", "found JSONDecodeError"),
-        (lambda f: (f / "lane.json").write_bytes(b"{\xff}"), "lane.json", "a JSON object", "found UnicodeDecodeError"),
-        (lambda f: (f / "lane.json").write_text("[1]"), "lane.json", "a JSON object", "found TypeError"),
+        (
+            lambda f: tensor_file(f).unlink(),
+            "safetensors",
+            "expected the tensors with SHA-256 ",
+            "found No such file",
+        ),
+        (
+            lambda f: (f / "lane.json").write_text('{"st'),
+            "lane.json",
+            "a JSON object",
+            "found JSONDecodeError",
+        ),
+        (
+            lambda f: (f / "lane.json").write_bytes(b"{\xff}"),
+            "lane.json",
+            "a JSON object",
+            "found UnicodeDecodeError",
+        ),
+        (
+            lambda f: (f / "lane.json").write_text("[1]"),
+            "lane.json",
+            "a JSON object",
+            "found TypeError",
+        ),
         (make_index_a_folder, "lane.json", "a JSON object", "found IsADirectoryError"),
         (change_a_digit, "lane.json", "expected checksum ", "found '"),
         (rewrite_index(format=99), "lane.json", "expected format 3", "found format 99"),
-        (rewrite_index(step=None), "lane.json", "expected the fields of format 3", "found KeyError: 'step'"),
-        (rewrite_index(records=[{"trial": 1}]), "lane.json", "expected the fields of format 3", "found TypeError"),
-        (rewrite_index(config={"batch": "many"}), "lane.json", "expected the fields of format 3", "found ConfigError"),
+        (
+            rewrite_index(step=None),
+            "lane.json",
+            "expected the fields of format 3",
+            "found KeyError: 'step'",
+        ),
+        (
+            rewrite_index(records=[{"trial": 1}]),
+            "lane.json",
+            "expected the fields of format 3",
+            "found TypeError",
+        ),
+        (
+            rewrite_index(config={"batch": "many"}),
+            "lane.json",
+            "expected the fields of format 3",
+            "found ConfigError",
+        ),
     ],
 )
-def test_damage_is_named(tmp_path: Path, damage: Callable[[Path], None], file: str, expected: str, found: str) -> None:
+def test_damage_is_named(
+    tmp_path: Path, damage: Callable[[Path], None], file: str, expected: str, found: str
+) -> None:
     checkpoint.save(tmp_path, state())
     damage(tmp_path)
     with pytest.raises(CheckpointError) as caught:
@@ -204,7 +244,8 @@ def delete(path: Path, rng: random.Random) -> None:
 def test_whatever_is_damaged_the_other_checkpoint_is_restored(
     tmp_path: Path, harm: Callable[[Path, random.Random], None]
 ) -> None:
-    """Seeded damage to each file in turn: what is read is whole or refused, and never anything else."""
+    """Seeded damage to each file in turn: what is read is whole or refused, and never anything
+    else."""
     sound = tmp_path / "sound"
     for step in (16, 17, 18):
         checkpoint.save(sound, state(step))
@@ -247,7 +288,14 @@ def test_one_that_is_of_no_use_is_passed_over(tmp_path: Path) -> None:
 
 
 def write(folder: Path, first: int, repeats: int, *limit: int) -> subprocess.Popen[str]:
-    arguments = [sys.executable, str(WRITER), str(folder), str(first), str(repeats), *map(str, limit)]
+    arguments = [
+        sys.executable,
+        str(WRITER),
+        str(folder),
+        str(first),
+        str(repeats),
+        *map(str, limit),
+    ]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment)
 
@@ -264,7 +312,8 @@ def whole_step(folder: Path, name: str = checkpoint.INDEX) -> int:
 
 
 def test_killed_at_any_moment_the_last_checkpoint_is_whole(tmp_path: Path) -> None:
-    """kill -9 within 30 ms of some save: the checkpoint is the last one announced, or the one after it."""
+    """kill -9 within 30 ms of some save: the checkpoint is the last one announced, or the one after
+    it."""
     pause = random.Random(11)
     announced = 0
     for _ in range(8):
@@ -276,26 +325,34 @@ def test_killed_at_any_moment_the_last_checkpoint_is_whole(tmp_path: Path) -> No
             process.kill()
             announced = int((process.stdout.read().split() or [announced])[-1])
         assert whole_step(tmp_path) in (announced, announced + 1)
-        assert whole_step(tmp_path, checkpoint.BEFORE) in range(max(1, announced - 1), announced + 1)
+        assert whole_step(tmp_path, checkpoint.BEFORE) in range(
+            max(1, announced - 1), announced + 1
+        )
         announced = whole_step(tmp_path)
 
 
 def test_a_write_that_hits_a_limit_leaves_the_checkpoint_before_it(tmp_path: Path) -> None:
-    """A real limit of the kernel: no file of the process may grow beyond 100,000 bytes; the tensors need 800,000."""
+    """A real limit of the kernel: no file of the process may grow beyond 100,000 bytes; the tensors
+    need 800,000."""
     with write(tmp_path, 5, 1) as process:
         assert process.communicate()[0] == "5\n"
     with write(tmp_path, 6, 1, 100_000) as process:
         text, _ = process.communicate()
     assert process.returncode == 3
-    assert text.startswith(f"The checkpoint in {tmp_path} could not be written (File too large): it needs 800")
+    assert text.startswith(
+        f"The checkpoint in {tmp_path} could not be written (File too large): it needs 800"
+    )
     assert "the checkpoint of step 5 is intact." in text
-    assert text.endswith("Raise the limit on the size of files (ulimit -f) and run `sweep resume`.\n")
+    assert text.endswith(
+        "Raise the limit on the size of files (ulimit -f) and run `sweep resume`.\n"
+    )
     assert whole_step(tmp_path) == 5
     assert len(list(tmp_path.iterdir())) == 2, "nothing is left of the attempt"
 
 
 def test_the_index_too_may_hit_the_limit(tmp_path: Path) -> None:
-    """The tensors fit and the index does not: the old pair stays, the new tensors go with the next save."""
+    """The tensors fit and the index does not: the old pair stays, the new tensors go with the next
+    save."""
     checkpoint.save(tmp_path, state(1))
     script = (
         "import resource, sys; from pathlib import Path; from zoneout_core import checkpoint\n"
@@ -305,7 +362,9 @@ def test_the_index_too_may_hit_the_limit(tmp_path: Path) -> None:
         "try: checkpoint.save(folder, state)\n"
         "except checkpoint.CheckpointError as error: print(error); sys.exit(3)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 3, done.stderr
     assert "the checkpoint of step 1 is intact" in done.stdout
     assert_same(checkpoint.load(tmp_path), state(1))

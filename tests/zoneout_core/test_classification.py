@@ -1,4 +1,5 @@
-"""Sequences with a class each: the loss and gradient of the equations, batches, scores, lanes (spec section 5)."""
+"""Sequences with a class each: the loss and gradient of the equations, batches, scores, lanes (spec
+section 5)."""
 
 from functools import cache
 
@@ -12,7 +13,7 @@ from zoneout_core.config import TrialConfig
 from zoneout_core.errors import ConfigError
 from zoneout_core.lane import Lane
 from zoneout_core.masks import LayerShape
-from zoneout_core.pack import Event, Pack
+from zoneout_core.pack import Pack, PackEvent
 from zoneout_core.records import EpochRecord
 from zoneout_core.tasks import Labelled
 from zoneout_core.workloads import classification
@@ -30,7 +31,9 @@ def data(held_out: int = 40) -> Labelled:
     random = np.random.default_rng(2)
     parts = {}
     for name, count in (("train", TRAIN), ("valid", held_out), ("test", held_out)):
-        labels = np.concatenate([np.arange(CLASSES), random.integers(0, CLASSES, count - CLASSES)]).astype(np.uint8)
+        labels = np.concatenate(
+            [np.arange(CLASSES), random.integers(0, CLASSES, count - CLASSES)]
+        ).astype(np.uint8)
         sequences = random.integers(0, 120, (count, STEPS))
         for sequence, label in zip(sequences, labels, strict=True):
             sequence[label * 4 : label * 4 + 4] += 120
@@ -49,7 +52,7 @@ def pack_of(*configs: TrialConfig) -> Pack:
     return pack
 
 
-def run(pack: Pack, steps: int) -> list[Event]:
+def run(pack: Pack, steps: int) -> list[PackEvent]:
     return [event for _ in range(steps) for event in pack.step()]
 
 
@@ -58,8 +61,11 @@ def workload(pack: Pack) -> Classification:
     return pack.workload
 
 
-def logits_of(p: dict[str, Tensor], x_BT: Tensor, keep_cells: Tensor, keep_states: Tensor) -> Tensor:
-    """The LSTM's equations, read off spec sections 1 and 9.1; p: one lane's parameters. keep_*: [T, B, H]."""
+def logits_of(
+    p: dict[str, Tensor], x_BT: Tensor, keep_cells: Tensor, keep_states: Tensor
+) -> Tensor:
+    """The LSTM's equations, read off spec sections 1 and 9.1; p: one lane's parameters. keep_*: [T,
+    B, H]."""
     h, c = (p[name].expand(len(x_BT), -1) for name in ("h0_H", "c0_H"))
     for t in range(x_BT.shape[1]):
         a = x_BT[:, t : t + 1] * p["w_DG"] + h @ p["u_HG"] + p["b_G"]
@@ -72,7 +78,9 @@ def logits_of(p: dict[str, Tensor], x_BT: Tensor, keep_cells: Tensor, keep_state
 
 def chosen(lane: Lane, pack: Pack) -> tuple[Tensor, Tensor]:
     index_B = workload(pack)._chosen(lane)
-    return torch.tensor(data().train[index_B] / 255), torch.tensor(data().train_labels[index_B]).long()
+    return torch.tensor(data().train[index_B] / 255), torch.tensor(
+        data().train_labels[index_B]
+    ).long()
 
 
 @pytest.mark.parametrize("regularizer", [{}, ZONEOUT, {"z_cells": 0.5, "z_states": 0.05}])
@@ -80,11 +88,16 @@ def test_loss_and_gradient_are_those_of_the_equations(regularizer: dict[str, obj
     pack = pack_of(config(precision="float64", **regularizer))
     lane = pack._lanes[0]
     row_P = pack.state(0).weights
-    p = {name: view_1[0].clone().requires_grad_() for name, view_1 in pack.layout.views(row_P[None]).items()}
+    p = {
+        name: view_1[0].clone().requires_grad_()
+        for name, view_1 in pack.layout.views(row_P[None]).items()
+    }
     x_BT, label_B = chosen(lane, pack)
     drawn = masks.drawn(lane.config.regularizer.program(), LayerShape(STEPS, 8, 1, 11), 0, 4, 0)
     none = torch.zeros(STEPS, 8, 11)
-    keeps = [(none if mask is None else mask).double() for mask in (drawn.keep_cells, drawn.keep_states)]
+    keeps = [
+        (none if mask is None else mask).double() for mask in (drawn.keep_cells, drawn.keep_states)
+    ]
     assert bool(regularizer) == any(keep.any() for keep in keeps)
     expected = torch.nn.functional.cross_entropy(logits_of(p, x_BT, *keeps), label_B)
     expected.backward()
@@ -144,7 +157,11 @@ def test_scores_are_taken_with_masks_as_expected() -> None:
 
 @pytest.mark.parametrize("cell", ["lstm", "bn_lstm"])
 def test_a_lane_does_not_depend_on_its_neighbours(cell: str) -> None:
-    regularizers: list[dict[str, object]] = [ZONEOUT, {"p_recurrent": 0.5}, {"seed": 9, "beta_norm": 1.0}]
+    regularizers: list[dict[str, object]] = [
+        ZONEOUT,
+        {"p_recurrent": 0.5},
+        {"seed": 9, "beta_norm": 1.0},
+    ]
     configs = [config(cell=cell, **values) for values in regularizers]
     together = pack_of(*configs)
     records = run(together, 14)
@@ -176,7 +193,9 @@ def test_running_statistics_move_with_training_and_population_replaces_them_in_t
     moved = pack.layout.kept_views(pack.state(0).weights[None])
     for name in names:
         changed = moved[name] != start[name]
-        assert changed[0, 1:].any(dim=-1).all(), f"{name} at every step but the first, where all states are alike"
+        assert changed[0, 1:].any(dim=-1).all(), (
+            f"{name} at every step but the first, where all states are alike"
+        )
     row_1P = pack.state(0).weights[None].clone()
     trained = row_1P[:, : pack.layout.trained_size].clone()
     own = workload(pack)
@@ -198,7 +217,9 @@ def test_the_test_is_taken_with_population_statistics() -> None:
     assert final["test_error"] < 0.15 < running
 
 
-def test_no_score_depends_on_how_many_examples_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_score_depends_on_how_many_examples_are_read_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     scores = []
     for together in (TOGETHER, 16):
         monkeypatch.setattr("zoneout_core.workloads.classification.TOGETHER", together)
@@ -234,26 +255,35 @@ def test_what_does_not_fit_is_told(values: dict[str, object], message: str) -> N
 
 @pytest.mark.parametrize("regularizer", [ZONEOUT, {"p_sequence_states": 0.4}])
 def test_masks_drawn_in_an_evaluation_belong_to_the_example(regularizer: dict[str, object]) -> None:
-    """Whichever examples are read beside it: each piece of a set once had the masks of the first piece."""
+    """Whichever examples are read beside it: each piece of a set once had the masks of the first
+    piece."""
     pack = pack_of(config(precision="float64", evaluation_masks="sampled", **regularizer))
     own, lane, rows_1P = workload(pack), pack._lanes[0], pack.state(0).weights[None]
     x_TBD = torch.tensor(data().valid.T / 255).unsqueeze(-1)
     twice_TBD = torch.cat([x_TBD, x_TBD], dim=1)
 
     def logits(x_TBD: Tensor, first: int) -> Tensor:
-        p, found = own._read([lane], rows_1P, x_TBD, own.choose(lane.config), training=False, first=first)
+        p, found = own._read(
+            [lane], rows_1P, x_TBD, own.choose(lane.config), training=False, first=first
+        )
         return own._logits(p, found)[0].clone()
 
     whole_BC = logits(twice_TBD, 0)
     pieces = [logits(piece_TBD, 30 * n) for n, piece_TBD in enumerate(twice_TBD.split(30, dim=1))]
     torch.testing.assert_close(torch.cat(pieces), whole_BC, rtol=1e-12, atol=1e-12)
-    assert not torch.allclose(whole_BC[:40], whole_BC[40:], rtol=1e-3), "equal examples have masks of their own"
+    assert not torch.allclose(whole_BC[:40], whole_BC[40:], rtol=1e-3), (
+        "equal examples have masks of their own"
+    )
 
 
-def test_population_statistics_are_of_masks_drawn_for_every_example(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_population_statistics_are_of_masks_drawn_for_every_example(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Equal examples in another piece have other masks: each piece once had those of the first."""
     monkeypatch.setattr(classification, "TOGETHER", TRAIN // 3)
-    pack = pack_of(config(cell="bn_lstm", precision="float64", population_masks="sampled", **ZONEOUT))
+    pack = pack_of(
+        config(cell="bn_lstm", precision="float64", population_masks="sampled", **ZONEOUT)
+    )
     own, lane, rows_1P = workload(pack), pack._lanes[0], pack.state(0).weights[None]
     monkeypatch.setattr(type(own._train), "__getitem__", lambda self, index_B: _piece(index_B))
     runs = [run.statistics[0] for run in own._training_runs(lane, rows_1P)]

@@ -11,7 +11,15 @@ import pytest
 
 from zoneout_core import registry, settings
 from zoneout_core.cells import registry_name
-from zoneout_core.config import KEYS, LANE_KEYS, ModelConfig, OptimConfig, TrialConfig, coerce, locate
+from zoneout_core.config import (
+    KEYS,
+    LANE_KEYS,
+    ModelConfig,
+    OptimConfig,
+    TrialConfig,
+    coerce,
+    locate,
+)
 from zoneout_core.errors import ConfigError, UnknownName
 from zoneout_core.records import EpochRecord, TrialState
 from zoneout_core.settings import Section
@@ -28,13 +36,22 @@ def _field_type(key: str) -> Any:
 def test_defaults_are_the_papers() -> None:
     config = TrialConfig()
     assert (config.task, config.batch, config.length, config.patience) == ("char_ptb", 32, 100, 25)
-    assert (config.model.hidden, config.model.init, config.model.init_state, config.model.forget_bias) == (
+    assert (
+        config.model.hidden,
+        config.model.init,
+        config.model.init_state,
+        config.model.forget_bias,
+    ) == (
         1000,
         "blocks",
         "trainable",
         1.0,
     )
-    assert (config.optim.learning_rate, config.optim.clip, config.optim.clip_norm) == (0.002, "gradient", 1.0)
+    assert (config.optim.learning_rate, config.optim.clip, config.optim.clip_norm) == (
+        0.002,
+        "gradient",
+        1.0,
+    )
     assert (config.regularizer.z_cells, config.regularizer.z_states) == (0.0, 0.0)
 
 
@@ -50,14 +67,23 @@ def test_what_was_changed_is_short_plain_and_all_there_is_to_know() -> None:
         {"clip_norm": "inf", "z_cells": 0.5, "label": "zoneout", "layers": 2, "batch": 32}
     )
     changed = json.loads(json.dumps(config.changed(), allow_nan=False))
-    assert changed == {"label": "zoneout", "model.layers": 2, "regularizer.z_cells": 0.5, "optim.clip_norm": "inf"}
+    assert changed == {
+        "label": "zoneout",
+        "model.layers": 2,
+        "regularizer.z_cells": 0.5,
+        "optim.clip_norm": "inf",
+    }
     assert TrialConfig.from_json(changed) == config
     assert TrialConfig().changed() == {}
 
 
 def test_keys_may_be_full_or_short_and_values_may_be_texts() -> None:
-    assert TrialConfig().with_values({"hidden": "64"}) == TrialConfig().with_values({"model.hidden": 64})
-    assert TrialConfig().with_values({"optim.learning_rate": "1e-3"}).value("learning_rate") == 0.001
+    assert TrialConfig().with_values({"hidden": "64"}) == TrialConfig().with_values(
+        {"model.hidden": 64}
+    )
+    assert (
+        TrialConfig().with_values({"optim.learning_rate": "1e-3"}).value("learning_rate") == 0.001
+    )
     assert TrialConfig().flat()["model.hidden"] == 1000
     assert locate("z_cells") == ("regularizer", "z_cells")
     assert locate("batch") == ("", "batch")
@@ -81,7 +107,9 @@ def with_and_without(key: str) -> tuple[TrialConfig, TrialConfig]:
     base = TrialConfig().with_values(cell | NEEDED.get(key, {}))
     hint, value = get_type_hints(type(part))[name], base.value(key)
     if get_origin(hint) is Literal:
-        return base, base.with_values({key: next(other for other in get_args(hint) if other != value)})
+        return base, base.with_values(
+            {key: next(other for other in get_args(hint) if other != value)}
+        )
     other = {bool: value is False, str: NAMES.get(key), int: 7, float: 0.3}[hint]
     return base, base.with_values({key: other})
 
@@ -101,7 +129,10 @@ def test_a_shape_key_can_be_read() -> None:
     ("values", "text"),
     [
         ({"z_cells": 1.5}, "regularizer.z_cells must be a probability from 0 to 1, but is 1.5."),
-        ({"z_states": "-0.1"}, "regularizer.z_states must be a probability from 0 to 1, but is -0.1."),
+        (
+            {"z_states": "-0.1"},
+            "regularizer.z_states must be a probability from 0 to 1, but is -0.1.",
+        ),
         ({"z_cells": "nan"}, "regularizer.z_cells must be a probability from 0 to 1, but is nan."),
         ({"hidden": 0}, "model.hidden must be at least 1, but is 0."),
         ({"length": 1}, "length must be at least 2 (one input and one target), but is 1."),
@@ -122,7 +153,9 @@ def test_an_error_states_rule_value_and_next_step(values: dict[str, object], tex
 
 
 def test_an_unknown_name_tells_the_closest_and_all() -> None:
-    with pytest.raises(UnknownName, match="There is no configuration key named 'hiden'. Did you mean 'hidden'?"):
+    with pytest.raises(
+        UnknownName, match="There is no configuration key named 'hiden'. Did you mean 'hidden'?"
+    ):
         locate("hiden")
     with pytest.raises(UnknownName) as error:
         coerce(type(TrialConfig().optim), "clip", "gradients")
@@ -140,7 +173,9 @@ def test_an_unknown_name_survives_a_process_border() -> None:
 
 def test_names_are_files_and_one_is_imported_when_asked_for() -> None:
     assert {"demo", "figure3", "figure3_small"} <= set(registry.names("sweeps.definitions"))
-    assert registry.load("sweeps.definitions", "demo", "sweep").__name__ == "sweeps.definitions.demo"
+    assert (
+        registry.load("sweeps.definitions", "demo", "sweep").__name__ == "sweeps.definitions.demo"
+    )
     with pytest.raises(UnknownName, match="There is no sweep named 'Demo'. Did you mean 'demo'"):
         registry.load("sweeps.definitions", "Demo", "sweep")
 
@@ -154,7 +189,9 @@ def test_the_torch_free_part_of_the_core_loads_no_torch() -> None:
 
 
 def test_records_round_trip_and_only_ended_states_are_finished() -> None:
-    record = EpochRecord(trial=1, epoch=2, steps=3, metrics={"train_bpc": 0.1 + 0.2}, final={"best_epoch": 2.0})
+    record = EpochRecord(
+        trial=1, epoch=2, steps=3, metrics={"train_bpc": 0.1 + 0.2}, final={"best_epoch": 2.0}
+    )
     assert EpochRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
     assert [state for state in TrialState if state.finished] == ["complete", "pruned", "failed"]
 
@@ -170,9 +207,13 @@ def test_every_number_is_finite_but_the_norm_that_never_clips(key: str, value: f
 
 
 def test_a_section_made_in_code_is_finite_too() -> None:
-    with pytest.raises(ConfigError, match="^model.forget_bias must be a finite number, but is nan."):
+    with pytest.raises(
+        ConfigError, match="^model.forget_bias must be a finite number, but is nan."
+    ):
         TrialConfig(model=ModelConfig(forget_bias=nan))
-    with pytest.raises(ConfigError, match="^optim.learning_rate must be a finite number, but is inf."):
+    with pytest.raises(
+        ConfigError, match="^optim.learning_rate must be a finite number, but is inf."
+    ):
         TrialConfig(optim=OptimConfig(learning_rate=inf))
 
 
@@ -189,7 +230,8 @@ def test_a_label_that_a_database_refuses_is_refused_first(label: str) -> None:
 
 
 def test_reading_a_configuration_resolves_no_type_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It took 10 of the 11 ms that a configuration took, for each trial and each of its 93 fields."""
+    """It took 10 of the 11 ms that a configuration took, for each trial and each of its 93
+    fields."""
     plain = TrialConfig().to_json()
     TrialConfig.from_json(plain)
     resolved: list[Any] = []

@@ -1,4 +1,5 @@
-"""Semantic consistency: its gradient against autograd, its lanes, and which solutions it knows (spec section 7)."""
+"""Semantic consistency: its gradient against autograd, its lanes, and which solutions it knows
+(spec section 7)."""
 
 from pathlib import Path
 
@@ -53,7 +54,12 @@ def test_minus_one_is_a_solution_without_zoneout_alone() -> None:
     x_BU, none = torch.randn(32, 2), torch.zeros(10, 2, dtype=torch.bool)
     some = none.clone()
     some[3, 0] = True
-    for sign, keep_TU, solved in ((-1, none, True), (-1, some, False), (1, none, True), (1, some, True)):
+    for sign, keep_TU, solved in (
+        (-1, none, True),
+        (-1, some, False),
+        (1, none, True),
+        (1, some, True),
+    ):
         cost, gradient_UU = cost_and_gradient(sign * torch.eye(2), x_BU, keep_TU)
         assert (cost.item() == 0.0) == solved
         assert (gradient_UU.count_nonzero().item() == 0) == solved
@@ -69,7 +75,9 @@ def test_without_zoneout_w_stays_at_minus_one() -> None:
     assert tuple(last.metrics) == TASK.metrics.epoch
     assert last.metrics["distance_minus"] < 1e-5
     assert last.metrics["distance_plus"] == pytest.approx(8**0.5, abs=1e-5)
-    assert [last.metrics[f"w_{i}{j}"] for i in (0, 1) for j in (0, 1)] == pytest.approx([-1, 0, 0, -1], abs=1e-5)
+    assert [last.metrics[f"w_{i}{j}"] for i in (0, 1) for j in (0, 1)] == pytest.approx(
+        [-1, 0, 0, -1], abs=1e-5
+    )
     assert isinstance(first, EpochRecord)
     assert last.metrics["train_cost"] < 1e-6 < first.metrics["train_cost"]
     assert last.final is not None
@@ -80,7 +88,9 @@ def test_with_zoneout_w_leaves_minus_one() -> None:
     pack = pack_of(config(z_states=0.1, epochs=1))
     events = [event for _ in range(1000) for event in pack.step()]
     assert isinstance(events[0], EpochRecord)
-    assert 40 < events[0].metrics["train_cost"] < 110  # spec: 60 to 110, on a plateau at 62 to 64 later
+    assert (
+        40 < events[0].metrics["train_cost"] < 110
+    )  # spec: 60 to 110, on a plateau at 62 to 64 later
     assert events[0].metrics["distance_minus"] > 0.1
 
 
@@ -99,7 +109,9 @@ def test_a_step_of_sgd_follows_the_gradient_of_the_drawn_examples() -> None:
         assert not torch.equal(now, then), "every update draws anew"
     lane.step = 0
     pack.step()
-    torch.testing.assert_close(pack.state(0).weights[:4].view(2, 2), before[:4].view(2, 2) - 1e-4 * gradient_UU)
+    torch.testing.assert_close(
+        pack.state(0).weights[:4].view(2, 2), before[:4].view(2, 2) - 1e-4 * gradient_UU
+    )
 
 
 def test_a_lane_does_not_depend_on_its_neighbours() -> None:

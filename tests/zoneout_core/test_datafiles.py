@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from zoneout_core.datafiles import DataFile, FileState, default_data_dir, fetch_command, inspect, verify
+from zoneout_core.datafiles import (
+    DataFile,
+    FileState,
+    default_data_dir,
+    fetch_command,
+    inspect,
+    verify,
+)
 from zoneout_core.errors import DataError
 
 CONTENT = b"0123456789" * 400
@@ -28,13 +35,20 @@ def test_every_state_is_told(tmp_path: Path) -> None:
     assert inspect(FILE, tmp_path).detail == "missing"
     location = put(tmp_path, CONTENT)
     found = inspect(FILE, tmp_path)
-    assert (found.file, found.location, found.state, found.detail) == (FILE, location, FileState.OK, "ok")
+    assert (found.file, found.location, found.state, found.detail) == (
+        FILE,
+        location,
+        FileState.OK,
+        "ok",
+    )
     put(tmp_path, CONTENT[:1234])
     assert inspect(FILE, tmp_path).detail == "truncated (1,234 of 4,000 bytes)"
     for other in (b"x" + CONTENT[1:], CONTENT + b"\n"):
         put(tmp_path, other)
         digest = hashlib.sha256(other).hexdigest()
-        assert inspect(FILE, tmp_path).detail == f"wrong hash ({len(other):,} bytes, SHA-256 {digest})"
+        assert (
+            inspect(FILE, tmp_path).detail == f"wrong hash ({len(other):,} bytes, SHA-256 {digest})"
+        )
     location.unlink()
     location.mkdir()
     assert inspect(FILE, tmp_path).detail == "unreadable (Is a directory)"
@@ -45,7 +59,9 @@ def test_verify_passes_what_is_right(tmp_path: Path) -> None:
     verify("letters", [FILE], tmp_path)
 
 
-def test_verify_names_each_bad_file_what_it_should_be_and_the_mending_command(tmp_path: Path) -> None:
+def test_verify_names_each_bad_file_what_it_should_be_and_the_mending_command(
+    tmp_path: Path,
+) -> None:
     missing = DataFile(path="other.txt", bytes=1_000_000, sha256="ab" * 32, addresses=())
     folder = tmp_path / "my data"
     folder.mkdir()
@@ -61,7 +77,10 @@ def test_verify_names_each_bad_file_what_it_should_be_and_the_mending_command(tm
 
 
 def test_the_command_can_be_pasted_in_any_folder() -> None:
-    assert fetch_command("char_ptb", Path("my data")) == f"sweep data fetch char_ptb --data '{Path.cwd() / 'my data'}'"
+    assert (
+        fetch_command("char_ptb", Path("my data"))
+        == f"sweep data fetch char_ptb --data '{Path.cwd() / 'my data'}'"
+    )
 
 
 def test_the_default_folder_is_zoneout_data_or_data_here(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,5 @@
-"""Both evaluation protocols against a plain loop over the reference cell, and what they may not depend on."""
+"""Both evaluation protocols against a plain loop over the reference cell, and what they may not
+depend on."""
 
 from collections.abc import Callable
 from math import inf
@@ -18,7 +19,9 @@ from zoneout_core.sites import Sites
 
 Z_CELLS, Z_STATES = 0.5, 0.05
 VOCABULARY, LENGTH = 6, 11
-CONFIG = TrialConfig().with_values({"hidden": 7, "length": LENGTH, "precision": "float64", "batch": 3})
+CONFIG = TrialConfig().with_values(
+    {"hidden": 7, "length": LENGTH, "precision": "float64", "batch": 3}
+)
 NETWORK = Network(CONFIG, VOCABULARY, VOCABULARY)
 LAYOUT = Layout(NETWORK.trained())
 
@@ -26,20 +29,29 @@ LAYOUT = Layout(NETWORK.trained())
 @pytest.fixture
 def rows() -> Tensor:
     """Two lanes with parameters away from zero everywhere, the initial state included."""
-    drawn = [LAYOUT.row(NETWORK.initial(InitialDraw(CONFIG.model, seed)), torch.float64) for seed in (1, 2)]
+    drawn = [
+        LAYOUT.row(NETWORK.initial(InitialDraw(CONFIG.model, seed)), torch.float64)
+        for seed in (1, 2)
+    ]
     rows_KP = torch.stack(drawn)
     for view in LAYOUT.views(rows_KP).values():
-        view += 0.3 * torch.randn(view.shape, generator=torch.Generator().manual_seed(4), dtype=view.dtype)
+        view += 0.3 * torch.randn(
+            view.shape, generator=torch.Generator().manual_seed(4), dtype=view.dtype
+        )
     return rows_KP
 
 
 @pytest.fixture
 def text() -> Tensor:
-    return torch.randint(VOCABULARY, (257,), generator=torch.Generator().manual_seed(9), dtype=torch.uint8)
+    return torch.randint(
+        VOCABULARY, (257,), generator=torch.Generator().manual_seed(9), dtype=torch.uint8
+    )
 
 
 def sites(*shape: int) -> Sites:
-    cells, states = (torch.full((*shape, 1, 1, 1), z, dtype=torch.float64) for z in (Z_CELLS, Z_STATES))
+    cells, states = (
+        torch.full((*shape, 1, 1, 1), z, dtype=torch.float64) for z in (Z_CELLS, Z_STATES)
+    )
     return Sites(keep_cells=cells, keep_states=states)
 
 
@@ -54,7 +66,8 @@ def reader(rows_KP: Tensor) -> Reader:
 
 
 def plain_nll(parameters: dict[str, Tensor], text_N: Tensor) -> list[float]:
-    """NLL in nats of every character but the first, read in one piece by the cell as its equations are written."""
+    """NLL in nats of every character but the first, read in one piece by the cell as its equations
+    are written."""
     p = {name: view[0] for name, view in parameters.items()}
     x_TBD = torch.nn.functional.one_hot(text_N[:-1].long(), VOCABULARY).double().unsqueeze(1)
     state = (p["h0_H"].unsqueeze(0), p["c0_H"].unsqueeze(0))
@@ -80,16 +93,24 @@ def mean(nlls: list[float]) -> float:
     return sum(nlls) / len(nlls)
 
 
-def test_chunked_is_the_mean_over_whole_chunks_from_the_initial_state(rows: Tensor, text: Tensor) -> None:
+def test_chunked_is_the_mean_over_whole_chunks_from_the_initial_state(
+    rows: Tensor, text: Tensor
+) -> None:
     values = chunked(reader(rows), text)
     for lane, value in enumerate(values):
         parameters = LAYOUT.views(rows[lane : lane + 1])
-        nlls = [n for start in range(0, 23 * 11, 11) for n in plain_nll(parameters, text[start : start + 11])]
+        nlls = [
+            n
+            for start in range(0, 23 * 11, 11)
+            for n in plain_nll(parameters, text[start : start + 11])
+        ]
         assert len(nlls) == 23 * 10
         assert value == pytest.approx(mean(nlls), rel=1e-12)
 
 
-def test_chunked_does_not_depend_on_its_batch(rows: Tensor, text: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunked_does_not_depend_on_its_batch(
+    rows: Tensor, text: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     together = chunked(reader(rows), text)
     monkeypatch.setattr(evaluate, "CHUNKS", 5)
     by_fives = chunked(reader(rows), text)
@@ -115,12 +136,19 @@ def test_stream_does_not_depend_on_its_chunks(rows: Tensor, text: Tensor, segmen
 
 
 @pytest.mark.parametrize(
-    ("length", "segments", "warmup"), [(257, 4, 30), (257, 3, 10), (250, 7, 0), (12, 5, 1), (2, 1, 9)]
+    ("length", "segments", "warmup"),
+    [(257, 4, 30), (257, 3, 10), (250, 7, 0), (12, 5, 1), (2, 1, 9)],
 )
 def test_each_prediction_of_a_stream_counts_once_after_its_warm_up(
-    rows: Tensor, text: Tensor, length: int, segments: int, warmup: int, monkeypatch: pytest.MonkeyPatch
+    rows: Tensor,
+    text: Tensor,
+    length: int,
+    segments: int,
+    warmup: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Segment s scores `scored` characters that `warmup` characters before them have warmed up, from (h_0, c_0)."""
+    """Segment s scores `scored` characters that `warmup` characters before them have warmed up,
+    from (h_0, c_0)."""
     trust_the_warm_up(monkeypatch)
     text = text[:length]
     values = stream(reader(rows[:1]), text, segments=segments, warmup=warmup)
@@ -135,8 +163,11 @@ def test_each_prediction_of_a_stream_counts_once_after_its_warm_up(
 
 
 def test_a_warmed_up_stream_is_the_exact_one(rows: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By default a long text is read in segments: after 1000 characters nothing is left of the initial state."""
-    text = torch.randint(VOCABULARY, (6500,), generator=torch.Generator().manual_seed(2), dtype=torch.uint8)
+    """By default a long text is read in segments: after 1000 characters nothing is left of the
+    initial state."""
+    text = torch.randint(
+        VOCABULARY, (6500,), generator=torch.Generator().manual_seed(2), dtype=torch.uint8
+    )
     exact = stream(reader(rows), text, segments=1)
     assert stream(reader(rows), text) == pytest.approx(exact, rel=1e-12)
     trust_the_warm_up(monkeypatch)

@@ -1,4 +1,5 @@
-"""Fetching from real servers on the loopback: with and without ranges, cut, refusing, serving other bytes, packed."""
+"""Fetching from real servers on the loopback: with and without ranges, cut, refusing, serving other
+bytes, packed."""
 
 import fcntl
 import gzip
@@ -50,7 +51,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.codes:
             self.send_error(self.server.codes.pop(0))
             return
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and self.server.ranges else 0
+        start = (
+            int(asked.removeprefix("bytes=").removesuffix("-"))
+            if asked and self.server.ranges
+            else 0
+        )
         total = len(self.server.content)
         if start >= total:
             self.send_error(416)
@@ -79,7 +84,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
 
 
 def file_at(*addresses: str) -> DataFile:
-    return DataFile(path="some/text.txt", bytes=SIZE, sha256=hashlib.sha256(CONTENT).hexdigest(), addresses=addresses)
+    return DataFile(
+        path="some/text.txt",
+        bytes=SIZE,
+        sha256=hashlib.sha256(CONTENT).hexdigest(),
+        addresses=addresses,
+    )
 
 
 def put(location: Path, content: bytes) -> Path:
@@ -104,7 +114,9 @@ def failing(file: DataFile, folder: Path, source: str = "") -> str:
 
 def test_a_file_arrives_whole_and_tells_its_progress(server: FileServer, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    location = fetch("letters", file_at(server.address), tmp_path, progress=lambda *now: told.append(now))
+    location = fetch(
+        "letters", file_at(server.address), tmp_path, progress=lambda *now: told.append(now)
+    )
     assert location == tmp_path / "some" / "text.txt"
     assert location.read_bytes() == CONTENT
     assert names_in(tmp_path) == ["text.txt"]
@@ -125,7 +137,11 @@ def test_a_server_without_ranges_starts_again(server: FileServer, tmp_path: Path
     server.cuts = [70_000]
     told: list[int] = []
     location = fetch(
-        "letters", file_at(server.address), tmp_path, pause=0.0, progress=lambda done, _expected: told.append(done)
+        "letters",
+        file_at(server.address),
+        tmp_path,
+        pause=0.0,
+        progress=lambda done, _expected: told.append(done),
     )
     assert location.read_bytes() == CONTENT
     assert server.asked == [None, "bytes=70000-"]
@@ -165,7 +181,11 @@ def test_an_interrupt_keeps_what_came(server: FileServer, tmp_path: Path) -> Non
     [
         pytest.param(CONTENT + b"more", [None], id="longer than the file: starts again"),
         pytest.param(CONTENT, [], id="complete already: nothing to ask for"),
-        pytest.param(b"x" * 70_000, ["bytes=70000-", None], id="other bytes: starts again after the wrong hash"),
+        pytest.param(
+            b"x" * 70_000,
+            ["bytes=70000-", None],
+            id="other bytes: starts again after the wrong hash",
+        ),
         pytest.param(b"x" * SIZE, [None], id="as many other bytes: the same"),
     ],
 )
@@ -194,7 +214,10 @@ def test_wrong_content_never_replaces_a_good_file(server: FileServer, tmp_path: 
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
-    [(CONTENT[:-1], "has fewer than 200,000 bytes"), (CONTENT + b"\n", "failed: more than 200,000 bytes came")],
+    [
+        (CONTENT[:-1], "has fewer than 200,000 bytes"),
+        (CONTENT + b"\n", "failed: more than 200,000 bytes came"),
+    ],
 )
 def test_a_file_of_another_length_is_refused(
     content: bytes, complaint: str, server: FileServer, tmp_path: Path
@@ -305,7 +328,9 @@ def packed_file(server: FileServer, suffix: str, sha256: str = "") -> DataFile:
 
 
 @pytest.mark.parametrize("suffix", ["gz", "zip"])
-def test_a_packed_file_is_unpacked_and_its_archive_deleted(suffix: str, server: FileServer, tmp_path: Path) -> None:
+def test_a_packed_file_is_unpacked_and_its_archive_deleted(
+    suffix: str, server: FileServer, tmp_path: Path
+) -> None:
     file = packed_file(server, suffix)
     server.cuts = [1000]
     assert fetch("letters", file, tmp_path, pause=0.0).read_bytes() == CONTENT
@@ -313,7 +338,9 @@ def test_a_packed_file_is_unpacked_and_its_archive_deleted(suffix: str, server: 
     assert names_in(tmp_path) == ["text.txt"]
 
 
-def test_an_archive_that_does_not_come_leaves_the_good_file(server: FileServer, tmp_path: Path) -> None:
+def test_an_archive_that_does_not_come_leaves_the_good_file(
+    server: FileServer, tmp_path: Path
+) -> None:
     location = put(tmp_path / "some" / "text.txt", CONTENT)
     server.codes = [404]
     assert failing(packed_file(server, "gz"), tmp_path) == (
@@ -350,10 +377,15 @@ def test_a_full_disk_is_told_and_the_archive_kept(server: FileServer, tmp_path: 
 
 
 @pytest.mark.parametrize("path", ["text.txt", "some/text.txt.gz"])
-def test_a_folder_serves_a_packed_file_either_way(path: str, server: FileServer, tmp_path: Path) -> None:
+def test_a_folder_serves_a_packed_file_either_way(
+    path: str, server: FileServer, tmp_path: Path
+) -> None:
     file = packed_file(server, "gz")
     put(tmp_path / "source" / path, packed("gz") if path.endswith("gz") else CONTENT)
-    assert fetch("letters", file, tmp_path / "data", source=str(tmp_path / "source")).read_bytes() == CONTENT
+    assert (
+        fetch("letters", file, tmp_path / "data", source=str(tmp_path / "source")).read_bytes()
+        == CONTENT
+    )
     assert names_in(tmp_path / "data") == ["text.txt"]
     assert (tmp_path / "source" / path).exists()
     assert server.asked == []

@@ -1,4 +1,5 @@
-"""Initial parameters: orthogonal where they should be, of the scale the paper's code has, the same for one seed."""
+"""Initial parameters: orthogonal where they should be, of the scale the paper's code has, the same
+for one seed."""
 
 from math import prod
 
@@ -27,8 +28,12 @@ def generator() -> torch.Generator:
     return streams.generator(3, "init", 0)
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(40, 160), (10, 160), (40, 10), (27, 64), (64, 27), (7, 7)])
-def test_blocks_are_independent_orthogonal_squares_and_the_last_is_cut(rows: int, columns: int) -> None:
+@pytest.mark.parametrize(
+    ("rows", "columns"), [(40, 160), (10, 160), (40, 10), (27, 64), (64, 27), (7, 7)]
+)
+def test_blocks_are_independent_orthogonal_squares_and_the_last_is_cut(
+    rows: int, columns: int
+) -> None:
     matrix = init.blocks(rows, columns, generator())
     assert matrix.shape == (rows, columns)
     k = min(rows, columns)
@@ -68,7 +73,8 @@ def test_uniform_stays_within_its_width() -> None:
     ],
 )
 def test_scale_and_count_of_the_papers_network(kind: str, deviations: dict[str, float]) -> None:
-    """Entry standard deviations and the 4,256,050 parameters of spec section 2.3, at H = 1000 and V = 50."""
+    """Entry standard deviations and the 4,256,050 parameters of spec section 2.3, at H = 1000 and V
+    = 50."""
     parameters = initial(50, hidden=1000, init=kind)
     assert sum(prod(p.shape) for p in parameters.values()) == 4_256_050
     for name, deviation in deviations.items():

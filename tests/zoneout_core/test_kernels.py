@@ -1,4 +1,5 @@
-"""The recurrence against the oracles (spec section 13) and torch's own layers, and which kernel is chosen."""
+"""The recurrence against the oracles (spec section 13) and torch's own layers, and which kernel is
+chosen."""
 
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from zoneout_core.cells.gru import GRU
 from zoneout_core.cells.lstm import LSTM
 from zoneout_core.cells.rnn import RNN
 from zoneout_core.errors import ConfigError, UnknownName
-from zoneout_core.kernels import Choice, choose, picking, product, recurrence
+from zoneout_core.kernels import KernelChoice, choose, picking, product, recurrence
 from zoneout_core.sites import Sites
 
 IMPLEMENTATIONS = ("loop", "torch")
@@ -32,7 +33,9 @@ def places(one: Case) -> list[str]:
     """As `Mask.place` says them."""
     special = {"gate": f"gate {one.sites.gate_form}"}
     masks = one.sites.present().items()
-    return [f"{site} by gate" if mask.dim() == 4 else special.get(site, site) for site, mask in masks]
+    return [
+        f"{site} by gate" if mask.dim() == 4 else special.get(site, site) for site, mask in masks
+    ]
 
 
 def through_torch(one: Case, state: State, t: int) -> State:
@@ -42,7 +45,9 @@ def through_torch(one: Case, state: State, t: int) -> State:
     choice = choose(one.cell, str(one.x.dtype).removeprefix("torch."), "cpu", places(one), "torch")
     p = {name: value[None] for name, value in one.p.items()}
     states = tuple(value[None] for value in state)
-    last = recurrence(one.cell, p, one.x[None, t : t + 1], states, masks, choice, training=one.training).last
+    last = recurrence(
+        one.cell, p, one.x[None, t : t + 1], states, masks, choice, training=one.training
+    ).last
     return tuple(value[0] for value in last)
 
 
@@ -56,19 +61,28 @@ def test_oracle(oracles: dict[str, Any], name: str, dtype: torch.dtype) -> None:
     for_outputs, for_gradients = TOLERANCES[dtype]
     for key, value in found.items():
         atol = for_gradients if key in one.expected["grads"] else for_outputs
-        torch.testing.assert_close(value, tensor(wanted[key], dtype), rtol=0, atol=atol, msg=lambda m, k=key: k + m)
+        torch.testing.assert_close(
+            value, tensor(wanted[key], dtype), rtol=0, atol=atol, msg=lambda m, k=key: k + m
+        )
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in WITHOUT_KERNEL])
 def test_oracle_as_one_sequence(oracles: dict[str, Any], name: str) -> None:
     one = case(oracles, name, torch.float64)
-    masks = Sites(**{n: mask[None] for n, mask in one.sites.present().items()}, gate_form=one.sites.gate_form)
-    p, state = {n: value[None] for n, value in one.p.items()}, tuple(value[None] for value in one.state)
+    masks = Sites(
+        **{n: mask[None] for n, mask in one.sites.present().items()}, gate_form=one.sites.gate_form
+    )
+    p, state = (
+        {n: value[None] for n, value in one.p.items()},
+        tuple(value[None] for value in one.state),
+    )
     choice = choose(one.cell, "float64", "cpu", places(one), "torch")
     lanes = recurrence(one.cell, p, one.x[None], state, masks, choice, trajectories=True)
     assert lanes.trajectories is not None
     for key, value in zip("hc", lanes.trajectories[: len(one.state)], strict=False):
-        torch.testing.assert_close(value[0], tensor(expected(one)[key], torch.float64), rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            value[0], tensor(expected(one)[key], torch.float64), rtol=0, atol=1e-12
+        )
 
 
 @pytest.mark.parametrize("name", WITHOUT_KERNEL)
@@ -123,15 +137,23 @@ def test_without_masks_it_is_the_layer_of_torch(
 
 
 def test_choose_says_what_runs_and_why() -> None:
-    assert choose(LSTM(), "float64", "cpu") == Choice(
-        "torch", "explicit backward on cpu; product mm: float64 on cpu", picking.pick("float64", torch.device("cpu"))
+    assert choose(LSTM(), "float64", "cpu") == KernelChoice(
+        "torch",
+        "explicit backward on cpu; product mm: float64 on cpu",
+        picking.pick("float64", torch.device("cpu")),
     )
     asked = choose(LSTM(), "float32", "cpu", implementation="loop")
-    assert (asked.implementation, asked.reason) == ("loop", "asked for; one lane and one step at a time")
+    assert (asked.implementation, asked.reason) == (
+        "loop",
+        "asked for; one lane and one step at a time",
+    )
     asked = choose(LSTM(), "bfloat16", "cpu", implementation="loop")
     assert asked.reason == "asked for; one lane and one step at a time, in float32"
     # No GPU is needed to decide.
-    assert choose(LSTM(), "bfloat16", "cuda").reason == "explicit backward on cuda; product mm: bfloat16 on cuda"
+    assert (
+        choose(LSTM(), "bfloat16", "cuda").reason
+        == "explicit backward on cuda; product mm: bfloat16 on cuda"
+    )
     # Masks outside of the layer are not the kernel's business.
     assert choose(LSTM(), "float32", "cpu", ["embedding", "outputs"]).implementation == "torch"
 
@@ -157,16 +179,16 @@ def test_choose_takes_onednn_where_torch_has_it(monkeypatch: pytest.MonkeyPatch)
     reason = "explicit backward on cpu; product onednn: float32 through oneDNN, as nn.LSTM"
     assert choose(LSTM(), "float32", "cpu").reason == reason
     monkeypatch.setattr(product, "has_onednn", lambda precision: False)
-    reason = "explicit backward on cpu; product mm: float32, because there is no oneDNN product here"
+    reason = (
+        "explicit backward on cpu; product mm: float32, because there is no oneDNN product here"
+    )
     assert choose(LSTM(), "float32", "cpu").reason == reason
 
 
 def test_choose_refuses_a_kernel_that_cannot_run_it() -> None:
     with pytest.raises(ConfigError) as caught:
         choose(LSTM(), "float32", "cpu", ["keep_cells", "gate literal"], "torch")
-    message = (
-        "The kernel torch must know all that it runs, but it has no mask at gate literal of lstm. Take the kernel loop."
-    )
+    message = "The kernel torch must know all that it runs, but it has no mask at gate literal of lstm. Take the kernel loop."
     assert str(caught.value) == message
 
 

@@ -1,4 +1,5 @@
-"""The lane-native recurrence: equal to the loop, and no bit of a lane depends on the lanes beside it."""
+"""The lane-native recurrence: equal to the loop, and no bit of a lane depends on the lanes beside
+it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,7 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.zoneout_core.lanes import ZONEOUT, Lanes, loop_choice, random_lanes, recurrence, run, torch_choice
+from tests.zoneout_core.lanes import (
+    ZONEOUT,
+    Lanes,
+    loop_choice,
+    random_lanes,
+    recurrence,
+    run,
+    torch_choice,
+)
 from zoneout_core import masks, registry
 from zoneout_core.cells import Cell, registry_name
 from zoneout_core.cells.lstm import LSTM
@@ -32,7 +41,9 @@ def cells() -> list[Cell]:
     found = []
     for name, kernel in torch_lanes.KERNELS.items():
         cell: Cell = registry.load("zoneout_core.cells", name, "cell").PART()
-        changed = [{setting: value} for setting, values in kernel.SETTINGS.items() for value in values]
+        changed = [
+            {setting: value} for setting, values in kernel.SETTINGS.items() for value in values
+        ]
         found += [replace(cell, **values) for values in changed] if changed else [cell]
     return found
 
@@ -42,7 +53,9 @@ CELLS = pytest.mark.parametrize("cell", cells(), ids=str)
 
 def sites_of(cell: Cell) -> list[str]:
     """Every site that the cell's kernel knows."""
-    return sorted(place.split()[0] for place in torch_lanes.KERNELS[registry_name(type(cell))].SITES)
+    return sorted(
+        place.split()[0] for place in torch_lanes.KERNELS[registry_name(type(cell))].SITES
+    )
 
 
 def dtype_of(precision: str) -> torch.dtype:
@@ -59,9 +72,15 @@ def assert_equal_to_the_loop(lanes: Lanes, precision: str, tolerance: float) -> 
     assert ours.keys() == expected.keys()
     for name, value in expected.items():
         assert ours[name].dtype == value.dtype
-        scale = float(value.abs().max())  # its own: what is small has to be as precise as what is large
+        scale = float(
+            value.abs().max()
+        )  # its own: what is small has to be as precise as what is large
         torch.testing.assert_close(
-            ours[name], value, rtol=0, atol=tolerance * scale, msg=lambda m, name=name: f"{name}: {m}"
+            ours[name],
+            value,
+            rtol=0,
+            atol=tolerance * scale,
+            msg=lambda m, name=name: f"{name}: {m}",
         )
 
 
@@ -70,9 +89,12 @@ def assert_equal_to_the_loop(lanes: Lanes, precision: str, tolerance: float) -> 
 @pytest.mark.parametrize("precision", TOLERANCES)
 @CELLS
 def test_equal_to_the_loop(cell: Cell, size: tuple[int, ...], precision: str, kind: str) -> None:
-    """With zoneout; the rectifier's kink moves where numbers are rounded as coarsely as in bfloat16."""
+    """With zoneout; the rectifier's kink moves where numbers are rounded as coarsely as in
+    bfloat16."""
     sites = [site for site in ZONEOUT if site in sites_of(cell)]
-    lanes = random_lanes(3, *size, dtype=dtype_of(precision), cell=cell, sites=sites, dense=kind == "dense")
+    lanes = random_lanes(
+        3, *size, dtype=dtype_of(precision), cell=cell, sites=sites, dense=kind == "dense"
+    )
     if cell != RNN(activation="relu") or precision != "bfloat16":
         assert_equal_to_the_loop(lanes, precision, TOLERANCES[precision])
 
@@ -84,20 +106,33 @@ def test_equal_to_the_loop_with_every_mask(cell: Cell, kind: str, trajectories: 
     """Each by itself, all of them, none of them."""
     sites = sites_of(cell)
     for together in [[], sites, *([site] for site in sites)]:
-        lanes = random_lanes(2, cell=cell, sites=together, dense=kind == "dense", trajectories=trajectories)
+        lanes = random_lanes(
+            2, cell=cell, sites=together, dense=kind == "dense", trajectories=trajectories
+        )
         assert_equal_to_the_loop(lanes, "float64", 1e-12)
         single = random_lanes(
-            2, cell=cell, sites=together, dense=kind == "dense", trajectories=trajectories, dtype=torch.float32
+            2,
+            cell=cell,
+            sites=together,
+            dense=kind == "dense",
+            trajectories=trajectories,
+            dtype=torch.float32,
         )
         assert_equal_to_the_loop(single, "float32", 2e-5)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 37), (7, 1, 37), (7, 4, 1), (1, 4, 37), (7, 4, 37)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (1, 1, 37), (7, 1, 37), (7, 4, 1), (1, 4, 37), (7, 4, 37)], ids=str
+)
 @CELLS
 def test_equal_to_the_loop_with_real_masks(cell: Cell, shape: tuple[int, ...]) -> None:
-    """Expectations, rates by unit, static masks, draws shared by units or steps, Gaussian masks (spec section 9)."""
+    """Expectations, rates by unit, static masks, draws shared by units or steps, Gaussian masks
+    (spec section 9)."""
     lanes = random_lanes(cell=cell, sites=sites_of(cell))
-    real = {name: torch.randn(3, *shape[:2], 1 if name == "inputs" else shape[2]).double() for name in lanes.masks}
+    real = {
+        name: torch.randn(3, *shape[:2], 1 if name == "inputs" else shape[2]).double()
+        for name in lanes.masks
+    }
     assert_equal_to_the_loop(replace(lanes, masks=real), "float64", 1e-11)
 
 
@@ -106,17 +141,23 @@ PRODUCTS = pytest.mark.parametrize("name", product.possible("float32"))
 
 @PRODUCTS
 @CELLS
-def test_equal_to_the_loop_with_every_product(cell: Cell, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_to_the_loop_with_every_product(
+    cell: Cell, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whichever is the fastest on a machine."""
     monkeypatch.setenv("ZONEOUT_PRODUCT", name)
     assert torch_choice("float32").product.name == name
     for size, dense in zip(SIZES, (False, True, True, False, True), strict=True):
-        lanes = random_lanes(2, *size, dtype=torch.float32, cell=cell, sites=sites_of(cell), dense=dense)
+        lanes = random_lanes(
+            2, *size, dtype=torch.float32, cell=cell, sites=sites_of(cell), dense=dense
+        )
         assert_equal_to_the_loop(lanes, "float32", 2e-5)
 
 
 @pytest.mark.parametrize("name", product.possible("bfloat16"))
-def test_equal_to_the_loop_with_every_product_in_bfloat16(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_to_the_loop_with_every_product_in_bfloat16(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ZONEOUT_PRODUCT", name)
     assert_equal_to_the_loop(random_lanes(dtype=torch.float32), "bfloat16", 3e-2)
 
@@ -135,7 +176,8 @@ def test_a_lane_has_the_same_bits_in_every_pack_with_every_product(
 
 @CELLS
 def test_equal_to_the_loop_where_only_the_last_state_counts(cell: Cell) -> None:
-    """A classifier's gradient: None reaches the outputs, and T and B are such that dense inputs come in chunks."""
+    """A classifier's gradient: None reaches the outputs, and T and B are such that dense inputs
+    come in chunks."""
     lanes = random_lanes(2, 50, 100, 5, 1, cell=cell, sites=["keep_states"], dense=True)
 
     def gradients(which: str) -> list[Tensor]:
@@ -148,28 +190,38 @@ def test_equal_to_the_loop_where_only_the_last_state_counts(cell: Cell) -> None:
         torch.testing.assert_close(ours, expected, rtol=0, atol=1e-11)
 
 
-def assert_same_bits(packed: dict[str, Tensor], solo: Sequence[dict[str, Tensor]], order: Sequence[int]) -> None:
+def assert_same_bits(
+    packed: dict[str, Tensor], solo: Sequence[dict[str, Tensor]], order: Sequence[int]
+) -> None:
     for name, value in packed.items():
         for slot, lane in enumerate(order):
-            assert torch.equal(value[slot], solo[lane][name][0]), f"{name} of lane {lane} in slot {slot} of {order}"
+            assert torch.equal(value[slot], solo[lane][name][0]), (
+                f"{name} of lane {lane} in slot {slot} of {order}"
+            )
 
 
 @pytest.mark.parametrize("precision", TOLERANCES)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @CELLS
-def test_a_lane_has_the_same_bits_in_every_pack(cell: Cell, size: tuple[int, ...], precision: str) -> None:
+def test_a_lane_has_the_same_bits_in_every_pack(
+    cell: Cell, size: tuple[int, ...], precision: str
+) -> None:
     """Packs of 1 to 5 in several orders, one workspace for all of them."""
     assert_same_bits_in_every_pack(cell, size, precision)
 
 
 @pytest.mark.parametrize("size", [(2, 250, 37, 11), (2, 32, 128, 50)], ids=str)
 @CELLS
-def test_a_lane_has_the_same_bits_in_every_pack_with_two_threads(cell: Cell, size: tuple[int, ...]) -> None:
+def test_a_lane_has_the_same_bits_in_every_pack_with_two_threads(
+    cell: Cell, size: tuple[int, ...]
+) -> None:
     torch.set_num_threads(2)
     assert_same_bits_in_every_pack(cell, size, "float32", dense=True)
 
 
-def assert_same_bits_in_every_pack(cell: Cell, size: tuple[int, ...], precision: str, *, dense: bool = False) -> None:
+def assert_same_bits_in_every_pack(
+    cell: Cell, size: tuple[int, ...], precision: str, *, dense: bool = False
+) -> None:
     sites = [site for site in ZONEOUT if site in sites_of(cell)]
     lanes = random_lanes(5, *size, dtype=dtype_of(precision), cell=cell, sites=sites, dense=dense)
     choice = torch_choice(precision, lanes)
@@ -182,12 +234,20 @@ def assert_same_bits_in_every_pack(cell: Cell, size: tuple[int, ...], precision:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("precision", TOLERANCES)
 @CELLS
-def test_a_lane_has_the_same_bits_beside_every_other_regularizer(cell: Cell, precision: str, kind: str) -> None:
-    """Each lane has masks at a place of its own, drawn, scaled or expected; lanes come and go, and so do the sites."""
+def test_a_lane_has_the_same_bits_beside_every_other_regularizer(
+    cell: Cell, precision: str, kind: str
+) -> None:
+    """Each lane has masks at a place of its own, drawn, scaled or expected; lanes come and go, and
+    so do the sites."""
     sites = sites_of(cell)
     count = len(sites) + 2
     lanes = random_lanes(
-        count, dtype=dtype_of(precision), cell=cell, sites=sites, dense=kind == "dense", trajectories=True
+        count,
+        dtype=dtype_of(precision),
+        cell=cell,
+        sites=sites,
+        dense=kind == "dense",
+        trajectories=True,
     )
     choice = torch_choice(precision, lanes)
 
@@ -201,18 +261,31 @@ def test_a_lane_has_the_same_bits_beside_every_other_regularizer(cell: Cell, pre
         stacked = masks.stack([replace(lanes, masks=own(k)).sites for k in order])
         picked = replace(lanes.pick(order), masks=stacked.present())
         for slot, k in enumerate(order):
-            if "gate" not in own(k):  # nothing asks for the gradient of a gate that the lane alone would not carry
-                for gradient in (*picked.dlast[len(cell.STATES) :], *picked.dmore[len(cell.STATES) - 1 :]):
+            if "gate" not in own(
+                k
+            ):  # nothing asks for the gradient of a gate that the lane alone would not carry
+                for gradient in (
+                    *picked.dlast[len(cell.STATES) :],
+                    *picked.dmore[len(cell.STATES) - 1 :],
+                ):
                     gradient[slot] = 0.0
         return picked if "gate" in picked.masks else without_gate(picked)
 
     solo = [run(pick([k]), choice) for k in range(count)]
     workspace = Workspace()
-    for order in (list(range(count)), [1, 0], [0, 2], [count - 1, 0, 1], list(reversed(range(count - 1)))):
+    for order in (
+        list(range(count)),
+        [1, 0],
+        [0, 2],
+        [count - 1, 0, 1],
+        list(reversed(range(count - 1))),
+    ):
         packed = run(pick(order), choice, workspace)
         for slot, k in enumerate(order):
             for name, value in solo[k].items():
-                assert torch.equal(packed[name][slot], value[0]), f"{name} of lane {k} in slot {slot} of {order}"
+                assert torch.equal(packed[name][slot], value[0]), (
+                    f"{name} of lane {k} in slot {slot} of {order}"
+                )
 
 
 def without_gate(lanes: Lanes) -> Lanes:
@@ -259,7 +332,9 @@ def test_evaluation_has_the_bits_of_training_and_keeps_nothing_per_step(dense: b
         leaf.requires_grad_()
     with torch.no_grad():
         evaluated = recurrence(lanes, choice, evaluating)
-    for name, value in zip(("h", "last0", "last1"), (evaluated.outputs_KTBU, *evaluated.last), strict=True):
+    for name, value in zip(
+        ("h", "last0", "last1"), (evaluated.outputs_KTBU, *evaluated.last), strict=True
+    ):
         assert torch.equal(value, trained[name])
         assert not value.requires_grad
     of_h = lanes.masks["keep_cells"][:, 0].numel() * 4 * 41
@@ -276,7 +351,9 @@ def test_a_stream_has_the_same_bits_in_pieces() -> None:
     state, pieces = lanes.state, []
     for piece in (slice(0, 4), slice(4, 5), slice(5, 9)):
         cut = {name: mask[:, piece] for name, mask in lanes.masks.items()}
-        out = recurrence(replace(lanes, x=lanes.x[:, piece], state=state, masks=cut), choice, workspace)
+        out = recurrence(
+            replace(lanes, x=lanes.x[:, piece], state=state, masks=cut), choice, workspace
+        )
         state = out.last
         pieces.append(out.outputs_KTBU.clone())
     assert torch.equal(torch.cat(pieces, dim=1), whole["h"])
@@ -287,8 +364,14 @@ def test_a_stream_has_the_same_bits_in_pieces() -> None:
 def test_no_zoneout_is_the_same_however_it_is_said(precision: str) -> None:
     lanes = random_lanes(dtype=torch.float64 if precision == "float64" else torch.float32)
     results = []
-    for zeros in (torch.zeros(3, 7, 4, 37, dtype=torch.bool), torch.zeros(3, 1, 1, 1), torch.zeros(3, 7, 4, 37)):
-        results.append(run(replace(lanes, masks=dict.fromkeys(ZONEOUT, zeros)), torch_choice(precision)))
+    for zeros in (
+        torch.zeros(3, 7, 4, 37, dtype=torch.bool),
+        torch.zeros(3, 1, 1, 1),
+        torch.zeros(3, 7, 4, 37),
+    ):
+        results.append(
+            run(replace(lanes, masks=dict.fromkeys(ZONEOUT, zeros)), torch_choice(precision))
+        )
     results.append(run(replace(lanes, masks={}), torch_choice(precision)))
     for other in results[1:]:
         for name, value in results[0].items():
@@ -326,7 +409,9 @@ def test_no_random_numbers_are_drawn() -> None:
 def test_tokens_may_be_bytes(implementation: str) -> None:
     lanes = random_lanes()
     choice = choose(LSTM(), "float64", "cpu", implementation=implementation)
-    assert torch.equal(run(replace(lanes, x=lanes.x.byte()), choice)["dw_DG"], run(lanes, choice)["dw_DG"])
+    assert torch.equal(
+        run(replace(lanes, x=lanes.x.byte()), choice)["dw_DG"], run(lanes, choice)["dw_DG"]
+    )
 
 
 def test_backward_after_another_use_of_the_workspace_is_refused() -> None:
@@ -352,11 +437,23 @@ def test_backward_after_another_use_of_the_workspace_is_refused() -> None:
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @CELLS
 def test_nothing_depends_on_the_cpu(cell: Cell, precision: str, kind: str) -> None:
-    """On a device without numbers, every operation must be one that any device has, and none may wait for a value."""
-    lanes = random_lanes(dtype=torch.float32, cell=cell, sites=sites_of(cell), dense=kind == "dense", trajectories=True)
-    result = run(lanes.each(lambda one: one.to("meta")), choose(cell, precision, "meta", lanes.places, "torch"))
+    """On a device without numbers, every operation must be one that any device has, and none may
+    wait for a value."""
+    lanes = random_lanes(
+        dtype=torch.float32,
+        cell=cell,
+        sites=sites_of(cell),
+        dense=kind == "dense",
+        trajectories=True,
+    )
+    result = run(
+        lanes.each(lambda one: one.to("meta")),
+        choose(cell, precision, "meta", lanes.places, "torch"),
+    )
     expected = run(lanes, torch_choice(precision, lanes))
-    assert {name: value.shape for name, value in result.items()} == {n: v.shape for n, v in expected.items()}
+    assert {name: value.shape for name, value in result.items()} == {
+        n: v.shape for n, v in expected.items()
+    }
     assert {value.device.type for value in result.values()} == {"meta"}
 
 

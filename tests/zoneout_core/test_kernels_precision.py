@@ -1,6 +1,8 @@
-"""The kernels are precise relatively, however small the numbers are: Adam divides a gradient by its size.
+"""The kernels are precise relatively, however small the numbers are: Adam divides a gradient by its
+size.
 
-Float32 against float64. A unit in the last place (ulp) of a result is the distance to the next float32.
+Float32 against float64. A unit in the last place (ulp) of a result is the distance to the next
+float32.
 """
 
 from dataclasses import replace
@@ -17,7 +19,15 @@ from zoneout_core.kernels import pointwise, switches
 
 INF, NAN = float("inf"), float("nan")
 ULPS = 4.0
-RANGES = [(1e-45, 1e-38), (1e-38, 1e-20), (1e-20, 1e-4), (1e-4, 0.3), (0.3, 1.0), (1.0, 12.0), (12.0, 3e38)]
+RANGES = [
+    (1e-45, 1e-38),
+    (1e-38, 1e-20),
+    (1e-20, 1e-4),
+    (1e-4, 0.3),
+    (0.3, 1.0),
+    (1.0, 12.0),
+    (12.0, 3e38),
+]
 SIZES = [0.1, 1e-3, 1e-6, 1e-9, 1e-20, 1e-30]
 
 
@@ -58,7 +68,20 @@ def test_tanh_of_what_is_no_usual_number() -> None:
     x = torch.tensor([INF, -INF, NAN, 0.0, -0.0, 1e-45, -1e-45, 3e38, -3e38, 88.8, -88.8, 40.0])
     found = tanh(x)
     assert found.isnan().tolist() == x.isnan().tolist()
-    assert found.nan_to_num(7.0).tolist() == [1, -1, 7, 0, 0, x[5].item(), x[6].item(), 1, -1, 1, -1, 1]
+    assert found.nan_to_num(7.0).tolist() == [
+        1,
+        -1,
+        7,
+        0,
+        0,
+        x[5].item(),
+        x[6].item(),
+        1,
+        -1,
+        1,
+        -1,
+        1,
+    ]
     assert torch.signbit(found).tolist() == torch.signbit(x).tolist()
 
 
@@ -80,7 +103,8 @@ def test_sigmoid_is_within_4_ulp_where_it_is_small_too(x: float) -> None:
 
 
 def small(size: float, cell: Cell, sites: list[str], *, dense: bool) -> Lanes:
-    """Lanes whose every activation is of about this size, through inputs, biases and states that are."""
+    """Lanes whose every activation is of about this size, through inputs, biases and states that
+    are."""
     lanes = random_lanes(3, cell=cell, sites=sites, dense=dense)
     p = {name: one * size if name in ("b_G", "v_H") or (name == "w_DG" and not dense) else one * 0.3
          for name, one in lanes.p.items()}  # fmt: skip
@@ -92,7 +116,9 @@ def small(size: float, cell: Cell, sites: list[str], *, dense: bool) -> Lanes:
 @pytest.mark.parametrize("kind", ["tokens", "dense"])
 @pytest.mark.parametrize("size", SIZES)
 @CELLS
-def test_small_activations_and_their_gradients_are_as_precise_as_large_ones(cell: Cell, size: float, kind: str) -> None:
+def test_small_activations_and_their_gradients_are_as_precise_as_large_ones(
+    cell: Cell, size: float, kind: str
+) -> None:
     """Each result over its own largest entry, whatever that is."""
     lanes = small(size, cell, [site for site in ("keep_cells", "keep_states") if site in sites_of(cell)],
                   dense=kind == "dense")  # fmt: skip

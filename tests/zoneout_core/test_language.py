@@ -1,4 +1,5 @@
-"""Texts in a pack: every regularizer and cell beside others, carried states, words, sums, noise and penalties."""
+"""Texts in a pack: every regularizer and cell beside others, carried states, words, sums, noise and
+penalties."""
 
 from collections.abc import Iterable
 from math import exp, isfinite
@@ -46,19 +47,26 @@ def assert_alone(corpus: Corpus, configs: list[TrialConfig], steps: int) -> None
 
 
 def lane_examples() -> list[dict[str, Any]]:
-    """The examples of all regularizers that differ from the base only in what lanes may differ in."""
+    """The examples of all regularizers that differ from the base only in what lanes may differ
+    in."""
     found = []
     for name in regularizers.names():
-        for example in registry.load("zoneout_core.regularizers", name, "regularizer").PART.EXAMPLES:
+        for example in registry.load(
+            "zoneout_core.regularizers", name, "regularizer"
+        ).PART.EXAMPLES:
             keys = [".".join(part for part in locate(key) if part) for key in example]
             if LANE_KEYS.issuperset(keys):
                 found.append(dict(example))
     return found
 
 
-def test_lanes_of_all_regularizers_share_one_pack_and_are_what_they_are_alone(tiny_corpus: Corpus) -> None:
+def test_lanes_of_all_regularizers_share_one_pack_and_are_what_they_are_alone(
+    tiny_corpus: Corpus,
+) -> None:
     examples = lane_examples()
-    assert len({key for example in examples for key in example}) >= 20, "nearly every setting is among them"
+    assert len({key for example in examples for key in example}) >= 20, (
+        "nearly every setting is among them"
+    )
     configs = [config(), *(config(seed=seed, **example) for seed, example in enumerate(examples))]
     assert len({one.shape_key() for one in configs}) == 1
     assert_alone(tiny_corpus, configs, steps=3)
@@ -79,7 +87,9 @@ def test_every_cell_trains_in_a_pack(tiny_corpus: Corpus, cell: str) -> None:
 
 def test_the_hierarchical_cell_carries_its_state_while_its_slope_grows(tiny_corpus: Corpus) -> None:
     one = config(cell="hm_lstm", carry="zero", epochs=2)
-    assert_alone(tiny_corpus, [one, config(cell="hm_lstm", carry="zero", epochs=2, seed=1)], steps=2)
+    assert_alone(
+        tiny_corpus, [one, config(cell="hm_lstm", carry="zero", epochs=2, seed=1)], steps=2
+    )
     pack = admitted(tiny_corpus, [one])
     slopes = []
     for _ in range(2 * pack.workload.updates(one) - 1):
@@ -90,8 +100,11 @@ def test_the_hierarchical_cell_carries_its_state_while_its_slope_grows(tiny_corp
 
 
 @pytest.mark.parametrize("carry", ["zero", "roll"])
-def test_the_state_goes_on_from_chunk_to_chunk_and_over_the_epochs_end_as_said(tiny_corpus: Corpus, carry: str) -> None:
-    """By the rows: what an update leaves is what a run over its chunk gives from what the one before left."""
+def test_the_state_goes_on_from_chunk_to_chunk_and_over_the_epochs_end_as_said(
+    tiny_corpus: Corpus, carry: str
+) -> None:
+    """By the rows: what an update leaves is what a run over its chunk gives from what the one
+    before left."""
     one = config(carry=carry, precision="float64", layers=2, learning_rate=1e-9, length=30)
     pack = admitted(tiny_corpus, [one])
     parts = Contiguous(len(tiny_corpus.train), one.batch, one.length)
@@ -106,20 +119,34 @@ def test_the_state_goes_on_from_chunk_to_chunk_and_over_the_epochs_end_as_said(t
         if update % parts.updates == 0:
             fresh = network.start(p)
             rolled = state is not None and carry == "roll"
-            state = tuple(tuple(one.roll(1, 1) for one in layer) for layer in state) if rolled else fresh
+            state = (
+                tuple(tuple(one.roll(1, 1) for one in layer) for layer in state)
+                if rolled
+                else fresh
+            )
         starts = parts.at(update)
-        x = torch.stack([text[start : start + one.length] for start in starts.tolist()], dim=1)[None]
+        x = torch.stack([text[start : start + one.length] for start in starts.tolist()], dim=1)[
+            None
+        ]
         sites = pack.workload.sites(network, [pack._lanes[0]], one.length, one.batch, evaluation=0)
         state = network.run(p, x, state, sites, pack.choice(one), training=True).states
         kept = pack.layout.kept_views(pack.state(0).weights[None])
         for layer, states in enumerate(state):
             for name, value in zip(("h", "c"), states, strict=True):
-                torch.testing.assert_close(kept[f"carry{layer}.{name}"], value, rtol=1e-9, atol=1e-12)
+                torch.testing.assert_close(
+                    kept[f"carry{layer}.{name}"], value, rtol=1e-9, atol=1e-12
+                )
 
 
 def test_a_carried_lane_resumes_in_the_middle_of_an_epoch(tiny_corpus: Corpus) -> None:
     one = config(
-        carry="zero", length=30, sigma_weights=0.05, z_cells=0.3, beta_norm=2.0, schedule="decay", decay_after=1
+        carry="zero",
+        length=30,
+        sigma_weights=0.05,
+        z_cells=0.3,
+        beta_norm=2.0,
+        schedule="decay",
+        decay_after=1,
     )
     whole = admitted(tiny_corpus, [one])
     advance(whole, 14)
@@ -145,8 +172,11 @@ def test_the_sum_over_time_has_t_times_the_gradient_of_the_mean(tiny_corpus: Cor
 
 
 def test_noise_is_where_the_gradient_is_taken_and_not_in_what_is_kept(tiny_corpus: Corpus) -> None:
-    """The gradient is that at weights with the noise of the trial's stream; the update starts from the clean ones."""
-    noisy = config(sigma_weights=0.3, precision="float64", method="sgd", learning_rate=1.0, clip_norm="inf")
+    """The gradient is that at weights with the noise of the trial's stream; the update starts from
+    the clean ones."""
+    noisy = config(
+        sigma_weights=0.3, precision="float64", method="sgd", learning_rate=1.0, clip_norm="inf"
+    )
     pack = admitted(tiny_corpus, [noisy])
     before = pack.state(0).weights
     advance(pack, 1)
@@ -166,7 +196,9 @@ def test_noise_is_where_the_gradient_is_taken_and_not_in_what_is_kept(tiny_corpu
     torch.testing.assert_close(step, shifted - other.state(0).weights, rtol=1e-9, atol=1e-12)
 
 
-def test_a_penalty_is_added_to_the_loss_and_not_to_what_is_told_of_the_text(tiny_corpus: Corpus) -> None:
+def test_a_penalty_is_added_to_the_loss_and_not_to_what_is_told_of_the_text(
+    tiny_corpus: Corpus,
+) -> None:
     sums = []
     for values in ({}, {"beta_norm": 50.0}, {"beta_norm": 50.0, "norm_of": "cells"}):
         pack = admitted(tiny_corpus, [config(precision="float64", **values)])
@@ -179,8 +211,17 @@ def test_a_penalty_is_added_to_the_loss_and_not_to_what_is_told_of_the_text(tiny
     assert sums[1]["loss"] != pytest.approx(sums[2]["loss"], rel=1e-6)
 
 
-def test_words_are_told_in_perplexity_and_monte_carlo_passes_beside_the_mean_network(tiny_corpus: Corpus) -> None:
-    words = {"task": "word_ptb", "carry": "zero", "embedding": 5, "layers": 2, "loss": "sum", "length": 10}
+def test_words_are_told_in_perplexity_and_monte_carlo_passes_beside_the_mean_network(
+    tiny_corpus: Corpus,
+) -> None:
+    words = {
+        "task": "word_ptb",
+        "carry": "zero",
+        "embedding": 5,
+        "layers": 2,
+        "loss": "sum",
+        "length": 10,
+    }
     final = []
     for more in ({}, {"p_sequence_states": 0.6, "mc_passes": 3}):
         one = config(**words, **more)
@@ -190,7 +231,12 @@ def test_words_are_told_in_perplexity_and_monte_carlo_passes_beside_the_mean_net
             events += pack.step()
         record = events[-2]
         assert isinstance(record, EpochRecord)
-        assert tuple(record.metrics) == ("train_perplexity", "valid_perplexity", "learning_rate", "grad_norm")
+        assert tuple(record.metrics) == (
+            "train_perplexity",
+            "valid_perplexity",
+            "learning_rate",
+            "grad_norm",
+        )
         assert record.final is not None
         final.append(record.final)
     assert final[0]["test_mc_perplexity"] == final[0]["test_perplexity"]
@@ -201,7 +247,9 @@ def test_words_are_told_in_perplexity_and_monte_carlo_passes_beside_the_mean_net
 def test_averaged_probabilities_of_equal_readers_are_those_of_one(tiny_corpus: Corpus) -> None:
     pack = admitted(tiny_corpus, [config(precision="float64")])
     lane = pack._lanes[0]
-    reader = pack.workload._reader([lane], pack.layout.views(pack.state(0).weights[None]), pack.choice(lane.config))
+    reader = pack.workload._reader(
+        [lane], pack.layout.views(pack.state(0).weights[None]), pack.choice(lane.config)
+    )
     text = torch.tensor(tiny_corpus.test)
     averaged, once = one_pass.averaged([reader, reader], text), one_pass.stream(reader, text)
     assert averaged[0].nats == pytest.approx(once[0].nats, rel=1e-12)
@@ -234,14 +282,21 @@ def test_perplexity_that_has_no_number_is_infinite() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "moved"),
-    [({"batch_norm_scores": "batch"}, "valid_chunked_bpc"), ({"population_masks": "sampled"}, "test_chunked_bpc")],
+    [
+        ({"batch_norm_scores": "batch"}, "valid_chunked_bpc"),
+        ({"population_masks": "sampled"}, "test_chunked_bpc"),
+    ],
 )
-def test_batch_norm_may_be_scored_as_the_code_does(tiny_corpus: Corpus, setting: dict[str, Any], moved: str) -> None:
-    """Spec section 12, row 25, and section 5: validation by the batches' own statistics; masks drawn while population
-    statistics are taken. Training is the same, bit for bit."""
+def test_batch_norm_may_be_scored_as_the_code_does(
+    tiny_corpus: Corpus, setting: dict[str, Any], moved: str
+) -> None:
+    """Spec section 12, row 25, and section 5: validation by the batches' own statistics; masks
+    drawn while population statistics are taken. Training is the same, bit for bit."""
     states = []
     for values in ({}, setting):
-        one = config(cell="bn_lstm", population_rate=0.5, z_cells=0.5, z_states=0.3, epochs=1, **values)
+        one = config(
+            cell="bn_lstm", population_rate=0.5, z_cells=0.5, z_states=0.3, epochs=1, **values
+        )
         pack = admitted(tiny_corpus, [one])
         while pack.trials:
             pack.step()
@@ -252,4 +307,6 @@ def test_batch_norm_may_be_scored_as_the_code_does(tiny_corpus: Corpus, setting:
     assert first is not None
     assert second is not None
     assert first[moved] != second[moved]
-    assert (first["valid_chunked_bpc"] != second["valid_chunked_bpc"]) == (moved == "valid_chunked_bpc")
+    assert (first["valid_chunked_bpc"] != second["valid_chunked_bpc"]) == (
+        moved == "valid_chunked_bpc"
+    )

@@ -29,7 +29,8 @@ def test_the_papers_network_has_its_number_of_parameters() -> None:
 
 @pytest.mark.parametrize("hidden", [1, 13, 64])
 def test_parameters_lie_apart_aligned_and_whole(hidden: int) -> None:
-    """Numbering each parameter's place shows no overlap; a lane's part of a view is contiguous in every slot."""
+    """Numbering each parameter's place shows no overlap; a lane's part of a view is contiguous in
+    every slot."""
     layout = layout_of(7, hidden=hidden)
     rows_KP = torch.zeros(3, layout.size)
     shapes = layout.shapes | layout.kept
@@ -49,7 +50,9 @@ def test_parameters_lie_apart_aligned_and_whole(hidden: int) -> None:
 
 def test_a_row_holds_what_was_put_into_it() -> None:
     layout = layout_of(5, hidden=3)
-    parameters = {name: torch.randn(shape, dtype=torch.float64) for name, shape in layout.shapes.items()}
+    parameters = {
+        name: torch.randn(shape, dtype=torch.float64) for name, shape in layout.shapes.items()
+    }
     row_P = layout.row(parameters, torch.float64)
     for name, view in layout.views(row_P.unsqueeze(0)).items():
         assert torch.equal(view[0], parameters[name])

@@ -1,4 +1,5 @@
-"""Masks are Bernoulli(z), word position by word position, and independent of each other; programs become sites."""
+"""Masks are Bernoulli(z), word position by word position, and independent of each other; programs
+become sites."""
 
 from dataclasses import replace
 from math import sqrt
@@ -51,7 +52,9 @@ def correlation(a: Tensor, b: Tensor) -> float:
     return abs(float(torch.corrcoef(rows)[0, 1])) * sqrt(a.numel())
 
 
-@pytest.mark.parametrize("other", [("masks_states", 0, 0), ("masks_cells", 1, 0), ("masks_cells", 0, 1)], ids=str)
+@pytest.mark.parametrize(
+    "other", [("masks_states", 0, 0), ("masks_cells", 1, 0), ("masks_cells", 0, 1)], ids=str
+)
 def test_masks_of_other_streams_are_uncorrelated(other: tuple[Purpose, int, int]) -> None:
     assert correlation(drawn(0.5), drawn(0.5, *other)) < LIMIT
 
@@ -114,9 +117,12 @@ def test_expectations_are_numbers_of_the_dtype_asked_for() -> None:
 
 
 def test_several_masks_at_one_site_act_together() -> None:
-    both = TrialConfig().with_values({"z_cells": 0.5, "z_depth": 0.2, "p_recurrent": 0.3, "p_gate": 0.4})
+    both = TrialConfig().with_values(
+        {"z_cells": 0.5, "z_depth": 0.2, "p_recurrent": 0.3, "p_gate": 0.4}
+    )
     (gain_1, gain_2), (keep_1, keep_2) = (
-        [m for m in both.regularizer.program() if m.site == site] for site in ("update", "keep_cells")
+        [m for m in both.regularizer.program() if m.site == site]
+        for site in ("update", "keep_cells")
     )
 
     def one(mask: Mask, *, evaluation: bool = False) -> Tensor:
@@ -139,7 +145,10 @@ def test_several_masks_at_one_site_act_together() -> None:
 def test_a_stack_gives_lanes_what_they_have_and_neutral_numbers_for_what_they_have_not() -> None:
     zoned = masks.drawn(ZONEOUT, LAYER, 0, 7, 3)
     scaled = Sites(update=torch.full((1, 32, 1), 1.25))
-    tied, untied = Sites(recurrent=torch.full((1, 32, 100), 2.0)), Sites(recurrent=torch.rand(1, 32, 4, 100))
+    tied, untied = (
+        Sites(recurrent=torch.full((1, 32, 100), 2.0)),
+        Sites(recurrent=torch.rand(1, 32, 4, 100)),
+    )
     stacked = masks.stack([zoned, scaled, tied, untied])
     assert stacked.keep_cells is not None
     assert stacked.keep_cells.dtype == torch.bool
@@ -187,9 +196,14 @@ def test_gains_of_embedding_and_outputs_stack_too() -> None:
 
 
 def test_two_gains_on_the_outputs_multiply() -> None:
-    values = [{"p_outputs": 0.5}, {"p_sequence_outputs": 0.2}, {"p_outputs": 0.5, "p_sequence_outputs": 0.2}]
+    values = [
+        {"p_outputs": 0.5},
+        {"p_sequence_outputs": 0.2},
+        {"p_outputs": 0.5, "p_sequence_outputs": 0.2},
+    ]
     first, second, both = (
-        masks.outputs_gain(TrialConfig().with_values(one).regularizer.program(), LAYER, 0, 7, 3) for one in values
+        masks.outputs_gain(TrialConfig().with_values(one).regularizer.program(), LAYER, 0, 7, 3)
+        for one in values
     )
     assert first is not None
     assert second is not None
@@ -256,14 +270,27 @@ def test_real_masks_have_the_dtype_asked_for(dtype: torch.dtype) -> None:
         ({"z_cells": 0.5}, "keep_cells", torch.bool),
     ):
         program = TrialConfig().with_values(values).regularizer.program()
-        assert getattr(masks.drawn(program, LAYER, 0, 7, 3, dtype=dtype), site).dtype == wanted, values
+        assert getattr(masks.drawn(program, LAYER, 0, 7, 3, dtype=dtype), site).dtype == wanted, (
+            values
+        )
 
 
 def test_a_decoders_first_layer_is_a_first_layer_whatever_its_number() -> None:
-    mask = Mask(site="inputs", field="p", one=0.5, expected=0.5, stream="masks_cells", layers="first")
+    mask = Mask(
+        site="inputs", field="p", one=0.5, expected=0.5, stream="masks_cells", layers="first"
+    )
     shape = LayerShape(steps=2, batch=3, inputs=5, hidden=4)
-    for layer, first, stands in ((0, None, True), (1, None, False), (2, True, True), (0, False, False)):
-        assert (masks.drawn([mask], replace(shape, first=first), layer, 7, 3).inputs is not None) == stands
-    embedding = masks.embedding_gain([replace(mask, site="embedding", shared=("time",))], shape, 0, 7, 3)
+    for layer, first, stands in (
+        (0, None, True),
+        (1, None, False),
+        (2, True, True),
+        (0, False, False),
+    ):
+        assert (
+            masks.drawn([mask], replace(shape, first=first), layer, 7, 3).inputs is not None
+        ) == stands
+    embedding = masks.embedding_gain(
+        [replace(mask, site="embedding", shared=("time",))], shape, 0, 7, 3
+    )
     assert embedding is not None
     assert embedding.shape == (1, 3, 5)

@@ -1,4 +1,5 @@
-"""The drop-in modules in the place of torch.nn's: with z = 0 they are torch.nn's, in every form, and weights go both ways."""
+"""The drop-in modules in the place of torch.nn's: with z = 0 they are torch.nn's, in every form,
+and weights go both ways."""
 
 import subprocess
 import sys
@@ -25,7 +26,8 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 def pair(kind: type[ZoneoutBase], looped: bool, **arguments: Any) -> tuple[nn.RNNBase, ZoneoutBase]:
-    """torch.nn's and ours with its weights; `looped`: rates are tensors of zeros, so that our own loop runs."""
+    """torch.nn's and ours with its weights; `looped`: rates are tensors of zeros, so that our own
+    loop runs."""
     torch.manual_seed(2)
     theirs = kind.TORCH(3, 5, dtype=torch.float64, **arguments)
     zero: Any = torch.zeros(5) if looped else 0.0
@@ -43,7 +45,9 @@ def states(module: nn.RNNBase, *batch: int) -> Any:
 @pytest.mark.parametrize("looped", [True, False])
 @pytest.mark.parametrize("arguments", SHAPES.values(), ids=SHAPES)
 @kinds
-def test_without_zoneout_it_is_torchs_module(kind: type[ZoneoutBase], arguments: dict[str, Any], looped: bool) -> None:
+def test_without_zoneout_it_is_torchs_module(
+    kind: type[ZoneoutBase], arguments: dict[str, Any], looped: bool
+) -> None:
     theirs, ours = pair(kind, looped, **arguments)
     batch = torch.randn(4, 7, 3, dtype=torch.float64, requires_grad=True)
     single = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
@@ -60,7 +64,10 @@ def test_without_zoneout_it_is_torchs_module(kind: type[ZoneoutBase], arguments:
             assert type(found[0]) is type(expected[0])
             assert type(found[1]) is type(expected[1])
             assert differences(flat(found), flat(expected)) < 1e-12
-            assert differences(gradients(ours, found, *leaves), gradients(theirs, expected, *leaves)) < 1e-12
+            assert (
+                differences(gradients(ours, found, *leaves), gradients(theirs, expected, *leaves))
+                < 1e-12
+            )
             assert differences(flat(ours.eval()(given, hx)), flat(expected)) < 1e-12
             ours.train()
 
@@ -71,7 +78,9 @@ def test_in_single_precision(kind: type[ZoneoutBase]) -> None:
     x_TBD = torch.randn(20, 6, 3, requires_grad=True)
     expected, found = theirs(x_TBD), ours(x_TBD)
     assert differences(flat(found), flat(expected)) < 1e-5
-    assert differences(gradients(ours, found, x_TBD), gradients(theirs, expected, x_TBD)) < 1e-4  # of sums up to 100
+    assert (
+        differences(gradients(ours, found, x_TBD), gradients(theirs, expected, x_TBD)) < 1e-4
+    )  # of sums up to 100
 
 
 def test_a_rectified_network() -> None:
@@ -119,7 +128,9 @@ def test_weights_go_both_ways(kind: type[ZoneoutBase]) -> None:
     theirs.weight_hh_l0.requires_grad_(False)
     ours = kind.from_torch(theirs, **rates(kind, 0.3))
     assert not ours.training
-    assert [p.requires_grad for p in ours.parameters()] == [p.requires_grad for p in theirs.parameters()]
+    assert [p.requires_grad for p in ours.parameters()] == [
+        p.requires_grad for p in theirs.parameters()
+    ]
     back = ours.to_torch()
     assert type(back) is kind.TORCH
     assert repr(back) == repr(theirs)
@@ -127,7 +138,11 @@ def test_weights_go_both_ways(kind: type[ZoneoutBase]) -> None:
     ours.load_state_dict(theirs.state_dict())
     for name, weight in theirs.state_dict().items():
         assert torch.equal(back.state_dict()[name], weight)
-        assert back.state_dict()[name].data_ptr() != weight.data_ptr() != ours.state_dict()[name].data_ptr()
+        assert (
+            back.state_dict()[name].data_ptr()
+            != weight.data_ptr()
+            != ours.state_dict()[name].data_ptr()
+        )
 
 
 def test_from_torch_refuses_another_kind() -> None:
@@ -137,7 +152,8 @@ def test_from_torch_refuses_another_kind() -> None:
 
 
 def test_dropout_between_layers_is_torchs() -> None:
-    """With p = 1 nothing of the lower layer is left in training, and nothing is dropped in an evaluation."""
+    """With p = 1 nothing of the lower layer is left in training, and nothing is dropped in an
+    evaluation."""
     theirs, ours = pair(ZoneoutGRU, looped=True, num_layers=2, dropout=1.0)
     x_TBD = torch.randn(5, 2, 3, dtype=torch.float64)
     assert differences(flat(ours(x_TBD)), flat(theirs(x_TBD))) < 1e-12
@@ -148,10 +164,14 @@ def test_dropout_between_layers_is_torchs() -> None:
 
 def test_the_package_brings_torch_only_with_the_modules(repo_root: Path) -> None:
     code = "import sys, zoneout_core; print('torch' in sys.modules); zoneout_core.ZoneoutGRU; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=repo_root, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=repo_root, capture_output=True, text=True, timeout=60
+    )
     assert done.stdout.split() == ["False", "True"], done.stderr
     assert {"ZoneoutGRU", "ZoneoutLSTM", "ZoneoutRNN"} <= set(zoneout_core.__all__)
-    with pytest.raises(AttributeError, match="module 'zoneout_core' has no attribute 'ZoneoutTransformer'"):
+    with pytest.raises(
+        AttributeError, match="module 'zoneout_core' has no attribute 'ZoneoutTransformer'"
+    ):
         zoneout_core.ZoneoutTransformer  # noqa: B018
 
 

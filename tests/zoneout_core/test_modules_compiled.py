@@ -1,4 +1,5 @@
-"""The drop-in modules under torch.compile and torch.export: any batch size, every kind of mask, rates that become 0."""
+"""The drop-in modules under torch.compile and torch.export: any batch size, every kind of mask,
+rates that become 0."""
 
 import shutil
 from collections.abc import Sequence
@@ -20,9 +21,12 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def default_backend(test: Any) -> Any:
-    """It needs a C++ compiler, whose headers it would compile beforehand, and its own import warns."""
+    """It needs a C++ compiler, whose headers it would compile beforehand, and its own import
+    warns."""
     test = pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")(test)
-    test = pytest.mark.skipif(shutil.which("g++") is None, reason="torch's default backend needs g++")(test)
+    test = pytest.mark.skipif(
+        shutil.which("g++") is None, reason="torch's default backend needs g++"
+    )(test)
     return torch._inductor.config.patch(cpp_cache_precompile_headers=False)(test)
 
 
@@ -41,21 +45,29 @@ def trained(module: Any, x_TBD: Tensor) -> list[Tensor]:
     return [*(one.detach() for one in found), gradient]
 
 
-def check_batches(module: ZoneoutBase, compiled: Any, batches: Sequence[int], dtype: torch.dtype | None = None) -> None:
+def check_batches(
+    module: ZoneoutBase, compiled: Any, batches: Sequence[int], dtype: torch.dtype | None = None
+) -> None:
     for batch in batches:
         x_TBD = torch.randn(T, batch, D, dtype=dtype)
         expected, found = trained(module, x_TBD), trained(compiled, x_TBD)
         assert [one.dtype for one in found] == [one.dtype for one in expected]
         bound = 1e-6 if dtype is None else 2e-2
-        assert differences([one.float() for one in found], [one.float() for one in expected]) < bound, batch
+        assert (
+            differences([one.float() for one in found], [one.float() for one in expected]) < bound
+        ), batch
 
 
 @pytest.mark.parametrize(
     ("kind", "mask"),
-    [*((kind, "bernoulli") for kind in ALL), *((ZoneoutRNN, mask) for mask in ("shared", "gaussian", "depth"))],
+    [
+        *((kind, "bernoulli") for kind in ALL),
+        *((ZoneoutRNN, mask) for mask in ("shared", "gaussian", "depth")),
+    ],
 )
 def test_one_graph_draws_masks_for_any_batch_size(kind: type[ZoneoutBase], mask: str) -> None:
-    """The last batch of an epoch is a short one. Compiled for any size, random functions once refused `generator=`."""
+    """The last batch of an epoch is a short one. Compiled for any size, random functions once
+    refused `generator=`."""
     module = make(kind, 0.5, mask=mask)
     check_batches(module, torch.compile(module, backend="aot_eager", fullgraph=True), (4, 3))
 
@@ -81,7 +93,12 @@ def test_without_zoneout_an_lstm_has_gradients() -> None:
     check_batches(module.eval(), compiled, (4,))
     with torch.no_grad():
         x_TBD = torch.randn(T, 3, D)
-        assert differences(flat(torch.compile(module, backend="aot_eager")(x_TBD)), flat(module(x_TBD))) < 1e-6
+        assert (
+            differences(
+                flat(torch.compile(module, backend="aot_eager")(x_TBD)), flat(module(x_TBD))
+            )
+            < 1e-6
+        )
 
 
 @default_backend
@@ -117,7 +134,9 @@ def test_autocast_inside_a_compiled_graph() -> None:
     found[0].float().sum().backward()
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # the compiler looks at it
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf"
+)  # the compiler looks at it
 def test_a_generator_of_ones_own_compiles_with_breaks() -> None:
     module = make(ZoneoutRNN, 0.5, generator=torch.Generator().manual_seed(3))
     compiled, generator = torch.compile(module, backend="aot_eager"), module.generator
@@ -129,7 +148,9 @@ def test_a_generator_of_ones_own_compiles_with_breaks() -> None:
         generator.set_state(state)
         assert differences(flat(compiled(x_TBD)), expected) < 1e-6
     with pytest.raises(torch._dynamo.exc.Unsupported):
-        torch.compile(make(ZoneoutRNN, 0.5, generator=torch.Generator()), backend="eager", fullgraph=True)(x_TBD)
+        torch.compile(
+            make(ZoneoutRNN, 0.5, generator=torch.Generator()), backend="eager", fullgraph=True
+        )(x_TBD)
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")

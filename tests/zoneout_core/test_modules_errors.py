@@ -113,7 +113,12 @@ ARGUMENTS: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
         UnknownName,
         "There is no nonlinearity named 'rely'. Did you mean 'relu'? What exists: relu, tanh.",
     ),
-    "torch's own": (ZoneoutRNN, {"num_layers": 0}, ValueError, "num_layers must be greater than zero"),
+    "torch's own": (
+        ZoneoutRNN,
+        {"num_layers": 0},
+        ValueError,
+        "num_layers must be greater than zero",
+    ),
 }
 
 
@@ -212,13 +217,22 @@ def test_inputs(given: Any, hx: Any, text: str, z_cells: float) -> None:
 def test_inputs_of_the_others() -> None:
     with pytest.raises(TypeError) as wrong:
         ZoneoutLSTM(3, 5)([1.0])
-    assert str(wrong.value) == "ZoneoutLSTM: the input must be a tensor or a PackedSequence, but is a list."
+    assert (
+        str(wrong.value)
+        == "ZoneoutLSTM: the input must be a tensor or a PackedSequence, but is a list."
+    )
     with pytest.raises(ValueError) as caught:
         ZoneoutGRU(3, 5)(torch.zeros(4, 2, 3), (STATE, STATE))
-    assert str(caught.value) == "ZoneoutGRU: the initial state must be one tensor h_0, but is (Tensor, Tensor)."
+    assert (
+        str(caught.value)
+        == "ZoneoutGRU: the initial state must be one tensor h_0, but is (Tensor, Tensor)."
+    )
     with pytest.raises(ValueError) as caught:
         ZoneoutRNN(3, 5, batch_first=True)(torch.zeros(4, 0, 3))
-    assert str(caught.value) == "ZoneoutRNN: the input must have at least one step, but its shape is [4, 0, 3]."
+    assert (
+        str(caught.value)
+        == "ZoneoutRNN: the input must have at least one step, but its shape is [4, 0, 3]."
+    )
 
 
 def test_more_steps_than_static_masks() -> None:
@@ -232,10 +246,17 @@ def test_more_steps_than_static_masks() -> None:
 
 
 def test_what_a_module_says_of_itself() -> None:
-    assert repr(ZoneoutLSTM(3, 5, z_cells=0.5, z_states=0.05)) == "ZoneoutLSTM(3, 5, z_cells=0.5, z_states=0.05)"
+    assert (
+        repr(ZoneoutLSTM(3, 5, z_cells=0.5, z_states=0.05))
+        == "ZoneoutLSTM(3, 5, z_cells=0.5, z_states=0.05)"
+    )
     assert repr(
-        ZoneoutGRU(3, 5, 2, batch_first=True, z_states=torch.tensor([0, 0.5, 1, 0.5, 0.25]), reset="before")
-    ) == ("ZoneoutGRU(3, 5, num_layers=2, batch_first=True, z_states=<5 rates from 0 to 1>, reset='before')")
+        ZoneoutGRU(
+            3, 5, 2, batch_first=True, z_states=torch.tensor([0, 0.5, 1, 0.5, 0.25]), reset="before"
+        )
+    ) == (
+        "ZoneoutGRU(3, 5, num_layers=2, batch_first=True, z_states=<5 rates from 0 to 1>, reset='before')"
+    )
     assert repr(ZoneoutLSTM(3, 2, 4, z_cells=torch.ones(4, 2))) == (
         "ZoneoutLSTM(3, 2, num_layers=4, z_cells=<8 rates from 1 to 1>, z_states=0)"
     )

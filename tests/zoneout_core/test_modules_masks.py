@@ -1,4 +1,5 @@
-"""What the drop-in modules keep: against the ground truth of the cells, the oracles, and what was asked for."""
+"""What the drop-in modules keep: against the ground truth of the cells, the oracles, and what was
+asked for."""
 
 from typing import Any
 
@@ -17,8 +18,11 @@ T, B, D, H = 7, 4, 3, 5
 DEEP: dict[str, Any] = {"num_layers": 2, "bidirectional": True, "dtype": torch.float64}
 
 
-def module_and_inputs(kind: type[ZoneoutBase], **further: Any) -> tuple[ZoneoutBase, Tensor, tuple[Tensor, ...]]:
-    """Two layers, two directions, z_states 0.4 (and z_cells 0.6 of an LSTM), inputs and initial states."""
+def module_and_inputs(
+    kind: type[ZoneoutBase], **further: Any
+) -> tuple[ZoneoutBase, Tensor, tuple[Tensor, ...]]:
+    """Two layers, two directions, z_states 0.4 (and z_cells 0.6 of an LSTM), inputs and initial
+    states."""
     torch.manual_seed(1)
     module = kind(D, H, **DEEP, **rates(kind, 0.4, 0.6) | further)
     x_TBD = torch.randn(T, B, D, dtype=torch.float64, requires_grad=True)
@@ -31,7 +35,8 @@ def given(state: tuple[Tensor, ...]) -> Any:
 
 
 def drawn_again(module: ZoneoutBase, rows: int) -> list[list[Tensor | None]]:
-    """The masks [rows, H] of each layer and direction, in the order in which a forward pass draws them."""
+    """The masks [rows, H] of each layer and direction, in the order in which a forward pass draws
+    them."""
     values = [getattr(module, name) for name in module.RATES]
     like_BH = torch.empty(B, H, dtype=torch.float64)
     return [keep.drawn(module.mask, values, rows, like_BH, None) for _ in module.all_weights]
@@ -53,12 +58,21 @@ def test_training_is_the_cell_with_the_masks_drawn(kind: type[ZoneoutBase], mask
     output, last = truth(module, x_TBD, state, masks)
     assert differences(flat(found), [output, *last]) < 1e-12
     of_cells = (output, tuple(last))
-    assert differences(gradients(module, found, x_TBD, *state), gradients(module, of_cells, x_TBD, *state)) < 1e-12
+    assert (
+        differences(
+            gradients(module, found, x_TBD, *state), gradients(module, of_cells, x_TBD, *state)
+        )
+        < 1e-12
+    )
 
 
-@pytest.mark.parametrize("further", [{}, {"z_states": torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0])}], ids=["one", "each"])
+@pytest.mark.parametrize(
+    "further", [{}, {"z_states": torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0])}], ids=["one", "each"]
+)
 @kinds
-def test_an_evaluation_is_the_cell_with_expectations(kind: type[ZoneoutBase], further: dict[str, Any]) -> None:
+def test_an_evaluation_is_the_cell_with_expectations(
+    kind: type[ZoneoutBase], further: dict[str, Any]
+) -> None:
     module, x_TBD, state = module_and_inputs(kind, **further)
     module.eval()
     torch.manual_seed(8)
@@ -69,7 +83,12 @@ def test_an_evaluation_is_the_cell_with_expectations(kind: type[ZoneoutBase], fu
     output, last = truth(module, x_TBD, state, masks)
     assert differences(flat(found), [output, *last]) < 1e-7  # z = 0.4 as a number, and in float32
     of_cells = (output, tuple(last))
-    assert differences(gradients(module, found, x_TBD, *state), gradients(module, of_cells, x_TBD, *state)) < 1e-5
+    assert (
+        differences(
+            gradients(module, found, x_TBD, *state), gradients(module, of_cells, x_TBD, *state)
+        )
+        < 1e-5
+    )
 
 
 def test_reset_before_is_the_papers_gru() -> None:
@@ -106,7 +125,9 @@ def test_packed_examples_are_run_for_their_own_length(kind: type[ZoneoutBase], m
         masks = [[_padded(m, packed) for m in one] for one in drawn_again(module, len(packed.data))]
     for b, steps in enumerate(lengths.tolist()):
         own = [[m[:steps, b : b + 1] for m in one] for one in masks]
-        alone, end = truth(module, x_TBD[:steps, b : b + 1], tuple(one[:, b : b + 1] for one in state), own)
+        alone, end = truth(
+            module, x_TBD[:steps, b : b + 1], tuple(one[:, b : b + 1] for one in state), own
+        )
         assert differences([output_TBH[:steps, b : b + 1]], [alone]) < 1e-12
         lasts = last if isinstance(last, tuple) else (last,)
         assert differences([one[:, b : b + 1] for one in lasts], end) < 1e-12
@@ -144,11 +165,14 @@ def test_static_masks_are_part_of_the_network(kind: type[ZoneoutBase]) -> None:
     again = kind.from_torch(module.to_torch(), **rates(kind, 0.4, 0.6), mask="static", steps=T)
     missing, unexpected = again.load_state_dict(module.to_torch().state_dict(), strict=False)
     assert not unexpected
-    assert sorted(missing) == sorted(name for name in module.state_dict() if name.startswith("static_"))
+    assert sorted(missing) == sorted(
+        name for name in module.state_dict() if name.startswith("static_")
+    )
     other.reset_parameters()
     assert not torch.equal(other.static_states_l0, module.static_states_l0)
     assert torch.equal(
-        module.half().static_states_l0, again.load_state_dict(module.state_dict()) and again.static_states_l0
+        module.half().static_states_l0,
+        again.load_state_dict(module.state_dict()) and again.static_states_l0,
     )
 
 
@@ -156,7 +180,9 @@ def test_static_masks_are_part_of_the_network(kind: type[ZoneoutBase]) -> None:
 def test_masks_have_the_asked_for_mean_and_sharing(mask: str) -> None:
     rows, units, z = 4000, 50, 0.3
     torch.manual_seed(3)
-    states, cells = (m for m in keep.drawn(mask, [z, z], rows, torch.empty(1, units), None) if m is not None)
+    states, cells = (
+        m for m in keep.drawn(mask, [z, z], rows, torch.empty(1, units), None) if m is not None
+    )
     for one in (states, cells):
         number = one.float().expand(rows, units)
         draws = rows * (1 if mask == "depth" else units)

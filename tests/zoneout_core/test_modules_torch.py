@@ -1,4 +1,5 @@
-"""The drop-in modules amid the rest of torch: autocast, compile, copies, data-parallel training, functional calls, devices."""
+"""The drop-in modules amid the rest of torch: autocast, compile, copies, data-parallel training,
+functional calls, devices."""
 
 import copy
 import io
@@ -27,7 +28,9 @@ D, H = 3, 5
 def make(kind: type[ZoneoutBase], **further: Any) -> ZoneoutBase:
     """Rates for each unit of the states, and one rate for the cells of an LSTM."""
     torch.manual_seed(4)
-    arguments: dict[str, Any] = {"num_layers": 2} | rates(kind, torch.linspace(0.1, 0.6, H), 0.5) | further
+    arguments: dict[str, Any] = (
+        {"num_layers": 2} | rates(kind, torch.linspace(0.1, 0.6, H), 0.5) | further
+    )
     return kind(D, H, **arguments)
 
 
@@ -37,7 +40,9 @@ def seeded(module: Any, *inputs: Any) -> list[Tensor]:
 
 
 @kinds
-def test_autocast_computes_products_in_bfloat16_and_the_rest_in_float32(kind: type[ZoneoutBase]) -> None:
+def test_autocast_computes_products_in_bfloat16_and_the_rest_in_float32(
+    kind: type[ZoneoutBase],
+) -> None:
     module, x_TBD = make(kind), torch.randn(6, 4, D)
     for training in (True, False):
         module.train(training)
@@ -58,8 +63,11 @@ def test_autocast_computes_products_in_bfloat16_and_the_rest_in_float32(kind: ty
 
 @pytest.mark.parametrize("mixed", [torch.bfloat16, torch.float16])
 @kinds
-def test_autocast_returns_what_torch_returns_whatever_z_is(kind: type[ZoneoutBase], mixed: torch.dtype) -> None:
-    """Where torch.nn's module runs at all: its LSTM raises on a processor whose oneDNN does not know the precision."""
+def test_autocast_returns_what_torch_returns_whatever_z_is(
+    kind: type[ZoneoutBase], mixed: torch.dtype
+) -> None:
+    """Where torch.nn's module runs at all: its LSTM raises on a processor whose oneDNN does not
+    know the precision."""
     for weights in (torch.float32, torch.float64, mixed):
         for inputs in {torch.float64} if weights == torch.float64 else {torch.float32, mixed}:
             x_TBD = torch.randn(6, 4, D, dtype=inputs)
@@ -87,12 +95,15 @@ def test_other_precisions(kind: type[ZoneoutBase], dtype: torch.dtype) -> None:
     exact = seeded(module, x_TBD)
     found = seeded(module.to(dtype), x_TBD.to(dtype))
     assert {one.dtype for one in found} == {dtype}
-    assert differences([one.float() for one in found], exact) < (1e-6 if dtype == torch.float64 else 0.05)
+    assert differences([one.float() for one in found], exact) < (
+        1e-6 if dtype == torch.float64 else 0.05
+    )
     assert torch.equal(module.z_states, torch.linspace(0.1, 0.6, H)), "rates are not rounded along"
 
 
 @pytest.mark.parametrize(
-    ("kind", "mask"), [*((kind, "bernoulli") for kind in ALL), (ZoneoutLSTM, "static"), (ZoneoutRNN, "gaussian")]
+    ("kind", "mask"),
+    [*((kind, "bernoulli") for kind in ALL), (ZoneoutLSTM, "static"), (ZoneoutRNN, "gaussian")],
 )
 def test_compiled_without_a_break_it_computes_the_same(kind: type[ZoneoutBase], mask: str) -> None:
     """Static masks and Gaussian ones go other ways than drawn 0/1 masks."""
@@ -116,11 +127,15 @@ def test_compiled_without_a_break_it_computes_the_same(kind: type[ZoneoutBase], 
 
 
 def test_compiled_gru_with_a_rate_keeps() -> None:
-    """torch.compile once took a property behind super() for true, and ran torch's kernel without zoneout."""
+    """torch.compile once took a property behind super() for true, and ran torch's kernel without
+    zoneout."""
     torch._dynamo.reset()
     module = ZoneoutGRU(D, H, z_states=0.5).eval()
     x_TBD = torch.randn(3, 4, D)
-    assert differences(seeded(torch.compile(module, backend="eager"), x_TBD), seeded(module, x_TBD)) < 1e-6
+    assert (
+        differences(seeded(torch.compile(module, backend="eager"), x_TBD), seeded(module, x_TBD))
+        < 1e-6
+    )
 
 
 def test_compiled_with_breaks_it_takes_packed_sequences() -> None:
@@ -137,7 +152,11 @@ def test_copies_and_files(kind: type[ZoneoutBase]) -> None:
     file = io.BytesIO()
     torch.save(module, file)
     file.seek(0)
-    copies = [copy.deepcopy(module), pickle.loads(pickle.dumps(module)), torch.load(file, weights_only=False)]
+    copies = [
+        copy.deepcopy(module),
+        pickle.loads(pickle.dumps(module)),
+        torch.load(file, weights_only=False),
+    ]
     expected = seeded(module, x_TBD)
     for one in copies:
         assert repr(one) == repr(module)
@@ -145,7 +164,9 @@ def test_copies_and_files(kind: type[ZoneoutBase]) -> None:
         one.z_states = 0.9
         assert differences(seeded(one, x_TBD), expected) > 0.01
         assert differences(seeded(module, x_TBD), expected) == 0
-    state = {name: torch.empty_like(weight).copy_(weight) for name, weight in module.state_dict().items()}
+    state = {
+        name: torch.empty_like(weight).copy_(weight) for name, weight in module.state_dict().items()
+    }
     file = io.BytesIO()
     torch.save(state, file)
     file.seek(0)
@@ -155,16 +176,27 @@ def test_copies_and_files(kind: type[ZoneoutBase]) -> None:
 
 
 def double(kind: type[ZoneoutBase]) -> tuple[Any, list[Tensor]]:
-    """A function of x, states and weights, with the same masks at every call; and values for them."""
+    """A function of x, states and weights, with the same masks at every call; and values for
+    them."""
     module = kind(2, 3, bidirectional=True, dtype=torch.float64, **rates(kind, 0.5, 0.4))
     names = [name for name, _ in module.named_parameters()]
 
     def call(x_TBD: Tensor, h_0: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
         hx = (h_0, h_0 * 0.7) if kind is ZoneoutLSTM else h_0
         torch.manual_seed(6)
-        return tuple(flat(torch.func.functional_call(module, dict(zip(names, weights, strict=True)), (x_TBD, hx))))
+        return tuple(
+            flat(
+                torch.func.functional_call(
+                    module, dict(zip(names, weights, strict=True)), (x_TBD, hx)
+                )
+            )
+        )
 
-    values = [torch.randn(3, 2, 2), torch.randn(2, 2, 3), *(torch.randn_like(p) for p in module.parameters())]
+    values = [
+        torch.randn(3, 2, 2),
+        torch.randn(2, 2, 3),
+        *(torch.randn_like(p) for p in module.parameters()),
+    ]
     return call, [value.double().detach().requires_grad_() for value in values]
 
 
@@ -197,7 +229,9 @@ def test_gradients_of_each_example() -> None:
         return torch.func.functional_call(module, weights, (x_TD,))[0].sum()
 
     each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weights, x_BTD)
-    together = torch.autograd.grad(sum(loss(weights, x_TD) for x_TD in x_BTD), list(weights.values()))
+    together = torch.autograd.grad(
+        sum(loss(weights, x_TD) for x_TD in x_BTD), list(weights.values())
+    )
     assert differences([one.sum(0) for one in each.values()], list(together)) < 1e-5
 
 
@@ -213,7 +247,13 @@ def test_checkpointed_activations_see_the_same_masks() -> None:
 def test_no_step_reads_a_number_back_from_the_device(kind: type[ZoneoutBase]) -> None:
     """A meta tensor has no numbers: whatever would transfer one, or make one on the host, fails."""
     for mask in KINDS:
-        module = make(kind, mask=mask, bidirectional=True, device="meta", **({"steps": 9} if mask == "static" else {}))
+        module = make(
+            kind,
+            mask=mask,
+            bidirectional=True,
+            device="meta",
+            **({"steps": 9} if mask == "static" else {}),
+        )
         for training in (True, False):
             module.train(training)
             x_TBD = torch.empty(6, 4, D, device="meta")
@@ -232,7 +272,11 @@ def test_two_processes_train_together(tmp_path: Path, repo_root: Path) -> None:
     environment = os.environ | {"GLOO_SOCKET_IFNAME": "lo"}
     ranks = [
         subprocess.Popen(
-            [*command, str(rank), str(tmp_path)], cwd=repo_root, env=environment, stderr=subprocess.PIPE, text=True
+            [*command, str(rank), str(tmp_path)],
+            cwd=repo_root,
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for rank in range(2)
     ]

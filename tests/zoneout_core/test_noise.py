@@ -1,4 +1,5 @@
-"""Weight noise: on matrices only, of the right size, from a stream of its own; the gradient at the noisy point."""
+"""Weight noise: on matrices only, of the right size, from a stream of its own; the gradient at the
+noisy point."""
 
 from typing import Any
 
@@ -61,7 +62,9 @@ def blocks(gates: dict[str, Any]) -> Tensor:
 def test_the_gradient_at_the_noisy_weights_is_the_oracles(oracles: dict[str, Any]) -> None:
     oracle, given = oracles["weight_noise"], oracles["inputs"]
     tensors = {
-        name: torch.tensor(value, dtype=torch.float64) for name, value in given.items() if isinstance(value, list)
+        name: torch.tensor(value, dtype=torch.float64)
+        for name, value in given.items()
+        if isinstance(value, list)
     }
     clean = {"w_DG": "Wx", "u_HG": "Wh", "b_G": "b"}
     p = {name: blocks(given["lstm"][key]) for name, key in clean.items()}
@@ -69,7 +72,9 @@ def test_the_gradient_at_the_noisy_weights_is_the_oracles(oracles: dict[str, Any
     p["u_HG"] += blocks(oracle["noise_Wh"])
     for leaf in p.values():
         leaf.requires_grad_()
-    h_TBH, c_TBH = LSTM().run(p, tensors["X"], (tensors["h0"], tensors["c0"]), Sites(), training=True).states
+    h_TBH, c_TBH = (
+        LSTM().run(p, tensors["X"], (tensors["h0"], tensors["c0"]), Sites(), training=True).states
+    )
     loss = (h_TBH * tensors["loss_weights_h"]).sum() + (c_TBH * tensors["loss_weights_c"]).sum()
     loss.backward()
     assert loss.item() == pytest.approx(oracle["loss"], abs=1e-12)

@@ -1,4 +1,5 @@
-"""One pass through a text, read in segments: as exact as it says, however long the network remembers."""
+"""One pass through a text, read in segments: as exact as it says, however long the network
+remembers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +19,9 @@ from zoneout_core.tasks import Corpus
 from zoneout_core.workloads.language import Language
 
 SYMBOLS = 6
-TEXT = torch.randint(SYMBOLS, (3001,), generator=torch.Generator().manual_seed(2), dtype=torch.uint8)
+TEXT = torch.randint(
+    SYMBOLS, (3001,), generator=torch.Generator().manual_seed(2), dtype=torch.uint8
+)
 WARMUP, SEGMENTS = 100, 8
 LENGTH = 11
 
@@ -33,16 +36,24 @@ def config(**values: Any) -> TrialConfig:
 def reader(*configs: TrialConfig, number: int = 0, monte_carlo: bool = False) -> Reader:
     """Lanes with weights well away from those of the start, so that their states matter."""
     ids = TEXT.numpy()
-    corpus = Corpus(name="t", variant="t", train=ids, valid=ids, test=ids, vocabulary=tuple("abcdef"), sha256="")
+    corpus = Corpus(
+        name="t", variant="t", train=ids, valid=ids, test=ids, vocabulary=tuple("abcdef"), sha256=""
+    )
     workload = Language(configs[0], corpus, torch.device("cpu"))
     rows, lanes = [], []
     for trial, one in enumerate(configs):
         network = workload.network
         row_P = workload.layout.row(network.initial(InitialDraw(one.model, trial)), workload.dtype)
-        noise = torch.randn(len(row_P), generator=torch.Generator().manual_seed(4 + trial), dtype=workload.dtype)
+        noise = torch.randn(
+            len(row_P), generator=torch.Generator().manual_seed(4 + trial), dtype=workload.dtype
+        )
         rows.append(row_P + 0.5 * noise)
         lanes.append(Lane(trial=trial, config=one, updates=1))
-    programs = [regularizers.monte_carlo(one.regularizer.program())[1] for one in configs] if monte_carlo else ()
+    programs = (
+        [regularizers.monte_carlo(one.regularizer.program())[1] for one in configs]
+        if monte_carlo
+        else ()
+    )
     parameters = workload._parameters(torch.stack(rows))
     return workload._reader(lanes, parameters, workload.choose(configs[0]), number, programs)
 
@@ -87,7 +98,9 @@ def test_the_uncertainty_is_measured_and_zero_where_the_text_is_read_in_one_piec
 
 
 def test_what_one_lane_needs_changes_no_bit_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    configs = [config(**LONG[name]) for name in ("ordinary", "slow cells", "slower cells", "sampled masks")]
+    configs = [
+        config(**LONG[name]) for name in ("ordinary", "slow cells", "slower cells", "sampled masks")
+    ]
     together = stream(reader(*configs))
     for k in range(len(configs)):
         assert stream(reader(*configs).alone(k)) == [together[k]]
@@ -99,7 +112,9 @@ def test_what_one_lane_needs_changes_no_bit_of_another(monkeypatch: pytest.Monke
     assert abs(trusted[1].nats - together[1].nats) > 1e-3, "and one that does not, does not"
 
 
-def test_only_lanes_whose_warm_up_did_not_suffice_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_lanes_whose_warm_up_did_not_suffice_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     read: list[int] = []
     before = Reader.nll
 
@@ -113,7 +128,9 @@ def test_only_lanes_whose_warm_up_did_not_suffice_read_again(monkeypatch: pytest
         read.clear()
         stream(reader(config(**LONG[name])), segments=3, warmup=600)
         cost.append(sum(read) / (3 * (600 + 800)))
-    assert cost[0] == pytest.approx(1 + 100 / 1400), "the first 100 predictions of each, to measure the uncertainty"
+    assert cost[0] == pytest.approx(1 + 100 / 1400), (
+        "the first 100 predictions of each, to measure the uncertainty"
+    )
     assert cost[0] + 0.5 < cost[1] < 4
     assert cost[0] + 0.5 < cost[2] < 3
 
@@ -124,7 +141,13 @@ def test_a_lane_that_overflows_is_not_read_again() -> None:
     for one in broken.values():
         one[0] = torch.nan
     lanes_with_nan = one_pass.stream(
-        Reader(network=lanes.network, p=broken, expected=lanes.expected, choice=lanes.choice, product=lanes.product),
+        Reader(
+            network=lanes.network,
+            p=broken,
+            expected=lanes.expected,
+            choice=lanes.choice,
+            product=lanes.product,
+        ),
         TEXT,
         segments=SEGMENTS,
         warmup=WARMUP,
@@ -134,7 +157,9 @@ def test_a_lane_that_overflows_is_not_read_again() -> None:
 
 
 @pytest.mark.parametrize("name", ["ordinary", "static masks", "sampled masks", "sampled dropout"])
-def test_no_number_depends_on_how_the_text_is_cut(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_number_depends_on_how_the_text_is_cut(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lanes = reader(config(**LONG[name]))
     (truth,) = exact(lanes)
     for steps in (23, 100, 5000):
@@ -146,9 +171,16 @@ def test_no_number_depends_on_how_the_text_is_cut(name: str, monkeypatch: pytest
 
 
 def test_monte_carlo_passes_are_one_pass_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mask that is drawn for a sequence is one mask along the whole text, in whatever segments that is read."""
+    """A mask that is drawn for a sequence is one mask along the whole text, in whatever segments
+    that is read."""
     one = config(
-        task="word_ptb", carry="zero", embedding=5, p_sequence_states=0.6, mc_passes=2, z_cells=0.99, length=LENGTH
+        task="word_ptb",
+        carry="zero",
+        embedding=5,
+        p_sequence_states=0.6,
+        mc_passes=2,
+        z_cells=0.99,
+        length=LENGTH,
     )
     monkeypatch.setattr(one_pass, "WARMUP", WARMUP)
     monkeypatch.setattr(one_pass, "SEGMENTS", 5)
@@ -163,7 +195,10 @@ def test_monte_carlo_passes_are_one_pass_each(monkeypatch: pytest.MonkeyPatch) -
 
 def test_masks_drawn_along_a_text_never_repeat() -> None:
     """They once began anew after as many steps as a chunk of training has."""
-    one, period = config(z_cells=0.5, z_states=0.3, evaluation_masks="sampled", hidden=100), LENGTH - 1
+    one, period = (
+        config(z_cells=0.5, z_states=0.3, evaluation_masks="sampled", hidden=100),
+        LENGTH - 1,
+    )
     lanes = reader(one)
     positions_T1 = torch.arange(2000).unsqueeze(1)
     zero = torch.zeros(1, dtype=torch.int64)
@@ -175,10 +210,16 @@ def test_masks_drawn_along_a_text_never_repeat() -> None:
         for lag in (1, period, 2 * period, 50, 100, 127, 1000):
             assert abs(float((kept_TU[lag:] * kept_TU[:-lag]).mean())) < 5 * deviation * 2**0.5, lag
     some_TB = torch.tensor([[3, 1999], [4, 50], [5, 51]])
-    there = lanes.expected(Places(some_TB, some_TB, torch.zeros(2, dtype=torch.int64))).layers[0].present()
+    there = (
+        lanes.expected(Places(some_TB, some_TB, torch.zeros(2, dtype=torch.int64)))
+        .layers[0]
+        .present()
+    )
     for name, mask in there.items():
         assert torch.equal(mask[0], whole[name][0, some_TB, 0])
-    other_pass = reader(one, number=1).expected(Places(positions_T1, positions_T1, zero)).layers[0].present()
+    other_pass = (
+        reader(one, number=1).expected(Places(positions_T1, positions_T1, zero)).layers[0].present()
+    )
     assert 0.4 < float((other_pass["keep_cells"] == whole["keep_cells"]).double().mean()) < 0.6
 
 
@@ -186,8 +227,16 @@ def test_static_masks_begin_anew_after_the_steps_of_training_in_every_segment() 
     """The mask of a symbol is that of its place in the text, whichever segment reads it."""
     lanes = reader(config(**LONG["static masks"]))
     steps_TB = torch.tensor([[0, 7], [1, 8], [2, 9], [3, 10]])
-    sites = lanes.expected(Places(steps_TB, steps_TB, torch.zeros(2, dtype=torch.int64))).layers[0].present()
+    sites = (
+        lanes.expected(Places(steps_TB, steps_TB, torch.zeros(2, dtype=torch.int64)))
+        .layers[0]
+        .present()
+    )
     steps_T1 = torch.arange(LENGTH - 1).unsqueeze(1)
-    training = lanes.expected(Places(steps_T1, steps_T1, torch.zeros(1, dtype=torch.int64))).layers[0].present()
+    training = (
+        lanes.expected(Places(steps_T1, steps_T1, torch.zeros(1, dtype=torch.int64)))
+        .layers[0]
+        .present()
+    )
     for name, mask in sites.items():
         assert torch.equal(mask[0], training[name][0, steps_TB % (LENGTH - 1), 0])

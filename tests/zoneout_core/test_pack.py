@@ -62,8 +62,15 @@ def finish(pack: Pack) -> list[Event]:
 
 def of_trial(trial: int, events: Iterable[Event]) -> list[dict[str, Any]]:
     """All that its events say, but for wall time."""
-    plain = [{f.name: getattr(event, f.name) for f in fields(event)} for event in events if event.trial == trial]
-    return [{key: value for key, value in event.items() if key not in ("seconds", "trial")} for event in plain]
+    plain = [
+        {f.name: getattr(event, f.name) for f in fields(event)}
+        for event in events
+        if event.trial == trial
+    ]
+    return [
+        {key: value for key, value in event.items() if key not in ("seconds", "trial")}
+        for event in plain
+    ]
 
 
 def alone(make_pack: Callable[..., Pack], config: TrialConfig) -> list[dict[str, Any]]:
@@ -85,7 +92,9 @@ def assert_same_state(one: LaneState, other: LaneState) -> None:
         other.born,
         other.config,
     )
-    assert [(r.epoch, r.metrics) for r in one.records] == [(r.epoch, r.metrics) for r in other.records]
+    assert [(r.epoch, r.metrics) for r in one.records] == [
+        (r.epoch, r.metrics) for r in other.records
+    ]
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 3, 5])
@@ -101,7 +110,9 @@ def test_every_lane_of_a_pack_is_what_it_is_alone(
         assert of_trial(trial, events) == alone(make_pack, config)
 
 
-@pytest.mark.parametrize(("hidden", "batch", "precision"), [(32, 8, "float32"), (5, 3, "float64"), (24, 5, "bfloat16")])
+@pytest.mark.parametrize(
+    ("hidden", "batch", "precision"), [(32, 8, "float32"), (5, 3, "float64"), (24, 5, "bfloat16")]
+)
 def test_other_shapes_are_invariant_too(
     tiny_corpus: Corpus, tiny_config: TrialConfig, hidden: int, batch: int, precision: str
 ) -> None:
@@ -118,8 +129,11 @@ def test_other_shapes_are_invariant_too(
         assert_same_state(together.state(trial), solo.state(trial))
 
 
-def test_lanes_may_come_and_go_at_any_update(make_pack: Callable[..., Pack], tiny_config: TrialConfig) -> None:
-    """Trials enter at updates 0, 3, 20 and 33; the first two leave at 10 and 25, and others move into their slots."""
+def test_lanes_may_come_and_go_at_any_update(
+    make_pack: Callable[..., Pack], tiny_config: TrialConfig
+) -> None:
+    """Trials enter at updates 0, 3, 20 and 33; the first two leave at 10 and 25, and others move
+    into their slots."""
     configs = variations(tiny_config)
     pack = make_pack()
     pack.admit(10, configs[1])
@@ -150,7 +164,11 @@ def test_a_diverging_neighbour_is_evicted_and_touches_nobody(
     events = finish(pack)
     assert of_trial(0, events) == alone(make_pack, tiny_config)
     assert [e for e in events if e.trial == 9] == [
-        LaneEnd(trial=9, state=TrialState.FAILED, reason="diverged: training loss is nan at epoch 1, update 2")
+        LaneEnd(
+            trial=9,
+            state=TrialState.FAILED,
+            reason="diverged: training loss is nan at epoch 1, update 2",
+        )
     ]
 
 
@@ -206,7 +224,9 @@ def four_epochs(config: TrialConfig) -> TrialConfig:
     return config.with_values({"seed": 7, "epochs": 4})
 
 
-def alone_and_worsening(make_pack: Callable[..., Pack], config: TrialConfig) -> list[dict[str, Any]]:
+def alone_and_worsening(
+    make_pack: Callable[..., Pack], config: TrialConfig
+) -> list[dict[str, Any]]:
     pack = give_scores(make_pack(1), WORSENING)
     pack.admit(0, config)
     return of_trial(0, finish(pack))
@@ -215,7 +235,8 @@ def alone_and_worsening(make_pack: Callable[..., Pack], config: TrialConfig) -> 
 def test_the_best_parameters_move_and_are_saved_with_their_lane(
     make_pack: Callable[..., Pack], tiny_config: TrialConfig, tmp_path: Path
 ) -> None:
-    """The best epoch lies before the move and the save, so that only the parameters kept from then can tell."""
+    """The best epoch lies before the move and the save, so that only the parameters kept from then
+    can tell."""
     config = four_epochs(tiny_config)
     expected = alone_and_worsening(make_pack, config)
     pack = give_scores(make_pack(), WORSENING)
@@ -235,7 +256,8 @@ def test_the_best_parameters_move_and_are_saved_with_their_lane(
 def test_the_final_numbers_are_those_of_the_best_parameters(
     make_pack: Callable[..., Pack], tiny_corpus: Corpus, tiny_config: TrialConfig
 ) -> None:
-    """Evaluated here by hand, from the state right after the best epoch: each protocol on its own text."""
+    """Evaluated here by hand, from the state right after the best epoch: each protocol on its own
+    text."""
     config = four_epochs(tiny_config)
     final = alone_and_worsening(make_pack, config)[-2]["final"]
     pack = make_pack(1)
@@ -246,7 +268,10 @@ def test_the_final_numbers_are_those_of_the_best_parameters(
     for split, text in (("valid", tiny_corpus.valid), ("test", tiny_corpus.test)):
         (chunked,) = evaluate.chunked(reader, torch.tensor(text), config.length)
         (stream,) = one_pass.stream(reader, torch.tensor(text))
-        expected |= {f"{split}_chunked_bpc": evaluate.bits(chunked), f"{split}_stream_bpc": evaluate.bits(stream.nats)}
+        expected |= {
+            f"{split}_chunked_bpc": evaluate.bits(chunked),
+            f"{split}_stream_bpc": evaluate.bits(stream.nats),
+        }
     exact = {"stream_uncertainty_bpc": 0.0, "best_epoch": 1}
     assert final == expected | exact | {CHARACTERS.objective: WORSENING[0][0]}
     assert isinstance(first, EpochRecord)
@@ -257,7 +282,9 @@ def test_the_final_numbers_are_those_of_the_best_parameters(
 def reader_of(config: TrialConfig, pack: Pack, weights_P: torch.Tensor) -> evaluate.Reader:
     """One lane that reads with its masks as expected."""
     network = Network(config, 8, 8)
-    expectation = Sites(keep_cells=torch.full((1, 1, 1, 1), 0.5), keep_states=torch.full((1, 1, 1, 1), 0.05))
+    expectation = Sites(
+        keep_cells=torch.full((1, 1, 1, 1), 0.5), keep_states=torch.full((1, 1, 1, 1), 0.05)
+    )
     return evaluate.Reader(
         network=network,
         p=pack.layout.views(weights_P.unsqueeze(0)),
@@ -267,12 +294,16 @@ def reader_of(config: TrialConfig, pack: Pack, weights_P: torch.Tensor) -> evalu
     )
 
 
-def test_records_say_what_happened(make_pack: Callable[..., Pack], tiny_config: TrialConfig) -> None:
+def test_records_say_what_happened(
+    make_pack: Callable[..., Pack], tiny_config: TrialConfig
+) -> None:
     pack = make_pack()
     pack.admit(4, tiny_config)
     events = finish(pack)
     records = [e for e in events if isinstance(e, EpochRecord)]
-    assert [(r.trial, r.epoch, r.steps) for r in records] == [(4, e, e * UPDATES) for e in (1, 2, 3)]
+    assert [(r.trial, r.epoch, r.steps) for r in records] == [
+        (4, e, e * UPDATES) for e in (1, 2, 3)
+    ]
     for record in records:
         assert tuple(record.metrics) == CHARACTERS.epoch
         assert all(isfinite(value) for value in record.metrics.values())
@@ -306,14 +337,18 @@ def test_patience_ends_a_trial(make_pack: Callable[..., Pack], tiny_config: Tria
     pack = give_scores(make_pack(), WORSENING)
     pack.admit(0, four_epochs(tiny_config).with_values({"patience": 2}))
     *_, record, end = finish(pack)
-    assert end == LaneEnd(trial=0, state=TrialState.COMPLETE, reason="no better validation value for 2 epochs")
+    assert end == LaneEnd(
+        trial=0, state=TrialState.COMPLETE, reason="no better validation value for 2 epochs"
+    )
     assert isinstance(record, EpochRecord)
     assert record.epoch == 3
     assert record.final is not None
     assert record.final["best_epoch"] == 1
 
 
-def test_equal_scores_are_no_better(make_pack: Callable[..., Pack], tiny_config: TrialConfig) -> None:
+def test_equal_scores_are_no_better(
+    make_pack: Callable[..., Pack], tiny_config: TrialConfig
+) -> None:
     pack = give_scores(make_pack(), {0: (2.0, 2.0, 2.0, 1.0)})
     pack.admit(0, four_epochs(tiny_config).with_values({"patience": 2}))
     *_, record, end = finish(pack)
@@ -335,7 +370,9 @@ def test_another_shape_is_refused(make_pack: Callable[..., Pack], tiny_config: T
     assert pack.step() == []
 
 
-def test_a_text_shorter_than_a_chunk_is_refused(tiny_corpus: Corpus, tiny_config: TrialConfig) -> None:
+def test_a_text_shorter_than_a_chunk_is_refused(
+    tiny_corpus: Corpus, tiny_config: TrialConfig
+) -> None:
     with pytest.raises(ConfigError) as caught:
         Pack(tiny_config.with_values({"length": 600}), tiny_corpus, capacity=1)
     assert str(caught.value) == (
@@ -344,7 +381,9 @@ def test_a_text_shorter_than_a_chunk_is_refused(tiny_corpus: Corpus, tiny_config
     )
 
 
-def test_a_fraction_trains_on_the_start_of_the_text(tiny_corpus: Corpus, tiny_config: TrialConfig) -> None:
+def test_a_fraction_trains_on_the_start_of_the_text(
+    tiny_corpus: Corpus, tiny_config: TrialConfig
+) -> None:
     config = tiny_config.with_values({"fraction": 0.5, "epochs": 1})
     pack = Pack(config, tiny_corpus, capacity=1)
     pack.admit(0, config)
@@ -353,9 +392,14 @@ def test_a_fraction_trains_on_the_start_of_the_text(tiny_corpus: Corpus, tiny_co
     assert record.steps == Batches(config, 575).updates == 7
 
 
-def test_it_learns(make_pack: Callable[..., Pack], tiny_corpus: Corpus, tiny_config: TrialConfig) -> None:
-    """The text has 0.72 bits per character; guessing by the last symbol alone is all there is to learn."""
-    config = tiny_config.with_values({"hidden": 16, "learning_rate": 0.02, "epochs": 12, "z_cells": 0.1})
+def test_it_learns(
+    make_pack: Callable[..., Pack], tiny_corpus: Corpus, tiny_config: TrialConfig
+) -> None:
+    """The text has 0.72 bits per character; guessing by the last symbol alone is all there is to
+    learn."""
+    config = tiny_config.with_values(
+        {"hidden": 16, "learning_rate": 0.02, "epochs": 12, "z_cells": 0.1}
+    )
     pack = Pack(config, tiny_corpus, capacity=1)
     pack.admit(0, config)
     record = finish(pack)[-2]
@@ -369,8 +413,14 @@ def test_it_learns(make_pack: Callable[..., Pack], tiny_corpus: Corpus, tiny_con
 def test_updates_agree_with_the_reference_cell_autograd_and_pytorchs_adam(
     tiny_corpus: Corpus, tiny_config: TrialConfig, init_state: str
 ) -> None:
-    """Five updates in float64, the one with the short batch among them, masks, clip and trainable states included."""
-    values = {"precision": "float64", "init_state": init_state, "clip_norm": 0.05, "learning_rate": 0.01}
+    """Five updates in float64, the one with the short batch among them, masks, clip and trainable
+    states included."""
+    values = {
+        "precision": "float64",
+        "init_state": init_state,
+        "clip_norm": 0.05,
+        "learning_rate": 0.01,
+    }
     config = tiny_config.with_values(values)
     pack = Pack(config, tiny_corpus, capacity=2)
     pack.admit(0, config)
@@ -378,7 +428,9 @@ def test_updates_agree_with_the_reference_cell_autograd_and_pytorchs_adam(
     start = pack.state(0)
 
     layout = pack.layout
-    leaves = {n: torch.nn.Parameter(v[0].clone()) for n, v in layout.views(start.weights[None]).items()}
+    leaves = {
+        n: torch.nn.Parameter(v[0].clone()) for n, v in layout.views(start.weights[None]).items()
+    }
     adam = torch.optim.Adam(leaves.values(), lr=0.01)
     for name, leaf in leaves.items():
         adam.state[leaf] = {"step": torch.tensor(float(start.step))} | {
@@ -390,11 +442,15 @@ def test_updates_agree_with_the_reference_cell_autograd_and_pytorchs_adam(
     for step in range(start.step, start.step + 5):
         starts = batches.at(step)
         sizes.append(len(starts))
-        chunks_LB = torch.stack([torch.tensor(tiny_corpus.train[s : s + 21]).long() for s in starts.tolist()], dim=1)
+        chunks_LB = torch.stack(
+            [torch.tensor(tiny_corpus.train[s : s + 21]).long() for s in starts.tolist()], dim=1
+        )
         loss = plain_loss(leaves, chunks_LB, config, step)
         adam.zero_grad()
         loss.backward()
-        norm = torch.nn.utils.get_total_norm([leaf.grad for leaf in leaves.values() if leaf.grad is not None])
+        norm = torch.nn.utils.get_total_norm(
+            [leaf.grad for leaf in leaves.values() if leaf.grad is not None]
+        )
         assert float(norm) > 0.05, "the clip binds"
         for leaf in leaves.values():
             assert leaf.grad is not None
@@ -411,7 +467,8 @@ def test_updates_agree_with_the_reference_cell_autograd_and_pytorchs_adam(
 def plain_loss(
     leaves: dict[str, torch.nn.Parameter], chunks_LB: torch.Tensor, config: TrialConfig, step: int
 ) -> torch.Tensor:
-    """Spec section 2.3 as it reads, for one lane, by the reference cell; masks from the trial's own streams."""
+    """Spec section 2.3 as it reads, for one lane, by the reference cell; masks from the trial's own
+    streams."""
     hidden, shape = config.model.hidden, (config.length - 1, config.batch, config.model.hidden)
     drawn = []
     for purpose, z in (("masks_cells", 0.5), ("masks_states", 0.05)):
@@ -420,7 +477,9 @@ def plain_loss(
         drawn.append(mask[:, : chunks_LB.shape[1]])
     x_TBD = torch.nn.functional.one_hot(chunks_LB[:-1], 8).double()
     zeros_H = torch.zeros(hidden, dtype=torch.float64)
-    state = tuple(leaves.get(name, zeros_H).expand(chunks_LB.shape[1], hidden) for name in ("h0_H", "c0_H"))
+    state = tuple(
+        leaves.get(name, zeros_H).expand(chunks_LB.shape[1], hidden) for name in ("h0_H", "c0_H")
+    )
     p = {"w_DG": leaves["w_DG"], "u_HG": leaves["u_HG"], "b_G": leaves["b_G"]}
     sites = Sites(keep_cells=drawn[0], keep_states=drawn[1])
     h_TBH, _ = LSTM().run(p, x_TBD, state, sites, training=True).states

@@ -1,7 +1,9 @@
-"""Random draws that published numbers hang on, pinned: a rename or a move that changes one fails here.
+"""Random draws that published numbers hang on, pinned: a rename or a move that changes one fails
+here.
 
-Pinned are bits that no processor rounds: where a mask lets through, the signs of initial parameters, orders and
-starts. What is new is pinned by adding the line that `python -m tests.zoneout_core.test_pinned_draws` prints.
+Pinned are bits that no processor rounds: where a mask lets through, the signs of initial
+parameters, orders and starts. What is new is pinned by adding the line that `python -m
+tests.zoneout_core.test_pinned_draws` prints.
 """
 
 import hashlib
@@ -27,7 +29,14 @@ REGULARIZERS: dict[str, tuple[str, ...]] = {
     "evaluation_masks": ("887d9c094f5c", "ce48cc017d5d", "0ff64e264a01", "f91674f2c9de"),
     "gaussian_masks": ("2a955190d083", "4be743ae7c40", "065b4c55ad40", "9a4de40b6efb"),
     "input_dropout": ("ac807ae09631", "1e51586cb6ac", "ac807ae09631", "1e51586cb6ac"),
-    "naive_dropout": ("ef56b5f2e7bf", "ef2ad68063df", "00f28ceb0989", "3827dfbee457", "825db1817740", "d20b67d5c654"),
+    "naive_dropout": (
+        "ef56b5f2e7bf",
+        "ef2ad68063df",
+        "00f28ceb0989",
+        "3827dfbee457",
+        "825db1817740",
+        "d20b67d5c654",
+    ),
     "non_recurrent_dropout": (
         "697d83776092",
         "d12891ddeadd",
@@ -59,7 +68,14 @@ REGULARIZERS: dict[str, tuple[str, ...]] = {
         "a6a596a0bfd4",
     ),
     "rnn_drop": ("7bd0cff21c2c", "a74b4e8ee848"),
-    "static_masks": ("75cb97931ad6", "75cb97931ad6", "75cb97931ad6", "3e5fef276659", "75cb97931ad6", "3e5fef276659"),
+    "static_masks": (
+        "75cb97931ad6",
+        "75cb97931ad6",
+        "75cb97931ad6",
+        "3e5fef276659",
+        "75cb97931ad6",
+        "3e5fef276659",
+    ),
     "stochastic_depth": (
         "4269d39a05bf",
         "461498fdf9aa",
@@ -128,12 +144,15 @@ def examples(name: str) -> tuple[dict[str, Any], ...]:
 
 
 def mask_bits(example: dict[str, Any], *, evaluation: bool) -> list[Tensor]:
-    """Where the masks of an example are above a half, in two layers; in an evaluation all are drawn."""
+    """Where the masks of an example are above a half, in two layers; in an evaluation all are
+    drawn."""
     program = TrialConfig().with_values({"hidden": 8} | example).regularizer.program()
     shape = SHAPE
     if evaluation:
         program = regularizers.sampled(program)
-        shape = replace(SHAPE, places=Places.of_examples(40, SHAPE.batch, SHAPE.steps, torch.device("cpu")))
+        shape = replace(
+            SHAPE, places=Places.of_examples(40, SHAPE.batch, SHAPE.steps, torch.device("cpu"))
+        )
     bits = []
     for layer in (0, LAYER):
         drawn = masks.drawn(program, shape, layer, SEED, UPDATE, evaluation=evaluation)
@@ -149,7 +168,9 @@ def mask_bits(example: dict[str, Any], *, evaluation: bool) -> list[Tensor]:
 def regularizer_digests(name: str) -> tuple[str, ...]:
     """Two for each example: of training, and of an evaluation."""
     return tuple(
-        digest(mask_bits(example, evaluation=evaluation)) for example in examples(name) for evaluation in (False, True)
+        digest(mask_bits(example, evaluation=evaluation))
+        for example in examples(name)
+        for evaluation in (False, True)
     )
 
 
@@ -163,7 +184,14 @@ def cell_digest(name: str) -> str:
 def init_digest(name: str) -> str:
     model = TrialConfig().with_values({"init": name, "hidden": 8, "init_biases": "uniform"}).model
     draw, again = InitialDraw(model, SEED), InitialDraw(model, SEED, restart=1)
-    return digest([draw.matrix(8, 32) > 0, draw.bias(32) > 0, draw.normal(1.0, 6) > 0, again.matrix(8, 32) > 0])
+    return digest(
+        [
+            draw.matrix(8, 32) > 0,
+            draw.bias(32) > 0,
+            draw.normal(1.0, 6) > 0,
+            again.matrix(8, 32) > 0,
+        ]
+    )
 
 
 def offset_digest(name: str) -> str:

@@ -1,4 +1,5 @@
-"""Which product is taken: the fastest on this machine, found out once, then kept by the run and by the machine."""
+"""Which product is taken: the fastest on this machine, found out once, then kept by the run and by
+the machine."""
 
 import os
 import threading
@@ -33,7 +34,7 @@ def take(monkeypatch: pytest.MonkeyPatch, **seconds: float) -> list[Shape]:
     """Let the clock say this of each product; returns the shapes that are timed from now on."""
     timed: list[Shape] = []
 
-    def told(products: list[product.Product], shape: Shape) -> list[float]:
+    def told(products: list[product.MatMul], shape: Shape) -> list[float]:
         timed.append(shape)
         return [seconds[one.name] for one in products]
 
@@ -42,7 +43,9 @@ def take(monkeypatch: pytest.MonkeyPatch, **seconds: float) -> list[Shape]:
     return timed
 
 
-def picked(run: Path | None = None, cache: Path | None = None, precision: str = "float32") -> product.Product:
+def picked(
+    run: Path | None = None, cache: Path | None = None, precision: str = "float32"
+) -> product.MatMul:
     """As by a new process with these folders."""
     picking.remember(Memory(run=run, cache=cache))
     return picking.pick(precision, CPU, SHAPE)
@@ -72,7 +75,10 @@ def test_the_reason_says_what_was_measured(monkeypatch: pytest.MonkeyPatch, tmp_
     assert picked(cache=tmp_path).reason == told
     choice = kernels.choose(LSTM(), "float32", "cpu", shape=SHAPE)
     assert choice.reason == f"explicit backward on cpu; product addmm: {told}"
-    assert picked().reason == f"{told} (not remembered for other runs: the cache folder cannot be written)"
+    assert (
+        picked().reason
+        == f"{told} (not remembered for other runs: the cache folder cannot be written)"
+    )
 
 
 def test_products_are_really_timed() -> None:
@@ -144,12 +150,18 @@ def test_a_run_begins_with_what_the_machine_remembers_and_keeps_it(
 
 
 @pytest.mark.parametrize("damage", ["", "{", '{"product": "addmm"}', "flip", "null", '"text"'])
-def test_what_is_damaged_is_timed_again(damage: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_is_damaged_is_timed_again(
+    damage: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     take(monkeypatch, onednn=1.0, addmm=0.5, mm=0.5)
     picked(cache=tmp_path)
     (file,) = tmp_path.glob("*.json")
     whole = file.read_bytes()
-    file.write_bytes(whole.replace(b"0.5", b"0.4").replace(b"addmm", b"mm", 1) if damage == "flip" else damage.encode())
+    file.write_bytes(
+        whole.replace(b"0.5", b"0.4").replace(b"addmm", b"mm", 1)
+        if damage == "flip"
+        else damage.encode()
+    )
     timed = take(monkeypatch, onednn=0.5, addmm=1.0, mm=1.0)
     assert picked(cache=tmp_path).name == "onednn"
     assert timed == [SHAPE]
@@ -166,7 +178,9 @@ def test_a_remembered_product_that_this_torch_has_not_is_timed_again(
     assert picked(cache=tmp_path).name == "addmm"
 
 
-def test_where_nothing_can_be_written_the_process_remembers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_where_nothing_can_be_written_the_process_remembers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     blocked = tmp_path / "file"
     blocked.touch()
     timed = take(monkeypatch, onednn=1.0, addmm=0.5, mm=0.5)
@@ -175,7 +189,9 @@ def test_where_nothing_can_be_written_the_process_remembers(monkeypatch: pytest.
     assert timed == [SHAPE]
 
 
-def test_without_hard_links_the_first_answer_stands_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_hard_links_the_first_answer_stands_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def refuse(*names: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
@@ -186,7 +202,8 @@ def test_without_hard_links_the_first_answer_stands_too(monkeypatch: pytest.Monk
 
 
 def test_who_answers_at_once_agrees(tmp_path: Path) -> None:
-    """Some have the same cache, some another one, all the same run: the lane servers of several nodes."""
+    """Some have the same cache, some another one, all the same run: the lane servers of several
+    nodes."""
     barrier = threading.Barrier(6)
 
     def race(number: int) -> list[str]:
@@ -204,7 +221,9 @@ def test_who_answers_at_once_agrees(tmp_path: Path) -> None:
     assert len(list((tmp_path / "run").glob("*.json"))) == 50
 
 
-def test_a_product_can_be_asked_for_and_stays_with_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_product_can_be_asked_for_and_stays_with_the_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     timed = take(monkeypatch, onednn=1.0, addmm=0.5, mm=0.5)
     monkeypatch.setenv("ZONEOUT_PRODUCT", "mm")
     found = picked(tmp_path / "run", tmp_path / "cache")
@@ -246,13 +265,17 @@ def test_lanes_of_one_shape_key_take_the_same_product() -> None:
         assert other.shape_key() == config.shape_key()
         assert product_shape(other) == product_shape(config)
     small = config.with_values({"hidden": 13, "batch": 4, "length": 20})
-    assert output_product(small, CPU).name == picking.pick("float32", CPU, product_shape(small)).name
+    assert (
+        output_product(small, CPU).name == picking.pick("float32", CPU, product_shape(small)).name
+    )
 
 
 # Precisions that a processor has to emulate
 
 
-def test_a_precision_that_is_emulated_is_refused_with_what_it_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_precision_that_is_emulated_is_refused_with_what_it_costs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(machine, "has_bfloat16", lambda: False)
     monkeypatch.setattr(machine, "processor", lambda: "Processor 7")
     monkeypatch.setattr(emulation, "slowdown", lambda precision: 2.64)

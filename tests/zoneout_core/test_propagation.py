@@ -1,4 +1,5 @@
-"""Gradients through time: against the oracles' dL/dc and dL/dh, and what they must be by construction."""
+"""Gradients through time: against the oracles' dL/dc and dL/dh, and what they must be by
+construction."""
 
 from dataclasses import replace
 from typing import Any
@@ -22,18 +23,26 @@ def norms_of(case: cell_oracles.Case) -> dict[tuple[propagation.Of, str], torch.
     noted = Noted()
     names = "hc"[: len(case.state)]
     run = noting(case.cell, noted).run(case.p, case.x, case.state, case.sites, training=True)
-    loss = sum((value * case.loss_weights[name]).sum() for name, value in zip(names, run.states, strict=False))
+    loss = sum(
+        (value * case.loss_weights[name]).sum()
+        for name, value in zip(names, run.states, strict=False)
+    )
     return norms(loss, noted, tuple(names))
 
 
 @pytest.mark.parametrize(
-    "name", ["lstm_plain", "lstm_zoneout_train", "lstm_naive_cell_dropout_train", "gru_zoneout_train"]
+    "name",
+    ["lstm_plain", "lstm_zoneout_train", "lstm_naive_cell_dropout_train", "gru_zoneout_train"],
 )
 def test_total_derivatives_are_the_oracles(oracles: dict[str, Any], name: str) -> None:
     case = cell_oracles.case(oracles, name, torch.float64)
     found = norms_of(case)
     for state in "hc"[: len(case.state)]:
-        expected = torch.tensor(case.expected["grads"][f"dL_d{state}"], dtype=torch.float64).norm(dim=-1).mean(dim=-1)
+        expected = (
+            torch.tensor(case.expected["grads"][f"dL_d{state}"], dtype=torch.float64)
+            .norm(dim=-1)
+            .mean(dim=-1)
+        )
         assert torch.allclose(found["carried", state], expected, rtol=0, atol=1e-12)
 
 
@@ -73,14 +82,18 @@ def test_shares_sum_to_one_and_the_last_cell_has_none() -> None:
     assert set(found) == {"h", "c"}
     assert all(len(share) == STEPS for share in found.values())
     assert [sum(share) for share in found.values()] == pytest.approx([1, 1])
-    assert found["c"][-1] == 0.0, "nothing reads the last cell but the candidate before it was zoned out"
+    assert found["c"][-1] == 0.0, (
+        "nothing reads the last cell but the candidate before it was zoned out"
+    )
     assert found["h"][-1] == max(found["h"])
 
 
 def test_it_is_reproducible_and_its_masks_are_those_of_the_steps() -> None:
     state = trained(z_cells=0.5)
     assert shares(state, digits(), batches=2) == shares(state, digits(), batches=2)
-    assert shares(state, digits(), batches=1) != shares(replace(state, step=state.step + 1), digits(), batches=1)
+    assert shares(state, digits(), batches=1) != shares(
+        replace(state, step=state.step + 1), digits(), batches=1
+    )
 
 
 def test_cells_that_are_all_dropped_pass_nothing_back() -> None:
@@ -88,7 +101,11 @@ def test_cells_that_are_all_dropped_pass_nothing_back() -> None:
 
 
 def test_several_layers_are_refused() -> None:
-    state = replace(trained(), config=get("sequential_mnist").config(hidden=5, batch=4, length=STEPS, layers=2))
+    state = replace(
+        trained(), config=get("sequential_mnist").config(hidden=5, batch=4, length=STEPS, layers=2)
+    )
     with pytest.raises(ConfigError) as told:
         shares(state, digits())
-    assert str(told.value) == "Gradients through time are those of one layer, but model.layers is 2."
+    assert (
+        str(told.value) == "Gradients through time are those of one layer, but model.layers is 2."
+    )

@@ -15,7 +15,8 @@ UPDATES = 25
 
 @pytest.mark.needs_ptb
 def test_the_papers_lstm_begins_at_chance_and_learns(data_dir: Path) -> None:
-    """H = 1000 with the paper's best zoneout: the loss begins at ln 50 nats and falls towards that of the letters."""
+    """H = 1000 with the paper's best zoneout: the loss begins at ln 50 nats and falls towards that
+    of the letters."""
     config = TrialConfig().with_values({"z_cells": 0.5, "z_states": 0.05})
     pack = Pack(config, load_data("char_ptb", "446k", data_dir), capacity=1)
     pack.admit(0, config)

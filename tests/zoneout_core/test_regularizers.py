@@ -23,9 +23,13 @@ from zoneout_core.noise import noise_
 from zoneout_core.regularizers import Mask, Regularizer, RegularizerConfig
 from zoneout_core.sites import Sites
 
-PARTS: dict[str, type[Regularizer]] = dict(zip(regularizers.names(), RegularizerConfig.kinds(), strict=True))
+PARTS: dict[str, type[Regularizer]] = dict(
+    zip(regularizers.names(), RegularizerConfig.kinds(), strict=True)
+)
 EXAMPLES = [
-    pytest.param(example, id=f"{n}-{i}") for n, part in PARTS.items() for i, example in enumerate(part.EXAMPLES)
+    pytest.param(example, id=f"{n}-{i}")
+    for n, part in PARTS.items()
+    for i, example in enumerate(part.EXAMPLES)
 ]
 SHAPE = LayerShape(30, 16, 24, 40)
 SYMBOLS, SEED = 11, 3
@@ -50,14 +54,18 @@ def masked(example: dict[str, Any]) -> dict[str, Mask]:
     return found
 
 
-def alone(mask: Mask, layer: int = -1, seed: int = SEED, step: int = 0, evaluation: bool = False) -> Tensor:
+def alone(
+    mask: Mask, layer: int = -1, seed: int = SEED, step: int = 0, evaluation: bool = False
+) -> Tensor:
     """One mask as a tensor, in the first layer where it stands."""
     layer = layer if layer >= 0 else int(mask.layers == "later")
     gains = {"embedding": masks.embedding_gain, "outputs": masks.outputs_gain}
     if mask.site in gains:
         tensor = gains[mask.site]([mask], SHAPE, layer, seed, step, evaluation=evaluation)
     else:
-        tensor = getattr(masks.drawn([mask], SHAPE, layer, seed, step, evaluation=evaluation), mask.site)
+        tensor = getattr(
+            masks.drawn([mask], SHAPE, layer, seed, step, evaluation=evaluation), mask.site
+        )
     assert isinstance(tensor, Tensor)
     return tensor
 
@@ -79,21 +87,29 @@ def test_every_setting_has_a_name_that_tells_its_direction_and_may_differ_betwee
 ) -> None:
     hints = get_type_hints(part, vars(sys.modules[part.__module__]))
     for field in fields(part):
-        assert not (hints[field.name] is float and field.name[:2] not in ("z_", "p_")) or field.name.startswith(
-            ("sigma_", "beta_", "tau_")
-        ), field.name
-        assert (f"regularizer.{field.name}" in LANE_KEYS) == (field.name not in SHAPE_KEYS), field.name
+        assert not (
+            hints[field.name] is float and field.name[:2] not in ("z_", "p_")
+        ) or field.name.startswith(("sigma_", "beta_", "tau_")), field.name
+        assert (f"regularizer.{field.name}" in LANE_KEYS) == (field.name not in SHAPE_KEYS), (
+            field.name
+        )
 
 
 @every_part
 def test_every_setting_and_the_module_are_documented(part: type[Regularizer]) -> None:
     module = sys.modules[part.__module__]
     assert "spec" in str(module.__doc__)
-    (body,) = (n.body for n in ast.parse(inspect.getsource(module)).body if getattr(n, "name", "") == part.__name__)
+    (body,) = (
+        n.body
+        for n in ast.parse(inspect.getsource(module)).body
+        if getattr(n, "name", "") == part.__name__
+    )
     documented = {
         before.target.id
         for before, after in pairwise(body)
-        if isinstance(before, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(before.target, ast.Name)
+        if isinstance(before, ast.AnnAssign)
+        and isinstance(after, ast.Expr)
+        and isinstance(before.target, ast.Name)
     }
     assert {field.name for field in fields(part)} <= documented
 
@@ -108,8 +124,13 @@ def test_probabilities_are_checked(part: type[Regularizer]) -> None:
                 f"regularizer.{name} must be a probability from 0 to 1, but is {value}. "
                 f"Set it with --set regularizer.{name}=VALUE."
             )
-        for value in (-1.0, float("nan"), float("inf")) if name.startswith(("sigma_", "beta_")) else ():
-            with pytest.raises(ConfigError, match=f"regularizer.{name} must be a number of at least 0, but is {value}"):
+        for value in (
+            (-1.0, float("nan"), float("inf")) if name.startswith(("sigma_", "beta_")) else ()
+        ):
+            with pytest.raises(
+                ConfigError,
+                match=f"regularizer.{name} must be a number of at least 0, but is {value}",
+            ):
                 part(**{name: value})
 
 
@@ -128,7 +149,11 @@ def test_an_example_is_on_and_round_trips(example: dict[str, Any]) -> None:
     config = configured(example)
     active = config.regularizer.active()
     assert active
-    assert config.regularizer.program() or config.regularizer.weight_noise or config.regularizer.penalties()
+    assert (
+        config.regularizer.program()
+        or config.regularizer.weight_noise
+        or config.regularizer.penalties()
+    )
     assert TrialConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
     assert pickle.loads(pickle.dumps(config)) == config
     for mask in config.regularizer.program():
@@ -159,14 +184,21 @@ def test_drawn_masks_have_their_probability_along_every_axis(example: dict[str, 
 
 
 def deviations(drawn: Tensor, rates: Tensor) -> float:
-    """How many standard deviations the sum of independent draws is off; rates: P(1) of each unit, or of all."""
-    rates = rates.expand(drawn.shape) if rates.dim() == 0 or drawn.shape[-1] == len(rates) else rates.mean()
+    """How many standard deviations the sum of independent draws is off; rates: P(1) of each unit,
+    or of all."""
+    rates = (
+        rates.expand(drawn.shape)
+        if rates.dim() == 0 or drawn.shape[-1] == len(rates)
+        else rates.mean()
+    )
     rates = rates.expand(drawn.shape)
     return abs(float((drawn - rates).sum())) / max(sqrt(float((rates * (1 - rates)).sum())), 1e-12)
 
 
 @every_example
-def test_masks_of_different_sites_layers_lanes_and_updates_are_uncorrelated(example: dict[str, Any]) -> None:
+def test_masks_of_different_sites_layers_lanes_and_updates_are_uncorrelated(
+    example: dict[str, Any],
+) -> None:
     found = masked(example)
     for first, second in combinations(found.values(), 2):
         if first.stream != second.stream:
@@ -205,7 +237,11 @@ def test_axes_are_shared_or_not_as_the_mask_says(example: dict[str, Any]) -> Non
     for mask in masked(example).values():
         steps, batch, *gates, units = alone(mask).shape
         full = SHAPE.inputs if mask.site in ("inputs", "embedding") else SHAPE.hidden
-        expected = (("time", steps, SHAPE.steps), ("batch", batch, SHAPE.batch), ("unit", units, full))
+        expected = (
+            ("time", steps, SHAPE.steps),
+            ("batch", batch, SHAPE.batch),
+            ("unit", units, full),
+        )
         for axis, size, whole in expected:
             assert size == (1 if axis in mask.shared else whole), (mask.site, axis)
         assert gates == [SHAPE.gates] * mask.gates
@@ -231,7 +267,13 @@ def test_an_evaluation_is_deterministic(example: dict[str, Any]) -> None:
     again = masks.expected(program, SHAPE, 0, SEED, "cpu", torch.float64)
     assert all(torch.equal(mask, again.present()[site]) for site, mask in first.present().items())
     for mask in masked(example).values():
-        if mask.expected is None or mask.static or mask.spread or mask.kind == "uniform" or nothing(mask):
+        if (
+            mask.expected is None
+            or mask.static
+            or mask.spread
+            or mask.kind == "uniform"
+            or nothing(mask)
+        ):
             continue
         stands = first.present()[mask.site]
         assert stands.shape == (1,) * stands.dim()
@@ -244,19 +286,26 @@ def nothing(mask: Mask) -> bool:
 
 
 @every_example
-def test_masks_drawn_in_an_evaluation_do_not_depend_on_how_it_is_cut(example: dict[str, Any]) -> None:
+def test_masks_drawn_in_an_evaluation_do_not_depend_on_how_it_is_cut(
+    example: dict[str, Any],
+) -> None:
     """Examples and chunks read one by one have the masks that they have together."""
     program = regularizers.sampled(configured(example).regularizer.program())
 
     def drawn(places: Places) -> Sites:
         shape = replace(SHAPE, batch=len(places.sequences_B), places=places)
-        return masks.drawn(program, shape, int(any(m.layers == "later" for m in program)), SEED, 0, evaluation=True)
+        return masks.drawn(
+            program, shape, int(any(m.layers == "later" for m in program)), SEED, 0, evaluation=True
+        )
 
     cpu = torch.device("cpu")
     starts_B = torch.arange(0, 3 * (SHAPE.steps + 1), SHAPE.steps + 1)
     for three, third in (
         (Places.of_examples(0, 3, SHAPE.steps, cpu), Places.of_examples(2, 1, SHAPE.steps, cpu)),
-        (Places.of_chunks(starts_B, SHAPE.steps + 1, cpu), Places.of_chunks(starts_B[2:], SHAPE.steps + 1, cpu)),
+        (
+            Places.of_chunks(starts_B, SHAPE.steps + 1, cpu),
+            Places.of_chunks(starts_B[2:], SHAPE.steps + 1, cpu),
+        ),
     ):
         together, alone = drawn(three).present(), drawn(third).present()
         assert together.keys() == alone.keys()
@@ -268,10 +317,13 @@ def test_masks_drawn_in_an_evaluation_do_not_depend_on_how_it_is_cut(example: di
 
 
 def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> Tensor:
-    """The number that a tiny network makes of random symbols, masks and noise as the configuration says."""
+    """The number that a tiny network makes of random symbols, masks and noise as the configuration
+    says."""
     model, program, seed = config.model, config.regularizer.program(), config.seed
     cell, draw = config.cell.chosen(model.cell), InitialDraw(model, 1)
-    tokens_TB = torch.randint(SYMBOLS, (config.length, config.batch), generator=streams.generator(0, "shuffle", 0))
+    tokens_TB = torch.randint(
+        SYMBOLS, (config.length, config.batch), generator=streams.generator(0, "shuffle", 0)
+    )
     how = {"evaluation": evaluation, "dtype": torch.float64}
     x, reads = tokens_TB, SYMBOLS
     if model.embedding:
@@ -283,28 +335,46 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
             x = x * gain_TBV.gather(-1, tokens_TB.unsqueeze(-1))
     head = {"out_w_HV": draw.matrix(model.hidden, SYMBOLS), "out_b_V": draw.bias(SYMBOLS)}
     for layer in range(model.layers):
-        kept = {name: draw.full(start, *size) for name, (start, size) in cell.statistics(model, config.length).items()}
+        kept = {
+            name: draw.full(start, *size)
+            for name, (start, size) in cell.statistics(model, config.length).items()
+        }
         p = cell.initial(model, reads, draw) | kept | head
         if config.regularizer.weight_noise and not evaluation:
             matrices = [p["w_DG"], p["u_HG"], p["out_w_HV"]]
             noise_(matrices, config.regularizer.weight_noise, seed, step)
-        shape = LayerShape(config.length, config.batch, reads if x.is_floating_point() else 1, model.hidden, cell.GATES)
+        shape = LayerShape(
+            config.length,
+            config.batch,
+            reads if x.is_floating_point() else 1,
+            model.hidden,
+            cell.GATES,
+        )
         sizes = cell.sizes(model).items()
-        state = tuple(draw.full(0.3 if name in ("h", "c") else 0.0, 1, size) for name, size in sizes)
+        state = tuple(
+            draw.full(0.3 if name in ("h", "c") else 0.0, 1, size) for name, size in sizes
+        )
         at = masks.drawn(program, shape, layer, seed, step, **how)
         trajectory = cell.run(p, x, state, at, training=not evaluation)
         x, reads = trajectory.states[0], model.hidden
     gain = masks.outputs_gain(program, shape, 0, seed, step, **how)
     total = (x if gain is None else x * gain).square().mean()
     for part in config.regularizer.penalties() if not evaluation else ():
-        total = total + part.penalty(trajectory.states[list(cell.sizes(model)).index(part.penalised)]).mean()
+        total = (
+            total
+            + part.penalty(trajectory.states[list(cell.sizes(model)).index(part.penalised)]).mean()
+        )
     return total
 
 
 @every_example
-def test_it_changes_training_differently_at_every_update_and_for_every_seed(example: dict[str, Any]) -> None:
+def test_it_changes_training_differently_at_every_update_and_for_every_seed(
+    example: dict[str, Any],
+) -> None:
     config = configured(example)
-    off = TrialConfig().with_values({key: config.value(key) for key in config.changed() if "regularizer." not in key})
+    off = TrialConfig().with_values(
+        {key: config.value(key) for key in config.changed() if "regularizer." not in key}
+    )
     assert trained(config) != trained(off)
     assert trained(config) == trained(config)
     program = config.regularizer.program()
@@ -349,4 +419,7 @@ def test_a_cell_without_the_place_refuses_the_setting_that_asks_for_it() -> None
                 assert f"with model.cell={cell}, which " in str(error)  # noqa: PT017 - either is right
                 continue
             kind = type(config.cell.chosen(cell))
-            assert {m.site for m in config.regularizer.program()} - {"embedding", "outputs"} <= kind.SITES
+            assert {m.site for m in config.regularizer.program()} - {
+                "embedding",
+                "outputs",
+            } <= kind.SITES

@@ -1,4 +1,5 @@
-"""What single regularizers promise beyond the common suite: equations, oracles, modes and refusals."""
+"""What single regularizers promise beyond the common suite: equations, oracles, modes and
+refusals."""
 
 from dataclasses import replace
 from typing import Any
@@ -154,10 +155,15 @@ def test_naive_dropout_of_cells_and_states_leaves_the_cell_whole_where_the_state
 
 def test_dropout_on_inputs_is_of_the_first_layer_between_of_the_others() -> None:
     for values, layers in (({"p_inputs": 0.5}, [True, False]), ({"p_between": 0.5}, [False, True])):
-        found = [masks.drawn(program(**values), SHAPE, layer, 3, 0).inputs is not None for layer in (0, 1)]
+        found = [
+            masks.drawn(program(**values), SHAPE, layer, 3, 0).inputs is not None
+            for layer in (0, 1)
+        ]
         assert found == layers
         decoder = [replace(SHAPE, first=first) for first in (True, False)]
-        found = [masks.drawn(program(**values), shape, 2, 3, 0).inputs is not None for shape in decoder]
+        found = [
+            masks.drawn(program(**values), shape, 2, 3, 0).inputs is not None for shape in decoder
+        ]
         assert found == layers
 
 
@@ -185,7 +191,9 @@ def test_variational_masks_spare_single_symbols() -> None:
 
 
 def test_word_types_are_dropped_per_sequence() -> None:
-    gain = masks.embedding_gain(program(p_sequence_words=0.3, embedding=4), LayerShape(1, 8, 200, 0), 0, 3, 0)
+    gain = masks.embedding_gain(
+        program(p_sequence_words=0.3, embedding=4), LayerShape(1, 8, 200, 0), 0, 3, 0
+    )
     assert gain is not None
     assert gain.shape == (1, 8, 200)
     assert float((gain == 0).double().mean()) == pytest.approx(0.3, abs=0.06)
@@ -195,12 +203,20 @@ def test_word_types_are_dropped_per_sequence() -> None:
 def test_monte_carlo_draws_all_variational_masks_but_those_of_words() -> None:
     values = {"p_sequence_words": 0.3, "p_sequence_states": 0.3, "embedding": 4}
     assert regularizers.monte_carlo(program(**values))[0] == 0
-    passes, sampled = regularizers.monte_carlo(program(mc_passes=100, carry="zero", z_cells=0.5, **values))
+    passes, sampled = regularizers.monte_carlo(
+        program(mc_passes=100, carry="zero", z_cells=0.5, **values)
+    )
     assert passes == 100
-    assert {mask.site: mask.expected for mask in sampled} == {"embedding": 1.0, "recurrent": None, "keep_cells": 0.5}
+    assert {mask.site: mask.expected for mask in sampled} == {
+        "embedding": 1.0,
+        "recurrent": None,
+        "keep_cells": 0.5,
+    }
     first, second = (masks.drawn(sampled, SHAPE, 0, 3, step, evaluation=True) for step in (0, 1))
     assert not same(first.recurrent, second.recurrent)
-    assert not same(first.recurrent, masks.drawn(sampled, SHAPE, 0, 3, 0).recurrent)  # nor those of training
+    assert not same(
+        first.recurrent, masks.drawn(sampled, SHAPE, 0, 3, 0).recurrent
+    )  # nor those of training
     assert same(first.keep_cells, second.keep_cells)
 
 
@@ -229,17 +245,25 @@ def test_the_norm_stabilizer_is_the_oracle(oracles: dict[str, Any]) -> None:
     gradient = torch.tensor(oracle["grad_states_div_T"], dtype=torch.float64)
     assert states_TBH.grad is not None
     torch.testing.assert_close(states_TBH.grad, gradient, rtol=0, atol=1e-12)
-    other = NormStabilizer(beta_norm=oracle["beta"], norm_divisor="differences").penalty(states_TBH).mean()
+    other = (
+        NormStabilizer(beta_norm=oracle["beta"], norm_divisor="differences")
+        .penalty(states_TBH)
+        .mean()
+    )
     assert other.item() == pytest.approx(oracle["penalty_div_T_minus_1"], rel=1e-13)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_a_state_of_zeros_has_a_finite_penalty_and_gradient(oracles: dict[str, Any], dtype: torch.dtype) -> None:
+def test_a_state_of_zeros_has_a_finite_penalty_and_gradient(
+    oracles: dict[str, Any], dtype: torch.dtype
+) -> None:
     zero = oracles["norm_stabilizer"]["zero_state_case"]
     states_TBH = torch.tensor(zero["states"], dtype=dtype, requires_grad=True)
     penalty = NormStabilizer(beta_norm=50).penalty(states_TBH).mean()
     penalty.backward()
-    assert penalty.item() == pytest.approx(zero["penalty_div_T"], rel=1e-6 if dtype == torch.float32 else 1e-12)
+    assert penalty.item() == pytest.approx(
+        zero["penalty_div_T"], rel=1e-6 if dtype == torch.float32 else 1e-12
+    )
     assert states_TBH.grad is not None
     assert states_TBH.grad.isfinite().all()
     assert not states_TBH.grad[1, 0].any()

@@ -1,4 +1,5 @@
-"""Every example of every regularizer trains in a pack, beside all others of its shape, as it does alone."""
+"""Every example of every regularizer trains in a pack, beside all others of its shape, as it does
+alone."""
 
 from typing import Any
 
@@ -13,8 +14,20 @@ from zoneout_core.regularizers import RegularizerConfig
 from zoneout_core.tasks import Corpus
 from zoneout_core.workloads.language import Language
 
-SIZES = {"hidden": 7, "batch": 4, "length": 11, "epochs": 1, "fraction": 0.2, "scored": 0.1, "seed": 5}
-EXAMPLES = [TrialConfig().with_values(SIZES | e) for part in RegularizerConfig.kinds() for e in part.EXAMPLES]
+SIZES = {
+    "hidden": 7,
+    "batch": 4,
+    "length": 11,
+    "epochs": 1,
+    "fraction": 0.2,
+    "scored": 0.1,
+    "seed": 5,
+}
+EXAMPLES = [
+    TrialConfig().with_values(SIZES | e)
+    for part in RegularizerConfig.kinds()
+    for e in part.EXAMPLES
+]
 SHAPES: dict[str, list[TrialConfig]] = {}
 for config in EXAMPLES:
     SHAPES.setdefault(config.shape_key(), []).append(config)
@@ -36,7 +49,11 @@ def numbers(configs: list[TrialConfig], corpus: Corpus) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_in_company_as_alone_and_never_as_without(shape: str, tiny_corpus: Corpus) -> None:
     first = SHAPES[shape][0]
-    off = {key: first.value(key) for key in first.changed() if not key.startswith("regularizer.") or "_form" in key}
+    off = {
+        key: first.value(key)
+        for key in first.changed()
+        if not key.startswith("regularizer.") or "_form" in key
+    }
     configs = [TrialConfig().with_values(off), *SHAPES[shape]]
     together = numbers(configs, tiny_corpus)
     for config, found in zip(configs, together, strict=True):
@@ -46,13 +63,21 @@ def test_in_company_as_alone_and_never_as_without(shape: str, tiny_corpus: Corpu
     assert plain not in regularized
 
 
-def test_the_norm_stabilizer_looks_at_the_carried_state_and_not_at_masked_outputs(tiny_corpus: Corpus) -> None:
-    """Dropping outputs changes the state's norms only through what is learned: nothing in the first update."""
+def test_the_norm_stabilizer_looks_at_the_carried_state_and_not_at_masked_outputs(
+    tiny_corpus: Corpus,
+) -> None:
+    """Dropping outputs changes the state's norms only through what is learned: nothing in the first
+    update."""
     losses = []
     for p_outputs in (0.0, 0.9):
         penalties = []
         for beta_norm in (0.0, 50.0):
-            values = {"norm_of": "states", "beta_norm": beta_norm, "p_outputs": p_outputs, "precision": "float64"}
+            values = {
+                "norm_of": "states",
+                "beta_norm": beta_norm,
+                "p_outputs": p_outputs,
+                "precision": "float64",
+            }
             config = TrialConfig().with_values(SIZES | values)
             workload = Language(config, tiny_corpus, torch.device("cpu"))
             row_P = workload.initial_row(config)

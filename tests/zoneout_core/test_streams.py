@@ -26,7 +26,9 @@ def test_seeds_never_change() -> None:
 def test_seeds_differ_by_every_part() -> None:
     seeds = [stream_seed(*parts) for parts in itertools.product(range(20), PURPOSES, range(50))]
     assert len(set(seeds)) == len(seeds)
-    assert len({seed % 2**32 for seed in seeds}) == len(seeds)  # what the CPU's generator takes of them
+    assert len({seed % 2**32 for seed in seeds}) == len(
+        seeds
+    )  # what the CPU's generator takes of them
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 
@@ -50,7 +52,10 @@ def test_a_purpose_must_be_known() -> None:
 
 def test_the_first_layer_trains_on_the_streams_own_name() -> None:
     assert masks("masks_cells", 0) == "masks_cells"
-    assert masks("masks_cells", 2, evaluation=True, static=True) == "evaluation.static.masks_cells.layer2"
+    assert (
+        masks("masks_cells", 2, evaluation=True, static=True)
+        == "evaluation.static.masks_cells.layer2"
+    )
 
 
 def test_layers_evaluations_and_static_masks_have_streams_of_their_own() -> None:

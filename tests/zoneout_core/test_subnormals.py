@@ -21,7 +21,8 @@ def _two_threads() -> Iterator[None]:
 
 
 def kept() -> dict[str, int]:
-    """How many subnormal results there are of each kind of work, forward and backward, shared by two threads."""
+    """How many subnormal results there are of each kind of work, forward and backward, shared by
+    two threads."""
     small = torch.full((NUMBERS,), SMALLEST)
     ones = torch.ones(256, 256)
     leaf = torch.ones(NUMBERS, requires_grad=True)
@@ -77,7 +78,10 @@ def test_they_can_be_kept_for_comparison(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("ZONEOUT_FLUSH_SUBNORMALS", "0")
     with TrainingThread() as thread:
         assert thread.run(kept) == ALL
-        assert thread.run(subnormals.said) == "; subnormal numbers are kept, because of ZONEOUT_FLUSH_SUBNORMALS=0"
+        assert (
+            thread.run(subnormals.said)
+            == "; subnormal numbers are kept, because of ZONEOUT_FLUSH_SUBNORMALS=0"
+        )
 
 
 def test_where_they_are_kept_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,5 @@
-"""What every task has to be, by the files that are there; and the two corpora of characters in particular."""
+"""What every task has to be, by the files that are there; and the two corpora of characters in
+particular."""
 
 import json
 import subprocess
@@ -19,10 +20,17 @@ CARRIED = [pair for pair in EVERY if not tasks.get(pair[0]).files]
 FROM_FILES = [pair for pair in EVERY if tasks.get(pair[0]).files]
 COUNTS = {
     ("char_ptb", "446k"): [5_059_550, 396_412, 446_184],
-    ("char_ptb", "442k"): [5_017_482, 393_042, 442_423],  # spec section 2.1 quotes files with one symbol more in each
+    ("char_ptb", "442k"): [
+        5_017_482,
+        393_042,
+        442_423,
+    ],  # spec section 2.1 quotes files with one symbol more in each
     ("word_ptb", "10k"): [929_589, 73_760, 82_430],
     ("text8", "90-5-5"): [90_000_000, 5_000_000, 5_000_000],
-} | {("sequential_mnist", variant): [50_000, 10_000, 10_000] for variant in ("permuted", "permuted_code", "ordered")}
+} | {
+    ("sequential_mnist", variant): [50_000, 10_000, 10_000]
+    for variant in ("permuted", "permuted_code", "ordered")
+}
 WINDOW = 200
 REPEATED = 0.02  # of held-out windows may occur in what was seen: PTB's tables of interest rates come every day
 
@@ -60,7 +68,9 @@ def is_a_corpus(corpus: Corpus) -> None:
     for seen, held_out in (("train", "valid"), ("train", "test"), ("valid", "test")):
         here, there = text(corpus, held_out), text(corpus, seen)
         windows = [here[i : i + WINDOW] for i in range(0, len(here) - WINDOW, 10 * WINDOW)]
-        assert sum(window in there for window in windows) <= REPEATED * len(windows), f"{held_out} repeats {seen}"
+        assert sum(window in there for window in windows) <= REPEATED * len(windows), (
+            f"{held_out} repeats {seen}"
+        )
 
 
 def is_labelled(data: Labelled) -> None:
@@ -103,7 +113,9 @@ def test_a_task_without_files_loads_from_nothing(name: str, variant: str, tmp_pa
 
 
 @pytest.mark.parametrize(("name", "variant"), FROM_FILES)
-def test_a_task_with_files_loads_from_them_or_says_which_it_needs(name: str, variant: str, data_dir: Path) -> None:
+def test_a_task_with_files_loads_from_them_or_says_which_it_needs(
+    name: str, variant: str, data_dir: Path
+) -> None:
     lacking = [file for file in tasks.get(name).files if not (data_dir / file.path).exists()]
     if not lacking:
         conforms(name, variant, data_dir)
@@ -111,7 +123,8 @@ def test_a_task_with_files_loads_from_them_or_says_which_it_needs(name: str, var
     with pytest.raises(DataError) as error:
         tasks.load_data(name, variant, data_dir)
     listing = "\n".join(
-        f"  {data_dir}/{file.path}: missing; expected {file.bytes:,} bytes, SHA-256 {file.sha256}" for file in lacking
+        f"  {data_dir}/{file.path}: missing; expected {file.bytes:,} bytes, SHA-256 {file.sha256}"
+        for file in lacking
     )
     assert str(error.value) == (
         f"Task {name} needs its data files whole and unchanged, but found\n{listing}\n"
@@ -119,8 +132,12 @@ def test_a_task_with_files_loads_from_them_or_says_which_it_needs(name: str, var
     )
 
 
-@pytest.mark.parametrize("name", [name for name in tasks.names() if len(tasks.get(name).variants) > 1])
-def test_variants_are_different_data_and_the_first_is_the_default(name: str, data_dir: Path) -> None:
+@pytest.mark.parametrize(
+    "name", [name for name in tasks.names() if len(tasks.get(name).variants) > 1]
+)
+def test_variants_are_different_data_and_the_first_is_the_default(
+    name: str, data_dir: Path
+) -> None:
     variants = tasks.get(name).variants
     digests = [tasks.load_data(name, variant, data_dir).sha256 for variant in variants]
     assert len(set(digests)) == len(variants)
@@ -180,7 +197,9 @@ def test_fraction_keeps_the_first_share_of_train_alone(tmp_path: Path) -> None:
     np.testing.assert_array_equal(whole.fraction(1.0).train, whole.train)
     with pytest.raises(ConfigError) as error:
         whole.fraction(0.0)
-    assert str(error.value) == ("fraction must be above 0 and at most 1, but is 0.0. Set it with --set fraction=VALUE.")
+    assert str(error.value) == (
+        "fraction must be above 0 and at most 1, but is 0.0. Set it with --set fraction=VALUE."
+    )
 
 
 @pytest.mark.parametrize("variant", ["446k", "442k"])
@@ -193,15 +212,27 @@ def test_ptb_has_the_symbols_of_the_paper(variant: str, data_dir: Path) -> None:
 
 def test_ptb_keeps_the_trailing_blank_only_in_446k(data_dir: Path) -> None:
     files = " no it was n't black monday \n but while the new york stock"
-    assert char_ptb.characters(files, "446k") == "no it was n't black monday \nbut while the new york stock"
-    assert char_ptb.characters(files, "442k") == "no it was n't black monday\nbut while the new york stock"
+    assert (
+        char_ptb.characters(files, "446k")
+        == "no it was n't black monday \nbut while the new york stock"
+    )
+    assert (
+        char_ptb.characters(files, "442k")
+        == "no it was n't black monday\nbut while the new york stock"
+    )
     assert text(tasks.load_corpus("char_ptb", "446k", data_dir), "test").startswith(
         "no it was n't black monday \nbut while"
     )
 
 
 def test_the_digest_tells_any_change_of_symbols_order_or_cut() -> None:
-    texts = [("ab", "ab", "ab"), ("ac", "ac", "ac"), ("ba", "ab", "ab"), ("ab", "ab", "ba"), ("aba", "b", "ab")]
+    texts = [
+        ("ab", "ab", "ab"),
+        ("ac", "ac", "ac"),
+        ("ba", "ab", "ab"),
+        ("ab", "ab", "ba"),
+        ("aba", "b", "ab"),
+    ]
     digests = {_text.corpus("any", "any", *parts).sha256 for parts in texts}
     assert len(digests) == len(texts)
 
@@ -216,7 +247,10 @@ def test_pydoc_is_all_of_the_prose_cut_at_90_and_95_percent(tmp_path: Path) -> N
 
 
 def test_pydoc_keeps_a_repeated_paragraph_once_and_sorts_the_topics() -> None:
-    assert char_pydoc.prose({"b": "shared\n\nsecond\n", "a": "first\n\n\nshared\n"}) == "first\n\nshared\n\nsecond\n"
+    assert (
+        char_pydoc.prose({"b": "shared\n\nsecond\n", "a": "first\n\n\nshared\n"})
+        == "first\n\nshared\n\nsecond\n"
+    )
 
 
 def test_pydoc_replaces_the_rarest_symbols_beyond_a_byte() -> None:

@@ -29,7 +29,16 @@ def texts(data: Problems, ids: Any) -> list[str]:
 
 
 def test_words_end_their_lines_with_a_word() -> None:
-    assert word_ptb.words(" no it was \n but N <unk> \n") == ["no", "it", "was", "<eos>", "but", "N", "<unk>", "<eos>"]
+    assert word_ptb.words(" no it was \n but N <unk> \n") == [
+        "no",
+        "it",
+        "was",
+        "<eos>",
+        "but",
+        "N",
+        "<unk>",
+        "<eos>",
+    ]
 
 
 def test_word_ptb_has_the_vocabulary_of_the_paper(data_dir: Path) -> None:
@@ -37,7 +46,20 @@ def test_word_ptb_has_the_vocabulary_of_the_paper(data_dir: Path) -> None:
     assert len(corpus.vocabulary) == 10_000
     assert len(np.unique(corpus.train)) == 10_000, "valid and test bring no word of their own"
     first = [corpus.vocabulary[i] for i in corpus.test[:12]]
-    assert first == ["no", "it", "was", "n't", "black", "monday", "<eos>", "but", "while", "the", "new", "york"]
+    assert first == [
+        "no",
+        "it",
+        "was",
+        "n't",
+        "black",
+        "monday",
+        "<eos>",
+        "but",
+        "while",
+        "the",
+        "new",
+        "york",
+    ]
     lines = int((corpus.train == corpus.vocabulary.index("<eos>")).sum())
     assert lines == 42_068
 
@@ -55,7 +77,11 @@ def test_text8_is_cut_at_its_end_and_blank_comes_first(tmp_path: Path) -> None:
     path.write_bytes(b" anarchism originated as a zoo")
     corpus = text8.corpus(path, "90-5-5", held_out=4)
     parts = (corpus.train, corpus.valid, corpus.test)
-    assert ["".join(corpus.vocabulary[i] for i in part) for part in parts] == [" anarchism originated ", "as a", " zoo"]
+    assert ["".join(corpus.vocabulary[i] for i in part) for part in parts] == [
+        " anarchism originated ",
+        "as a",
+        " zoo",
+    ]
     assert "".join(corpus.vocabulary) == " abcdefghijklmnopqrstuvwxyz"
     assert corpus.test.tolist() == [0, 26, 15, 15]
     assert corpus.test.dtype == np.uint8
@@ -73,19 +99,30 @@ def test_text8_refuses_other_symbols(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(("variant", "name"), [("permuted", "proper"), ("permuted_code", "code_faithful")])
-def test_the_orders_of_pixels_are_the_oracles(variant: str, name: str, oracles: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("variant", "name"), [("permuted", "proper"), ("permuted_code", "code_faithful")]
+)
+def test_the_orders_of_pixels_are_the_oracles(
+    variant: str, name: str, oracles: dict[str, Any]
+) -> None:
     expected = oracles["permutation"][name]
     order = sequential_mnist.order(variant).tolist()
     assert order[:10] == expected["first10"]
-    assert hashlib.sha256(",".join(map(str, order)).encode()).hexdigest() == expected["sha256_of_comma_joined"]
+    assert (
+        hashlib.sha256(",".join(map(str, order)).encode()).hexdigest()
+        == expected["sha256_of_comma_joined"]
+    )
     assert len(set(order)) == expected.get("distinct_pixels", 784)
     assert max(Counter(order).values()) == expected.get("max_repeats", 1)
 
 
 def test_digits_are_read_in_that_order(data_dir: Path) -> None:
-    ordered, permuted = (tasks.load_data("sequential_mnist", v, data_dir) for v in ("ordered", "permuted"))
-    np.testing.assert_array_equal(permuted.valid, ordered.valid[:, sequential_mnist.order("permuted")])
+    ordered, permuted = (
+        tasks.load_data("sequential_mnist", v, data_dir) for v in ("ordered", "permuted")
+    )
+    np.testing.assert_array_equal(
+        permuted.valid, ordered.valid[:, sequential_mnist.order("permuted")]
+    )
     np.testing.assert_array_equal(permuted.valid_labels, ordered.valid_labels)
     assert ordered.train_labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert ordered.test_labels[:5].tolist() == [7, 2, 1, 0, 4]
@@ -160,7 +197,9 @@ def test_programs_print_their_answers(difficulty: int) -> None:
 
 def test_a_program_is_in_one_split_alone() -> None:
     data = problems("program")
-    train, valid = ({row.tobytes() for row in data.draw(1, 1, 500, split)[0]} for split in ("train", "valid"))
+    train, valid = (
+        {row.tobytes() for row in data.draw(1, 1, 500, split)[0]} for split in ("train", "valid")
+    )
     assert not train & valid
 
 

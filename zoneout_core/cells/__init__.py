@@ -1,9 +1,11 @@
-"""Cells: the recurrence of one layer, written as the equations are. Adding one is adding a file that exports `PART`.
+"""Cells: the recurrence of one layer, written as the equations are. Adding one is adding a file
+that exports `PART`.
 
-This is the ground truth: one lane, one step at a time, ordinary autograd, no cleverness. Kernels are tested against
-it and it is tested against the oracles; cells that no kernel covers train through it. A cell is a frozen dataclass of
-its own settings, which the configuration shows as its section `cell`. Importing a cell imports no torch: it computes
-with the methods of the tensors it is given.
+This is the ground truth: one lane, one step at a time, ordinary autograd, no cleverness. Kernels
+are tested against it and it is tested against the oracles; cells that no kernel covers train
+through it. A cell is a frozen dataclass of its own settings, which the configuration shows as its
+section `cell`. Importing a cell imports no torch: it computes with the methods of the tensors it is
+given.
 
 Shapes: T time, B batch, D input, H hidden, G gates side by side.
 """
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 
 Parameters = Mapping[str, "Tensor"]
 State = tuple["Tensor", ...]
-"""The states of a layer, each [B, ·]. The first is what the next layer (or the output layer) reads."""
+"""The states of a layer, each [B, ·]. The first is what the next layer (or the output layer)
+reads."""
 
 
 class Draw(Protocol):
@@ -84,12 +87,14 @@ class Cell:
     FORGETS: ClassVar[bool] = True
     """Whether b_G has a block for a forget gate, the second one."""
     EXACT: ClassVar[bool] = True
-    """False where part of the gradient is cut off or straight-through by definition, hence no derivative."""
+    """False where part of the gradient is cut off or straight-through by definition, hence no
+    derivative."""
     SYMBOLS: ClassVar[bool] = False
     """Whether it reads symbols only, no dense inputs."""
 
     def check(self, config: TrialConfig) -> None:
-        """Raises `ConfigError` when the rest of the configuration does not suit the cell; called when it is chosen."""
+        """Raises `ConfigError` when the rest of the configuration does not suit the cell; called
+        when it is chosen."""
         constant = config.model.forget_constant
         must = f"0 with model.cell={config.model.cell}, whose biases have no place for it"
         require(self.FORGETS or constant == 0, "model.forget_constant", constant, must)
@@ -99,7 +104,8 @@ class Cell:
         return dict.fromkeys(self.STATES, model.hidden)
 
     def starts(self, model: ModelConfig) -> dict[str, int]:
-        """Width of the states whose initial values can be trained, as parameters `<name>0_H`; others start at 0."""
+        """Width of the states whose initial values can be trained, as parameters `<name>0_H`;
+        others start at 0."""
         return self.sizes(model)
 
     def units(self, model: ModelConfig) -> int:
@@ -107,21 +113,29 @@ class Cell:
         return model.hidden
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
-        """Shapes of a layer's parameters that reads D = `inputs` numbers; initial states are not among them."""
+        """Shapes of a layer's parameters that reads D = `inputs` numbers; initial states are not
+        among them."""
         hidden, gates = model.hidden, self.GATES * model.hidden
         return {"w_DG": (inputs, gates), "u_HG": (hidden, gates), "b_G": (gates,)}
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
         """Values for `parameters`, by the same names."""
         hidden, gates = model.hidden, self.GATES * model.hidden
-        found = {"w_DG": draw.matrix(inputs, gates), "u_HG": draw.matrix(hidden, gates), "b_G": draw.bias(gates)}
+        found = {
+            "w_DG": draw.matrix(inputs, gates),
+            "u_HG": draw.matrix(hidden, gates),
+            "b_G": draw.bias(gates),
+        }
         if self.FORGETS:
             found["b_G"][hidden : 2 * hidden] += model.forget_bias
         return found
 
-    def statistics(self, model: ModelConfig, steps: int) -> dict[str, tuple[float, tuple[int, ...]]]:
-        """Numbers that are kept beside the parameters and reach the cell with them, but are not trained: start value
-        and shape. Those that `Trajectory.statistics` names are running statistics over `steps` steps."""
+    def statistics(
+        self, model: ModelConfig, steps: int
+    ) -> dict[str, tuple[float, tuple[int, ...]]]:
+        """Numbers that are kept beside the parameters and reach the cell with them, but are not
+        trained: start value and shape. Those that `Trajectory.statistics` names are running
+        statistics over `steps` steps."""
         return {}
 
     @property
@@ -130,32 +144,43 @@ class Cell:
         return 0.0
 
     def schedule(self, epoch: int) -> dict[str, float]:
-        """Kept numbers that have this value throughout epoch `epoch` of the training, counted from 1."""
+        """Kept numbers that have this value throughout epoch `epoch` of the training, counted from
+        1."""
         return {}
 
     def unpack(self, p: Parameters) -> Parameters:
-        """The parameters as the other methods take them: what is cut out of one, or made of several, is made once."""
+        """The parameters as the other methods take them: what is cut out of one, or made of
+        several, is made once."""
         return p
 
     def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
-        """What inputs and biases add to the gates at every step, [T, B, G]: all that needs no state, done at once.
+        """What inputs and biases add to the gates at every step, [T, B, G]: all that needs no
+        state, done at once.
 
-        x: tokens [T, B], or [T, B, D]. gain: broadcasts to x (for tokens: to [T, B, 1]), or to [T, B, gates, D].
+        x: tokens [T, B], or [T, B, D]. gain: broadcasts to x (for tokens: to [T, B, 1]), or to [T,
+        B, gates, D].
         """
         return project(x, p["w_DG"], gain, p["b_G"])
 
     def begin(self, state: State, sites: Sites) -> State:
-        """The states, each [B, ·], as `step` takes them first: what only some masks need may be added."""
+        """The states, each [B, ·], as `step` takes them first: what only some masks need may be
+        added."""
         return state
 
-    def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
-        """The states after one step; `a_BG` is that step's share of `project`, `sites` that step's masks."""
+    def step(
+        self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment
+    ) -> State:
+        """The states after one step; `a_BG` is that step's share of `project`, `sites` that step's
+        masks."""
         raise NotImplementedError
 
-    def run(self, p: Parameters, x: Tensor, state: State, sites: Sites, *, training: bool) -> Trajectory:
+    def run(
+        self, p: Parameters, x: Tensor, state: State, sites: Sites, *, training: bool
+    ) -> Trajectory:
         """T steps from `state`, each [B, ·] or [1, ·].
 
-        In training, normalisation uses the batch's own statistics and returns them; otherwise the running ones in `p`.
+        In training, normalisation uses the batch's own statistics and returns them; otherwise the
+        running ones in `p`.
         """
         p = self.unpack(p)
         a_TBG = self.project(p, x, sites.inputs)
@@ -176,8 +201,8 @@ class Cell:
 
 
 class CellConfig(Section):
-    """The settings of all cells, flat: `config.cell.activation`. Those of cells that are not chosen keep their
-    defaults."""
+    """The settings of all cells, flat: `config.cell.activation`. Those of cells that are not chosen
+    keep their defaults."""
 
     __slots__ = ()
     package = "zoneout_core.cells"
@@ -188,11 +213,14 @@ class CellConfig(Section):
         return self.part(kind)
 
     def check(self, config: TrialConfig) -> None:
-        """Raises `ConfigError` when a setting of another cell was changed, or the chosen one does not fit."""
+        """Raises `ConfigError` when a setting of another cell was changed, or the chosen one does
+        not fit."""
         chosen = self.chosen(config.model.cell)
         for name in self.changed():
             owner = registry_name(self.owners()[name])
-            must = f"left alone with model.cell={config.model.cell}, since it is a setting of {owner}"
+            must = (
+                f"left alone with model.cell={config.model.cell}, since it is a setting of {owner}"
+            )
             require(self.owners()[name] is type(chosen), f"cell.{name}", getattr(self, name), must)
         chosen.check(config)
 

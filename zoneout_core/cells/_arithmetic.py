@@ -1,4 +1,5 @@
-"""Masks applied, and products with masks: what the equations of every cell are made of. Imports no torch."""
+"""Masks applied, and products with masks: what the equations of every cell are made of. Imports no
+torch."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ if TYPE_CHECKING:
 
 
 def mix(mask: Tensor | None, old: Tensor, new: Tensor) -> Tensor:
-    """Zoneout's mix: mask * old + (1 - mask) * new, exact where the mask is 0 or 1; `new` where there is no mask."""
+    """Zoneout's mix: mask * old + (1 - mask) * new, exact where the mask is 0 or 1; `new` where
+    there is no mask."""
     return new if mask is None else new.lerp(old, mask)
 
 
@@ -18,11 +20,13 @@ def gain(mask: Tensor | None, value: Tensor) -> Tensor:
     return value if mask is None else mask * value
 
 
-def project(x: Tensor, w_DG: Tensor, gain: Tensor | None = None, plus: Tensor | None = None) -> Tensor:
+def project(
+    x: Tensor, w_DG: Tensor, gain: Tensor | None = None, plus: Tensor | None = None
+) -> Tensor:
     """x W + plus, [..., G], where x is [..., D] and has a gain. Tokens [...] pick their row of W.
 
-    gain: broadcasts to x (for tokens: to [..., 1]), or to [..., gates, D] (tokens: [..., gates, 1]) with one gain for
-    each block of columns of W. plus: [G], or like the result.
+    gain: broadcasts to x (for tokens: to [..., 1]), or to [..., gates, D] (tokens: [..., gates, 1])
+    with one gain for each block of columns of W. plus: [G], or like the result.
     """
     import torch
 
@@ -32,7 +36,11 @@ def project(x: Tensor, w_DG: Tensor, gain: Tensor | None = None, plus: Tensor | 
             return torch.nn.functional.embedding(x, w_DG + plus)
         a = torch.nn.functional.embedding(x, w_DG)
         if gain is not None:
-            a = a * gain if gain.dim() == a.dim() else (a.unflatten(-1, (gain.shape[-2], -1)) * gain).flatten(-2)
+            a = (
+                a * gain
+                if gain.dim() == a.dim()
+                else (a.unflatten(-1, (gain.shape[-2], -1)) * gain).flatten(-2)
+            )
     elif gain is not None and gain.dim() > x.dim():
         blocks = zip(gain.unbind(-2), w_DG.chunk(gain.shape[-2], dim=-1), strict=True)
         a = torch.cat([(x * one) @ block for one, block in blocks], dim=-1)

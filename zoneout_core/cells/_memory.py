@@ -1,4 +1,5 @@
-"""What every LSTM does with its four gates: write the cell, read the state from it, zone both out (spec 9.16).
+"""What every LSTM does with its four gates: write the cell, read the state from it, zone both out
+(spec 9.16).
 
     c~ = f * c' + k * i * g       c = d_c * c' + (1 - d_c) * c~
     h~ = o * read(c~)             h = d_h * h' + (1 - d_h) * h~
@@ -18,7 +19,9 @@ from zoneout_core.sites import Sites
 if TYPE_CHECKING:
     from torch import Tensor
 
-SITES = frozenset({"inputs", "recurrent", "update", "cells", "carried", "states", "keep_cells", "keep_states"})
+SITES = frozenset(
+    {"inputs", "recurrent", "update", "cells", "carried", "states", "keep_cells", "keep_states"}
+)
 """What such a cell has a place for; masks on the output gate are a matter of their own."""
 
 
@@ -53,8 +56,11 @@ class Written(NamedTuple):
     """The state before it was zoned out."""
 
 
-def write(cell: Tensor, o: Tensor, old: State, sites: Sites, read: Callable[[Tensor], Tensor]) -> Written:
-    """The rest of the step, from the candidate cell. old: (h, c) of the step before; read: what h makes of the cell."""
+def write(
+    cell: Tensor, o: Tensor, old: State, sites: Sites, read: Callable[[Tensor], Tensor]
+) -> Written:
+    """The rest of the step, from the candidate cell. old: (h, c) of the step before; read: what h
+    makes of the cell."""
     h_old, c_old = old
     cell = gain(sites.cells, cell)
     h_new = gain(sites.states, o * read(cell))
@@ -63,7 +69,8 @@ def write(cell: Tensor, o: Tensor, old: State, sites: Sites, read: Callable[[Ten
 
 
 def remembers_gate(sites: Sites) -> bool:
-    """Whether the masks ask for the output gate of the step before: a third state, which starts at 0."""
+    """Whether the masks ask for the output gate of the step before: a third state, which starts at
+    0."""
     return sites.gate is not None and sites.gate_form != "code"
 
 

@@ -23,24 +23,29 @@ GAMMA = 0.1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchNormLSTM(Cell):
-    """Gate blocks are ordered i, f, o, g. N(v; gain) has mean 0 and deviation `gain` over the batch.
+    """Gate blocks are ordered i, f, o, g. N(v; gain) has mean 0 and deviation `gain` over the
+    batch.
 
-        pre = N(h' U; gamma_u) + N(x W; gamma_w) + b      c~ = sigmoid(f) * c' + sigmoid(i) * tanh(g)
+        pre = N(h' U; gamma_u) + N(x W; gamma_w) + b    c~ = sigmoid(f) * c' + sigmoid(i) * tanh(g)
         h~  = sigmoid(o) * tanh(N(c~; gamma_c) + beta_c)  then zoneout, as in the LSTM
 
-    Every time step has statistics of its own; gains and biases are shared over time. In training they are those of
-    the batch. Otherwise running ones stand for them, and steps beyond the training length reuse the last of these:
-    the state t counts the steps, so that a sequence may be run in pieces.
+    Every time step has statistics of its own; gains and biases are shared over time. In training
+    they are those of the batch. Otherwise running ones stand for them, and steps beyond the
+    training length reuse the last of these: the state t counts the steps, so that a sequence may be
+    run in pieces.
     """
 
     STATES: ClassVar[tuple[str, ...]] = ("h", "c", "t")
     SITES: ClassVar[frozenset[str]] = SITES
     population_rate: float = 0.01
-    """Share of a new batch's statistics in the running ones: 0.01 for pixels, 0.05 for characters."""
+    """Share of a new batch's statistics in the running ones: 0.01 for pixels, 0.05 for
+    characters."""
     batch_norm_scores: Literal["population", "batch"] = "population"
-    """Whose statistics the validation of an epoch takes: running ones, or as the code does the batch's own."""
+    """Whose statistics the validation of an epoch takes: running ones, or as the code does the
+    batch's own."""
     population_masks: Literal["expected", "sampled"] = "expected"
-    """What stands for masks while the final population statistics are taken: as in evaluations, or as in training."""
+    """What stands for masks while the final population statistics are taken: as in evaluations, or
+    as in training."""
     batch_norm: Literal["separate", "joint"] = "separate"
     """The products of state and input are normalised each by itself, or their sum is."""
     batch_norm_cell: Literal["read", "forward", "none"] = "read"
@@ -48,14 +53,22 @@ class BatchNormLSTM(Cell):
 
     def __post_init__(self) -> None:
         must = "above 0 and at most 1"
-        require(0.0 < self.population_rate <= 1.0, "cell.population_rate", self.population_rate, must)
+        require(
+            0.0 < self.population_rate <= 1.0, "cell.population_rate", self.population_rate, must
+        )
 
     def check(self, config: TrialConfig) -> None:
         Cell.check(self, config)
         require(
-            config.batch > 1, "batch", config.batch, "at least 2 with model.cell=bn_lstm: one example has no spread"
+            config.batch > 1,
+            "batch",
+            config.batch,
+            "at least 2 with model.cell=bn_lstm: one example has no spread",
         )
-        must = "none with model.cell=bn_lstm, whose statistics belong to steps counted from the start of a sequence"
+        must = (
+            "none with model.cell=bn_lstm, whose statistics belong to steps counted from the start"
+            " of a sequence"
+        )
         require(config.carry == "none", "carry", config.carry, must)
 
     def sizes(self, model: ModelConfig) -> dict[str, int]:
@@ -77,10 +90,19 @@ class BatchNormLSTM(Cell):
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
         found = Cell.initial(self, model, inputs, draw)
-        own = {name: shape for name, shape in self.parameters(model, inputs).items() if name not in found}
-        return found | {name: draw.full(GAMMA if name.startswith("gamma") else 0.0, *s) for name, s in own.items()}
+        own = {
+            name: shape
+            for name, shape in self.parameters(model, inputs).items()
+            if name not in found
+        }
+        return found | {
+            name: draw.full(GAMMA if name.startswith("gamma") else 0.0, *s)
+            for name, s in own.items()
+        }
 
-    def statistics(self, model: ModelConfig, steps: int) -> dict[str, tuple[float, tuple[int, ...]]]:
+    def statistics(
+        self, model: ModelConfig, steps: int
+    ) -> dict[str, tuple[float, tuple[int, ...]]]:
         kept: dict[str, tuple[float, tuple[int, ...]]] = {}
         for what, size in self._normalised(model).items():
             mean, var = _names(what)
@@ -91,10 +113,15 @@ class BatchNormLSTM(Cell):
     def statistics_rate(self) -> float:
         return self.population_rate
 
-    def run(self, p: Parameters, x: Tensor, state: State, sites: Sites, *, training: bool) -> Trajectory:
+    def run(
+        self, p: Parameters, x: Tensor, state: State, sites: Sites, *, training: bool
+    ) -> Trajectory:
         if not training:
             start = int(state[2][0, 0])
-            p = {name: _reused(value, start, len(x)) if name.startswith(KEPT) else value for name, value in p.items()}
+            p = {
+                name: _reused(value, start, len(x)) if name.startswith(KEPT) else value
+                for name, value in p.items()
+            }
         return Cell.run(self, p, x, state, sites, training=training)
 
     def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
@@ -102,10 +129,14 @@ class BatchNormLSTM(Cell):
             x, p["w_DG"], gain
         )  # normalising it here would cost passes over memory; in `step` it is in cache
 
-    def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
+    def step(
+        self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment
+    ) -> State:
         h_old, c_old, t_old = state
         if self.batch_norm == "joint":
-            a_BG = normalised(p, "a_G", project(h_old, p["u_HG"], sites.recurrent, a_BG), moment, p["b_G"])
+            a_BG = normalised(
+                p, "a_G", project(h_old, p["u_HG"], sites.recurrent, a_BG), moment, p["b_G"]
+            )
         else:
             from_h_BG = normalised(p, "u_G", project(h_old, p["u_HG"], sites.recurrent), moment)
             a_BG = normalised(p, "w_G", a_BG, moment, p["b_G"]) + from_h_BG
@@ -137,14 +168,19 @@ def _reused(statistic: Tensor, start: int, steps: int) -> Tensor:
     return statistic[[min(start + t, len(statistic) - 1) for t in range(steps)]]
 
 
-def normalised(p: Parameters, what: str, v_BU: Tensor, moment: Moment, beta_U: Tensor | None = None) -> Tensor:
-    """(v - mean) / sqrt(var + eps) * gamma + beta over the batch. In training mean and biased variance are noted."""
+def normalised(
+    p: Parameters, what: str, v_BU: Tensor, moment: Moment, beta_U: Tensor | None = None
+) -> Tensor:
+    """(v - mean) / sqrt(var + eps) * gamma + beta over the batch. In training mean and biased
+    variance are noted."""
     from torch.nn.functional import batch_norm
 
     mean, var = _names(what)
     gamma_U = p[f"gamma_{what}"]
     if not moment.training:
-        return batch_norm(v_BU, p[mean][moment.t], p[var][moment.t], gamma_U, beta_U, False, 0.0, EPS)
+        return batch_norm(
+            v_BU, p[mean][moment.t], p[var][moment.t], gamma_U, beta_U, False, 0.0, EPS
+        )
     mean_U, var_U = v_BU.new_zeros(len(gamma_U)), v_BU.new_zeros(len(gamma_U))
     y_BU = batch_norm(v_BU, mean_U, var_U, gamma_U, beta_U, True, 1.0, EPS)
     unbiased = len(v_BU) / (len(v_BU) - 1)  # so it is told

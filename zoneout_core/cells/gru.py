@@ -19,17 +19,20 @@ if TYPE_CHECKING:
 class GRU(Cell):
     """Gate blocks are ordered r, u, n: the sigmoids adjoin, as in the LSTM.
 
-    r, u = sigmoid(x W + h' U + b)       n = tanh(x W_n + (r * h') U_n + b_n)       reset=before: the paper's
-                                         n = tanh(x W_n + r * (h' U_n + v) + b_n)   reset=after: torch.nn.GRU's
+    r, u = sigmoid(x W + h' U + b)   n = tanh(x W_n + (r * h') U_n + b_n)   reset=before (paper)
+                                     n = tanh(x W_n + r * (h' U_n + v) + b_n) reset=after (torch)
     h~ = u * h' + (1 - u) * n            h = d_h * h' + (1 - d_h) * h~
     """
 
     STATES: ClassVar[tuple[str, ...]] = ("h",)
     GATES: ClassVar[int] = 3
-    SITES: ClassVar[frozenset[str]] = frozenset({"inputs", "recurrent", "update", "states", "keep_states"})
+    SITES: ClassVar[frozenset[str]] = frozenset(
+        {"inputs", "recurrent", "update", "states", "keep_states"}
+    )
     FORGETS: ClassVar[bool] = False
     reset: Literal["before", "after"] = "before"
-    """Where the reset gate stands: on the state that the product reads, or on the product (with a second bias v)."""
+    """Where the reset gate stands: on the state that the product reads, or on the product (with a
+    second bias v)."""
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
         second = {"v_H": (model.hidden,)} if self.reset == "after" else {}
@@ -44,7 +47,9 @@ class GRU(Cell):
         u_gates, u_new = p["u_HG"].split([2 * hidden, hidden], dim=-1)
         return {**p, "u_gates": u_gates, "u_new": u_new}
 
-    def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
+    def step(
+        self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment
+    ) -> State:
         (h_old,) = state
         hidden = h_old.shape[-1]
         gates_mask, new_mask = _split(sites.recurrent)
@@ -59,7 +64,8 @@ class GRU(Cell):
 
 
 def _split(mask: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-    """The recurrent mask of r and u, and that of n: the same, unless each gate has one of its own, [.., 3, H]."""
+    """The recurrent mask of r and u, and that of n: the same, unless each gate has one of its own,
+    [.., 3, H]."""
     if mask is None or mask.dim() == 2:
         return mask, mask
     return mask[:, :2], mask[:, 2]

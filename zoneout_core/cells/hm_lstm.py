@@ -1,4 +1,5 @@
-"""Three LSTMs above each other that find their own boundaries: HM-LSTM (Chung et al. 2016; spec section 11.5)."""
+"""Three LSTMs above each other that find their own boundaries: HM-LSTM (Chung et al. 2016; spec
+section 11.5)."""
 
 from __future__ import annotations
 
@@ -32,12 +33,13 @@ class Layer(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HMLSTM(Cell):
-    """Gate blocks are ordered i, f, o, g, and one more number is the boundary's. Of layer l, z' the boundaries before:
+    """Gate blocks are ordered i, f, o, g, and one more number is the boundary's. Of layer l, z' the
+    boundaries before:
 
-        a = h'_l U_l + z'_l (h'_{l+1} V_l) + z_{l-1} (h_{l-1} W_l) + b_l        gates through layer norm
+        a = h'_l U_l + z'_l (h'_{l+1} V_l) + z_{l-1} (h_{l-1} W_l) + b_l    gates through layer norm
         FLUSH if z'_l:                c = i * g                  otherwise
-        COPY if not z_{l-1}:          c = c', h = h'             otherwise UPDATE: c = f * c' + i * g
-        z_l = [clamp((slope a_z + 1) / 2) > 1/2]                 its gradient is that of the clamped line
+        COPY if not z_{l-1}:          c = c', h = h'         otherwise UPDATE: c = f * c' + i * g
+        z_l = [clamp((slope a_z + 1) / 2) > 1/2]          its gradient is that of the clamped line
         output = relu(sum_l sigmoid(w_l [h_1 h_2 h_3]) h_l E_l)
 
     States h and c hold the three layers side by side, and so do masks: 3 H units. z starts at 0.
@@ -54,20 +56,28 @@ class HMLSTM(Cell):
     slope_growth: float = 0.04
     """The slope starts at 1 and grows by this after every epoch, up to 5; text8 has 0."""
     hm_copy: Literal["keep", "top_recomputed"] = "keep"
-    """`top_recomputed`: the third layer's h is o * tanh(c) even where it copies c (the author's later code)."""
+    """`top_recomputed`: the third layer's h is o * tanh(c) even where it copies c (the author's
+    later code)."""
     hm_gates: Literal["separate", "same"] = "separate"
-    """`same`: a matrix starts with the same numbers for all four gates (the author's later code)."""
+    """`same`: a matrix starts with the same numbers for all four gates (the author's later
+    code)."""
 
     def __post_init__(self) -> None:
         require(self.hm_output >= 1, "cell.hm_output", self.hm_output, "at least 1")
-        require(self.slope_growth >= 0, "cell.slope_growth", self.slope_growth, "at least 0 (0 = a slope of 1)")
+        require(
+            self.slope_growth >= 0,
+            "cell.slope_growth",
+            self.slope_growth,
+            "at least 0 (0 = a slope of 1)",
+        )
 
     def check(self, config: TrialConfig) -> None:
         Cell.check(self, config)
         must = "1 with model.cell=hm_lstm, which has three layers in itself"
         require(config.model.layers == 1, "model.layers", config.model.layers, must)
         must = (
-            "0, or of one mask for all gates, with model.cell=hm_lstm, whose matrices hold a boundary beside the gates"
+            "0, or of one mask for all gates, with model.cell=hm_lstm, whose matrices hold a"
+            " boundary beside the gates"
         )
         for mask in config.regularizer.program():
             strength = getattr(config.regularizer, mask.field)
@@ -83,7 +93,9 @@ class HMLSTM(Cell):
     def units(self, model: ModelConfig) -> int:
         return LAYERS * model.hidden
 
-    def statistics(self, model: ModelConfig, steps: int) -> dict[str, tuple[float, tuple[int, ...]]]:
+    def statistics(
+        self, model: ModelConfig, steps: int
+    ) -> dict[str, tuple[float, tuple[int, ...]]]:
         return {"slope": (1.0, (1,))}
 
     def schedule(self, epoch: int) -> dict[str, float]:
@@ -92,8 +104,16 @@ class HMLSTM(Cell):
     def _matrices(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, int]]:
         """What each layer reads from below (w), from itself (u), and from above (v)."""
         hidden, bounded = model.hidden, 4 * model.hidden + 1
-        shapes = {"w1_DG": (inputs, bounded), "w2_HG": (hidden, bounded), "w3_HG": (hidden, 4 * hidden)}
-        shapes |= {"u1_HG": (hidden, bounded), "u2_HG": (hidden, bounded), "u3_HG": (hidden, 4 * hidden)}
+        shapes = {
+            "w1_DG": (inputs, bounded),
+            "w2_HG": (hidden, bounded),
+            "w3_HG": (hidden, 4 * hidden),
+        }
+        shapes |= {
+            "u1_HG": (hidden, bounded),
+            "u2_HG": (hidden, bounded),
+            "u3_HG": (hidden, 4 * hidden),
+        }
         return shapes | {"v1_HG": (hidden, bounded), "v2_HG": (hidden, bounded)}
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
@@ -102,17 +122,27 @@ class HMLSTM(Cell):
         shapes |= {f"b{layer}_G": shapes[f"u{layer}_HG"][1:] for layer in (1, 2, 3)}
         if self.hm_norm:
             shapes |= {f"gain{layer}_G": (4 * hidden,) for layer in (1, 2, 3)}
-            shapes |= {f"{name}_c{layer}_H": (hidden,) for name in ("gain", "shift") for layer in (1, 2, 3)}
+            shapes |= {
+                f"{name}_c{layer}_H": (hidden,) for name in ("gain", "shift") for layer in (1, 2, 3)
+            }
         side_by_side = LAYERS * hidden
-        return shapes | {"weigh_w_HL": (side_by_side, LAYERS), "output_w_HE": (side_by_side, self.hm_output)}
+        return shapes | {
+            "weigh_w_HL": (side_by_side, LAYERS),
+            "output_w_HE": (side_by_side, self.hm_output),
+        }
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
         import torch
 
         hidden = model.hidden
-        found = {name: self._matrix(draw, *shape, hidden) for name, shape in self._matrices(model, inputs).items()}
+        found = {
+            name: self._matrix(draw, *shape, hidden)
+            for name, shape in self._matrices(model, inputs).items()
+        }
         found["weigh_w_HL"] = torch.cat([draw.matrix(hidden, LAYERS) for _ in range(LAYERS)])
-        found["output_w_HE"] = torch.cat([draw.matrix(hidden, self.hm_output) for _ in range(LAYERS)])
+        found["output_w_HE"] = torch.cat(
+            [draw.matrix(hidden, self.hm_output) for _ in range(LAYERS)]
+        )
         for name, shape in self.parameters(model, inputs).items():
             if name not in found:
                 found[name] = draw.full(float(name.startswith("gain")), *shape)
@@ -131,12 +161,17 @@ class HMLSTM(Cell):
     def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
         return project(x, p["w1_DG"], gain)
 
-    def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
+    def step(
+        self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment
+    ) -> State:
         import torch
 
         _, h_old, c_old, z_old = state
         bounds = (*z_old.split(1, dim=-1), 0.0)
-        olds = [Layer(*one) for one in zip(h_old.chunk(LAYERS, -1), c_old.chunk(LAYERS, -1), bounds, strict=True)]
+        olds = [
+            Layer(*one)
+            for one in zip(h_old.chunk(LAYERS, -1), c_old.chunk(LAYERS, -1), bounds, strict=True)
+        ]
         masks = [_of_layer(sites, layer) for layer in range(LAYERS)]
         read = [gain(mask.recurrent, old.h) for mask, old in zip(masks, olds, strict=True)]
         layers: list[Layer] = []
@@ -148,21 +183,32 @@ class HMLSTM(Cell):
                 a = a + old.z * (read[n + 1] @ p[f"v{n + 1}_HG"])
             layers.append(self._layer(p, n + 1, a, old, z_below, mask))
             z_below = layers[-1].z
-        h, c = torch.cat([layer.h for layer in layers], dim=-1), torch.cat([layer.c for layer in layers], dim=-1)
+        h, c = (
+            torch.cat([layer.h for layer in layers], dim=-1),
+            torch.cat([layer.c for layer in layers], dim=-1),
+        )
         z = torch.cat([cast("Tensor", layer.z) for layer in layers[:-1]], dim=-1)
         weights_BL = (h @ p["weigh_w_HL"]).sigmoid()
         weighed = h.unflatten(-1, (LAYERS, -1)) * weights_BL.unsqueeze(-1)
         return (weighed.flatten(-2) @ p["output_w_HE"]).relu(), h, c, z
 
-    def _layer(self, p: Parameters, n: int, a_BG: Tensor, old: Layer, z_below: Tensor | float, sites: Sites) -> Layer:
+    def _layer(
+        self, p: Parameters, n: int, a_BG: Tensor, old: Layer, z_below: Tensor | float, sites: Sites
+    ) -> Layer:
         """Layer n's step, from its share of the gates and of the boundary without their bias."""
         parts = [4 * old.h.shape[-1], a_BG.shape[-1] - 4 * old.h.shape[-1]]
         (a_gates, a_z), (b_gates, b_z) = a_BG.split(parts, dim=-1), p[f"b{n}_G"].split(parts)
-        a_gates = layer_norm(a_gates, p[f"gain{n}_G"], b_gates, blocks=4) if self.hm_norm else a_gates + b_gates
+        a_gates = (
+            layer_norm(a_gates, p[f"gain{n}_G"], b_gates, blocks=4)
+            if self.hm_norm
+            else a_gates + b_gates
+        )
         i, f, o, g = gates(a_gates)
         copy = (1 - old.z) * (1 - z_below)
         update = (1 - old.z) * z_below
-        cell = gain(sites.cells, (1 - copy) * gain(sites.update, i * g) + (copy + update * f) * old.c)
+        cell = gain(
+            sites.cells, (1 - copy) * gain(sites.update, i * g) + (copy + update * f) * old.c
+        )
         seen = layer_norm(cell, p[f"gain_c{n}_H"], p[f"shift_c{n}_H"]) if self.hm_norm else cell
         h = o * seen.tanh()
         if n < LAYERS or self.hm_copy == "keep":
@@ -173,7 +219,8 @@ class HMLSTM(Cell):
 
 
 def boundary(a_B1: Tensor, slope: Tensor) -> Tensor:
-    """1 where slope * a > 0, else 0; its gradient is that of (slope * a + 1) / 2 clamped to 0..1."""
+    """1 where slope * a > 0, else 0; its gradient is that of (slope * a + 1) / 2 clamped to
+    0..1."""
     line = ((slope * a_B1 + 1) / 2).clamp(0, 1)
     return (line > 0.5).to(line.dtype) + (line - line.detach())
 

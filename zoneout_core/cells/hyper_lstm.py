@@ -1,4 +1,5 @@
-"""The HyperLSTM: a small LSTM scales the products of a large one at every step (Ha et al. 2016; spec 11.4)."""
+"""The HyperLSTM: a small LSTM scales the products of a large one at every step (Ha et al. 2016;
+spec 11.4)."""
 
 from __future__ import annotations
 
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HyperLSTM(Cell):
-    """Gate blocks are ordered i, f, o, g. Q units of the hyper LSTM, which reads [h'; x], and N numbers for each gate:
+    """Gate blocks are ordered i, f, o, g. Q units of the hyper LSTM, which reads [h'; x], and N
+    numbers for each gate:
 
         z_h = q A_h + a_h      z_x = q A_x + a_x      z_b = q A_b          q: the hyper LSTM's state
-        pre = L((z_h B_h) * (h' U) + (z_x B_x) * (x W) + z_b B_b + b_0)    L: layer norm of each gate
-        c~  = f * c' + i * g            h~ = o * tanh(L(c~))               and likewise within the hyper LSTM
+        pre = L((z_h B_h) * (h' U) + (z_x B_x) * (x W) + z_b B_b + b_0)   L: layer norm of each gate
+        c~  = f * c' + i * g         h~ = o * tanh(L(c~))         and likewise within the hyper LSTM
 
     Masks act on the large LSTM, those on x and h' also where the small one reads them.
     """
@@ -45,7 +47,12 @@ class HyperLSTM(Cell):
             require(getattr(self, name) >= 1, f"cell.{name}", getattr(self, name), "at least 1")
 
     def sizes(self, model: ModelConfig) -> dict[str, int]:
-        return {"h": model.hidden, "c": model.hidden, "hyper_h": self.hyper_hidden, "hyper_c": self.hyper_hidden}
+        return {
+            "h": model.hidden,
+            "c": model.hidden,
+            "hyper_h": self.hyper_hidden,
+            "hyper_c": self.hyper_hidden,
+        }
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
         hidden, hyper, numbers = model.hidden, self.hyper_hidden, self.hyper_embedding
@@ -57,7 +64,11 @@ class HyperLSTM(Cell):
             "speak_b_N": (8 * numbers,),
             "scale_PNH": (12, numbers, hidden),
         }
-        return Cell.parameters(self, model, inputs) | own | (self._norms(model) if self.hyper_norm else {})
+        return (
+            Cell.parameters(self, model, inputs)
+            | own
+            | (self._norms(model) if self.hyper_norm else {})
+        )
 
     def _norms(self, model: ModelConfig) -> dict[str, tuple[int, ...]]:
         hidden, hyper = model.hidden, self.hyper_hidden
@@ -81,7 +92,10 @@ class HyperLSTM(Cell):
         scales = (draw.full(0.1 / numbers, 8, numbers, hidden), draw.full(0.0, 4, numbers, hidden))
         found["scale_PNH"] = torch.cat(scales)
         if self.hyper_norm:
-            found |= {name: draw.full(float("gain" in name), *shape) for name, shape in self._norms(model).items()}
+            found |= {
+                name: draw.full(float("gain" in name), *shape)
+                for name, shape in self._norms(model).items()
+            }
         return found
 
     def unpack(self, p: Parameters) -> Parameters:
@@ -92,13 +106,22 @@ class HyperLSTM(Cell):
     def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
         import torch
 
-        return torch.cat([project(x, w_DG, gain) for w_DG in (p["w_DG"], p["hyper_from_x"])], dim=-1)
+        return torch.cat(
+            [project(x, w_DG, gain) for w_DG in (p["w_DG"], p["hyper_from_x"])], dim=-1
+        )
 
-    def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
+    def step(
+        self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment
+    ) -> State:
         h_old, c_old, q_old, hyper_c_old = state
         hidden, hyper = h_old.shape[-1], q_old.shape[-1]
         a_x, a_hyper = a_BG.split([4 * hidden, 4 * hyper], dim=-1)
-        a_hyper = project(h_old, p["hyper_from_h"], sites.recurrent, project(q_old, p["hyper_u_QG"], None, a_hyper))
+        a_hyper = project(
+            h_old,
+            p["hyper_from_h"],
+            sites.recurrent,
+            project(q_old, p["hyper_u_QG"], None, a_hyper),
+        )
         hyper_at = self._gates(p, a_hyper, "hyper_gain_G", "hyper_b_G")
         hyper_c = hyper_at.f * hyper_c_old + hyper_at.i * hyper_at.g
         q = hyper_at.o * self._read(p, hyper_c, "hyper_gain_c_Q", "hyper_shift_c_Q")
@@ -113,18 +136,25 @@ class HyperLSTM(Cell):
         return h, c, q, hyper_c
 
     def _scales(self, p: Parameters, q_BQ: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the gates' shares of h' U and of x W are multiplied with, and the moving bias: each [B, G]."""
+        """What the gates' shares of h' U and of x W are multiplied with, and the moving bias: each
+        [B, G]."""
         import torch
 
         numbers = len(p["speak_b_N"]) // 8
         z_hx, z_b = (q_BQ @ p["speak_w_QN"]).split([8 * numbers, 4 * numbers], dim=-1)
-        z_PBN = torch.cat([z_hx + p["speak_b_N"], z_b], dim=-1).unflatten(-1, (12, numbers)).transpose(0, 1)
+        z_PBN = (
+            torch.cat([z_hx + p["speak_b_N"], z_b], dim=-1)
+            .unflatten(-1, (12, numbers))
+            .transpose(0, 1)
+        )
         d_BPH = (z_PBN @ p["scale_PNH"]).transpose(0, 1)
         by_h, by_x, offset = (part.flatten(-2) for part in d_BPH.chunk(3, dim=1))
         return by_h, by_x, offset
 
     def _gates(self, p: Parameters, a_BG: Tensor, gain: str, shift: str) -> Gates:
-        return gates(layer_norm(a_BG, p[gain], p[shift], blocks=4) if self.hyper_norm else a_BG + p[shift])
+        return gates(
+            layer_norm(a_BG, p[gain], p[shift], blocks=4) if self.hyper_norm else a_BG + p[shift]
+        )
 
     def _read(self, p: Parameters, cell: Tensor, gain: str, shift: str) -> Tensor:
         return (layer_norm(cell, p[gain], p[shift]) if self.hyper_norm else cell).tanh()

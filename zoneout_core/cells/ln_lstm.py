@@ -1,4 +1,5 @@
-"""The LSTM with layer normalisation (Ba et al. 2016, as Ha et al. 2016 use it; spec section 11.4)."""
+"""The LSTM with layer normalisation (Ba et al. 2016, as Ha et al. 2016 use it; spec section
+11.4)."""
 
 from __future__ import annotations
 
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerNormLSTM(Cell):
-    """Gate blocks are ordered i, f, o, g. L(v) has mean 0 and variance 1 over the units of each block.
+    """Gate blocks are ordered i, f, o, g. L(v) has mean 0 and variance 1 over the units of each
+    block.
 
-    pre = gain L(x W + h' U) + b          h~ = o * tanh(gain_c L(c~) + shift_c)         otherwise the LSTM
+    pre = gain L(x W + h' U) + b        h~ = o * tanh(gain_c L(c~) + shift_c)     otherwise the LSTM
     """
 
     SITES: ClassVar[frozenset[str]] = SITES
@@ -34,23 +36,43 @@ class LayerNormLSTM(Cell):
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
         hidden = model.hidden
         gains = dict.fromkeys(self._gains(), (4 * hidden,))
-        return Cell.parameters(self, model, inputs) | gains | {"gain_c_H": (hidden,), "shift_c_H": (hidden,)}
+        return (
+            Cell.parameters(self, model, inputs)
+            | gains
+            | {
+                "gain_c_H": (hidden,),
+                "shift_c_H": (hidden,),
+            }
+        )
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
         found = Cell.initial(self, model, inputs, draw)
         found |= {name: draw.full(1.0, 4 * model.hidden) for name in self._gains()}
-        return found | {"gain_c_H": draw.full(1.0, model.hidden), "shift_c_H": draw.full(0.0, model.hidden)}
+        return found | {
+            "gain_c_H": draw.full(1.0, model.hidden),
+            "shift_c_H": draw.full(0.0, model.hidden),
+        }
 
     def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
         a_TBG = project(x, p["w_DG"], gain)
-        return a_TBG if self.layer_norm == "joint" else layer_norm(a_TBG, p["gain_w_G"], p["b_G"], blocks=4)
+        return (
+            a_TBG
+            if self.layer_norm == "joint"
+            else layer_norm(a_TBG, p["gain_w_G"], p["b_G"], blocks=4)
+        )
 
-    def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
+    def step(
+        self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment
+    ) -> State:
         h_old, c_old = state
         if self.layer_norm == "joint":
-            a_BG = layer_norm(project(h_old, p["u_HG"], sites.recurrent, a_BG), p["gain_G"], p["b_G"], blocks=4)
+            a_BG = layer_norm(
+                project(h_old, p["u_HG"], sites.recurrent, a_BG), p["gain_G"], p["b_G"], blocks=4
+            )
         else:
-            a_BG = layer_norm(project(h_old, p["u_HG"], sites.recurrent), p["gain_u_G"], a_BG, blocks=4)
+            a_BG = layer_norm(
+                project(h_old, p["u_HG"], sites.recurrent), p["gain_u_G"], a_BG, blocks=4
+            )
         at = gates(a_BG)
 
         def read(cell_BH: Tensor) -> Tensor:

@@ -24,14 +24,15 @@ class LSTM(Cell):
         c~ = f * c' + i * g         c = d_c * c' + (1 - d_c) * c~
         h~ = o * tanh(c~)           h = d_h * h' + (1 - d_h) * h~
 
-    The state h is mixed from the candidate cell c~, not from the zoned-out one. A run with a mask on the output gate
-    (spec 9.5) has the gate of the last step as one more state, after the others; whoever goes on from there hands
-    it back.
+    The state h is mixed from the candidate cell c~, not from the zoned-out one. A run with a mask
+    on the output gate (spec 9.5) has the gate of the last step as one more state, after the others;
+    whoever goes on from there hands it back.
     """
 
     SITES: ClassVar[frozenset[str]] = SITES | {"gate"}
     output_offset: bool = False
-    """A trainable vector inside the output tanh, h~ = o * tanh(c~ + offset), which starts at 0 (spec 5, `code`)."""
+    """A trainable vector inside the output tanh, h~ = o * tanh(c~ + offset), which starts at 0
+    (spec 5, `code`)."""
     output: Literal["zoned", "candidate"] = "zoned"
     """What the next layer reads: h, or h~ as it was before zoneout (spec 6, the toy)."""
 
@@ -56,7 +57,9 @@ class LSTM(Cell):
             return state
         return (*state, state[0].new_zeros(state[0].shape))
 
-    def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
+    def step(
+        self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment
+    ) -> State:
         upward = self.output == "candidate"
         h_old, c_old, *more = state[1:] if upward else state
         at = gates(project(h_old, p["u_HG"], sites.recurrent, a_BG))

@@ -23,7 +23,9 @@ class RNN(Cell):
     activation: Literal["tanh", "relu"] = "tanh"
     """The paper says tanh; its code takes the rectifier."""
 
-    def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
+    def step(
+        self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment
+    ) -> State:
         (h_old,) = state
         a = project(h_old, p["u_HG"], sites.recurrent, a_BG)
         h_new = gain(sites.states, a.tanh() if self.activation == "tanh" else a.relu())

@@ -1,4 +1,5 @@
-"""Surprisal-driven zoneout: what the network did not expect is written (Rocki et al. 2016; spec section 9.15)."""
+"""Surprisal-driven zoneout: what the network did not expect is written (Rocki et al. 2016; spec
+section 9.15)."""
 
 from __future__ import annotations
 
@@ -20,14 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SurprisalLSTM(Cell):
-    """Gate blocks are ordered i, f, o, g; here f means forget. p' is what the last output predicted, x one-hot:
+    """Gate blocks are ordered i, f, o, g; here f means forget. p' is what the last output
+    predicted, x one-hot:
 
         s   = log p'(x)                    a = x W + h' U + s v + b
-        q   = min(tau + |(p' - x) Y^T|, 1)          Y: the output layer's matrix; no gradient through q
+        q   = min(tau + |(p' - x) Y^T|, 1)       Y: the output layer's matrix; no gradient through q
         c   = (1 - f Z) * c' + Z * i * g   h = o * tanh(c)
 
-    Z = 1 with probability q, a unit at a time: where the uniform numbers at site `uniform` are at most q. Without
-    such numbers Z is its expectation q.
+    Z = 1 with probability q, a unit at a time: where the uniform numbers at site `uniform` are at
+    most q. Without such numbers Z is its expectation q.
     """
 
     SITES: ClassVar[frozenset[str]] = SITES | {"uniform"}
@@ -45,8 +47,16 @@ class SurprisalLSTM(Cell):
     def check(self, config: TrialConfig) -> None:
         Cell.check(self, config)
         for name, must in (("embedding", 0), ("layers", 1)):
-            why = f"{must} with model.cell=surprisal_lstm, which compares the symbols with what it predicted"
-            require(getattr(config.model, name) == must, f"model.{name}", getattr(config.model, name), why)
+            why = (
+                f"{must} with model.cell=surprisal_lstm, which compares the symbols with what it"
+                " predicted"
+            )
+            require(
+                getattr(config.model, name) == must,
+                f"model.{name}",
+                getattr(config.model, name),
+                why,
+            )
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
         return Cell.parameters(self, model, inputs) | {"v_G": (4 * model.hidden,)}
@@ -59,12 +69,15 @@ class SurprisalLSTM(Cell):
     def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
         if x.is_floating_point() or len(p["w_DG"]) != len(p["out_b_V"]):
             raise ConfigError(
-                "model.cell must be one that can read what this task gives it, but surprisal_lstm compares the symbols "
-                "it reads with those it predicted. Take a task that predicts the next symbol, or another cell."
+                "model.cell must be one that can read what this task gives it, but surprisal_lstm"
+                " compares the symbols it reads with those it predicted. Take a task that predicts"
+                " the next symbol, or another cell."
             )
         return project(x, p["w_DG"], gain, p["b_G"])
 
-    def step(self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment) -> State:
+    def step(
+        self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment
+    ) -> State:
         h_old, c_old = state
         log_p_BV = (h_old @ p["out_w_HV"] + p["out_b_V"]).log_softmax(-1)
         s_B1 = log_p_BV.gather(1, moment.x.unsqueeze(1))

@@ -1,10 +1,11 @@
-"""The recurrence of a layer: inputs, parameters, states and masks in, all hidden states out. No random numbers inside.
+"""The recurrence of a layer: inputs, parameters, states and masks in, all hidden states out. No
+random numbers inside.
 
-`choose` says once which implementation runs and why; `recurrence` runs it. There is no silent fall-back: what an
-implementation cannot do is an error.
+`choose` says once which implementation runs and why; `recurrence` runs it. There is no silent
+fall-back: what an implementation cannot do is an error.
 
-    torch   all lanes at once, explicit backward pass, on CPU and GPU; for the cells and masks that have such a kernel
-    loop    one lane and one step at a time through `zoneout_core.cells`, autograd: the ground truth, for every cell
+    torch   all lanes at once, explicit backward pass, on CPU and GPU; where there is such a kernel
+    loop    one lane, one step at a time through `zoneout_core.cells`: the truth, for every cell
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,19 +24,28 @@ from zoneout_core.kernels.timing import Shape
 from zoneout_core.kernels.workspace import Workspace
 from zoneout_core.sites import Sites
 
-__all__ = ["IMPLEMENTATIONS", "Choice", "Lanes", "Shape", "Workspace", "check_precision", "choose", "recurrence"]
+__all__ = [
+    "IMPLEMENTATIONS",
+    "Choice",
+    "Lanes",
+    "Shape",
+    "Workspace",
+    "check_precision",
+    "choose",
+    "recurrence",
+]
 
 IMPLEMENTATIONS: Final = ("loop", "torch")
 PRECISIONS: Final = ("float32", "float64", "bfloat16")
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class KernelChoice:
     """Which implementation runs, and why; printed once and part of a trial's `Placement`."""
 
     implementation: str
     reason: str
-    product: product.Product
+    product: product.MatMul
 
 
 def choose(
@@ -45,34 +55,43 @@ def choose(
     places: Iterable[str] = (),
     implementation: str = "",
     shape: Shape | None = None,
-) -> Choice:
+) -> KernelChoice:
     """Decide how the recurrence of `cell`, with its settings, runs in `precision` on `device`.
 
-    places: where the trial has masks (`Mask.place` of its program); those outside of the layers do not matter.
-    implementation: empty for the best one; `loop` is for checks and multiplies in the parameters' own dtype.
-    shape: of a lane's products, to take those that are fastest on this machine; None for the default ones.
+    places: where the trial has masks (`Mask.place` of its program); those outside of the layers do
+    not matter. implementation: empty for the best one; `loop` is for checks and multiplies in the
+    parameters' own dtype. shape: of a lane's products, to take those that are fastest on this
+    machine; None for the default ones.
 
-    Raises `UnknownName` for a precision or implementation that does not exist, and `ConfigError` when the
-    implementation that was asked for cannot run this.
+    Raises `UnknownName` for a precision or implementation that does not exist, and `ConfigError`
+    when the implementation that was asked for cannot run this.
     """
-    known = (("precision", precision, PRECISIONS), ("implementation", implementation or "loop", IMPLEMENTATIONS))
+    known = (
+        ("precision", precision, PRECISIONS),
+        ("implementation", implementation or "loop", IMPLEMENTATIONS),
+    )
     for kind, name, names in known:
         if name not in names:
             raise UnknownName(kind, name, names)
     device = torch.device(device)
     slowly = "one lane and one step at a time" + (", in float32" if precision == "bfloat16" else "")
     if implementation == "loop":
-        return Choice("loop", f"asked for; {slowly}", picking.pick(precision, device))
+        return KernelChoice("loop", f"asked for; {slowly}", picking.pick(precision, device))
     missing = torch_lanes.missing(cell, frozenset(places))
     if not missing:
         how = picking.pick(precision, device, shape)
-        said = f"explicit backward on {device.type}; product {how.name}: {how.reason}{switches.said()}"
-        return Choice("torch", said, how)
+        said = (
+            f"explicit backward on {device.type}; product {how.name}: {how.reason}{switches.said()}"
+        )
+        return KernelChoice("torch", said, how)
     if implementation == "torch":
         raise ConfigError(
-            f"The kernel torch must know all that it runs, but it has no {missing}. Take the kernel loop."
+            f"The kernel torch must know all that it runs, but it has no {missing}. Take the kernel"
+            " loop."
         )
-    return Choice("loop", f"{slowly}: the kernel torch has no {missing}", picking.pick(precision, device))
+    return KernelChoice(
+        "loop", f"{slowly}: the kernel torch has no {missing}", picking.pick(precision, device)
+    )
 
 
 def recurrence(
@@ -81,25 +100,30 @@ def recurrence(
     x: Tensor,
     state: tuple[Tensor, ...],
     sites: Sites,
-    choice: Choice,
+    choice: KernelChoice,
     workspace: Workspace | None = None,
     training: bool = True,
     trajectories: bool = False,
 ) -> Lanes:
     """Run K lanes over T steps.
 
-    p: the layer's parameters by the names of `cell.parameters`, each [K, ...]; others may be among them.
-    x: integer tokens [K, T, B] (one-hot inputs, D = V) or dense inputs [K, T, B, D].
-    state: in the order of `cell.STATES`, each [K, B, U], or [K, 1, U] for one state shared by the batch.
-    sites: masks that broadcast to [K, T, B, U]: bool or real in training, at evaluation what is expected, such
+    p: the layer's parameters by the names of `cell.parameters`, each [K, ...]; others may be among
+    them. x: integer tokens [K, T, B] (one-hot inputs, D = V) or dense inputs [K, T, B, D]. state:
+    in the order of `cell.STATES`, each [K, B, U], or [K, 1, U] for one state shared by the batch.
+    sites: masks that broadcast to [K, T, B, U]: bool or real in training, at evaluation what is
+    expected, such
         as a probability [K, 1, 1, 1] (spec section 9).
-    workspace: reused buffers; outputs and trajectories live in it until its next use. None allocates anew.
-    training: whether normalising cells take the batch's statistics (and return them) or the running ones.
-    trajectories: whether to return every state after every step, not the outputs alone.
+    workspace: reused buffers; outputs and trajectories live in it until its next use. None
+    allocates anew. training: whether normalising cells take the batch's statistics (and return
+    them) or the running ones. trajectories: whether to return every state after every step, not the
+    outputs alone.
 
-    Outside autograd (no_grad, or nothing requires grad) nothing is kept per step but what is returned. Gradients
-    flow to parameters, states and dense inputs; never to masks. With `torch`, backward runs once per forward.
+    Outside autograd (no_grad, or nothing requires grad) nothing is kept per step but what is
+    returned. Gradients flow to parameters, states and dense inputs; never to masks. With `torch`,
+    backward runs once per forward.
     """
     if choice.implementation == "loop":
         return loop.run(cell, p, x, state, sites, training=training, trajectories=trajectories)
-    return torch_lanes.run(cell, p, x, state, sites, choice.product, workspace or Workspace(), trajectories)
+    return torch_lanes.run(
+        cell, p, x, state, sites, choice.product, workspace or Workspace(), trajectories
+    )

@@ -36,7 +36,11 @@ class GRUPass(Pass):
         self.ru = self.a.leading(2)
         self.dru = self.series("dru", 1, 2)
         self.new_lanes = [[lane.chunk(3, dim=-1)[2] for lane in lanes] for lanes in self.a.lanes]
-        self.update, self.states, self.keep_states = self.site("update"), self.site("states"), self.site("keep_states")
+        self.update, self.states, self.keep_states = (
+            self.site("update"),
+            self.site("states"),
+            self.site("keep_states"),
+        )
 
     def add_to_new(self, t: int, slot: int) -> None:
         """Add the share of the state to the pre-activations of n; r and u are there."""
@@ -65,7 +69,7 @@ class GRUPass(Pass):
         return n if update is None else torch.mul(n, update, out=out)
 
     def back(self, t: int, dh: Tensor, dh_kept: Tensor, more: list[Tensor]) -> None:
-        """dn = (1 - u) k dh~        du = (h' - k n) dh~        dh' = z dh + u dh~ + what goes through r and U."""
+        """dn = (1 - u) k dh~;  du = (h' - k n) dh~;  dh' = z dh + u dh~ + what r and U let by."""
         _, u, n = self.a.parts[t]
         _, du = self.dru.parts[0]
         of_old, new = self.scratch[:2]
@@ -81,7 +85,9 @@ class GRUPass(Pass):
         n.copy_(da_new)
         self.back_of_new(t, da_new, dh_kept)
         # Products read rows without gaps, hence from `dn` and `dru` what also stands in `a`.
-        torch.ops.aten.sigmoid_backward.grad_input(self.dru.steps[0], self.ru.steps[t], grad_input=self.dru.steps[0])
+        torch.ops.aten.sigmoid_backward.grad_input(
+            self.dru.steps[0], self.ru.steps[t], grad_input=self.dru.steps[0]
+        )
         self.ru.steps[t].copy_(self.dru.steps[0])
 
 
@@ -116,12 +122,16 @@ class ResetBefore(GRUPass):
     def add_to_new(self, t: int, slot: int) -> None:
         r, at = self.a.parts[slot][0], t % len(self.let_through)
         torch.mul(r, self.read.steps[t % len(self.read)], out=self.let_through.steps[at])
-        for a, h, u in zip(self.new_lanes[slot], self.let_through.lanes[at], self.new_prepared, strict=True):
+        for a, h, u in zip(
+            self.new_lanes[slot], self.let_through.lanes[at], self.new_prepared, strict=True
+        ):
             self.product.add_(a, h, u)
 
     def back_of_new(self, t: int, da_new: Tensor, dh_kept: Tensor) -> None:
         dthrough, dr, scratch = self.dthrough.steps[0], self.dru.parts[0][0], self.scratch[0]
-        for out, da, u in zip(self.dthrough.lanes[0], da_new.unbind(0), self.new_prepared, strict=True):
+        for out, da, u in zip(
+            self.dthrough.lanes[0], da_new.unbind(0), self.new_prepared, strict=True
+        ):
             out.copy_(self.product.times(da, u))
         read = self.reading(t).steps[t % len(self.read)]
         torch.mul(dthrough, read, out=dr)
@@ -136,7 +146,9 @@ class ResetBefore(GRUPass):
         hidden = self.shape[3]
         through = self.let_through.whole_KSBN[k].flatten(0, 1).to(self.product.operand)
         of_ru = self.product.multiply(self.all_read(k).t(), dG_operand[:, : 2 * hidden])
-        return torch.cat([of_ru, self.product.multiply(through.t(), dG_operand[:, 2 * hidden :])], dim=1)
+        return torch.cat(
+            [of_ru, self.product.multiply(through.t(), dG_operand[:, 2 * hidden :])], dim=1
+        )
 
 
 class ResetAfter(GRUPass):
@@ -177,14 +189,18 @@ class ResetAfter(GRUPass):
         torch.mul(da_new, r, out=self.y.steps[t])
 
     def through(self, t: int, into: Sequence[Tensor]) -> None:
-        for of_product, found in zip(self.da.parts[0], (*self.a.parts[t][:2], self.y.steps[t]), strict=True):
+        for of_product, found in zip(
+            self.da.parts[0], (*self.a.parts[t][:2], self.y.steps[t]), strict=True
+        ):
             of_product.copy_(found)
         self.add_through(t, self.da.lanes[0], into)
 
     def recurrent_gradient(self, k: int, dG_operand: Tensor) -> Tensor:
         read = self.all_read(k).t()
         of_ru = self.product.multiply(read, dG_operand[:, : 2 * self.shape[3]])
-        return torch.cat([of_ru, self.product.multiply(read, self._dy(k).to(self.product.operand))], dim=1)
+        return torch.cat(
+            [of_ru, self.product.multiply(read, self._dy(k).to(self.product.operand))], dim=1
+        )
 
     def more_gradients(self, k: int) -> tuple[Tensor, ...]:
         return (self._dy(k).sum(0),)

@@ -1,10 +1,11 @@
-"""What the inputs of a layer add to its pre-activations, x_t W + b, and its gradients; for tokens and dense inputs."""
+"""What the inputs of a layer add to its pre-activations, x_t W + b, and its gradients; for tokens
+and dense inputs."""
 
 import torch
 from torch import Tensor
 
 from zoneout_core.kernels.pointwise import numbers
-from zoneout_core.kernels.product import Product
+from zoneout_core.kernels.product import MatMul
 from zoneout_core.kernels.series import Series
 from zoneout_core.kernels.workspace import Workspace
 
@@ -16,9 +17,16 @@ class Inputs:
     """K lanes. Products are issued per lane, for the same steps whatever the pass keeps."""
 
     def __init__(
-        self, x: Tensor, w_KDG: Tensor, b_KG: Tensor, gain: Tensor | None, product: Product, ws: Workspace
+        self,
+        x: Tensor,
+        w_KDG: Tensor,
+        b_KG: Tensor,
+        gain: Tensor | None,
+        product: MatMul,
+        ws: Workspace,
     ) -> None:
-        """x: tokens [K, T, B] or [K, T, B, D]. gain: of tokens alone, [K, T, B, 1]; dense inputs come scaled."""
+        """x: tokens [K, T, B] or [K, T, B, D]. gain: of tokens alone, [K, T, B, 1]; dense inputs
+        come scaled."""
         self.product, self.b, self.size = product, b_KG.unbind(0), w_KDG.shape[1]
         K, T, B = x.shape[:3]
         self.tokens = not x.is_floating_point()
@@ -53,17 +61,26 @@ class Inputs:
                 for out, b in zip(a.lanes[slot], self.b, strict=True):
                     out.add_(b)
             return
-        for x, prepared, b, out in zip(self.x_KTBD, self.prepared, self.b, a.whole_KSBN, strict=True):
+        for x, prepared, b, out in zip(
+            self.x_KTBD, self.prepared, self.b, a.whole_KSBN, strict=True
+        ):
             steps = x[t : t + self.chunk]
             rows = self.product.multiply_prepared(steps.flatten(0, 1), prepared)
             torch.add(rows.view(*steps.shape[:2], -1), b, out=out[slot : slot + len(steps)])
 
-    def gradients(self, k: int, dG: Tensor, dG_operand: Tensor, *, need_x: bool) -> tuple[Tensor | None, ...]:
-        """Of x (dense, on demand), w and b of lane k, from dG [T * B, G], those of all its pre-activations."""
+    def gradients(
+        self, k: int, dG: Tensor, dG_operand: Tensor, *, need_x: bool
+    ) -> tuple[Tensor | None, ...]:
+        """Of x (dense, on demand), w and b of lane k, from dG [T * B, G], those of all its
+        pre-activations."""
         x = self.x_KTBD[k].flatten(0, 1)
         if not self.tokens:
             dw = self.product.multiply(x.t(), dG_operand)
-            dx = self.product.multiply(dG_operand, self.w[k].t()).view_as(self.x_KTBD[k]) if need_x else None
+            dx = (
+                self.product.multiply(dG_operand, self.w[k].t()).view_as(self.x_KTBD[k])
+                if need_x
+                else None
+            )
             return dx, dw, dG.sum(0)
         dw = torch.ops.aten.embedding_dense_backward(dG, x, self.size, -1, False)
         db = dw.sum(0)  # every example has exactly one token

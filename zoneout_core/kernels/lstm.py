@@ -1,11 +1,12 @@
-"""The LSTM of K lanes, with every mask of spec section 9.16 but those of the raw and literal output gates.
+"""The LSTM of K lanes, with every mask of spec section 9.16 but those of the raw and literal output
+gates.
 
     a  = x W + (v h') U + b          i, f, o = sigmoid(a_i, a_f, a_o)           g = tanh(a_g)
     c~ = d_c (f c' + k i g)          c = z_c c' + (1 - z_c) r c~                s = tanh(c~)
     q  = m o + (1 - m) q'            h = z_h h' + (1 - z_h) d_h q s
 
-A dash is the step before. Masks: v recurrent, k update, d_c cells, r carried, d_h states, m gate, z keep_cells and
-keep_states; without a gate mask q is o, and no state.
+A dash is the step before. Masks: v recurrent, k update, d_c cells, r carried, d_h states, m gate, z
+keep_cells and keep_states; without a gate mask q is o, and no state.
 """
 
 from typing import Any, ClassVar
@@ -23,7 +24,13 @@ class LSTMPass(Pass):
     """Gate blocks are ordered i, f, o, g."""
 
     BLOCKS: ClassVar[int] = 4
-    SITES: ClassVar[frozenset[str]] = Pass.SITES | {"update", "cells", "carried", "gate intent", "keep_cells"}
+    SITES: ClassVar[frozenset[str]] = Pass.SITES | {
+        "update",
+        "cells",
+        "carried",
+        "gate intent",
+        "keep_cells",
+    }
 
     def __init__(self, *arguments: Any, keep: bool, trajectories: bool) -> None:
         super().__init__(*arguments, keep=keep, trajectories=trajectories)
@@ -36,7 +43,11 @@ class LSTMPass(Pass):
         self.ifo = self.a.leading(3)
         self.new_lanes = [[lane.chunk(4, dim=-1)[3] for lane in lanes] for lanes in self.a.lanes]
         self.difo = self.series("difo", 1, 3)
-        self.update, self.cells, self.passed = self.site("update"), self.site("cells"), self.site("carried")
+        self.update, self.cells, self.passed = (
+            self.site("update"),
+            self.site("cells"),
+            self.site("carried"),
+        )
         self.states, self.gate = self.site("states"), self.site("gate")
         self.keep_cells, self.keep_states = self.site("keep_cells"), self.site("keep_states")
 
@@ -84,10 +95,12 @@ class LSTMPass(Pass):
         return q
 
     def back(self, t: int, dh: Tensor, dh_kept: Tensor, more: list[Tensor]) -> None:
-        """dc~ = dh~ q (1 - s^2) + (1 - z_c) r dc        dc' = z_c dc + f d_c dc~        dh' = z_h dh + v dG U^T
+        """dc~ = dh~ q (1 - s^2) + (1 - z_c) r dc,  dc' = z_c dc + f d_c dc~,
+        dh' = z_h dh + v dG U^T
 
-        dG = (k i (1 - i) g, f (1 - f) c', -, k i (1 - g^2)) d_c dc~, and m o (1 - o) s dh~ in the place of o, where
-        dh~ = (1 - z_h) d_h dh and q's own gradient goes as that of any state that is mixed.
+        dG = (k i (1 - i) g, f (1 - f) c', -, k i (1 - g^2)) d_c dc~, and m o (1 - o) s dh~ in the
+        place of o, where dh~ = (1 - z_h) d_h dh and q's own gradient goes as that of any state that
+        is mixed.
         """
         i, f, o, g = self.a.parts[t]
         shown, c_old = self.shown.steps[t], self.c.steps[t]
@@ -114,5 +127,7 @@ class LSTMPass(Pass):
         if self.q is not None:
             dq = more[1].add_(do)
             split_(dq, self.gate[t], do)
-        torch.ops.aten.sigmoid_backward.grad_input(self.difo.steps[0], self.ifo.steps[t], grad_input=self.ifo.steps[t])
+        torch.ops.aten.sigmoid_backward.grad_input(
+            self.difo.steps[0], self.ifo.steps[t], grad_input=self.ifo.steps[t]
+        )
         tanh_gradient_(dg, g)

@@ -8,9 +8,23 @@ from typing import Final
 
 import torch
 
-LIMITS: Final = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR")
+LIMITS: Final = (
+    "ATEN_CPU_CAPABILITY",
+    "ONEDNN_MAX_CPU_ISA",
+    "DNNL_MAX_CPU_ISA",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "MKL_CBWR",
+)
 """Environment variables with which the libraries use less than the processor has."""
-IDENTITY: Final = ("model name", "cpu family", "model", "stepping", "CPU implementer", "CPU part", "CPU variant")
+IDENTITY: Final = (
+    "model name",
+    "cpu family",
+    "model",
+    "stepping",
+    "CPU implementer",
+    "CPU part",
+    "CPU variant",
+)
 """Of /proc/cpuinfo; the last three are Arm's."""
 
 
@@ -18,7 +32,11 @@ IDENTITY: Final = ("model name", "cpu family", "model", "stepping", "CPU impleme
 def processor() -> str:
     """Its model, as the system tells it."""
     told = _cpuinfo()
-    return ", ".join(f"{told[name]}" for name in IDENTITY if name in told) or platform.processor() or "unknown"
+    return (
+        ", ".join(f"{told[name]}" for name in IDENTITY if name in told)
+        or platform.processor()
+        or "unknown"
+    )
 
 
 def instructions() -> str:
@@ -29,7 +47,8 @@ def instructions() -> str:
 
 @cache
 def has_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 itself; else libraries emulate it, which is slower than float32."""
+    """Whether the processor multiplies bfloat16 itself; else libraries emulate it, which is slower
+    than float32."""
     asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     if any(hasattr(torch.cpu, name) and getattr(torch.cpu, name)() for name in asked):
         return True

@@ -1,7 +1,9 @@
-"""What this machine has found out about its products, kept on disk: a small JSON file for each question.
+"""What this machine has found out about its products, kept on disk: a small JSON file for each
+question.
 
-An answer decides bits. Hence the first one that is written stands: for a run, in the run's own folder, where every
-lane server of every node reads it and a resumed run finds it again; for the runs that follow, in the user's cache.
+An answer decides bits. Hence the first one that is written stands: for a run, in the run's own
+folder, where every lane server of every node reads it and a resumed run finds it again; for the
+runs that follow, in the user's cache.
 """
 
 import fcntl
@@ -23,7 +25,8 @@ class Answer:
 
 
 def cache_folder() -> Path | None:
-    """$XDG_CACHE_HOME/zoneout-sweeps/products, or ~/.cache/zoneout-sweeps/products; None without a home."""
+    """$XDG_CACHE_HOME/zoneout-sweeps/products, or ~/.cache/zoneout-sweeps/products; None without a
+    home."""
     chosen = os.environ.get("XDG_CACHE_HOME")
     try:
         base = Path(chosen) if chosen else Path.home() / ".cache"
@@ -52,7 +55,8 @@ class Memory:
         return self._stands(question, _write(self._cache, question, answer) or answer)
 
     def keep_for_run(self, question: str, answer: Answer) -> None:
-        """Keep an answer that was asked for, not found out: the run goes on with it, and no other begins with it."""
+        """Keep an answer that was asked for, not found out: the run goes on with it, and no other
+        begins with it."""
         _write(self._run, question, answer)
 
     @property
@@ -82,7 +86,8 @@ def _read(folder: Path | None, question: str) -> Answer | None:
 
 
 def _write(folder: Path | None, question: str, answer: Answer) -> Answer | None:
-    """Write an answer, at once or not at all, unless there is one: what stands there; None where nothing can be."""
+    """Write an answer, at once or not at all, unless there is one: what stands there; None where
+    nothing can be."""
     if folder is None:
         return None
     file = _file(folder, question)
@@ -102,7 +107,8 @@ def _write(folder: Path | None, question: str, answer: Answer) -> Answer | None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time, also over a network's file system: hence a file, and one that is open for writing."""
+    """One process at a time, also over a network's file system: hence a file, and one that is open
+    for writing."""
     with (folder / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

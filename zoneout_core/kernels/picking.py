@@ -1,7 +1,8 @@
-"""Which product a lane's recurrence takes: the fastest on this machine, found out once and then kept.
+"""Which product a lane's recurrence takes: the fastest on this machine, found out once and then
+kept.
 
-The answer is a function of the lane's own configuration (precision and shape) and of the machine, never of its
-neighbours or of how many they are.
+The answer is a function of the lane's own configuration (precision and shape) and of the machine,
+never of its neighbours or of how many they are.
 """
 
 import torch
@@ -9,15 +10,17 @@ import torch
 from zoneout_core.kernels import machine, product, switches, timing
 from zoneout_core.kernels.emulation import is_emulated
 from zoneout_core.kernels.memory import Answer, Memory, cache_folder
-from zoneout_core.kernels.product import Product
+from zoneout_core.kernels.product import MatMul
 from zoneout_core.kernels.timing import Shape
 
 CLEARLY = 1.10
-"""How many times as fast as the default a product has to be to take its place: noise is not to decide."""
+"""How many times as fast as the default a product has to be to take its place: noise is not to
+decide."""
 
 _memory = Memory(cache=cache_folder())
-_picked: dict[tuple[str, Shape, int], Product] = {}
-"""What was found before, since every lane asks at every update; the last number is that of threads."""
+_picked: dict[tuple[str, Shape, int], MatMul] = {}
+"""What was found before, since every lane asks at every update; the last number is that of
+threads."""
 
 
 def remember(memory: Memory) -> None:
@@ -27,9 +30,9 @@ def remember(memory: Memory) -> None:
     _picked.clear()
 
 
-def pick(precision: str, device: torch.device, shape: Shape | None = None) -> Product:
-    """The product for `precision` on `device`. Without a shape nothing is timed: it is the default, or the one that is
-    asked for.
+def pick(precision: str, device: torch.device, shape: Shape | None = None) -> MatMul:
+    """The product for `precision` on `device`. Without a shape nothing is timed: it is the default,
+    or the one that is asked for.
 
     Raises `ConfigError` or `UnknownName` when ZONEOUT_PRODUCT asks for one that cannot be.
     """
@@ -37,7 +40,9 @@ def pick(precision: str, device: torch.device, shape: Shape | None = None) -> Pr
         return product.named("mm", precision).because(f"{precision} on {device.type}")
     asked = switches.product()
     if asked:
-        found = product.named(asked, precision).because(_said(precision, ", because ZONEOUT_PRODUCT asked for it"))
+        found = product.named(asked, precision).because(
+            _said(precision, ", because ZONEOUT_PRODUCT asked for it")
+        )
         if shape is not None:
             _memory.keep_for_run(_question(precision, shape), Answer(asked, found.reason))
         return found
@@ -49,13 +54,17 @@ def pick(precision: str, device: torch.device, shape: Shape | None = None) -> Pr
     return _picked[key]
 
 
-def _default(precision: str) -> Product:
+def _default(precision: str) -> MatMul:
     name = product.default(precision)
-    why = " through oneDNN, as nn.LSTM" if name == "onednn" else ", because there is no oneDNN product here"
+    why = (
+        " through oneDNN, as nn.LSTM"
+        if name == "onednn"
+        else ", because there is no oneDNN product here"
+    )
     return product.named(name, precision).because(_said(precision, why))
 
 
-def _recalled(precision: str, shape: Shape) -> Product:
+def _recalled(precision: str, shape: Shape) -> MatMul:
     """From memory, or timed now."""
     names = product.possible(precision)
     if len(names) == 1:
@@ -70,13 +79,27 @@ def _recalled(precision: str, shape: Shape) -> Product:
 def _timed(precision: str, shape: Shape) -> Answer:
     """The first product that can be had, unless another one is clearly faster."""
     names = product.possible(precision)
-    seconds = dict(zip(names, timing.seconds([product.named(name, precision) for name in names], shape), strict=True))
+    seconds = dict(
+        zip(
+            names,
+            timing.seconds([product.named(name, precision) for name in names], shape),
+            strict=True,
+        )
+    )
     chosen = names[0]
     for name in names[1:]:
         if seconds[name] * CLEARLY < seconds[chosen]:
             chosen = name
-    others = (f"{name} takes {seconds[name] / seconds[chosen]:.2f} times as long" for name in names if name != chosen)
-    lost = "" if _memory.lasts else " (not remembered for other runs: the cache folder cannot be written)"
+    others = (
+        f"{name} takes {seconds[name] / seconds[chosen]:.2f} times as long"
+        for name in names
+        if name != chosen
+    )
+    lost = (
+        ""
+        if _memory.lasts
+        else " (not remembered for other runs: the cache folder cannot be written)"
+    )
     return Answer(chosen, _said(precision, f", timed on this machine: {', '.join(others)}{lost}"))
 
 
@@ -89,4 +112,7 @@ def _question(precision: str, shape: Shape) -> str:
     sizes = " ".join(f"{name}={size}" for name, size in shape._asdict().items())
     machinery = f"torch {torch.__version__}; {machine.instructions()}; {machine.processor()}"
     threads = torch.get_num_threads()
-    return f"{precision} by {', '.join(product.possible(precision))}; {sizes}; threads={threads}; {machinery}"
+    return (
+        f"{precision} by {', '.join(product.possible(precision))}; {sizes}; threads={threads};"
+        f" {machinery}"
+    )

@@ -1,11 +1,12 @@
 """Arithmetic on K lanes at once that gives each lane the bits it would have alone.
 
-One sum, difference or product of two numbers is rounded the same everywhere, hence safe across lanes; fused ones
-are not used. Exponentials are issued per lane: torch computes the last few elements of a vectorised loop with another
-one than the rest, so where a lane's elements fall in such a loop may not depend on its neighbours.
+One sum, difference or product of two numbers is rounded the same everywhere, hence safe across
+lanes; fused ones are not used. Exponentials are issued per lane: torch computes the last few
+elements of a vectorised loop with another one than the rest, so where a lane's elements fall in
+such a loop may not depend on its neighbours.
 
-tanh(x) is computed as e / (e + 2) with e = exp(2x) - 1, within 3 units in the last place, however small x is: torch's
-expm1 is faster than its tanh on processors that Intel did not make.
+tanh(x) is computed as e / (e + 2) with e = exp(2x) - 1, within 3 units in the last place, however
+small x is: torch's expm1 is faster than its tanh on processors that Intel did not make.
 """
 
 from collections.abc import Iterable
@@ -20,7 +21,8 @@ FAR = 40.0
 
 
 def numbers(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """A mask to calculate with: bool as bytes 0 and 1, which torch converts to floats six times as fast."""
+    """A mask to calculate with: bool as bytes 0 and 1, which torch converts to floats six times as
+    fast."""
     return mask.view(torch.uint8) if mask.dtype == torch.bool else mask.to(dtype)
 
 
@@ -31,8 +33,11 @@ def sigmoid_(lanes: Iterable[Tensor]) -> None:
 
 
 def tanh(x: Tensor, lanes: Iterable[Tensor], scratch: Tensor, out: Tensor) -> None:
-    """The tanh of x [K, ...] into `out`, which may be x and whose lanes are `lanes`; overwrites `scratch`, like x."""
-    if x.is_cuda:  # where every element is computed alike, and a call costs more than its arithmetic
+    """The tanh of x [K, ...] into `out`, which may be x and whose lanes are `lanes`; overwrites
+    `scratch`, like x."""
+    if (
+        x.is_cuda
+    ):  # where every element is computed alike, and a call costs more than its arithmetic
         torch.tanh(x, out=out)
         return
     if switches.TANH_BY_SIGMOID:
@@ -71,7 +76,8 @@ def mix(mask: Tensor | None, old: Tensor, new: Tensor, scratch: Tensor, out: Ten
 
 
 def split_(d: Tensor, mask: Tensor | None, kept: Tensor) -> None:
-    """The gradient of `mix`: kept = mask * d reaches the old value, and d - kept, in place, the new one."""
+    """The gradient of `mix`: kept = mask * d reaches the old value, and d - kept, in place, the new
+    one."""
     if mask is None:
         kept.zero_()
         return

@@ -1,14 +1,15 @@
 """The matrix product of one lane, and which of torch's implementations can compute it.
 
-A lane's products are always issued with the lane's own shape and with operands at 64-byte boundaries, so that the
-library underneath makes the same choices, and sums in the same order, whatever the pack looks like.
+A lane's products are always issued with the lane's own shape and with operands at 64-byte
+boundaries, so that the library underneath makes the same choices, and sums in the same order,
+whatever the pack looks like.
 
     mm       torch.mm as it stands: MKL, or what else torch was built with
-    addmm    the same library, which adds to what is there itself and reads matrices that were copied once in order
-    onednn   oneDNN, as `torch.nn.LSTM`, with matrices laid out in advance; two private operators of torch
+    addmm    the same library; it adds to what is there and reads matrices copied once in order
+    onednn   oneDNN, as `torch.nn.LSTM`, matrices laid out in advance; private operators of torch
 
-MKL avoids AVX-512 on processors that Intel did not make, and there oneDNN is up to twice as fast; on Intel's own it is
-the other way round. So `zoneout_core.kernels.picking` times them.
+MKL avoids AVX-512 on processors that Intel did not make, and there oneDNN is up to twice as fast;
+on Intel's own it is the other way round. So `zoneout_core.kernels.picking` times them.
 """
 
 from collections.abc import Callable
@@ -25,7 +26,7 @@ OPERANDS: Final = {"float32": torch.float32, "float64": torch.float64, "bfloat16
 
 
 @dataclass(frozen=True, slots=True)
-class Product:
+class MatMul:
     """How matrices are multiplied. Sums within a product are float32 (float64 for float64)."""
 
     name: str
@@ -34,7 +35,8 @@ class Product:
     operand: torch.dtype
     """What the factors are rounded to."""
     multiply: Callable[[Tensor, Tensor], Tensor]
-    """(a_MN, b_NP), both of dtype `operand`, transposed views welcome -> a @ b, also of that dtype."""
+    """(a_MN, b_NP), both of dtype `operand`, transposed views welcome -> a @ b, also of that
+    dtype."""
     prepare: Callable[[Tensor, int], Tensor]
     """(b_NP, M) -> b laid out for many products with M rows each."""
     multiply_prepared: Callable[[Tensor, Tensor], Tensor]
@@ -60,8 +62,9 @@ class Product:
         return replace(self, reason=reason)
 
 
-def named(name: str, precision: str) -> Product:
-    """Raises `UnknownName` for a product that does not exist, `ConfigError` for one that cannot run here."""
+def named(name: str, precision: str) -> MatMul:
+    """Raises `UnknownName` for a product that does not exist, `ConfigError` for one that cannot run
+    here."""
     if name not in NAMES:
         raise UnknownName("product", name, NAMES)
     if name not in possible(precision):
@@ -73,7 +76,8 @@ def named(name: str, precision: str) -> Product:
 
 
 def possible(precision: str) -> tuple[str, ...]:
-    """The products of `precision` that a CPU with this build of torch can compute, the likely best first."""
+    """The products of `precision` that a CPU with this build of torch can compute, the likely best
+    first."""
     if precision == "float64":
         return ("mm",)
     usual = ("addmm", "mm") if precision == "float32" else ("mm",)
@@ -86,24 +90,27 @@ def default(precision: str) -> str:
 
 
 def has_onednn(precision: str = "float32") -> bool:
-    """Whether this build of torch has the two private operators, and this processor what they need."""
+    """Whether this build of torch has the two private operators, and this processor what they
+    need."""
     if not torch.backends.mkldnn.is_available():
         return False
-    if not all(hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight")):
+    if not all(
+        hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight")
+    ):
         return False
     return precision == "float32" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def _mm(operand: torch.dtype) -> Product:
-    return Product("mm", "", operand, torch.mm, _as_is, torch.mm)
+def _mm(operand: torch.dtype) -> MatMul:
+    return MatMul("mm", "", operand, torch.mm, _as_is, torch.mm)
 
 
-def _addmm(operand: torch.dtype) -> Product:
-    return Product("addmm", "", operand, torch.mm, _copied, torch.mm, adds=True)
+def _addmm(operand: torch.dtype) -> MatMul:
+    return MatMul("addmm", "", operand, torch.mm, _copied, torch.mm, adds=True)
 
 
-def _onednn(operand: torch.dtype) -> Product:
-    return Product("onednn", "", operand, _onednn_strided, _onednn_prepare, _onednn_times)
+def _onednn(operand: torch.dtype) -> MatMul:
+    return MatMul("onednn", "", operand, _onednn_strided, _onednn_prepare, _onednn_times)
 
 
 _MAKERS: Final = {"mm": _mm, "addmm": _addmm, "onednn": _onednn}

@@ -1,4 +1,5 @@
-"""The plain recurrent network of K lanes: n = tanh(x W + (v h') U + b) or its rectifier, h = z h' + (1 - z) d n.
+"""The plain recurrent network of K lanes: n = tanh(x W + (v h') U + b) or its rectifier, h = z h' +
+(1 - z) d n.
 
 A dash is the step before. Masks: v recurrent, d states, z keep_states.
 """

@@ -1,7 +1,8 @@
 """A pass over the sequence, all lanes at once: what the kernels of all cells share.
 
-Pointwise arithmetic spans the lanes; products and reductions are issued per lane (docs/architecture.md, "Lanes are
-independent"). A kernel is a subclass with the arithmetic of one step, forward and backward.
+Pointwise arithmetic spans the lanes; products and reductions are issued per lane
+(docs/architecture.md, "Lanes are independent"). A kernel is a subclass with the arithmetic of one
+step, forward and backward.
 """
 
 from abc import ABC, abstractmethod
@@ -15,7 +16,7 @@ from zoneout_core.cells import Cell
 from zoneout_core.kernels import series
 from zoneout_core.kernels.inputs import Inputs
 from zoneout_core.kernels.pointwise import numbers, pack, sum_to
-from zoneout_core.kernels.product import Product
+from zoneout_core.kernels.product import MatMul
 from zoneout_core.kernels.series import Series
 from zoneout_core.kernels.workspace import Workspace
 from zoneout_core.sites import Sites
@@ -24,8 +25,9 @@ from zoneout_core.sites import Sites
 class Pass(ABC):
     """One forward pass over T steps and, with `keep`, the backward pass that belongs to it.
 
-    With `keep`, `a` holds the activations of every step until backward turns them, from the last step to the first,
-    into the gradients of the pre-activations. Without, only the trajectories that are returned have all steps.
+    With `keep`, `a` holds the activations of every step until backward turns them, from the last
+    step to the first, into the gradients of the pre-activations. Without, only the trajectories
+    that are returned have all steps.
     """
 
     BLOCKS: ClassVar[int]
@@ -39,14 +41,15 @@ class Pass(ABC):
         self,
         cell: Cell,
         sites: Sites,
-        product: Product,
+        product: MatMul,
         ws: Workspace,
         leaves: Sequence[Tensor],
         *,
         keep: bool,
         trajectories: bool,
     ) -> None:
-        """leaves: x, the parameters in the order of `parameters`, the states. Dense inputs come scaled."""
+        """leaves: x, the parameters in the order of `parameters`, the states. Dense inputs come
+        scaled."""
         x, w_KDG, u_KHG, b_KG = leaves[:4]
         self.cell, self.product, self.ws = cell, product, ws
         self.keep, self.trajectories = keep, trajectories
@@ -89,7 +92,8 @@ class Pass(ABC):
 
     @property
     def carried(self) -> list[Series]:
-        """The states in the order of the cell, from before the first step on. A series with two slots takes turns."""
+        """The states in the order of the cell, from before the first step on. A series with two
+        slots takes turns."""
         return [self.h]
 
     @abstractmethod
@@ -98,15 +102,16 @@ class Pass(ABC):
 
     @abstractmethod
     def back(self, t: int, dh: Tensor, dh_kept: Tensor, more: list[Tensor]) -> None:
-        """From dh, the gradient of the h that step t left, to those of its pre-activations in `a[t]`.
+        """From dh, the gradient of the h that step t left, to those of its pre-activations in
+        `a[t]`.
 
         dh_kept: takes what reaches the h before without going through a product with U.
         more: of the other states, as step t left them; takes those of the states before.
         """
 
     def forward(self) -> tuple[Tensor, ...]:
-        """h of the steps 1 to T and the trajectories that were asked for (in the workspace), copies of the last
-        states."""
+        """h of the steps 1 to T and the trajectories that were asked for (in the workspace), copies
+        of the last states."""
         T = self.shape[1]
         self.lay_out(transposed=False)
         for held, start in zip(self.carried, self.start, strict=True):
@@ -115,19 +120,22 @@ class Pass(ABC):
             self.inputs.fill(t, self.a)
             self.step(t, t % len(self.a))
         returned = self.carried if self.trajectories else [self.h]
-        # .data: autograd is not to watch the workspace, which later passes overwrite; `uses` watches it instead.
+        # .data: autograd is not to watch the workspace, which later passes overwrite; `uses`
+        # watches it instead.
         every = [held.whole_KSBN[:, 1:].data for held in returned]
         return (*every, *(held.steps[T % len(held)].clone() for held in self.carried))
 
     def backward(self, gradients: Sequence[Tensor | None]) -> list[Tensor]:
-        """Turn `a` into gradients of the pre-activations; returns those of the states before the first step.
+        """Turn `a` into gradients of the pre-activations; returns those of the states before the
+        first step.
 
         gradients: of what `forward` returned; None = zero.
         """
         if self.use != self.ws.uses:
             raise RuntimeError(
-                "Backward must run once, before its workspace is used again, but the workspace was used since. "
-                "Give each forward pass that is still to be differentiated a Workspace of its own."
+                "Backward must run once, before its workspace is used again, but the workspace was"
+                " used since. Give each forward pass that is still to be differentiated a Workspace"
+                " of its own."
             )
         self.use = -1  # the activations are gone after this
         T, count = self.shape[1], len(self.carried)
@@ -144,7 +152,9 @@ class Pass(ABC):
                 torch.add(outer[t], dh_kept, out=dh)
             if t + 1 < T:
                 self.through(t + 1, into)
-            for d, other in zip(more, others, strict=False):  # trajectories may not have been asked for
+            for d, other in zip(
+                more, others, strict=False
+            ):  # trajectories may not have been asked for
                 if other is not None:
                     d.add_(other[t])
             self.back(t, dh, dh_kept, more)
@@ -158,28 +168,43 @@ class Pass(ABC):
             dG = dG_TBG.flatten(0, 1)
             dG_operand = dG.to(self.product.operand)
             dx, dw, db = self.inputs.gradients(k, dG, dG_operand, need_x=need_x)
-            lanes.append((dx, dw, self.recurrent_gradient(k, dG_operand), db, *self.more_gradients(k)))
-        return [None if one[0] is None else pack(list(one), self.like.dtype) for one in zip(*lanes, strict=True)]
+            lanes.append(
+                (dx, dw, self.recurrent_gradient(k, dG_operand), db, *self.more_gradients(k))
+            )
+        return [
+            None if one[0] is None else pack(list(one), self.like.dtype)
+            for one in zip(*lanes, strict=True)
+        ]
 
     # What most cells have: one product of h with all of U.
 
     def lay_out(self, *, transposed: bool) -> None:
-        """Prepare the matrices for the products of every step, of the forward or of the backward pass."""
-        self.u_prepared = [self.product.prepare(u.t() if transposed else u, self.shape[2]) for u in self.u]
+        """Prepare the matrices for the products of every step, of the forward or of the backward
+        pass."""
+        self.u_prepared = [
+            self.product.prepare(u.t() if transposed else u, self.shape[2]) for u in self.u
+        ]
 
     def add_recurrent(self, t: int, slot: int) -> None:
         """a += (v h) U of each lane."""
-        for a, h, u in zip(self.a.lanes[slot], self.reading(t).lanes[t % len(self.read)], self.u_prepared, strict=True):
+        for a, h, u in zip(
+            self.a.lanes[slot],
+            self.reading(t).lanes[t % len(self.read)],
+            self.u_prepared,
+            strict=True,
+        ):
             self.product.add_(a, h, u)
 
     def reading(self, t: int) -> Series:
-        """v h, as the products of step t read it, in slot t: h itself where no lane has a mask there."""
+        """v h, as the products of step t read it, in slot t: h itself where no lane has a mask
+        there."""
         if self.v is not None:
             torch.mul(self.h.steps[t], self.v[t], out=self.read.steps[0])
         return self.read
 
     def through(self, t: int, into: Sequence[Tensor]) -> None:
-        """Add what reaches the h before step t through its product with U, to each lane of `into`."""
+        """Add what reaches the h before step t through its product with U, to each lane of
+        `into`."""
         self.add_through(t, self.a.lanes[t], into)
 
     def add_through(self, t: int, da_lanes: Sequence[Tensor], into: Sequence[Tensor]) -> None:

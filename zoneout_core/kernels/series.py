@@ -10,7 +10,8 @@ from zoneout_core.kernels.workspace import Workspace
 
 @dataclass(frozen=True)
 class Series:
-    """S slots of [K, B, N]. A pass that keeps nothing has fewer slots than steps: index with `t % len(series)`.
+    """S slots of [K, B, N]. A pass that keeps nothing has fewer slots than steps: index with `t %
+    len(series)`.
 
     Cutting views anew at every step would cost as much as the arithmetic.
     """
@@ -39,11 +40,16 @@ class Series:
 
     def leading(self, blocks: int) -> "Series":
         """The first `blocks` blocks of every slot."""
-        return Series(self.whole_KSBN[..., : blocks * self.whole_KSBN.shape[-1] // self.blocks], blocks)
+        return Series(
+            self.whole_KSBN[..., : blocks * self.whole_KSBN.shape[-1] // self.blocks], blocks
+        )
 
 
-def take(ws: Workspace, name: str, shape: tuple[int, int, int, int], like: Tensor, blocks: int = 1) -> Series:
-    """The series `name` of shape (K, S, B, N), in the dtype and on the device of `like`; views are kept with it."""
+def take(
+    ws: Workspace, name: str, shape: tuple[int, int, int, int], like: Tensor, blocks: int = 1
+) -> Series:
+    """The series `name` of shape (K, S, B, N), in the dtype and on the device of `like`; views are
+    kept with it."""
     key = (name, shape, like.dtype, like.device, blocks)
     if key not in ws.views:
         made = Series(ws.take(name, shape[0], shape[1:], like.dtype, like.device), blocks)

@@ -1,8 +1,9 @@
-"""Environment variables that change how numbers are computed: for tests, for comparisons, and to look for the cause of
-a difference. Each changes bits. Where one is set, it is part of the `reason` in a trial's `Placement`.
+"""Environment variables that change how numbers are computed: for tests, for comparisons, and to
+look for the cause of a difference. Each changes bits. Where one is set, it is part of the `reason`
+in a trial's `Placement`.
 
-    ZONEOUT_PRODUCT=mm|addmm|onednn   the matrix product, instead of the one that is fastest on this machine
-    ZONEOUT_TANH=sigmoid              tanh as 2 sigmoid(2x) - 1, without relative precision near 0, as it once was
+    ZONEOUT_PRODUCT=mm|addmm|onednn   the matrix product, not the one that is fastest here
+    ZONEOUT_TANH=sigmoid              tanh as 2 sigmoid(2x) - 1, as it once was: imprecise near 0
     ZONEOUT_FLUSH_SUBNORMALS=0        calculate with subnormal numbers, however slowly
 """
 
@@ -23,5 +24,6 @@ def flushes_subnormals() -> bool:
 
 
 def said() -> str:
-    """Those that are set and have no words of their own in a reason: `; ZONEOUT_TANH=sigmoid`, or nothing."""
+    """Those that are set and have no words of their own in a reason: `; ZONEOUT_TANH=sigmoid`, or
+    nothing."""
     return "; ZONEOUT_TANH=sigmoid" if TANH_BY_SIGMOID else ""

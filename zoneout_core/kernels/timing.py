@@ -8,20 +8,23 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from zoneout_core.kernels.product import Product
+from zoneout_core.kernels.product import MatMul
 
 LEAST_ROUNDS, MOST_ROUNDS = 3, 30
-"""Products take turns, so that what disturbs the machine disturbs them all; the best round of each counts."""
+"""Products take turns, so that what disturbs the machine disturbs them all; the best round of each
+counts."""
 ENOUGH_SECONDS = 0.4
 """No further round begins after so long."""
 SMALL, REPEATS = 1e8, 4
 """A product of fewer operations is made so often in a round."""
 LARGE = 1e9
-"""Operations of the longest weight gradient that is timed; a longer sequence is taken to cost in proportion."""
+"""Operations of the longest weight gradient that is timed; a longer sequence is taken to cost in
+proportion."""
 
 
 class Shape(NamedTuple):
-    """What one lane multiplies at each of its steps: [batch, hidden] x [hidden, gates], there and back."""
+    """What one lane multiplies at each of its steps: [batch, hidden] x [hidden, gates], there and
+    back."""
 
     batch: int
     hidden: int
@@ -40,8 +43,9 @@ class _Part:
     operations: float
 
 
-def seconds(products: Sequence[Product], shape: Shape) -> list[float]:
-    """What the products of one lane's sequence cost with each of `products`: forward, backward, weight gradient."""
+def seconds(products: Sequence[MatMul], shape: Shape) -> list[float]:
+    """What the products of one lane's sequence cost with each of `products`: forward, backward,
+    weight gradient."""
     parts = [_parts(one, shape) for one in products]
     best = [[float("inf")] * len(own) for own in parts]
     clock = _clock()
@@ -58,7 +62,7 @@ def seconds(products: Sequence[Product], shape: Shape) -> list[float]:
     ]
 
 
-def _parts(how: Product, shape: Shape) -> list[_Part]:
+def _parts(how: MatMul, shape: Shape) -> list[_Part]:
     batch, hidden, gates, steps = shape
     operations = 2.0 * batch * hidden * gates
     together = max(1, min(steps, int(LARGE / operations)))
@@ -67,8 +71,15 @@ def _parts(how: Product, shape: Shape) -> list[_Part]:
     def normal(*size: int) -> Tensor:
         return torch.randn(size, generator=random) * 0.1
 
-    h, da, a, u = normal(batch, hidden), normal(batch, gates), normal(batch, gates), normal(hidden, gates)
-    every_h, every_da = (normal(together * batch, columns).to(how.operand) for columns in (hidden, gates))
+    h, da, a, u = (
+        normal(batch, hidden),
+        normal(batch, gates),
+        normal(batch, gates),
+        normal(hidden, gates),
+    )
+    every_h, every_da = (
+        normal(together * batch, columns).to(how.operand) for columns in (hidden, gates)
+    )
     u = u.to(how.operand)
     forward, backward = how.prepare(u, batch), how.prepare(u.t(), batch)
     return [

@@ -1,4 +1,5 @@
-"""All lanes of a pack at once in stock torch: one autograd function for the sequence, with its own backward pass."""
+"""All lanes of a pack at once in stock torch: one autograd function for the sequence, with its own
+backward pass."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -13,7 +14,7 @@ from zoneout_core.cells import Cell, registry_name
 from zoneout_core.kernels.gru import GRUPass
 from zoneout_core.kernels.lanes import Lanes
 from zoneout_core.kernels.lstm import LSTMPass
-from zoneout_core.kernels.product import Product
+from zoneout_core.kernels.product import MatMul
 from zoneout_core.kernels.rnn import RNNPass
 from zoneout_core.kernels.sequence import Pass
 from zoneout_core.kernels.workspace import Workspace
@@ -26,7 +27,8 @@ ELSEWHERE: Final = frozenset({"embedding", "outputs"})
 
 
 def missing(cell: Cell, places: frozenset[str]) -> str:
-    """What of `cell`, its settings and its masks has no kernel here, in words; empty = there is one for all of it."""
+    """What of `cell`, its settings and its masks has no kernel here, in words; empty = there is one
+    for all of it."""
     name = registry_name(type(cell))
     if name not in KERNELS:
         return f"cell {name}"
@@ -45,17 +47,22 @@ def run(
     x: Tensor,
     state: tuple[Tensor, ...],
     sites: Sites,
-    product: Product,
+    product: MatMul,
     workspace: Workspace,
     trajectories: bool,
 ) -> Lanes:
     """`zoneout_core.kernels.recurrence`, which has the contract."""
-    assert all(mask.dim() == 4 for mask in sites.present().values()), "masks by gate are no business of this kernel"
+    assert all(mask.dim() == 4 for mask in sites.present().values()), (
+        "masks by gate are no business of this kernel"
+    )
     kernel = KERNELS[registry_name(type(cell))].of(cell)
     if sites.inputs is not None and x.is_floating_point():
         x = x * sites.inputs.to(x.dtype)
     if sites.gate is not None and len(state) == len(cell.STATES):
-        state = (*state, torch.zeros_like(state[0][:, :1]))  # no output gate was open before the first step
+        state = (
+            *state,
+            torch.zeros_like(state[0][:, :1]),
+        )  # no output gate was open before the first step
     leaves = (x, *(p[name] for name in kernel.parameters()), *state)
     make = partial(kernel, cell, sites, product, workspace, trajectories=trajectories)
     if torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves):

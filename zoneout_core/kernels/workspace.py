@@ -7,14 +7,17 @@ import torch
 from torch import Tensor
 
 ALIGNMENT = 64
-"""Bytes. A product may treat an operand by its address, so every lane's slot starts at such a boundary."""
+"""Bytes. A product may treat an operand by its address, so every lane's slot starts at such a
+boundary."""
 
 
 class Workspace:
-    """Named buffers with the lane axis in front; lanes are a dense prefix, so a pack may grow and shrink.
+    """Named buffers with the lane axis in front; lanes are a dense prefix, so a pack may grow and
+    shrink.
 
-    One workspace serves one forward pass and its backward pass at a time: the next `recurrence` with it
-    overwrites what the last one returned as h_KTBH (final states are copies and stay valid).
+    One workspace serves one forward pass and its backward pass at a time: the next `recurrence`
+    with it overwrites what the last one returned as h_KTBH (final states are copies and stay
+    valid).
     """
 
     def __init__(self) -> None:
@@ -24,21 +27,39 @@ class Workspace:
         """Views that a kernel keeps between steps, by shape; emptied when a buffer moves."""
         self._flat: dict[str, Tensor] = {}
 
-    def take(self, name: str, lanes: int, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-        """A [lanes, *shape] buffer with undefined content whose lanes start at 64-byte boundaries."""
+    def take(
+        self,
+        name: str,
+        lanes: int,
+        shape: tuple[int, ...],
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> Tensor:
+        """A [lanes, *shape] buffer with undefined content whose lanes start at 64-byte
+        boundaries."""
         per_lane = prod(shape)
         unit = ALIGNMENT // dtype.itemsize
         stride = -(-per_lane // unit) * unit
         flat = self._flat.get(name)
-        if flat is None or flat.numel() < lanes * stride or flat.dtype != dtype or flat.device != device:
+        if (
+            flat is None
+            or flat.numel() < lanes * stride
+            or flat.dtype != dtype
+            or flat.device != device
+        ):
             flat = self._flat[name] = torch.empty(lanes * stride, dtype=dtype, device=device)
             self.views.clear()
         return flat[: lanes * stride].view(lanes, stride)[:, :per_lane].view(lanes, *shape)
 
     def aligned(self, name: str, x: Tensor, dtype: torch.dtype) -> Tensor:
-        """`x` [K, ...] as `dtype` with contiguous lanes at 64-byte boundaries: itself where it is, else a copy."""
+        """`x` [K, ...] as `dtype` with contiguous lanes at 64-byte boundaries: itself where it is,
+        else a copy."""
         steps = (x.data_ptr(), x.stride(0) * x.element_size() if x.shape[0] > 1 else 0)
-        if x.dtype == dtype and x[0].is_contiguous() and not any(step % ALIGNMENT for step in steps):
+        if (
+            x.dtype == dtype
+            and x[0].is_contiguous()
+            and not any(step % ALIGNMENT for step in steps)
+        ):
             return x
         return self.take(name, x.shape[0], tuple(x.shape[1:]), dtype, x.device).copy_(x)
 
@@ -48,6 +69,7 @@ class Workspace:
         return sum(flat.nbytes for flat in self._flat.values())
 
     def fill_(self, value: float) -> None:
-        """Overwrite everything, so that a test can show that nothing is read before it is written."""
+        """Overwrite everything, so that a test can show that nothing is read before it is
+        written."""
         for flat in self._flat.values():
             flat.fill_(value)

@@ -1,4 +1,5 @@
-"""Drop-in modules: zoneout in the place of `torch.nn.LSTM`, `torch.nn.GRU` and `torch.nn.RNN` (docs/modules.md)."""
+"""Drop-in modules: zoneout in the place of `torch.nn.LSTM`, `torch.nn.GRU` and `torch.nn.RNN`
+(docs/modules.md)."""
 
 from zoneout_core.modules.gru import ZoneoutGRU
 from zoneout_core.modules.keep import KINDS

@@ -1,6 +1,8 @@
-"""What the three drop-in modules share: arguments, rates, masks, layers and directions, and weights both ways.
+"""What the three drop-in modules share: arguments, rates, masks, layers and directions, and weights
+both ways.
 
-Shapes: T steps, B batch, N rows (one for each example and step), D inputs, H hidden, G gates side by side.
+Shapes: T steps, B batch, N rows (one for each example and step), D inputs, H hidden, G gates side
+by side.
 """
 
 from __future__ import annotations
@@ -16,8 +18,14 @@ from torch.nn.utils.rnn import PackedSequence
 from zoneout_core.modules import keep
 from zoneout_core.modules.checks import check_inputs, check_states
 from zoneout_core.modules.keep import Keep, Rate
-from zoneout_core.modules.sequences import Form, Keeps, State, Step, run
-from zoneout_core.modules.weights import Weights, arguments, autocast_dtype, copy_weights, state_dtype
+from zoneout_core.modules.sequences import Form, Keeps, SequenceState, Step, run
+from zoneout_core.modules.weights import (
+    Weights,
+    arguments,
+    autocast_dtype,
+    copy_weights,
+    state_dtype,
+)
 
 
 class ZoneoutBase(nn.RNNBase):
@@ -46,7 +54,9 @@ class ZoneoutBase(nn.RNNBase):
         if steps is not None:
             for name in self._static_names():
                 shape = (steps, self.hidden_size)
-                self.register_buffer(name, torch.empty(shape, dtype=torch.int32, device=factory["device"]))
+                self.register_buffer(
+                    name, torch.empty(shape, dtype=torch.int32, device=factory["device"])
+                )
             self._draw_static()
 
     @property
@@ -64,16 +74,21 @@ class ZoneoutBase(nn.RNNBase):
         return self._mask
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # nn.Module would make a parameter of a Parameter, and an attribute without effect of a misspelt rate.
+        # nn.Module would make a parameter of a Parameter, and an attribute without effect of a
+        # misspelt rate.
         if name in self.RATES:
             object.__setattr__(self, name, value)
         elif name.startswith("z_"):
-            raise AttributeError(f"{type(self).__name__} has no {name}. What it has: {', '.join(sorted(self.RATES))}.")
+            raise AttributeError(
+                f"{type(self).__name__} has no {name}. What it has:"
+                f" {', '.join(sorted(self.RATES))}."
+            )
         else:
             super().__setattr__(name, value)
 
     def is_plain(self) -> bool:
-        """Whether nothing is ever kept, so that torch's own kernels run. Rates in a tensor count as keeping."""
+        """Whether nothing is ever kept, so that torch's own kernels run. Rates in a tensor count as
+        keeping."""
         return all(keep.off(z) for z in self._rates.values())
 
     def reset_parameters(self) -> None:
@@ -83,7 +98,8 @@ class ZoneoutBase(nn.RNNBase):
 
     @classmethod
     def from_torch(cls, module: nn.RNNBase, **zoneout: Any) -> Self:
-        """A module with a torch.nn module's arguments and copies of its weights; `zoneout` are the further arguments.
+        """A module with a torch.nn module's arguments and copies of its weights; `zoneout` are the
+        further arguments.
 
         Raises `TypeError` for a module of another kind.
         """
@@ -107,9 +123,11 @@ class ZoneoutBase(nn.RNNBase):
         return ", ".join(shown + ([] if self.steps is None else [f"steps={self.steps}"]))
 
     def forward(self, input: Tensor | PackedSequence, hx: Any = None) -> tuple[Any, Any]:
-        """(output, h_n), or (output, (h_n, c_n)) of an LSTM: arguments, shapes and defaults are those of torch.nn.
+        """(output, h_n), or (output, (h_n, c_n)) of an LSTM: arguments, shapes and defaults are
+        those of torch.nn.
 
-        Raises `ValueError` when shapes or precisions do not fit, or a sequence is longer than the static masks.
+        Raises `ValueError` when shapes or precisions do not fit, or a sequence is longer than the
+        static masks.
         """
         check_inputs(self, input)
         form = Form(input, self.batch_first)
@@ -122,7 +140,7 @@ class ZoneoutBase(nn.RNNBase):
         given_back, states = form.leave(output.to(dtype), tuple(one.to(dtype) for one in last))
         return given_back, states[0] if len(self.RATES) == 1 else states
 
-    def _start(self, form: Form, hx: Any) -> State:
+    def _start(self, form: Form, hx: Any) -> SequenceState:
         """The initial states, each [layers * directions, B, H]: those given, or zeros."""
         weight: Any = self.weight_hh_l0
         dtype = state_dtype(weight)
@@ -138,16 +156,19 @@ class ZoneoutBase(nn.RNNBase):
         return self.is_plain()
 
     def _returned(self, first: Tensor) -> torch.dtype | None:
-        """The precision of output and last states under autocast, torch.nn's whatever z is; None without autocast.
+        """The precision of output and last states under autocast, torch.nn's whatever z is; None
+        without autocast.
 
         first: the given initial state or, without one, the input.
         """
         weight: Any = self.weight_hh_l0
         return autocast_dtype(weight)
 
-    def _layers(self, x_ND: Tensor, sizes: list[int], state: State) -> tuple[Tensor, list[Tensor]]:
+    def _layers(
+        self, x_ND: Tensor, sizes: list[int], state: SequenceState
+    ) -> tuple[Tensor, list[Tensor]]:
         """(the last layer's output [N, H * directions], the last states as `_start` has them)."""
-        last: list[State] = []
+        last: list[SequenceState] = []
         for layer in range(self.num_layers):
             if layer > 0 and self.dropout > 0:
                 x_ND = functional.dropout(x_ND, self.dropout, self.training)
@@ -174,13 +195,16 @@ class ZoneoutBase(nn.RNNBase):
             sites = [keep.static(z, words_TH) for z, words_TH in zip(rates, words, strict=True)]
         elif self.training:
             masks = keep.drawn(self._mask, rates, sum(sizes), state_BH, self.generator)
-            sites = [[None] * len(sizes) if mask is None else list(mask.split(sizes)) for mask in masks]
+            sites = [
+                [None] * len(sizes) if mask is None else list(mask.split(sizes)) for mask in masks
+            ]
         else:
             sites = [[keep.expected(z, state_BH)] * len(sizes) for z in rates]
         return list(zip(*sites, strict=True))
 
     def _weights(self, index: int) -> Weights:
-        """Parameters of layer and direction `index`; under autocast they are converted here, once a sequence."""
+        """Parameters of layer and direction `index`; under autocast they are converted here, once a
+        sequence."""
         weights: list[Tensor] = list(self.all_weights[index])
         dtype = autocast_dtype(weights[0])
         return Weights(*weights) if dtype is None else Weights(*(one.to(dtype) for one in weights))
@@ -189,23 +213,31 @@ class ZoneoutBase(nn.RNNBase):
         """The inputs' share of the gates, [N, G], and the function that makes a step."""
         raise NotImplementedError
 
-    def _fused(self, x: Tensor, batch_sizes: Tensor | None, state: State) -> State:
+    def _fused(self, x: Tensor, batch_sizes: Tensor | None, state: SequenceState) -> SequenceState:
         """(output, the last states) from torch's own kernel, which knows no zoneout."""
         raise NotImplementedError
 
-    def _fused_arguments(self, x: Tensor, batch_sizes: Tensor | None, state: State) -> tuple[Any, ...]:
-        """What torch's kernels are called with, but for h and c as one: x, [sizes,] states, weights, settings."""
+    def _fused_arguments(
+        self, x: Tensor, batch_sizes: Tensor | None, state: SequenceState
+    ) -> tuple[Any, ...]:
+        """What torch's kernels are called with, but for h and c as one: x, [sizes,] states,
+        weights, settings."""
         weights = [one for layer in self.all_weights for one in layer]
         hx = state if len(state) > 1 else state[0]
         settings = (self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
-        return (x, hx, weights, *settings, False) if batch_sizes is None else (x, batch_sizes, hx, weights, *settings)
+        return (
+            (x, hx, weights, *settings, False)
+            if batch_sizes is None
+            else (x, batch_sizes, hx, weights, *settings)
+        )
 
     def _set_rate(self, name: str, z: Rate) -> None:
         self._rates[name] = keep.checked(name, z, self.hidden_size, len(self.all_weights))
         self._place_rates()
 
     def _place_rates(self) -> None:
-        """Rates of units lie beside the weights (and nowhere else, so that no step waits for a transfer)."""
+        """Rates of units lie beside the weights (and nowhere else, so that no step waits for a
+        transfer)."""
         weight: Any = self.weight_hh_l0
         for name, z in self._rates.items():
             if isinstance(z, Tensor) and not weight.is_meta:

@@ -11,31 +11,41 @@ from zoneout_core.modules.weights import autocast_dtype
 
 
 def check_inputs(module: nn.RNNBase, inputs: object) -> None:
-    """Raises `ValueError` unless `inputs` is a sequence of at least one step that `module` can read.
+    """Raises `ValueError` unless `inputs` is a sequence of at least one step that `module` can
+    read.
 
     And `TypeError` when it is no tensor and no packed sequence.
     """
     name = type(module).__name__
     if not isinstance(inputs, Tensor | PackedSequence):
-        raise TypeError(f"{name}: the input must be a tensor or a PackedSequence, but is a {type(inputs).__name__}.")
+        raise TypeError(
+            f"{name}: the input must be a tensor or a PackedSequence, but is a"
+            f" {type(inputs).__name__}."
+        )
     packed = isinstance(inputs, PackedSequence)
     x = inputs.data if isinstance(inputs, PackedSequence) else inputs
     if not packed and x.dim() not in (2, 3):
         form = "[batch, steps, input]" if module.batch_first else "[steps, batch, input]"
         raise ValueError(
-            f"{name}: the input must be {form}, or [steps, input] without a batch, but has the shape {list(x.shape)}."
+            f"{name}: the input must be {form}, or [steps, input] without a batch, but has the"
+            f" shape {list(x.shape)}."
         )
     if x.shape[-1] != module.input_size:
         raise ValueError(
-            f"{name}: the input's last axis must be input_size={module.input_size}, but its shape is {list(x.shape)}. "
-            "Mind that batch_first says which of the first two axes is the batch."
+            f"{name}: the input's last axis must be input_size={module.input_size}, but its shape"
+            f" is {list(x.shape)}. Mind that batch_first says which of the first two axes is the"
+            " batch."
         )
     if x.shape[1 if not packed and x.dim() == 3 and module.batch_first else 0] == 0:
-        raise ValueError(f"{name}: the input must have at least one step, but its shape is {list(x.shape)}.")
+        raise ValueError(
+            f"{name}: the input must have at least one step, but its shape is {list(x.shape)}."
+        )
     _check_precision(module, "the input", x)
 
 
-def check_states(module: nn.RNNBase, states: tuple[Tensor, ...], count: int, batch: int | None) -> None:
+def check_states(
+    module: nn.RNNBase, states: tuple[Tensor, ...], count: int, batch: int | None
+) -> None:
     """Raises `ValueError` unless `states` are `count` tensors [layers * directions, batch, H].
 
     batch: None where the input has no batch axis; the states then have none either.
@@ -52,13 +62,19 @@ def check_states(module: nn.RNNBase, states: tuple[Tensor, ...], count: int, bat
     shape = [rows, *([] if batch is None else [batch]), module.hidden_size]
     for label, one in zip(("h_0", "c_0"), states, strict=False):
         if list(one.shape) != shape:
-            raise ValueError(f"{name}: {label} must be {must}, but has the shape {list(one.shape)}.")
+            raise ValueError(
+                f"{name}: {label} must be {must}, but has the shape {list(one.shape)}."
+            )
         _check_precision(module, label, one)
 
 
 def _check_precision(module: nn.RNNBase, label: str, one: Tensor) -> None:
-    """Mixed precision is autocast's business; without it everything has the weights' precision, as in torch.nn."""
+    """Mixed precision is autocast's business; without it everything has the weights' precision, as
+    in torch.nn."""
     weight: Any = module.weight_hh_l0
     if one.dtype != weight.dtype and autocast_dtype(weight) is None:
         rule = f"{label} must have the precision of the weights, {weight.dtype}"
-        raise ValueError(f"{type(module).__name__}: {rule}, but has {one.dtype}. Convert it with .to({weight.dtype}).")
+        raise ValueError(
+            f"{type(module).__name__}: {rule}, but has {one.dtype}. Convert it with"
+            f" .to({weight.dtype})."
+        )

@@ -11,22 +11,24 @@ from torch.nn import functional
 from zoneout_core.errors import ConfigError, UnknownName
 from zoneout_core.modules.base import ZoneoutBase
 from zoneout_core.modules.keep import Rate, mix
-from zoneout_core.modules.sequences import Keeps, State, Step
+from zoneout_core.modules.sequences import Keeps, SequenceState, Step
 from zoneout_core.modules.weights import Weights, affine
 
 
 class ZoneoutGRU(ZoneoutBase):
-    """`torch.nn.GRU` with zoneout: its arguments, shapes, parameters and start values, and further keywords.
+    """`torch.nn.GRU` with zoneout: its arguments, shapes, parameters and start values, and further
+    keywords.
 
         r, u = sigmoid(W x + b + U h' + b')
-        n = tanh(W x + b + r * (U h' + b'))         reset="after" (default): torch's form, and cuDNN's
+        n = tanh(W x + b + r * (U h' + b'))      reset="after" (default): torch's form, and cuDNN's
         n = tanh(W x + b + U (r * h') + b')         reset="before": the paper's form
         h~ = u * h' + (1 - u) * n       h = d * h' + (1 - d) * h~
 
-    The two forms are different functions of the same parameters: weights of `torch.nn.GRU` want `after`.
+    The two forms are different functions of the same parameters: weights of `torch.nn.GRU` want
+    `after`.
 
-    z_states: the probability that a hidden state KEEPS its previous value at a step; a number, or a tensor [H],
-    [layers * directions, H] or [layers * directions, 1]. It can be set at any time.
+    z_states: the probability that a hidden state KEEPS its previous value at a step; a number, or a
+    tensor [H], [layers * directions, H] or [layers * directions, 1]. It can be set at any time.
     mask, steps, generator, training and evaluation, errors: as in `ZoneoutLSTM`.
     """
 
@@ -77,8 +79,9 @@ class ZoneoutGRU(ZoneoutBase):
         """Raises `ConfigError` for reset="before", which torch.nn.GRU cannot compute."""
         if self.reset == "before":
             raise ConfigError(
-                'reset must be "after" for to_torch(), but is "before": torch.nn.GRU resets after the product, and '
-                "would compute something else with these weights. Keep the ZoneoutGRU, with z_states = 0."
+                'reset must be "after" for to_torch(), but is "before": torch.nn.GRU resets after'
+                " the product, and would compute something else with these weights. Keep the"
+                " ZoneoutGRU, with z_states = 0."
             )
         return super().to_torch()
 
@@ -86,19 +89,23 @@ class ZoneoutGRU(ZoneoutBase):
         return super().extra_repr() + ("" if self.reset == "after" else f", reset={self.reset!r}")
 
     def _returned(self, first: Tensor) -> torch.dtype | None:
-        # Autocast lets torch's own GRU mix its last state in 16 bits where cuDNN runs, and in the state's own precision
-        # elsewhere.
+        # Autocast lets torch's own GRU mix its last state in 16 bits where cuDNN runs, and in the
+        # state's own precision elsewhere.
         dtype = super()._returned(first)
         return dtype if dtype is None or first.is_cuda else torch.promote_types(first.dtype, dtype)
 
     def _layer(self, x_ND: Tensor, weights: Weights) -> tuple[Tensor, Step]:
-        return self._reset_after(x_ND, weights) if self.reset == "after" else self._reset_before(x_ND, weights)
+        return (
+            self._reset_after(x_ND, weights)
+            if self.reset == "after"
+            else self._reset_before(x_ND, weights)
+        )
 
     def _reset_after(self, x_ND: Tensor, weights: Weights) -> tuple[Tensor, Step]:
         u_HG, b_G = weights.u_GH.t(), weights.b_recurrent_G
         sizes = [2 * self.hidden_size, self.hidden_size]
 
-        def step(a_BG: Tensor, state: State, keeps: Keeps) -> State:
+        def step(a_BG: Tensor, state: SequenceState, keeps: Keeps) -> SequenceState:
             (h_old,) = state
             recurrent_BG = h_old @ u_HG if b_G is None else torch.addmm(b_G, h_old, u_HG)
             a_ru, a_n = a_BG.to(h_old.dtype).split(sizes, dim=1)
@@ -113,7 +120,7 @@ class ZoneoutGRU(ZoneoutBase):
         sizes = [2 * self.hidden_size, self.hidden_size]
         u_ru_HG, u_n_HH = (block.t() for block in weights.u_GH.split(sizes))
 
-        def step(a_BG: Tensor, state: State, keeps: Keeps) -> State:
+        def step(a_BG: Tensor, state: SequenceState, keeps: Keeps) -> SequenceState:
             (h_old,) = state
             a_ru, a_n = a_BG.split(sizes, dim=1)
             r, u = affine(a_ru, h_old, u_ru_HG).sigmoid().chunk(2, dim=1)
@@ -122,6 +129,8 @@ class ZoneoutGRU(ZoneoutBase):
 
         return functional.linear(x_ND, weights.w_GD, weights.bias), step
 
-    def _fused(self, x: Tensor, batch_sizes: Tensor | None, state: State) -> tuple[Tensor, ...]:
+    def _fused(
+        self, x: Tensor, batch_sizes: Tensor | None, state: SequenceState
+    ) -> tuple[Tensor, ...]:
         found: tuple[Tensor, ...] = _VF.gru(*self._fused_arguments(x, batch_sizes, state))
         return found

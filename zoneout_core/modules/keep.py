@@ -1,7 +1,9 @@
-"""Which units keep their old value at a step: drawn masks in training, their expectations in an evaluation.
+"""Which units keep their old value at a step: drawn masks in training, their expectations in an
+evaluation.
 
 Everything is drawn with torch's global generator of the device (or the one that is given), so that
-`torch.manual_seed` governs it as it governs dropout. Spec sections 8.2 (static), 9.1, 9.2 (depth), 9.13 (Gaussian).
+`torch.manual_seed` governs it as it governs dropout. Spec sections 8.2 (static), 9.1, 9.2 (depth),
+9.13 (Gaussian).
 
 Shapes: N rows, one for each example and step; H hidden.
 """
@@ -21,79 +23,115 @@ KINDS: Final[dict[str, str]] = {
     "bernoulli": "each unit of each example decides anew at every step; cells and states apart",
     "shared": "one draw for cells and states: with equal probabilities they have one mask",
     "gaussian": "real numbers with the mean and variance of the 0/1 mask",
-    "depth": "stochastic depth: one draw for all units of a layer, cells and states: the whole step is skipped",
-    "static": "drawn once for each step and unit, the same for all examples, updates and evaluations",
+    "depth": (
+        "stochastic depth: one draw for all units of a layer, cells and states: the whole step is"
+        " skipped"
+    ),
+    "static": (
+        "drawn once for each step and unit, the same for all examples, updates and evaluations"
+    ),
 }
 """What `mask=` may be. In an evaluation all but `static` are replaced by their expectation z."""
 
 Rate = float | Tensor
 """z, the probability of keeping: one number, or [H], or [layers * directions, H or 1]."""
 Keep = Rate | None
-"""How much of the old value a step keeps: a 0/1 mask (bool), numbers to mix with, or nothing at all (None)."""
+"""How much of the old value a step keeps: a 0/1 mask (bool), numbers to mix with, or nothing at all
+(None)."""
 
 LEVELS: Final = 2**24
-"""Static masks compare stored whole numbers below this with z * LEVELS; float32 holds every one of them exactly."""
+"""Static masks compare stored whole numbers below this with z * LEVELS; float32 holds every one of
+them exactly."""
 
 
 def checked(name: str, z: Rate, hidden: int, rows: int) -> Rate:
     """`z` as a float, or as a float32 copy that nothing else refers to.
 
-    Raises `ConfigError` when it is no probability, wants a gradient, or is a tensor of another shape than [hidden],
-    [rows, hidden] and [rows, 1], where `rows` counts the layers times the directions.
+    Raises `ConfigError` when it is no probability, wants a gradient, or is a tensor of another
+    shape than [hidden], [rows, hidden] and [rows, 1], where `rows` counts the layers times the
+    directions.
     """
     if isinstance(z, Tensor) and z.is_meta:
-        raise ConfigError(f"{name} must have numbers, but is on the meta device. Give it as a tensor of the CPU.")
-    if isinstance(z, nn.Parameter) or (isinstance(z, Tensor) and z.requires_grad):
-        rule = f"{name} must be no Parameter and want no gradient, since a mask that is drawn passes none on to it"
         raise ConfigError(
-            f"{rule}, but is a {type(z).__name__}. Give it as {name}.detach(), which makes it a constant."
+            f"{name} must have numbers, but is on the meta device. Give it as a tensor of the CPU."
+        )
+    if isinstance(z, nn.Parameter) or (isinstance(z, Tensor) and z.requires_grad):
+        rule = (
+            f"{name} must be no Parameter and want no gradient, since a mask that is drawn passes"
+            " none on to it"
+        )
+        raise ConfigError(
+            f"{rule}, but is a {type(z).__name__}. Give it as {name}.detach(), which makes it a"
+            " constant."
         )
     if not isinstance(z, Tensor) or z.dim() == 0:
         number: object = z.item() if isinstance(z, Tensor) else z
-        if isinstance(number, bool) or not isinstance(number, Real) or not 0.0 <= float(number) <= 1.0:
+        if (
+            isinstance(number, bool)
+            or not isinstance(number, Real)
+            or not 0.0 <= float(number) <= 1.0
+        ):
             must = "a number from 0 to 1, the probability of KEEPING a value, or a tensor of such"
             raise ConfigError(f"{name} must be {must}, but is {number!r}.")
         return float(number)
     if z.shape not in {(hidden,), (rows, hidden), (rows, 1)}:
-        must = f"[{hidden}] (one for each unit), or [{rows}, {hidden}] or [{rows}, 1] (layers times directions first)"
-        raise ConfigError(f"{name} must be one number or a tensor {must}, but has the shape {list(z.shape)}.")
+        must = (
+            f"[{hidden}] (one for each unit), or [{rows}, {hidden}] or [{rows}, 1] (layers times"
+            " directions first)"
+        )
+        raise ConfigError(
+            f"{name} must be one number or a tensor {must}, but has the shape {list(z.shape)}."
+        )
     z = z.to(torch.float32, copy=True)
     if not bool(((z >= 0) & (z <= 1)).all()):
-        raise ConfigError(f"{name} must hold probabilities from 0 to 1, but goes from {z.min():g} to {z.max():g}.")
+        raise ConfigError(
+            f"{name} must hold probabilities from 0 to 1, but goes from {z.min():g} to {z.max():g}."
+        )
     return z
 
 
 def check_kind(kind: str, steps: int | None) -> None:
-    """Raises `UnknownName` for another kind than KINDS, `ConfigError` where `steps` does not go with it."""
+    """Raises `UnknownName` for another kind than KINDS, `ConfigError` where `steps` does not go
+    with it."""
     if kind not in KINDS:
         raise UnknownName("mask", kind, KINDS)
     if kind == "static" and steps is None:
         raise ConfigError(
-            'steps must be given with mask="static", as the number of steps to draw masks for, but is None.'
+            'steps must be given with mask="static", as the number of steps to draw masks for, but'
+            " is None."
         )
     if kind != "static" and steps is not None:
-        raise ConfigError(f'steps must be left out unless mask="static", but is {steps} with mask="{kind}".')
+        raise ConfigError(
+            f'steps must be left out unless mask="static", but is {steps} with mask="{kind}".'
+        )
     if steps is not None and steps < 1:
-        raise ConfigError(f"steps must be at least 1, but is {steps}. Give the length of the longest sequence.")
+        raise ConfigError(
+            f"steps must be at least 1, but is {steps}. Give the length of the longest sequence."
+        )
 
 
 def check_steps(found: int, steps: int | None) -> None:
     """Raises `ValueError` when a sequence has more steps than there are static masks."""
     if steps is not None and found > steps:
         raise ValueError(
-            f"A sequence with static masks may have at most steps={steps} steps, but this one has {found}. "
-            "Cut it into chunks, or build the module with more steps."
+            f"A sequence with static masks may have at most steps={steps} steps, but this one has"
+            f" {found}. Cut it into chunks, or build the module with more steps."
         )
 
 
 def off(z: Rate) -> bool:
-    """Whether nothing is ever kept. Rates of units count as on: to look at them would wait for the device."""
+    """Whether nothing is ever kept. Rates of units count as on: to look at them would wait for the
+    device."""
     return not isinstance(z, Tensor) and z == 0.0
 
 
 def shown(z: Rate) -> str:
     """For `repr`: the number, or how many there are and their range."""
-    return f"<{z.numel()} rates from {z.min():g} to {z.max():g}>" if isinstance(z, Tensor) else f"{z:g}"
+    return (
+        f"<{z.numel()} rates from {z.min():g} to {z.max():g}>"
+        if isinstance(z, Tensor)
+        else f"{z:g}"
+    )
 
 
 def of_layer(z: Rate, index: int) -> Rate:
@@ -104,12 +142,14 @@ def of_layer(z: Rate, index: int) -> Rate:
 def drawn(
     kind: str, rates: Sequence[Rate], rows: int, state_BH: Tensor, generator: torch.Generator | None
 ) -> list[Tensor | None]:
-    """Masks [N, H] (or [N, 1]) for `rows` = N and each of the rates (cells, states); None where a rate is the number 0.
+    """Masks [N, H] (or [N, 1]) for `rows` = N and each of the rates (cells, states); None where a
+    rate is the number 0.
 
     state_BH: says width, device and precision. `static` masks are not drawn here.
     """
     device, units = state_BH.device, state_BH.shape[1]
-    # Compiled for any batch size, torch's random functions take no `generator=` at all, not even None.
+    # Compiled for any batch size, torch's random functions take no `generator=` at all, not even
+    # None.
     own: dict[str, Any] = {} if generator is None else {"generator": generator}
     together = kind in ("shared", "depth")
     masks: list[Tensor | None] = []
@@ -138,7 +178,8 @@ def static(z: Rate, words_TH: Tensor) -> list[Keep]:
 
 
 def expected(z: Rate, state_BH: Tensor) -> Keep:
-    """What stands for the mask in an evaluation: z itself, on the states' device and in their precision."""
+    """What stands for the mask in an evaluation: z itself, on the states' device and in their
+    precision."""
     if off(z):
         return None
     return z.to(state_BH) if isinstance(z, Tensor) else z

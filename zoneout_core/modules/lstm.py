@@ -11,24 +11,27 @@ from torch.nn import functional
 from zoneout_core.errors import ConfigError
 from zoneout_core.modules.base import ZoneoutBase
 from zoneout_core.modules.keep import Rate, mix
-from zoneout_core.modules.sequences import Keeps, State, Step
+from zoneout_core.modules.sequences import Keeps, SequenceState, Step
 from zoneout_core.modules.weights import Weights, affine, autocast_dtype
 
 
 class ZoneoutLSTM(ZoneoutBase):
-    """`torch.nn.LSTM` with zoneout: its arguments, shapes, parameters and start values, and further keywords.
+    """`torch.nn.LSTM` with zoneout: its arguments, shapes, parameters and start values, and further
+    keywords.
 
         i, f, o = sigmoid(W x + b + U h' + b')      g = tanh(W x + b + U h' + b')
         c~ = f * c' + i * g         c = d_c * c' + (1 - d_c) * c~
         h~ = o * tanh(c~)           h = d_h * h' + (1 - d_h) * h~
 
-    z_cells, z_states: the probabilities that a cell and a hidden state KEEP their previous value at a step; a number,
-    or a tensor [H], [layers * directions, H] or [layers * directions, 1]. Both can be set at any time.
-    mask: see `zoneout_core.modules.KINDS`. steps: with mask="static" only, the length of the longest sequence.
-    generator: draws the masks instead of torch's global generator of the device.
+    z_cells, z_states: the probabilities that a cell and a hidden state KEEP their previous value at
+    a step; a number, or a tensor [H], [layers * directions, H] or [layers * directions, 1]. Both
+    can be set at any time. mask: see `zoneout_core.modules.KINDS`. steps: with mask="static" only,
+    the length of the longest sequence. generator: draws the masks instead of torch's global
+    generator of the device.
 
-    In training the masks are drawn; in an evaluation z stands for them. With z = 0 everywhere torch's own fused
-    kernels run. Raises `ConfigError` when an argument is not what it has to be; `proj_size` has to be 0.
+    In training the masks are drawn; in an evaluation z stands for them. With z = 0 everywhere
+    torch's own fused kernels run. Raises `ConfigError` when an argument is not what it has to be;
+    `proj_size` has to be 0.
     """
 
     TORCH = nn.LSTM
@@ -55,8 +58,9 @@ class ZoneoutLSTM(ZoneoutBase):
     ) -> None:
         if proj_size != 0:
             raise ConfigError(
-                f"proj_size must be 0, but is {proj_size}: zoneout mixes a state with its own past, and the paper has "
-                "no projected states. Put a torch.nn.Linear behind the module instead."
+                f"proj_size must be 0, but is {proj_size}: zoneout mixes a state with its own past,"
+                " and the paper has no projected states. Put a torch.nn.Linear behind the module"
+                " instead."
             )
         super().__init__(
             "LSTM",
@@ -85,12 +89,13 @@ class ZoneoutLSTM(ZoneoutBase):
         self._set_rate("z_cells", z)
 
     def _layer(self, x_ND: Tensor, weights: Weights) -> tuple[Tensor, Step]:
-        # torch has the gates in the order i, f, g, o. With the three sigmoids side by side one call serves them all.
+        # torch has the gates in the order i, f, g, o. With the three sigmoids side by side one call
+        # serves them all.
         w_GD, u_HG = _sigmoids_first(weights.w_GD), _sigmoids_first(weights.u_GH).t()
         b_G = None if weights.bias is None else _sigmoids_first(weights.bias)
         hidden = self.hidden_size
 
-        def step(a_BG: Tensor, state: State, keeps: Keeps) -> State:
+        def step(a_BG: Tensor, state: SequenceState, keeps: Keeps) -> SequenceState:
             h_old, c_old = state
             a_ifo, a_g = affine(a_BG, h_old, u_HG).split([3 * hidden, hidden], dim=1)
             i, f, o = a_ifo.sigmoid().chunk(3, dim=1)
@@ -103,14 +108,17 @@ class ZoneoutLSTM(ZoneoutBase):
     def _fuses(self) -> bool:
         return self.is_plain() and _fused_runs(self.weight_hh_l0)
 
-    def _fused(self, x: Tensor, batch_sizes: Tensor | None, state: State) -> tuple[Tensor, ...]:
+    def _fused(
+        self, x: Tensor, batch_sizes: Tensor | None, state: SequenceState
+    ) -> tuple[Tensor, ...]:
         found: tuple[Tensor, ...] = _VF.lstm(*self._fused_arguments(x, batch_sizes, state))
         return found
 
 
 def _fused_runs(weight: Any) -> bool:
-    """Whether torch's kernel can run. On a CPU it is oneDNN's, which torch.compile cannot differentiate, and which
-    knows autocast's precision on some processors only; torch.nn.LSTM raises there."""
+    """Whether torch's kernel can run. On a CPU it is oneDNN's, which torch.compile cannot
+    differentiate, and which knows autocast's precision on some processors only; torch.nn.LSTM
+    raises there."""
     if weight.device.type != "cpu":
         return True
     dtype = autocast_dtype(weight)
@@ -119,7 +127,8 @@ def _fused_runs(weight: Any) -> bool:
 
 
 def _onednn_runs(question: str) -> bool:
-    """What oneDNN says of this processor; True where there is no oneDNN, since torch then runs its own kernel."""
+    """What oneDNN says of this processor; True where there is no oneDNN, since torch then runs its
+    own kernel."""
     ask = getattr(torch.ops.mkldnn, question, None)
     return not torch.backends.mkldnn.is_available() or ask is None or bool(ask())
 

@@ -1,4 +1,5 @@
-"""The plain recurrent network with zoneout, in the place of `torch.nn.RNN` (spec sections 1 and 9.1)."""
+"""The plain recurrent network with zoneout, in the place of `torch.nn.RNN` (spec sections 1 and
+9.1)."""
 
 from __future__ import annotations
 
@@ -11,18 +12,19 @@ from torch.nn import functional
 from zoneout_core.errors import UnknownName
 from zoneout_core.modules.base import ZoneoutBase
 from zoneout_core.modules.keep import Rate, mix
-from zoneout_core.modules.sequences import Keeps, State, Step
+from zoneout_core.modules.sequences import Keeps, SequenceState, Step
 from zoneout_core.modules.weights import Weights, affine
 
 
 class ZoneoutRNN(ZoneoutBase):
-    """`torch.nn.RNN` with zoneout: its arguments, shapes, parameters and start values, and further keywords.
+    """`torch.nn.RNN` with zoneout: its arguments, shapes, parameters and start values, and further
+    keywords.
 
         h~ = tanh(W x + b + U h' + b')      h = d * h' + (1 - d) * h~
 
     nonlinearity: "tanh" or "relu".
-    z_states: the probability that a hidden state KEEPS its previous value at a step; a number, or a tensor [H],
-    [layers * directions, H] or [layers * directions, 1]. It can be set at any time.
+    z_states: the probability that a hidden state KEEPS its previous value at a step; a number, or a
+    tensor [H], [layers * directions, H] or [layers * directions, 1]. It can be set at any time.
     mask, steps, generator, training and evaluation, errors: as in `ZoneoutLSTM`.
     """
 
@@ -70,13 +72,15 @@ class ZoneoutRNN(ZoneoutBase):
         u_HH = weights.u_GH.t()
         activation = torch.tanh if self.nonlinearity == "tanh" else torch.relu
 
-        def step(a_BG: Tensor, state: State, keeps: Keeps) -> State:
+        def step(a_BG: Tensor, state: SequenceState, keeps: Keeps) -> SequenceState:
             (h_old,) = state
             return (mix(keeps[0], h_old, activation(affine(a_BG, h_old, u_HH))),)
 
         return functional.linear(x_ND, weights.w_GD, weights.bias), step
 
-    def _fused(self, x: Tensor, batch_sizes: Tensor | None, state: State) -> tuple[Tensor, ...]:
+    def _fused(
+        self, x: Tensor, batch_sizes: Tensor | None, state: SequenceState
+    ) -> tuple[Tensor, ...]:
         run = _VF.rnn_tanh if self.nonlinearity == "tanh" else _VF.rnn_relu
         found: tuple[Tensor, ...] = run(*self._fused_arguments(x, batch_sizes, state))
         return found

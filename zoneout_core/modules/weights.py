@@ -22,11 +22,16 @@ class Weights(NamedTuple):
     @property
     def bias(self) -> Tensor | None:
         """Both biases as one, where only their sum matters."""
-        return None if self.b_G is None or self.b_recurrent_G is None else self.b_G + self.b_recurrent_G
+        return (
+            None
+            if self.b_G is None or self.b_recurrent_G is None
+            else self.b_G + self.b_recurrent_G
+        )
 
 
 def autocast_dtype(weight: Tensor) -> torch.dtype | None:
-    """The precision of products with that weight under autocast; None where autocast leaves them alone."""
+    """The precision of products with that weight under autocast; None where autocast leaves them
+    alone."""
     device = weight.device.type
     if weight.dtype == torch.float64 or not torch.amp.is_autocast_available(device):
         return None
@@ -34,18 +39,28 @@ def autocast_dtype(weight: Tensor) -> torch.dtype | None:
 
 
 def state_dtype(weight: Tensor) -> torch.dtype:
-    """The precision in which states are carried from step to step: the weights', and float32 where autocast mixes."""
+    """The precision in which states are carried from step to step: the weights', and float32 where
+    autocast mixes."""
     return weight.dtype if autocast_dtype(weight) in (None, weight.dtype) else torch.float32
 
 
 def affine(a_BG: Tensor, h_BH: Tensor, u_HG: Tensor) -> Tensor:
-    """a + h U in the precision of h: under autocast the product is 16-bit, states and pointwise arithmetic are not."""
+    """a + h U in the precision of h: under autocast the product is 16-bit, states and pointwise
+    arithmetic are not."""
     return torch.addmm(a_BG, h_BH, u_HG).to(h_BH.dtype)
 
 
 def arguments(module: nn.RNNBase) -> dict[str, Any]:
     """The arguments that build another module of the same shape, by name."""
-    names = ["input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional"]
+    names = [
+        "input_size",
+        "hidden_size",
+        "num_layers",
+        "bias",
+        "batch_first",
+        "dropout",
+        "bidirectional",
+    ]
     names += [name for name in ("nonlinearity",) if hasattr(module, name)]
     weight: Any = module.weight_hh_l0
     arguments = {name: getattr(module, name) for name in names}

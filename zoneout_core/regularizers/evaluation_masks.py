@@ -1,7 +1,9 @@
-"""What stands for masks in an evaluation: what is expected of them (the paper), or masks that are drawn there too.
+"""What stands for masks in an evaluation: what is expected of them (the paper), or masks that are
+drawn there too.
 
-The original code of the sequence-to-sequence toy, and probably that of the word models, sampled masks while it
-evaluated (spec section 12, row 28, and section 3). Draws have streams of their own, the same at each evaluation.
+The original code of the sequence-to-sequence toy, and probably that of the word models, sampled
+masks while it evaluated (spec section 12, row 28, and section 3). Draws have streams of their own,
+the same at each evaluation.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Gaussian masks: zoneout mixes old and new by real numbers d = z + sqrt(z (1 - z)) n, n ~ N(0, 1) (spec 9.13).
+"""Gaussian masks: zoneout mixes old and new by real numbers d = z + sqrt(z (1 - z)) n, n ~ N(0, 1)
+(spec 9.13).
 
 Mean and variance are those of the 0/1 mask; nothing is clipped. In an evaluation z stands for d.
 """

@@ -1,6 +1,7 @@
 """Input dropout: at a step, all that the first layer reads is set to zero (spec section 9.14).
 
-In an evaluation the inputs are multiplied with 1 - p. The original code names this regularizer and does not have it.
+In an evaluation the inputs are multiplied with 1 - p. The original code names this regularizer and
+does not have it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from zoneout_core.regularizers import LANE, Axis, Mask, Regularizer, dropout, re
 class InputDropout(Regularizer):
     """One draw per example and step, for the whole input vector."""
 
-    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = ({"p_input_steps": 0.4}, {"p_input_steps": 0.4, "embedding": 5})
+    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"p_input_steps": 0.4},
+        {"p_input_steps": 0.4, "embedding": 5},
+    )
 
     p_input_steps: float = field(default=0.0, metadata=LANE)
     """Probability that an example's input is dropped at a step."""
@@ -32,7 +36,16 @@ class InputDropout(Regularizer):
             return ()
         shared: frozenset[Axis] = frozenset({"unit"})
         stream = "masks_input_dropout_inputs"
-        return (dropout("inputs", "p_input_steps", self.p_input_steps, stream=stream, shared=shared, layers="first"),)
+        return (
+            dropout(
+                "inputs",
+                "p_input_steps",
+                self.p_input_steps,
+                stream=stream,
+                shared=shared,
+                layers="first",
+            ),
+        )
 
 
 PART = InputDropout

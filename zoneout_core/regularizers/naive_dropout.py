@@ -1,9 +1,10 @@
-"""Naive dropout of the recurrent connection: memory itself is set to zero (spec section 9.4; Figure 6).
+"""Naive dropout of the recurrent connection: memory itself is set to zero (spec section 9.4; Figure
+6).
 
     c = m_c (f c' + i g)       h = m_h o tanh(.)
 
-In an evaluation 1 - p stands for a mask. With cells alone the state is read from the dropped cell, with both from the
-undropped one, as in the original code.
+In an evaluation 1 - p stands for a mask. With cells alone the state is read from the dropped cell,
+with both from the undropped one, as in the original code.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class NaiveDropout(Regularizer):
         if self.p_cells > 0:
             masks.append(dropout(where, "p_cells", self.p_cells, stream="masks_naive_cells"))
         if self.p_states > 0:
-            masks.append(dropout("states", "p_states", self.p_states, stream="masks_naive_dropout_states"))
+            masks.append(
+                dropout("states", "p_states", self.p_states, stream="masks_naive_dropout_states")
+            )
         return tuple(masks)
 
 

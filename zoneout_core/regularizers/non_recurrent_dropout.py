@@ -1,4 +1,5 @@
-"""Dropout on non-recurrent connections: Zaremba's, inverted and drawn afresh at every step (spec section 9.6).
+"""Dropout on non-recurrent connections: Zaremba's, inverted and drawn afresh at every step (spec
+section 9.6).
 
 In an evaluation there is none.
 """
@@ -24,7 +25,8 @@ class NonRecurrentDropout(Regularizer):
     )
 
     p_inputs: float = field(default=0.0, metadata=LANE)
-    """Of what the first layer reads: the embedding's units or, where there is none, the whole one-hot symbol."""
+    """Of what the first layer reads: the embedding's units or, where there is none, the whole
+    one-hot symbol."""
     p_between: float = field(default=0.0, metadata=LANE)
     """Of what every further layer reads."""
     p_outputs: float = field(default=0.0, metadata=LANE)
@@ -45,7 +47,14 @@ class NonRecurrentDropout(Regularizer):
             ("p_outputs", "outputs", "all"),
         )
         return tuple(
-            dropout(site, name, p, stream=f"masks_non_recurrent_dropout_{site}", inverted=True, layers=layers)
+            dropout(
+                site,
+                name,
+                p,
+                stream=f"masks_non_recurrent_dropout_{site}",
+                inverted=True,
+                layers=layers,
+            )
             for name, site, layers in places
             if (p := getattr(self, name)) > 0
         )

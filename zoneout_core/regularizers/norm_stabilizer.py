@@ -1,4 +1,5 @@
-"""The norm stabilizer of Krueger and Memisevic: states must not grow or shrink from step to step (spec 9.10).
+"""The norm stabilizer of Krueger and Memisevic: states must not grow or shrink from step to step
+(spec 9.10).
 
     loss += beta * mean over examples of (1/T) * sum over t = 2..T of (|h_t| - |h_{t-1}|)^2
 
@@ -41,7 +42,9 @@ class NormStabilizer(Regularizer):
 
     def __post_init__(self) -> None:
         beta = self.beta_norm
-        require(beta >= 0 and isfinite(beta), "regularizer.beta_norm", beta, "a number of at least 0")
+        require(
+            beta >= 0 and isfinite(beta), "regularizer.beta_norm", beta, "a number of at least 0"
+        )
 
     @property
     def active(self) -> bool:

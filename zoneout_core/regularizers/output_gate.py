@@ -2,10 +2,10 @@
 
 With m = 1 where the cell was updated, c = f c' + m i g in every form, and
 
-    intent       h = o^ tanh(c), o^ = m o + (1 - m) o^'     a cell that was not updated is not exposed anew (default)
+    intent       h = o^ tanh(c), o^ = m o + (1 - m) o^'   hides a cell not updated (default)
     intent_raw   h = o^ tanh(c), o^ = m o + (1 - m) o'      the raw gate of the step before
     literal      h = o^ tanh(c), o^ = (1 - m) o + m o'      as printed, against its own motivation
-    code         h = m o tanh(c) + (1 - m) f h'             what the original code does, after zoneout
+    code         h = m o tanh(c) + (1 - m) f h'        what the original code does, after zoneout
 
 In an evaluation 1 - p stands for m in both places.
 """
@@ -46,7 +46,10 @@ class OutputGate(Regularizer):
 
     def check(self, config: TrialConfig) -> None:
         Regularizer.check(self, config)
-        must = "none with masks on the output gate, whose last value does not go on from chunk to chunk"
+        must = (
+            "none with masks on the output gate, whose last value does not go on from chunk to"
+            " chunk"
+        )
         require(config.carry == "none" or self.gate_form == "code", "carry", config.carry, must)
 
     def program(self) -> tuple[Mask, ...]:

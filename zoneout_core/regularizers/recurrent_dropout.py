@@ -1,9 +1,10 @@
-"""Recurrent dropout of Semeniuta and others: what is about to be written is dropped, never the memory (spec 9.3).
+"""Recurrent dropout of Semeniuta and others: what is about to be written is dropped, never the
+memory (spec 9.3).
 
     LSTM   c~ = f c' + m i g              GRU   h~ = u h' + (1 - u) m n
 
-The original code does not scale in training and multiplies with 1 - p in an evaluation; `inverted` divides in training.
-Not defined for the plain recurrent network, which has no such term.
+The original code does not scale in training and multiplies with 1 - p in an evaluation; `inverted`
+divides in training. Not defined for the plain recurrent network, which has no such term.
 """
 
 from __future__ import annotations
@@ -17,13 +18,20 @@ if TYPE_CHECKING:
     from zoneout_core.config import TrialConfig
 
 
-ZONED = {"p_recurrent": 0.15, "recurrent_mask": "zoneout", "z_cells": 0.15, "z_states": 0.15, "zoneout_mask": "shared"}
+ZONED = {
+    "p_recurrent": 0.15,
+    "recurrent_mask": "zoneout",
+    "z_cells": 0.15,
+    "z_states": 0.15,
+    "zoneout_mask": "shared",
+}
 """How pMNIST's code runs batch norm with zoneout: one mask m = 1 - d for all three."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecurrentDropout(Regularizer):
-    """A mask of its own, or (pMNIST's code with batch norm, spec section 5) the very one of zoneout."""
+    """A mask of its own, or (pMNIST's code with batch norm, spec section 5) the very one of
+    zoneout."""
 
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
         {"p_recurrent": 0.4},
@@ -38,7 +46,8 @@ class RecurrentDropout(Regularizer):
     recurrent_scale: Literal["evaluation", "inverted"] = field(default="evaluation", metadata=LANE)
     """Where 1 - p comes in: as a factor in evaluations, or as a divisor in training."""
     recurrent_mask: Literal["own", "zoneout"] = field(default="own", metadata=LANE)
-    """`zoneout`: an update is dropped exactly where zoneout preserves the cell; both then need one probability."""
+    """`zoneout`: an update is dropped exactly where zoneout preserves the cell; both then need one
+    probability."""
 
     def __post_init__(self) -> None:
         inverted = self.recurrent_scale == "inverted"
@@ -52,16 +61,30 @@ class RecurrentDropout(Regularizer):
         Regularizer.check(self, config)
         if self.recurrent_mask == "zoneout":
             z, spread = config.regularizer.z_cells, config.regularizer.z_spread
-            must = f"equal to regularizer.z_cells ({z}) where recurrent dropout takes zoneout's mask"
+            must = (
+                f"equal to regularizer.z_cells ({z}) where recurrent dropout takes zoneout's mask"
+            )
             require(z == self.p_recurrent, "regularizer.p_recurrent", self.p_recurrent, must)
-            require(spread == 0, "regularizer.z_spread", spread, "0 where recurrent dropout takes zoneout's mask")
+            require(
+                spread == 0,
+                "regularizer.z_spread",
+                spread,
+                "0 where recurrent dropout takes zoneout's mask",
+            )
 
     def program(self) -> tuple[Mask, ...]:
         if not self.active:
             return ()
         inverted, zoned = self.recurrent_scale == "inverted", self.recurrent_mask == "zoneout"
         stream = "masks_cells" if zoned else "masks_recurrent_dropout_update"
-        mask = dropout("update", "p_recurrent", self.p_recurrent, inverted=inverted, stream=stream, flipped=zoned)
+        mask = dropout(
+            "update",
+            "p_recurrent",
+            self.p_recurrent,
+            inverted=inverted,
+            stream=stream,
+            flipped=zoned,
+        )
         return (mask,)
 
 

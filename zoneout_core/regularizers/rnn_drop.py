@@ -2,8 +2,8 @@
 
     c = m (f c' + i g)
 
-m is drawn once per sequence. Training does not scale; an evaluation multiplies with 1 - p at every step, so that memory
-fades exponentially, for which Semeniuta and others criticise it.
+m is drawn once per sequence. Training does not scale; an evaluation multiplies with 1 - p at every
+step, so that memory fades exponentially, for which Semeniuta and others criticise it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ class RNNDrop(Regularizer):
         if not self.active:
             return ()
         stream = "masks_rnn_drop_cells"
-        return (dropout("cells", "p_rnn_drop", self.p_rnn_drop, stream=stream, shared=frozenset({"time"})),)
+        return (
+            dropout(
+                "cells", "p_rnn_drop", self.p_rnn_drop, stream=stream, shared=frozenset({"time"})
+            ),
+        )
 
 
 PART = RNNDrop

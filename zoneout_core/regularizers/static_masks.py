@@ -1,7 +1,8 @@
-"""Static identity connections: zoneout whose masks are drawn once for the whole training (spec 8.2, Figure 7).
+"""Static identity connections: zoneout whose masks are drawn once for the whole training (spec 8.2,
+Figure 7).
 
-One mask for each (step, unit), the same for all examples and all updates. Time steps count from the start of a chunk,
-so that the state must not be carried between chunks.
+One mask for each (step, unit), the same for all examples and all updates. Time steps count from the
+start of a chunk, so that the state must not be carried between chunks.
 """
 
 from __future__ import annotations
@@ -26,9 +27,12 @@ class StaticMasks(Regularizer):
         {"static_masks": "expectation", "z_cells": 0.5, "z_states": 0.2},
     )
 
-    static_masks: Literal["off", "same", "code", "expectation"] = field(default="off", metadata=LANE)
-    """What stands in an evaluation, and whether masks are static at all. `same`: the masks of training, which are part
-    of the network; `code`: other masks, drawn once for all evaluations; `expectation`: z."""
+    static_masks: Literal["off", "same", "code", "expectation"] = field(
+        default="off", metadata=LANE
+    )
+    """What stands in an evaluation, and whether masks are static at all. `same`: the masks of
+    training, which are part of the network; `code`: other masks, drawn once for all evaluations;
+    `expectation`: z."""
 
     @property
     def active(self) -> bool:
@@ -36,13 +40,21 @@ class StaticMasks(Regularizer):
 
     def check(self, config: TrialConfig) -> None:
         require(
-            config.carry == "none", "carry", config.carry, "none with static masks, which belong to a chunk's steps"
+            config.carry == "none",
+            "carry",
+            config.carry,
+            "none with static masks, which belong to a chunk's steps",
         )
 
     def transform(self, program: tuple[Mask, ...]) -> tuple[Mask, ...]:
         if not self.active:
             return program
-        static = changed(program, STREAMS, shared=frozenset({"update", "batch"}), static=self.static_masks == "same")
+        static = changed(
+            program,
+            STREAMS,
+            shared=frozenset({"update", "batch"}),
+            static=self.static_masks == "same",
+        )
         return changed(static, STREAMS, expected=None) if self.static_masks == "code" else static
 
 

@@ -1,7 +1,9 @@
-"""Stochastic depth in time: a whole layer skips a step, units and states together (spec section 9.2).
+"""Stochastic depth in time: a whole layer skips a step, units and states together (spec section
+9.2).
 
-The draw is zoneout's, shared by all units of a layer: with probability z the layer keeps its old cells and states. In
-an evaluation z stands for the draw. The original code names this regularizer and does not have it.
+The draw is zoneout's, shared by all units of a layer: with probability z the layer keeps its old
+cells and states. In an evaluation z stands for the draw. The original code names this regularizer
+and does not have it.
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ class StochasticDepth(Regularizer):
     def program(self) -> tuple[Mask, ...]:
         if not self.active:
             return ()
-        shared: frozenset[Axis] = frozenset({"unit"} if self.depth_draw == "example" else {"unit", "batch"})
+        shared: frozenset[Axis] = frozenset(
+            {"unit"} if self.depth_draw == "example" else {"unit", "batch"}
+        )
         places: dict[str, tuple[Site, ...]] = {
             "both": ("keep_cells", "keep_states"),
             "cells": ("keep_cells",),
@@ -58,7 +62,14 @@ class StochasticDepth(Regularizer):
         }
         z = self.z_depth
         return tuple(
-            Mask(site=site, field="z_depth", one=z, expected=z, shared=shared, stream=self._stream(site))
+            Mask(
+                site=site,
+                field="z_depth",
+                one=z,
+                expected=z,
+                shared=shared,
+                stream=self._stream(site),
+            )
             for site in places[self.depth_of]
         )
 

@@ -1,7 +1,9 @@
-"""Surprisal-driven zoneout: the cell `surprisal_lstm` draws its masks by how surprised it is (spec section 9.15).
+"""Surprisal-driven zoneout: the cell `surprisal_lstm` draws its masks by how surprised it is (spec
+section 9.15).
 
-The cell owns the equations and their settings, such as tau. What is random in it is said here: the uniform numbers that
-it compares with its probabilities of an update. Without them it takes the probabilities themselves.
+The cell owns the equations and their settings, such as tau. What is random in it is said here: the
+uniform numbers that it compares with its probabilities of an update. Without them it takes the
+probabilities themselves.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ class Surprisal(Regularizer):
     )
 
     surprisal_masks: Literal["off", "expected", "sampled"] = field(default="off", metadata=LANE)
-    """Whether training draws masks, and what stands in an evaluation: their probabilities, or (as its authors have it)
-    masks that are drawn there too."""
+    """Whether training draws masks, and what stands in an evaluation: their probabilities, or (as
+    its authors have it) masks that are drawn there too."""
 
     @property
     def active(self) -> bool:
@@ -40,7 +42,16 @@ class Surprisal(Regularizer):
         if not self.active:
             return ()
         stream = "masks_surprisal_uniform"
-        return (Mask(site="uniform", field="surprisal_masks", one=0.5, expected=stands, stream=stream, kind="uniform"),)
+        return (
+            Mask(
+                site="uniform",
+                field="surprisal_masks",
+                one=0.5,
+                expected=stands,
+                stream=stream,
+                kind="uniform",
+            ),
+        )
 
 
 PART = Surprisal

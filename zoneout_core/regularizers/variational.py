@@ -1,7 +1,9 @@
-"""Variational dropout of Gal: masks drawn once per sequence and kept over its time steps (spec sections 9.7, 11.2).
+"""Variational dropout of Gal: masks drawn once per sequence and kept over its time steps (spec
+sections 9.7, 11.2).
 
-All are inverted. An evaluation has none (the mean network); with `mc_passes` the final one also averages the
-probabilities of that many passes with masks drawn once for the whole text, word types excepted.
+All are inverted. An evaluation has none (the mean network); with `mc_passes` the final one also
+averages the probabilities of that many passes with masks drawn once for the whole text, word types
+excepted.
 """
 
 from __future__ import annotations
@@ -9,7 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from zoneout_core.regularizers import LANE, Mask, Regularizer, Site, dropout, require, require_dropped
+from zoneout_core.regularizers import (
+    LANE,
+    Mask,
+    Regularizer,
+    Site,
+    dropout,
+    require,
+    require_dropped,
+)
 
 if TYPE_CHECKING:
     from zoneout_core.config import TrialConfig
@@ -17,7 +27,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variational(Regularizer):
-    """Gal takes 0.3 for words and states and 0.5 for inputs and outputs of a model of 1500 units."""
+    """Gal takes 0.3 for words and states and 0.5 for inputs and outputs of a model of 1500
+    units."""
 
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
         {"p_sequence_states": 0.4},
@@ -29,8 +40,8 @@ class Variational(Regularizer):
     p_sequence_words: float = field(default=0.0, metadata=LANE)
     """Of word types: the embedding of a dropped one is zero wherever it occurs in the sequence."""
     p_sequence_inputs: float = field(default=0.0, metadata=LANE)
-    """Of what each layer reads; of the first only where that is an embedding, since one mask for single symbols (or
-    single pixels) would silence a whole sequence."""
+    """Of what each layer reads; of the first only where that is an embedding, since one mask for
+    single symbols (or single pixels) would silence a whole sequence."""
     p_sequence_states: float = field(default=0.0, metadata=LANE)
     """Of h_{t-1}, where the gates read it."""
     p_sequence_outputs: float = field(default=0.0, metadata=LANE)
@@ -43,7 +54,9 @@ class Variational(Regularizer):
     def __post_init__(self) -> None:
         for name in STRENGTHS:
             require_dropped(f"regularizer.{name}", getattr(self, name), inverted=True)
-        require(self.mc_passes >= 0, "regularizer.mc_passes", self.mc_passes, "at least 0 (0 = none)")
+        require(
+            self.mc_passes >= 0, "regularizer.mc_passes", self.mc_passes, "at least 0 (0 = none)"
+        )
 
     @property
     def active(self) -> bool:
@@ -51,11 +64,24 @@ class Variational(Regularizer):
 
     def check(self, config: TrialConfig) -> None:
         Regularizer.check(self, config)
-        must = "0 with carry=none, since only texts that are read on and on are scored by Monte Carlo passes"
-        require(self.mc_passes == 0 or config.carry != "none", "regularizer.mc_passes", self.mc_passes, must)
+        must = (
+            "0 with carry=none, since only texts that are read on and on are scored by Monte Carlo"
+            " passes"
+        )
+        require(
+            self.mc_passes == 0 or config.carry != "none",
+            "regularizer.mc_passes",
+            self.mc_passes,
+            must,
+        )
         model, name = config.model, "regularizer.p_sequence_words"
         words = self.p_sequence_words == 0 or model.embedding > 0
-        require(words, name, self.p_sequence_words, "0 with model.embedding=0, since it drops rows of an embedding")
+        require(
+            words,
+            name,
+            self.p_sequence_words,
+            "0 with model.embedding=0, since it drops rows of an embedding",
+        )
         inputs = self.p_sequence_inputs == 0 or model.embedding > 0 or model.layers > 1
         must = "0 with model.embedding=0 and one layer, since it would silence whole sequences"
         require(inputs, "regularizer.p_sequence_inputs", self.p_sequence_inputs, must)

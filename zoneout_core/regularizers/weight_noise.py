@@ -1,7 +1,8 @@
-"""Weight noise: once per update, N(0, sigma^2) on every weight matrix (spec section 9.9; `zoneout_core.noise`).
+"""Weight noise: once per update, N(0, sigma^2) on every weight matrix (spec section 9.9;
+`zoneout_core.noise`).
 
-Biases and initial states have none. The gradient at the noisy weights updates the clean ones, and evaluations use
-those.
+Biases and initial states have none. The gradient at the noisy weights updates the clean ones, and
+evaluations use those.
 """
 
 from __future__ import annotations
@@ -24,7 +25,12 @@ class WeightNoise(Regularizer):
 
     def __post_init__(self) -> None:
         sigma = self.sigma_weights
-        require(sigma >= 0 and isfinite(sigma), "regularizer.sigma_weights", sigma, "a number of at least 0")
+        require(
+            sigma >= 0 and isfinite(sigma),
+            "regularizer.sigma_weights",
+            sigma,
+            "a number of at least 0",
+        )
 
     @property
     def active(self) -> bool:

@@ -1,4 +1,5 @@
-"""Zoneout: at every step each unit keeps its old value with probability z (spec section 9.1; the paper, section 3).
+"""Zoneout: at every step each unit keeps its old value with probability z (spec section 9.1; the
+paper, section 3).
 
     c = d_c c' + (1 - d_c) c~        h = d_h h' + (1 - d_h) o tanh(c~)
 
@@ -18,7 +19,8 @@ STREAMS = ("masks_cells", "masks_states")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Zoneout(Regularizer):
-    """Cells and states, with masks of their own or one for both. A GRU or a plain RNN has states only."""
+    """Cells and states, with masks of their own or one for both. A GRU or a plain RNN has states
+    only."""
 
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
         {"z_cells": 0.5, "z_states": 0.2},
@@ -34,15 +36,17 @@ class Zoneout(Regularizer):
     zoneout_mask: Literal["separate", "shared"] = field(default="separate", metadata=LANE)
     """`shared`: one mask for cells and states (d_c = d_h), which then need one probability."""
     z_spread: float = field(default=0.0, metadata=LANE)
-    """Per-unit rates, where z is above 0: those of a layer's units are spread evenly from z - spread to z + spread,
-    within 0..1."""
+    """Per-unit rates, where z is above 0: those of a layer's units are spread evenly from z -
+    spread to z + spread, within 0..1."""
 
     def __post_init__(self) -> None:
         for name in ("z_cells", "z_states", "z_spread"):
             require_probability(f"regularizer.{name}", getattr(self, name))
         shared = self.zoneout_mask == "shared"
         must = f"equal to regularizer.z_cells ({self.z_cells}) where they share a mask"
-        require(not shared or self.z_cells == self.z_states, "regularizer.z_states", self.z_states, must)
+        require(
+            not shared or self.z_cells == self.z_states, "regularizer.z_states", self.z_states, must
+        )
 
     @property
     def active(self) -> bool:

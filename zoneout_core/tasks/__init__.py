@@ -40,7 +40,8 @@ class Corpus:
     """Of vocabulary and all three parts, whole; recorded on every run. A `fraction` keeps it."""
 
     def fraction(self, share: float) -> Self:
-        """The same corpus with only the first `share` of the training text; valid and test stay whole.
+        """The same corpus with only the first `share` of the training text; valid and test stay
+        whole.
 
         Raises `ConfigError` unless 0 < share <= 1.
         """
@@ -69,7 +70,8 @@ class Labelled:
     SCALE: ClassVar[float] = 1 / 255
 
     def fraction(self, share: float) -> Self:
-        """The same with only the first `share` of the training examples. Raises `ConfigError` unless 0 < share <= 1."""
+        """The same with only the first `share` of the training examples. Raises `ConfigError`
+        unless 0 < share <= 1."""
         require(0.0 < share <= 1.0, "fraction", share, "above 0 and at most 1")
         count = int(len(self.train) * share)
         return replace(self, train=self.train[:count], train_labels=self.train_labels[:count])
@@ -77,7 +79,8 @@ class Labelled:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Generated:
-    """What a task draws its examples by. There is no end of them, hence nothing to take a fraction of."""
+    """What a task draws its examples by. There is no end of them, hence nothing to take a fraction
+    of."""
 
     name: str
     variant: str
@@ -86,7 +89,9 @@ class Generated:
 
     def fraction(self, share: float) -> Self:
         """Itself. Raises `ConfigError` unless `share` is 1."""
-        require(share == 1.0, "fraction", share, f"1 with task={self.name}, which draws its examples")
+        require(
+            share == 1.0, "fraction", share, f"1 with task={self.name}, which draws its examples"
+        )
         return self
 
 
@@ -107,12 +112,15 @@ class Task:
     metrics: Metrics = CHARACTERS
     """What its trials report."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """The paper's configuration of this task, where it differs from the defaults: values by configuration key."""
+    """The paper's configuration of this task, where it differs from the defaults: values by
+    configuration key."""
     load: Callable[[Path, str], Any]
-    """(data folder, variant) -> its data. Use `load_data`, which checks files and variant before it calls this."""
+    """(data folder, variant) -> its data. Use `load_data`, which checks files and variant before it
+    calls this."""
 
     def config(self, **values: Any) -> TrialConfig:
-        """The paper's configuration of this task, with these values (by unambiguous field name) on top."""
+        """The paper's configuration of this task, with these values (by unambiguous field name) on
+        top."""
         return TrialConfig().with_values({"task": self.name} | dict(self.settings) | values)
 
 
@@ -131,8 +139,8 @@ def get(name: str) -> Task:
 def load_data(name: str, variant: str, data_dir: Path) -> Any:
     """The data of task `name`; an empty `variant` means the task's default.
 
-    Raises `UnknownName` for a task or variant that does not exist, and `DataError` for a file that is
-    missing, truncated or not the one expected (sizes and SHA-256 are checked each time).
+    Raises `UnknownName` for a task or variant that does not exist, and `DataError` for a file that
+    is missing, truncated or not the one expected (sizes and SHA-256 are checked each time).
     """
     task = get(name)
     variant = variant or task.variants[0]

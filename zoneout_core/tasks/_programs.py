@@ -1,6 +1,8 @@
-"""Programs of one to three lines over the variables a to h, and what they print (spec section 6, variant `program`).
+"""Programs of one to three lines over the variables a to h, and what they print (spec section 6,
+variant `program`).
 
-The grammar is ours; the spec has its elements: assignments, + and -, an `if` of one level, a final `print`.
+The grammar is ours; the spec has its elements: assignments, + and -, an `if` of one level, a final
+`print`.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ IF_SHARE = 0.5
 def draw(
     random: np.random.Generator, difficulty: int, count: int, split: Literal["train", "valid"]
 ) -> list[tuple[str, str]]:
-    """Programs, reversed, with what they print. A program is in one split alone, by the parity of its CRC-32."""
+    """Programs, reversed, with what they print. A program is in one split alone, by the parity of
+    its CRC-32."""
     pairs: list[tuple[str, str]] = []
     while len(pairs) < count:
         text, printed = program(random, *LEVELS[difficulty - 1])
@@ -31,7 +34,8 @@ def draw(
 
 
 def program(random: np.random.Generator, digits: int, most_lines: int) -> tuple[str, str]:
-    """The text of a program of at most so many lines, numbers of at most so many digits, and what it prints."""
+    """The text of a program of at most so many lines, numbers of at most so many digits, and what
+    it prints."""
     values: dict[str, int] = {}
     lines = []
     for _ in range(int(random.integers(most_lines))):
@@ -39,7 +43,9 @@ def program(random: np.random.Generator, digits: int, most_lines: int) -> tuple[
         text, value = _expression(random, digits, values)
         line = f"{variable}={text}"
         if values and random.random() < IF_SHARE:
-            variable = list(values)[random.integers(len(values))]  # it has a value even if the condition fails
+            variable = list(values)[
+                random.integers(len(values))
+            ]  # it has a value even if the condition fails
             (left, sign, right), holds = _condition(random, digits, values)
             line = f"if {left}{sign}{right}:{variable}={text}"
             value = value if holds else values[variable]
@@ -49,20 +55,25 @@ def program(random: np.random.Generator, digits: int, most_lines: int) -> tuple[
     return "\n".join([*lines, f"print({text})"]), str(value)
 
 
-def _expression(random: np.random.Generator, digits: int, values: dict[str, int]) -> tuple[str, int]:
+def _expression(
+    random: np.random.Generator, digits: int, values: dict[str, int]
+) -> tuple[str, int]:
     """A sum or difference of two terms, and its value."""
     (left, a), (right, b) = (_term(random, digits, values) for _ in range(2))
     return (f"{left}+{right}", a + b) if random.random() < 0.5 else (f"{left}-{right}", a - b)
 
 
-def _condition(random: np.random.Generator, digits: int, values: dict[str, int]) -> tuple[tuple[str, str, str], bool]:
+def _condition(
+    random: np.random.Generator, digits: int, values: dict[str, int]
+) -> tuple[tuple[str, str, str], bool]:
     """A comparison, and whether it holds."""
     (left, a), (right, b) = (_term(random, digits, values) for _ in range(2))
     return ((left, "<", right), a < b) if random.random() < 0.5 else ((left, ">", right), a > b)
 
 
 def _term(random: np.random.Generator, digits: int, values: dict[str, int]) -> tuple[str, int]:
-    """A variable that has a value, half of the time where there is one, or a number; and its value."""
+    """A variable that has a value, half of the time where there is one, or a number; and its
+    value."""
     if values and random.random() < 0.5:
         name = list(values)[random.integers(len(values))]
         return name, values[name]

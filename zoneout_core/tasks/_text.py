@@ -17,18 +17,25 @@ if TYPE_CHECKING:
 def corpus(name: str, variant: str, train: str, valid: str, test: str) -> Corpus:
     """Encode every code point as its rank among the symbols of all three parts (at most 256).
 
-    Wherever valid and test bring no symbol of their own, as in PTB, that is the training text's vocabulary.
+    Wherever valid and test bring no symbol of their own, as in PTB, that is the training text's
+    vocabulary.
     """
     vocabulary = tuple(sorted(set(train) | set(valid) | set(test)))
-    return assemble(name, variant, vocabulary, [_characters(text, vocabulary) for text in (train, valid, test)])
+    return assemble(
+        name, variant, vocabulary, [_characters(text, vocabulary) for text in (train, valid, test)]
+    )
 
 
-def corpus_of_words(name: str, variant: str, train: list[str], valid: list[str], test: list[str]) -> Corpus:
+def corpus_of_words(
+    name: str, variant: str, train: list[str], valid: list[str], test: list[str]
+) -> Corpus:
     """The same with words for symbols (at most 65,536)."""
     vocabulary = tuple(sorted(set(train) | set(valid) | set(test)))
     assert len(vocabulary) <= 2**16, "token ids are two bytes"
     ids = {word: i for i, word in enumerate(vocabulary)}
-    parts: list[Tokens] = [np.array([ids[word] for word in words], np.uint16) for words in (train, valid, test)]
+    parts: list[Tokens] = [
+        np.array([ids[word] for word in words], np.uint16) for words in (train, valid, test)
+    ]
     return assemble(name, variant, vocabulary, parts)
 
 
@@ -36,7 +43,15 @@ def assemble(name: str, variant: str, vocabulary: tuple[str, ...], parts: list[T
     """The corpus of the parts train, valid and test, each ids [N], with its digest."""
     train, valid, test = parts
     digest = _digest(vocabulary, parts)
-    return Corpus(name=name, variant=variant, train=train, valid=valid, test=test, vocabulary=vocabulary, sha256=digest)
+    return Corpus(
+        name=name,
+        variant=variant,
+        train=train,
+        valid=valid,
+        test=test,
+        vocabulary=vocabulary,
+        sha256=digest,
+    )
 
 
 def _characters(text: str, vocabulary: tuple[str, ...]) -> Tokens:
@@ -50,7 +65,8 @@ def _characters(text: str, vocabulary: tuple[str, ...]) -> Tokens:
 
 
 def _digest(vocabulary: tuple[str, ...], parts: list[Tokens]) -> str:
-    """SHA-256 of the content: a JSON head with vocabulary and lengths, then the ids of train, valid, test."""
+    """SHA-256 of the content: a JSON head with vocabulary and lengths, then the ids of train,
+    valid, test."""
     head = {"vocabulary": vocabulary, "lengths": [len(part) for part in parts]}
     digest = hashlib.sha256(json.dumps(head).encode())
     for part in parts:

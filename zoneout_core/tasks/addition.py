@@ -1,6 +1,8 @@
-"""Sums of two decimal numbers, and short programs, to be read and answered symbol by symbol (spec section 6).
+"""Sums of two decimal numbers, and short programs, to be read and answered symbol by symbol (spec
+section 6).
 
-A simplified "learning to execute". There are no files: examples are drawn, the harder the higher the difficulty.
+A simplified "learning to execute". There are no files: examples are drawn, the harder the higher
+the difficulty.
 """
 
 from __future__ import annotations
@@ -41,12 +43,17 @@ class Problems(Generated):
     draw_texts: Callable[[Any, int, int, Split], list[tuple[str, str]]]
     """(numpy generator, difficulty, count, split) -> pairs of text and answer, unpadded."""
 
-    def draw(self, seed: int, difficulty: int, count: int, split: Split = "train") -> tuple[Symbols, Symbols]:
-        """Inputs [count, input_width] and targets [count, target_width], uint8 ids, by the arguments alone."""
+    def draw(
+        self, seed: int, difficulty: int, count: int, split: Split = "train"
+    ) -> tuple[Symbols, Symbols]:
+        """Inputs [count, input_width] and targets [count, target_width], uint8 ids, by the
+        arguments alone."""
         import numpy as np
 
         assert self.first <= difficulty <= self.last, difficulty
-        pairs = self.draw_texts(np.random.Generator(np.random.PCG64(seed)), difficulty, count, split)
+        pairs = self.draw_texts(
+            np.random.Generator(np.random.PCG64(seed)), difficulty, count, split
+        )
         inputs = self.encode([text.rjust(self.input_width, PAD) for text, _ in pairs])
         return inputs, self.encode([answer.ljust(self.target_width, PAD) for _, answer in pairs])
 
@@ -62,7 +69,8 @@ class Problems(Generated):
 
 
 def load(_data_dir: Path, variant: str) -> Problems:
-    """addition: `12+345`, difficulty 2 to 5 = most digits. program: difficulty 1 to 4 = `_programs.LEVELS`."""
+    """addition: `12+345`, difficulty 2 to 5 = most digits. program: difficulty 1 to 4 =
+    `_programs.LEVELS`."""
     from zoneout_core.tasks import _programs
 
     if variant == "program":
@@ -89,8 +97,11 @@ def load(_data_dir: Path, variant: str) -> Problems:
     return Problems(name=TASK.name, variant=variant, sha256=digest.hexdigest(), **values)
 
 
-def sums(random: np.random.Generator, difficulty: int, count: int, _split: Split) -> list[tuple[str, str]]:
-    """Sums of two numbers: k is uniform in 1..difficulty, the number uniform in 0..10^k. Both splits draw alike."""
+def sums(
+    random: np.random.Generator, difficulty: int, count: int, _split: Split
+) -> list[tuple[str, str]]:
+    """Sums of two numbers: k is uniform in 1..difficulty, the number uniform in 0..10^k. Both
+    splits draw alike."""
     digits = random.integers(1, difficulty, (count, 2), endpoint=True)
     numbers = random.integers(0, 10**digits, endpoint=True)
     return [(f"{a}+{b}", str(a + b)) for a, b in numbers.tolist()]
@@ -101,7 +112,9 @@ PROGRAM: dict[str, Any] = {"variant": "program", "hidden": 320, "batch": 128, "l
 
 TASK = Task(
     name="addition",
-    description="Sums (or short programs) answered symbol by symbol, with a curriculum; draws its examples",
+    description=(
+        "Sums (or short programs) answered symbol by symbol, with a curriculum; draws its examples"
+    ),
     variants=("addition", "program"),
     workload="addition",
     metrics=CURRICULUM,

@@ -1,8 +1,9 @@
 """Penn Treebank, character by character: Table 1, Figures 3, 4 and 7 of the paper (spec section 2).
 
-The characters come from Mikolov's word-level files, whose lines all start and end with one blank. The array the
-authors trained on was never released; its length (446,184 test characters) is that of the files minus one blank per
-line. Which of the two blanks they dropped is unknown and does not change the total code length (spec section 2.1).
+The characters come from Mikolov's word-level files, whose lines all start and end with one blank.
+The array the authors trained on was never released; its length (446,184 test characters) is that of
+the files minus one blank per line. Which of the two blanks they dropped is unknown and does not
+change the total code length (spec section 2.1).
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from zoneout_core.tasks import Corpus, Task, _ptb
 
 
 def load(data_dir: Path, variant: str) -> Corpus:
-    """446k drops the leading blank of each line, 442k the trailing one as well; a newline is a symbol.
+    """446k drops the leading blank of each line, 442k the trailing one as well; a newline is a
+    symbol.
 
-    The character files that Mikolov published, commonly quoted with 5,017,483 / 393,043 / 442,424 symbols, have one
-    more in each part than 442k; where it stands is not known, and it moves no number that one would print.
+    The character files that Mikolov published, commonly quoted with 5,017,483 / 393,043 / 442,424
+    symbols, have one more in each part than 442k; where it stands is not known, and it moves no
+    number that one would print.
     """
     from zoneout_core.tasks import _text
 
@@ -32,9 +35,14 @@ def characters(text: str, variant: str) -> str:
 
 TASK = Task(
     name="char_ptb",
-    description="Penn Treebank by character: 5.06 million train, 50 symbols (the paper's Table 1, Figures 3, 4, 7)",
+    description=(
+        "Penn Treebank by character: 5.06 million train, 50 symbols (the paper's Table 1, Figures"
+        " 3, 4, 7)"
+    ),
     variants=("446k", "442k"),
     files=_ptb.FILES,
-    settings={"epochs": 110},  # as in the log that the authors released; the other defaults are this task's
+    settings={
+        "epochs": 110
+    },  # as in the log that the authors released; the other defaults are this task's
     load=load,
 )

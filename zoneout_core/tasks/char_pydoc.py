@@ -1,7 +1,9 @@
-"""Character-level text that every CPython carries: the prose of its own language reference. Needs no files.
+"""Character-level text that every CPython carries: the prose of its own language reference. Needs
+no files.
 
-For tests, demonstrations and first runs, where it saves a download; nothing published is measured on it. The text
-is that of `pydoc_data.topics` and so depends on the Python version: the corpus' SHA-256 on a run says which it was.
+For tests, demonstrations and first runs, where it saves a download; nothing published is measured
+on it. The text is that of `pydoc_data.topics` and so depends on the Python version: the corpus'
+SHA-256 on a run says which it was.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ def load(_data_dir: Path, variant: str) -> Corpus:
 def prose(topics: Mapping[str, str]) -> str:
     """All topics in the order of their names, each paragraph once.
 
-    Topics contain one another (a fifth of the whole is repeats): kept, they would put training text into test.
+    Topics contain one another (a fifth of the whole is repeats): kept, they would put training text
+    into test.
     """
     paragraphs = (p.strip("\n") for name in sorted(topics) for p in topics[name].split("\n\n"))
     return "\n\n".join(dict.fromkeys(p for p in paragraphs if p)) + "\n"
@@ -49,7 +52,10 @@ def limit(text: str, symbols: int = 256) -> str:
 
 TASK = Task(
     name="char_pydoc",
-    description="Characters of Python's own language reference; needs no files, nothing published is measured on it",
+    description=(
+        "Characters of Python's own language reference; needs no files, nothing published is"
+        " measured on it"
+    ),
     variants=("topics",),
     load=load,
 )

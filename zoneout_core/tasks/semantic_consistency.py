@@ -1,4 +1,5 @@
-"""Semantic consistency: a linear recurrence that has to leave its state alone (spec section 7). Draws its examples.
+"""Semantic consistency: a linear recurrence that has to leave its state alone (spec section 7).
+Draws its examples.
 
 W = -I solves it without zoneout, since ten sign flips cancel; with zoneout only W = +I is right.
 """
@@ -19,7 +20,8 @@ UPDATES = 1000
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Recurrence(Generated):
-    """h_k = d h_{k-1} + (1 - d) h_{k-1} W from x ~ N(0, I); the cost is the squared distance of the last h to x."""
+    """h_k = d h_{k-1} + (1 - d) h_{k-1} W from x ~ N(0, I); the cost is the squared distance of the
+    last h to x."""
 
     start: float
     """W starts at start * I + noise * N(0, 1)."""
@@ -36,7 +38,9 @@ def load(_data_dir: Path, variant: str) -> Recurrence:
 
 TASK = Task(
     name="semantic_consistency",
-    description="A linear recurrence on two units that is to leave its state alone; draws its examples",
+    description=(
+        "A linear recurrence on two units that is to leave its state alone; draws its examples"
+    ),
     variants=("linear",),
     workload="consistency",
     metrics=CONSISTENCY,

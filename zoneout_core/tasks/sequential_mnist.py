@@ -1,4 +1,5 @@
-"""Handwritten digits, read pixel by pixel: Table 2, Figures 5 and 6 of the paper (spec section 5)."""
+"""Handwritten digits, read pixel by pixel: Table 2, Figures 5 and 6 of the paper (spec section
+5)."""
 
 from __future__ import annotations
 
@@ -31,7 +32,9 @@ def load(data_dir: Path, variant: str) -> Labelled:
 
     mnist = torchvision().datasets.MNIST
     files = [mnist(root=data_dir, train=train, download=False) for train in (True, False)]
-    images, test = (np.take(file.data.numpy().reshape(-1, PIXELS), order(variant), axis=1) for file in files)
+    images, test = (
+        np.take(file.data.numpy().reshape(-1, PIXELS), order(variant), axis=1) for file in files
+    )
     labels, test_labels = (file.targets.numpy().astype(np.uint8) for file in files)
     arrays = {
         "train": images[:TRAIN],
@@ -44,14 +47,17 @@ def load(data_dir: Path, variant: str) -> Labelled:
     digest = hashlib.sha256()
     for array in arrays.values():
         digest.update(array.tobytes())
-    return Labelled(name=TASK.name, variant=variant, classes=10, sha256=digest.hexdigest(), **arrays)
+    return Labelled(
+        name=TASK.name, variant=variant, classes=10, sha256=digest.hexdigest(), **arrays
+    )
 
 
 def order(variant: str) -> npt.NDArray[np.int64]:
     """Which pixel of the 28 x 28, row by row, is read at each of the 784 steps: int64 [784].
 
-    permuted: a true permutation. permuted_code: drawn with repetition, as the authors' code does, and RBN's before
-    it: 501 distinct pixels; its errors compare with no others. ordered: as they come.
+    permuted: a true permutation. permuted_code: drawn with repetition, as the authors' code does,
+    and RBN's before it: 501 distinct pixels; its errors compare with no others. ordered: as they
+    come.
     """
     import numpy as np
 
@@ -68,13 +74,18 @@ def order(variant: str) -> npt.NDArray[np.int64]:
 def _file(name: str, size: int, sha256: str, packed_size: int, packed_sha256: str) -> DataFile:
     addresses = tuple(f"{mirror}{name}.gz" for mirror in MIRRORS)
     path = f"MNIST/raw/{name}"
-    archive = DataFile(path=f"{path}.gz", bytes=packed_size, sha256=packed_sha256, addresses=addresses)
+    archive = DataFile(
+        path=f"{path}.gz", bytes=packed_size, sha256=packed_sha256, addresses=addresses
+    )
     return DataFile(path=path, bytes=size, sha256=sha256, archive=archive)
 
 
 TASK = Task(
     name="sequential_mnist",
-    description="Digits read pixel by pixel: 50,000 train, 784 steps, 10 classes (the paper's Table 2, Figures 5, 6)",
+    description=(
+        "Digits read pixel by pixel: 50,000 train, 784 steps, 10 classes (the paper's Table 2,"
+        " Figures 5, 6)"
+    ),
     variants=("permuted", "permuted_code", "ordered"),
     files=(
         _file(

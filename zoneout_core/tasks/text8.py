@@ -1,7 +1,9 @@
-"""text8: the first 100,000,000 letters and blanks of Wikipedia, as of 2006: Table 1, Figure 4 (spec section 4).
+"""text8: the first 100,000,000 letters and blanks of Wikipedia, as of 2006: Table 1, Figure 4 (spec
+section 4).
 
-The file has never been on the machine that this was written on. Its size and SHA-256, and its archive's, are those
-that several independent projects check theirs against; whoever fetches it has them checked, and the symbols too.
+The file has never been on the machine that this was written on. Its size and SHA-256, and its
+archive's, are those that several independent projects check theirs against; whoever fetches it has
+them checked, and the symbols too.
 """
 
 from __future__ import annotations
@@ -23,12 +25,14 @@ HELD_OUT = 5_000_000
 
 
 def load(data_dir: Path, variant: str) -> Corpus:
-    """The first 90 million characters are train, the next 5 million valid, the last 5 million test."""
+    """The first 90 million characters are train, the next 5 million valid, the last 5 million
+    test."""
     return corpus(data_dir / TASK.files[0].path, variant, HELD_OUT)
 
 
 def corpus(path: Path, variant: str, held_out: int) -> Corpus:
-    """A corpus of the text in `path`: its last `held_out` characters are test, as many before them valid.
+    """A corpus of the text in `path`: its last `held_out` characters are test, as many before them
+    valid.
 
     Raises `DataError` for any symbol but a-z and blank.
     """
@@ -59,7 +63,9 @@ def _encode(path: Path) -> Tokens:
 
 TASK = Task(
     name="text8",
-    description="Wikipedia by character: 90 million train, 27 symbols (the paper's Table 1, Figure 4)",
+    description=(
+        "Wikipedia by character: 90 million train, 27 symbols (the paper's Table 1, Figure 4)"
+    ),
     variants=("90-5-5",),
     files=(
         DataFile(
@@ -70,7 +76,10 @@ TASK = Task(
                 path="text8/text8.zip",
                 bytes=31_344_016,
                 sha256="a6640522afe85d1963ad56c05b0ede0a0c000dddc9671758a6cc09b7a38e5232",
-                addresses=("https://mattmahoney.net/dc/text8.zip", "http://mattmahoney.net/dc/text8.zip"),
+                addresses=(
+                    "https://mattmahoney.net/dc/text8.zip",
+                    "http://mattmahoney.net/dc/text8.zip",
+                ),
             ),
         ),
     ),

@@ -1,4 +1,5 @@
-"""Penn Treebank, word by word: Table 1 of the paper (spec section 3), and Zaremba's three models of it."""
+"""Penn Treebank, word by word: Table 1 of the paper (spec section 3), and Zaremba's three models of
+it."""
 
 from __future__ import annotations
 
@@ -36,8 +37,9 @@ LARGE: dict[str, Any] = _ZAREMBA | {
     "epochs": 55,
     "patience": 55,
 }
-"""With p_inputs = p_between = p_outputs = 0.65 it is NR-dropout's row, 82.2 / 78.4. As in the program, the learning
-rate is first divided after one epoch more than the text says, here and below (spec section 3)."""
+"""With p_inputs = p_between = p_outputs = 0.65 it is NR-dropout's row, 82.2 / 78.4. As in the
+program, the learning rate is first divided after one epoch more than the text says, here and below
+(spec section 3)."""
 MEDIUM: dict[str, Any] = _ZAREMBA | {
     "hidden": 650,
     "embedding": 650,

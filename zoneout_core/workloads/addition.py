@@ -1,9 +1,11 @@
 """Questions and answers, symbol by symbol: an encoder-decoder with a curriculum (spec section 6).
 
-The encoder reads the question; the decoder starts from its last states, reads GO and then the answer's symbols, one
-step behind. An epoch is 20 updates on examples drawn for it; it is scored by greedy decoding.
+The encoder reads the question; the decoder starts from its last states, reads GO and then the
+answer's symbols, one step behind. An epoch is 20 updates on examples drawn for it; it is scored by
+greedy decoding.
 
-Everything that the curriculum decides follows from a lane's records, so that nothing of it needs saving.
+Everything that the curriculum decides follows from a lane's records, so that nothing of it needs
+saving.
 """
 
 from __future__ import annotations
@@ -15,18 +17,19 @@ import torch
 from torch import Tensor
 
 from zoneout_core import streams
+from zoneout_core.cells import Parameters
 from zoneout_core.config import TrialConfig, require
 from zoneout_core.evaluate import nll
 from zoneout_core.init import InitialDraw
 from zoneout_core.lane import Lane
 from zoneout_core.masks import Places
-from zoneout_core.network import Network, NetworkSites, Parameters, States
+from zoneout_core.network import Network, NetworkSites, States
 from zoneout_core.records import CURRICULUM, EpochRecord
 from zoneout_core.sites import Sites
 from zoneout_core.tasks.addition import GO, Problems, Split
-from zoneout_core.workloads._network import NetworkWorkload, Part, Told
+from zoneout_core.workloads import Means
+from zoneout_core.workloads._network import BatchMeans, NetworkWorkload, Part
 
-Means = dict[str, float]
 UPDATES = 20
 """Of an epoch."""
 VALID_BATCHES = 128
@@ -39,7 +42,8 @@ LEARNING_RATE_FACTOR = 0.95
 """At most difficulty, whenever the error rose."""
 HOPELESS = 0.85
 PATIENT_EPOCHS = 17
-"""A lane that is above the error `HOPELESS` at the end of this epoch since it began begins again."""
+"""A lane that is above the error `HOPELESS` at the end of this epoch since it began begins
+again."""
 
 
 class Addition(NetworkWorkload):
@@ -49,18 +53,27 @@ class Addition(NetworkWorkload):
 
     def __init__(self, config: TrialConfig, data: Problems, device: torch.device) -> None:
         data.fraction(config.fraction)
-        require(config.length == data.input_width, "length", config.length, f"{data.input_width}, the inputs' width")
+        require(
+            config.length == data.input_width,
+            "length",
+            config.length,
+            f"{data.input_width}, the inputs' width",
+        )
         require(config.carry == "none", "carry", config.carry, f"none with task={config.task}")
         self.data = data
         symbols = len(data.alphabet)
         self.encoder = Network(config, symbols, 0, prefix="encoder.", steps=data.input_width)
         self.decoder = Network(config, symbols, symbols, prefix="decoder.", steps=data.target_width)
-        must = f"one that keeps no running numbers with task={config.task}, whose decoder goes on from an encoder"
+        must = (
+            f"one that keeps no running numbers with task={config.task}, whose decoder goes on from"
+            " an encoder"
+        )
         require(not self.encoder.kept(), "model.cell", config.model.cell, must)
         self.build(config, [self.encoder, self.decoder], {}, device)
 
     def initial_row(self, config: TrialConfig, restart: int = 0) -> Tensor:
-        """As every network, but for the output layer's bias: drawn like its weights, where those are uniform."""
+        """As every network, but for the output layer's bias: drawn like its weights, where those
+        are uniform."""
         draw = InitialDraw(config.model, config.seed, restart)
         values = self.encoder.initial(draw) | self.decoder.initial(draw)
         if config.model.init == "uniform":
@@ -70,11 +83,15 @@ class Addition(NetworkWorkload):
     def updates(self, config: TrialConfig) -> int:
         return UPDATES
 
-    def losses(self, part: Part) -> list[Told]:
-        drawn = [self._examples(lane, "train", difficulty(lane, self.data), self.config.batch) for lane in part.lanes]
+    def losses(self, part: Part) -> list[BatchMeans]:
+        drawn = [
+            self._examples(lane, "train", difficulty(lane, self.data), self.config.batch)
+            for lane in part.lanes
+        ]
         inputs_KTB, targets_KTB = (torch.stack(tensors) for tensors in zip(*drawn, strict=True))
         p = part.p
-        # The decoder's steps are as many as there are targets. The code runs one more, which no loss looks at.
+        # The decoder's steps are as many as there are targets. The code runs one more, which no
+        # loss looks at.
         go_K1B = torch.full_like(targets_KTB[:, :1], self.data.alphabet.index(GO))
         read_KTB = torch.cat([go_K1B, targets_KTB[:, :-1]], dim=1)
         batch = self.config.batch
@@ -99,26 +116,33 @@ class Addition(NetworkWorkload):
         return told
 
     def _examples(self, lane: Lane, split: Split, at: int, count: int) -> tuple[Tensor, Tensor]:
-        """Inputs and targets, int64 [T, count], to train on in the lane's coming update, or to validate on."""
+        """Inputs and targets, int64 [T, count], to train on in the lane's coming update, or to
+        validate on."""
         purpose, step = ("examples", lane.step) if split == "train" else ("valid_examples", at)
         seed = streams.stream_seed(lane.config.seed, purpose, step)
-        inputs_BT, targets_BT = (torch.from_numpy(ids) for ids in self.data.draw(seed, at, count, split))
+        inputs_BT, targets_BT = (
+            torch.from_numpy(ids) for ids in self.data.draw(seed, at, count, split)
+        )
         return inputs_BT.T.to(self.device, torch.int64), targets_BT.T.to(self.device, torch.int64)
 
     def _sites(
         self, lanes: Sequence[Lane], batch: int, evaluation: int | None = None, first: int = 0
     ) -> tuple[NetworkSites, NetworkSites]:
-        """The masks of both networks; the decoder's layers come after the encoder's. first: the number of the first
-        example, in an evaluation."""
+        """The masks of both networks; the decoder's layers come after the encoder's. first: the
+        number of the first example, in an evaluation."""
 
         def sites(network: Network, steps: int, first_layer: int) -> NetworkSites:
-            places = None if evaluation is None else Places.of_examples(first, batch, steps, self.device)
+            places = (
+                None if evaluation is None else Places.of_examples(first, batch, steps, self.device)
+            )
             return self.sites(network, lanes, steps, batch, first_layer, evaluation, places=places)
 
         encoder = sites(self.encoder, self.data.input_width, 0)
         return encoder, sites(self.decoder, self.data.target_width, self.config.model.layers)
 
-    def measure(self, lanes: Sequence[Lane], rows_KP: Tensor, means: Sequence[Means]) -> list[Means]:
+    def measure(
+        self, lanes: Sequence[Lane], rows_KP: Tensor, means: Sequence[Means]
+    ) -> list[Means]:
         return [
             {
                 "train_loss": mean["nll"],
@@ -142,9 +166,14 @@ class Addition(NetworkWorkload):
         for group in self.groups(lanes):
             index = list(group.lanes)
             part = Part(group.choice, [lanes[k] for k in index], *self._views(rows_KP[index]))
-            drawn = [self._examples(lane, "valid", difficulty(lane, self.data), count) for lane in part.lanes]
+            drawn = [
+                self._examples(lane, "valid", difficulty(lane, self.data), count)
+                for lane in part.lanes
+            ]
             inputs_KTB, targets_KTB = (torch.stack(tensors) for tensors in zip(*drawn, strict=True))
-            pieces = zip(inputs_KTB.split(TOGETHER, dim=2), targets_KTB.split(TOGETHER, dim=2), strict=True)
+            pieces = zip(
+                inputs_KTB.split(TOGETHER, dim=2), targets_KTB.split(TOGETHER, dim=2), strict=True
+            )
             for piece, (inputs, targets) in enumerate(pieces):
                 right_KB = (self._decode(part, inputs, piece * TOGETHER) == targets).all(dim=1)
                 for k, right_B in zip(index, right_KB, strict=True):
@@ -155,8 +184,8 @@ class Addition(NetworkWorkload):
         return self.layout.views(rows_KP), self.layout.kept_views(rows_KP)
 
     def _decode(self, part: Part, inputs_KTB: Tensor, first: int = 0) -> Tensor:
-        """The likeliest symbol at each step, read again at the next: int64 [K, T, B], masks as expected. first: the
-        number of the first example."""
+        """The likeliest symbol at each step, read again at the next: int64 [K, T, B], masks as
+        expected. first: the number of the first example."""
         p = part.p
         batch = inputs_KTB.shape[2]
         encoder_sites, decoder_sites = self._sites(part.lanes, batch, evaluation=0, first=first)
@@ -166,15 +195,20 @@ class Addition(NetworkWorkload):
         symbol_K1B = torch.full_like(inputs_KTB[:, :1], self.data.alphabet.index(GO))
         symbols = []
         for t in range(self.data.target_width):
-            run = self.decoder.run(p, symbol_K1B, states, _at(decoder_sites, t), part.choice, training=False)
+            run = self.decoder.run(
+                p, symbol_K1B, states, _at(decoder_sites, t), part.choice, training=False
+            )
             logits = self.decoder.logits(p, run.outputs_KTBU[:, 0].unbind(), self.product)
-            symbol_K1B = torch.stack([logits_BV.argmax(dim=1, keepdim=True).T for logits_BV in logits])
+            symbol_K1B = torch.stack(
+                [logits_BV.argmax(dim=1, keepdim=True).T for logits_BV in logits]
+            )
             states = run.states
             symbols.append(symbol_K1B)
         return torch.cat(symbols, dim=1)
 
     def learning_rate(self, lane: Lane) -> float:
-        """Multiplied by 0.95 after every epoch at most difficulty whose error rose; whole again after a restart."""
+        """Multiplied by 0.95 after every epoch at most difficulty whose error rose; whole again
+        after a restart."""
         own = _since_restart(lane)
         rises = sum(
             after.metrics["difficulty"] == self.data.last
@@ -189,7 +223,8 @@ class Addition(NetworkWorkload):
 
 
 def difficulty(lane: Lane, data: Problems) -> int:
-    """Of the examples in the lane's coming epoch: one more after every epoch that mastered what it had."""
+    """Of the examples in the lane's coming epoch: one more after every epoch that mastered what it
+    had."""
     if not lane.records:
         return data.first
     last = lane.records[-1].metrics
@@ -208,7 +243,9 @@ def _at(sites: NetworkSites, t: int) -> NetworkSites:
         return mask if mask is None or mask.shape[1] == 1 else mask[:, t : t + 1]
 
     layers = tuple(
-        Sites(**{name: one(mask) for name, mask in layer.present().items()}, gate_form=layer.gate_form)
+        Sites(
+            **{name: one(mask) for name, mask in layer.present().items()}, gate_form=layer.gate_form
+        )
         for layer in sites.layers
     )
     return NetworkSites(layers=layers, embedding=sites.embedding, outputs=one(sites.outputs))

@@ -1,4 +1,5 @@
-"""Sequences with one class each, read step by step and judged by the last state (spec section 5)."""
+"""Sequences with one class each, read step by step and judged by the last state (spec section
+5)."""
 
 from __future__ import annotations
 
@@ -9,25 +10,27 @@ import torch
 from torch import Tensor
 
 from zoneout_core import streams
+from zoneout_core.cells import Parameters
 from zoneout_core.config import TrialConfig, require
 from zoneout_core.errors import ConfigError
-from zoneout_core.kernels import Choice
+from zoneout_core.kernels import KernelChoice
 from zoneout_core.lane import Lane
 from zoneout_core.masks import Places
-from zoneout_core.network import DTYPES, Network, Parameters, Run
+from zoneout_core.network import DTYPES, Network, Unrolled
 from zoneout_core.records import CLASSES
 from zoneout_core.regularizers import Mask
 from zoneout_core.tasks import Labelled
-from zoneout_core.workloads._network import NetworkWorkload, Part, Told
+from zoneout_core.workloads import Means
+from zoneout_core.workloads._network import BatchMeans, NetworkWorkload, Part
 
-Means = dict[str, float]
 TOGETHER = 500
-"""Examples that are evaluated at once. RBN recomputed its population statistics from batches of 5000, which take ten
-times the memory; the variances of these are 0.2 % smaller."""
+"""Examples that are evaluated at once. RBN recomputed its population statistics from batches of
+5000, which take ten times the memory; the variances of these are 0.2 % smaller."""
 
 
 class Classification(NetworkWorkload):
-    """One network over sequences of numbers. An epoch shuffles the examples; those that fill no batch are left out."""
+    """One network over sequences of numbers. An epoch shuffles the examples; those that fill no
+    batch are left out."""
 
     metrics = CLASSES
     reads_tokens = False
@@ -37,7 +40,12 @@ class Classification(NetworkWorkload):
         must = f"at most {steps}, the length of the sequences"
         require(config.length <= steps, "length", config.length, must)
         require(config.carry == "none", "carry", config.carry, f"none with task={config.task}")
-        require(config.model.embedding == 0, "model.embedding", config.model.embedding, f"0 with task={config.task}")
+        require(
+            config.model.embedding == 0,
+            "model.embedding",
+            config.model.embedding,
+            f"0 with task={config.task}",
+        )
         data = data.fraction(config.fraction)
         self._train = _Examples(data.train, data.train_labels, 1.0, config, device)
         self._valid = _Examples(data.valid, data.valid_labels, config.scored, config, device)
@@ -50,12 +58,12 @@ class Classification(NetworkWorkload):
         updates = len(self._train) // config.batch
         if updates < 1:
             raise ConfigError(
-                f"batch must be at most the number of examples to train on, but is {config.batch} of "
-                f"{len(self._train)}. Set a smaller batch or a larger fraction."
+                f"batch must be at most the number of examples to train on, but is {config.batch}"
+                f" of {len(self._train)}. Set a smaller batch or a larger fraction."
             )
         return updates
 
-    def losses(self, part: Part) -> list[Told]:
+    def losses(self, part: Part) -> list[BatchMeans]:
         batches = [self._train[self._chosen(lane)] for lane in part.lanes]
         x_KTBD = torch.stack([x_TBD for x_TBD, _ in batches])
         p = part.all
@@ -72,7 +80,9 @@ class Classification(NetworkWorkload):
         self.keep_statistics(self.network, part, run)
         told = []
         labels = [label_B for _, label_B in batches]
-        for logits_BC, label_B, added_B in zip(self._logits(p, run), labels, self.penalties(part, run), strict=True):
+        for logits_BC, label_B, added_B in zip(
+            self._logits(p, run), labels, self.penalties(part, run), strict=True
+        ):
             nll = torch.nn.functional.cross_entropy(logits_BC, label_B)
             loss = nll if added_B is None else nll + added_B.mean()
             wrong_B = logits_BC.detach().argmax(dim=1) != label_B
@@ -90,11 +100,13 @@ class Classification(NetworkWorkload):
             self._orders[key] = torch.randperm(len(self._train), generator=generator)
         return self._orders[key][update * self.config.batch : (update + 1) * self.config.batch]
 
-    def _logits(self, p: Parameters, run: Run) -> list[Tensor]:
+    def _logits(self, p: Parameters, run: Unrolled) -> list[Tensor]:
         """Of each lane, [B, C], from the last state."""
         return self.network.logits(p, run.outputs_KTBU[:, -1].unbind(), self.product)
 
-    def measure(self, lanes: Sequence[Lane], rows_KP: Tensor, means: Sequence[Means]) -> list[Means]:
+    def measure(
+        self, lanes: Sequence[Lane], rows_KP: Tensor, means: Sequence[Means]
+    ) -> list[Means]:
         errors = self._errors(lanes, rows_KP, self._valid, by_batch=self.scores_by_batch())
         return [
             {"train_loss": mean["nll"], "train_error": mean["error"], "valid_error": error}
@@ -102,14 +114,20 @@ class Classification(NetworkWorkload):
         ]
 
     def conclude(self, lanes: Sequence[Lane], rows_KP: Tensor) -> list[Means]:
-        """The test is taken with population statistics of the best parameters, not with running ones (spec 5)."""
+        """The test is taken with population statistics of the best parameters, not with running
+        ones (spec 5)."""
         if self.network.normalises:
             rows_KP = rows_KP.clone()
             for lane, row_P in zip(lanes, rows_KP, strict=True):
-                self.keep_population(self.network, row_P[None], self._training_runs(lane, row_P[None]))
+                self.keep_population(
+                    self.network, row_P[None], self._training_runs(lane, row_P[None])
+                )
         errors = self._errors(lanes, rows_KP, self._test)
         best = [lane.best.metrics["valid_error"] for lane in lanes]
-        return [{"valid_error": valid, "test_error": test} for valid, test in zip(best, errors, strict=True)]
+        return [
+            {"valid_error": valid, "test_error": test}
+            for valid, test in zip(best, errors, strict=True)
+        ]
 
     @torch.no_grad()
     def _errors(
@@ -126,39 +144,51 @@ class Classification(NetworkWorkload):
                     wrong[k] += int((logits_BC.argmax(dim=1) != label_B).sum())
         return [count / len(examples) for count in wrong]
 
-    def _training_runs(self, lane: Lane, rows_1P: Tensor) -> Iterator[Run]:
+    def _training_runs(self, lane: Lane, rows_1P: Tensor) -> Iterator[Unrolled]:
         """The lane reads all training examples by their own statistics."""
         programs = self.population_programs([lane])
         for first, x_TBD, _ in self._train.pieces(whole=True):
             choice = self.choose(lane.config)
-            yield self._read([lane], rows_1P, x_TBD, choice, training=True, first=first, programs=programs)[1]
+            yield self._read(
+                [lane], rows_1P, x_TBD, choice, training=True, first=first, programs=programs
+            )[1]
 
     def _read(
         self,
         lanes: Sequence[Lane],
         rows_KP: Tensor,
         x_TBD: Tensor,
-        choice: Choice,
+        choice: KernelChoice,
         *,
         training: bool,
         first: int = 0,
         programs: Sequence[tuple[Mask, ...]] = (),
-    ) -> tuple[Parameters, Run]:
-        """All lanes read the same examples. training: by the examples' own statistics, not the running ones. first: the
-        number of the first example. programs: see `sites`."""
+    ) -> tuple[Parameters, Unrolled]:
+        """All lanes read the same examples. training: by the examples' own statistics, not the
+        running ones. first: the number of the first example. programs: see `sites`."""
         p = self.layout.views(rows_KP) | self.layout.kept_views(rows_KP)
         steps, batch, _ = x_TBD.shape
         places = Places.of_examples(first, batch, steps, self.device)
-        sites = self.sites(self.network, lanes, steps, batch, evaluation=0, programs=programs, places=places)
+        sites = self.sites(
+            self.network, lanes, steps, batch, evaluation=0, programs=programs, places=places
+        )
         x_KTBD = x_TBD.expand(len(lanes), -1, -1, -1)
-        return p, self.network.run(p, x_KTBD, self.network.start(p), sites, choice, training=training)
+        return p, self.network.run(
+            p, x_KTBD, self.network.start(p), sites, choice, training=training
+        )
 
 
 class _Examples:
-    """The first `share` of some sequences, of which the first T = `config.length` steps are read."""
+    """The first `share` of some sequences, of which the first T = `config.length` steps are
+    read."""
 
     def __init__(
-        self, sequences: np.ndarray, labels: np.ndarray, share: float, config: TrialConfig, device: torch.device
+        self,
+        sequences: np.ndarray,
+        labels: np.ndarray,
+        share: float,
+        config: TrialConfig,
+        device: torch.device,
     ) -> None:
         count = max(1, int(len(sequences) * share))
         self._bytes_NT = torch.tensor(sequences[:count, : config.length], device=device)
@@ -175,8 +205,8 @@ class _Examples:
         return x_TB.unsqueeze(-1), self._labels_N[index_B]
 
     def pieces(self, whole: bool = False) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """All examples in order, `TOGETHER` at once, after the number of the first. whole: without a last piece that is
-        smaller, unless it is all."""
+        """All examples in order, `TOGETHER` at once, after the number of the first. whole: without
+        a last piece that is smaller, unless it is all."""
         for index_B in torch.arange(len(self)).split(TOGETHER):
             if not whole or len(index_B) in (TOGETHER, len(self)):
                 yield int(index_B[0]), *self[index_B]

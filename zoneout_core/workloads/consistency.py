@@ -1,9 +1,11 @@
-"""Semantic consistency (spec section 7): a linear recurrence on two units that has to leave its state alone.
+"""Semantic consistency (spec section 7): a linear recurrence on two units that has to leave its
+state alone.
 
-    h_0 = x,  h_k = d_k h_{k-1} + (1 - d_k) (h_{k-1} W),  cost = sum over batch and units of (h_T - x)^2
+    h_0 = x,  h_k = d_k h_{k-1} + (1 - d_k) (h_{k-1} W),  cost = sum over B and units of (h_T - x)^2
 
-x ~ N(0, I) is drawn for every update, d_k is one mask for each step and unit that the whole batch shares. The gradient
-is written out: with two units, autograd would take ten times as long as the numbers do.
+x ~ N(0, I) is drawn for every update, d_k is one mask for each step and unit that the whole batch
+shares. The gradient is written out: with two units, autograd would take ten times as long as the
+numbers do.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from torch import Tensor
 from zoneout_core import masks, streams
 from zoneout_core.config import TrialConfig, require
 from zoneout_core.errors import ConfigError
-from zoneout_core.kernels import Choice, picking
+from zoneout_core.kernels import KernelChoice, picking
 from zoneout_core.lane import Lane
 from zoneout_core.layout import Layout
 from zoneout_core.network import DTYPES
@@ -40,13 +42,16 @@ class Consistency(Workload):
         self.dtype = DTYPES[config.precision]
         self.layout = Layout({"w_UU": (UNITS, UNITS)})
 
-    def choose(self, config: TrialConfig) -> Choice:
+    def choose(self, config: TrialConfig) -> KernelChoice:
         how = picking.pick("float64" if config.precision == "float64" else "float32", self.device)
-        return Choice("torch", "the gradient of a linear recurrence, written out", how)
+        return KernelChoice("torch", "the gradient of a linear recurrence, written out", how)
 
     def initial_row(self, config: TrialConfig, restart: int = 0) -> Tensor:
         noise_UU = torch.randn(
-            UNITS, UNITS, generator=streams.generator(config.seed, "init", restart), dtype=torch.float64
+            UNITS,
+            UNITS,
+            generator=streams.generator(config.seed, "init", restart),
+            dtype=torch.float64,
         )
         w_UU = self.data.start * torch.eye(UNITS, dtype=torch.float64) + self.data.noise * noise_UU
         return self.layout.row({"w_UU": w_UU}, self.dtype)
@@ -55,7 +60,9 @@ class Consistency(Workload):
         check(config)
         return self.data.updates
 
-    def gradients(self, lanes: Sequence[Lane], rows_KP: Tensor, gradient_KP: Tensor) -> list[dict[str, Tensor]]:
+    def gradients(
+        self, lanes: Sequence[Lane], rows_KP: Tensor, gradient_KP: Tensor
+    ) -> list[dict[str, Tensor]]:
         gradient_KP.zero_()
         w_KUU, gradient_KUU = (self.layout.views(rows)["w_UU"] for rows in (rows_KP, gradient_KP))
         costs = []
@@ -66,10 +73,13 @@ class Consistency(Workload):
         return costs
 
     def _draw(self, lane: Lane) -> tuple[Tensor, Tensor]:
-        """x [B, U] and keep [T, U], True where a unit keeps its value, of the lane's coming update."""
+        """x [B, U] and keep [T, U], True where a unit keeps its value, of the lane's coming
+        update."""
         config, step = lane.config, lane.step
         random = streams.generator(config.seed, "examples", step, self.device)
-        x_BU = torch.randn(config.batch, UNITS, generator=random, dtype=self.dtype, device=self.device)
+        x_BU = torch.randn(
+            config.batch, UNITS, generator=random, dtype=self.dtype, device=self.device
+        )
         keep_TU = torch.empty(config.length, UNITS, dtype=torch.bool, device=self.device)
         random = streams.generator(config.seed, "masks_states", step, self.device)
         return x_BU, masks.draw_(keep_TU, config.regularizer.z_states, random)
@@ -78,7 +88,8 @@ class Consistency(Workload):
         self, lanes: Sequence[Lane], rows_KP: Tensor, means: Sequence[dict[str, float]]
     ) -> list[dict[str, float]]:
         return [
-            {"train_cost": mean["loss"]} | self._described(row_P) for row_P, mean in zip(rows_KP, means, strict=True)
+            {"train_cost": mean["loss"]} | self._described(row_P)
+            for row_P, mean in zip(rows_KP, means, strict=True)
         ]
 
     def conclude(self, lanes: Sequence[Lane], rows_KP: Tensor) -> list[dict[str, float]]:
@@ -88,31 +99,44 @@ class Consistency(Workload):
         """The entries of W, and its Frobenius distances to +I and -I."""
         w_UU = self.layout.views(row_P[None])["w_UU"][0].double()
         eye_UU = torch.eye(UNITS, dtype=torch.float64, device=w_UU.device)
-        entries = {f"w_{i}{j}": value for i, row in enumerate(w_UU.tolist()) for j, value in enumerate(row)}
+        entries = {
+            f"w_{i}{j}": value for i, row in enumerate(w_UU.tolist()) for j, value in enumerate(row)
+        }
         distances = {"distance_plus": w_UU - eye_UU, "distance_minus": w_UU + eye_UU}
         return entries | {name: difference.norm().item() for name, difference in distances.items()}
 
 
 def cost_and_gradient(w_UU: Tensor, x_BU: Tensor, keep_TU: Tensor) -> tuple[Tensor, Tensor]:
     """The cost, 0-d, and its gradient with respect to W, [U, U]."""
-    # A mask that the batch shares makes a step one matrix: M_k = diag(d_k) + W diag(1 - d_k), and h_T = x M_1 ... M_T.
+    # A mask that the batch shares makes a step one matrix: M_k = diag(d_k) + W diag(1 - d_k), and
+    # h_T = x M_1 ... M_T.
     eye_UU = torch.eye(len(w_UU), dtype=w_UU.dtype, device=w_UU.device)
     steps_TUU = torch.where(keep_TU.unsqueeze(1), eye_UU, w_UU)
     before = [eye_UU]  # M_1 ... M_{k-1}
     for step_UU in steps_TUU:
         before.append(before[-1] @ step_UU)
     difference_BU = x_BU @ (before.pop() - eye_UU)
-    backward_UU = 2 * (x_BU.T @ difference_BU)  # of M_1 ... M_T; then, step by step, without its last factors
+    backward_UU = 2 * (
+        x_BU.T @ difference_BU
+    )  # of M_1 ... M_T; then, step by step, without its last factors
     gradient_UU = torch.zeros_like(w_UU)
-    for step_UU, keep_U, before_UU in zip(reversed(steps_TUU), reversed(keep_TU), reversed(before), strict=True):
+    for step_UU, keep_U, before_UU in zip(
+        reversed(steps_TUU), reversed(keep_TU), reversed(before), strict=True
+    ):
         gradient_UU += (before_UU.T @ backward_UU).masked_fill_(keep_U, 0.0)
         backward_UU = backward_UU @ step_UU.T
     return difference_BU.square().sum(), gradient_UU
 
 
 def check(config: TrialConfig) -> None:
-    """Raises `ConfigError` unless the configuration asks for what this recurrence is: two units, zoneout of states."""
-    require(config.model.hidden == UNITS, "model.hidden", config.model.hidden, f"{UNITS} with task={config.task}")
+    """Raises `ConfigError` unless the configuration asks for what this recurrence is: two units,
+    zoneout of states."""
+    require(
+        config.model.hidden == UNITS,
+        "model.hidden",
+        config.model.hidden,
+        f"{UNITS} with task={config.task}",
+    )
     for part in config.regularizer.active():
         if not isinstance(part, Zoneout):
             raise ConfigError(
@@ -121,7 +145,12 @@ def check(config: TrialConfig) -> None:
             )
     for name in ("z_cells", "z_spread"):
         value = getattr(config.regularizer, name)
-        require(value == 0, f"regularizer.{name}", value, f"0 with task={config.task}, whose zoneout is z_states")
+        require(
+            value == 0,
+            f"regularizer.{name}",
+            value,
+            f"0 with task={config.task}, whose zoneout is z_states",
+        )
 
 
 WORKLOAD = Consistency

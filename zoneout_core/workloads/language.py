@@ -1,8 +1,8 @@
 """Texts, by character or by word: predict the next symbol (spec sections 2, 3, 4).
 
-Characters are trained in shuffled chunks that begin at the initial state, and scored by the four numbers of spec
-section 2.5. Where `carry` is set, a text runs in B contiguous lanes and the state goes on from chunk to chunk; words
-are scored by perplexity.
+Characters are trained in shuffled chunks that begin at the initial state, and scored by the four
+numbers of spec section 2.5. Where `carry` is set, a text runs in B contiguous lanes and the state
+goes on from chunk to chunk; words are scored by perplexity.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from torch import Tensor
 
 from zoneout_core import batches, evaluate, one_pass, regularizers, streams
 from zoneout_core.batches import Batches, Contiguous, cut, pad
+from zoneout_core.cells import Parameters
 from zoneout_core.config import TrialConfig
 from zoneout_core.errors import ConfigError
 from zoneout_core.evaluate import Reader, bits, perplexity
-from zoneout_core.kernels import Choice
+from zoneout_core.kernels import KernelChoice
 from zoneout_core.lane import Lane
-from zoneout_core.masks import Places
-from zoneout_core.network import Network, NetworkSites, Parameters, Run, States
+from zoneout_core.masks import Places, Program
+from zoneout_core.network import Network, NetworkSites, States, Unrolled
 from zoneout_core.one_pass import Score
 from zoneout_core.records import CHARACTERS
 from zoneout_core.tasks import Corpus, get
-from zoneout_core.workloads._network import NetworkWorkload, Part, Told
+from zoneout_core.workloads import Means
+from zoneout_core.workloads._network import BatchMeans, NetworkWorkload, Part
 
-Program = tuple[regularizers.Mask, ...]
-Means = dict[str, float]
 POPULATION = 100
 """Chunks in a batch from which population statistics are taken (spec section 11.3)."""
 Scored = TypeVar("Scored", float, Score)
@@ -46,12 +46,15 @@ class Language(NetworkWorkload):
         self.metrics = get(config.task).metrics
         train = data.fraction(config.fraction).train
         self._train_N = _text(train, 1.0, device)
-        self._valid_N, self._test_N = (_text(text, config.scored, device) for text in (data.valid, data.test))
+        self._valid_N, self._test_N = (
+            _text(text, config.scored, device) for text in (data.valid, data.test)
+        )
         shortest = min(len(self._valid_N), len(self._test_N))
         if shortest < config.length:
             raise ConfigError(
-                f"length must be at most the length of the valid and test texts, but is {config.length} "
-                f"and the shorter one has {shortest} characters. Set it with --set length=VALUE."
+                "length must be at most the length of the valid and test texts, but is"
+                f" {config.length} and the shorter one has {shortest} characters. Set it with --set"
+                " length=VALUE."
             )
         symbols = len(data.vocabulary)
         self.network = Network(config, symbols, symbols, steps=self.span(config) - 1)
@@ -68,7 +71,11 @@ class Language(NetworkWorkload):
             return {}
         sizes = self.network.cell.sizes(config.model)
         layers = range(config.model.layers)
-        return {f"carry{layer}.{name}": (config.batch, size) for layer in layers for name, size in sizes.items()}
+        return {
+            f"carry{layer}.{name}": (config.batch, size)
+            for layer in layers
+            for name, size in sizes.items()
+        }
 
     def batches(self, config: TrialConfig) -> Batches | Contiguous:
         """The batches of a lane, from its configuration alone."""
@@ -80,10 +87,16 @@ class Language(NetworkWorkload):
     def updates(self, config: TrialConfig) -> int:
         return self.batches(config).updates
 
-    def losses(self, part: Part) -> list[Told]:
-        padded = [pad(self.batches(lane.config).at(lane.step), self.config.batch) for lane in part.lanes]
-        if part.choice.implementation == "loop":  # alone, so that it can take its own number of examples
-            real = max(2, int(padded[0][1].sum()))  # batch statistics want a second one, of weight zero
+    def losses(self, part: Part) -> list[BatchMeans]:
+        padded = [
+            pad(self.batches(lane.config).at(lane.step), self.config.batch) for lane in part.lanes
+        ]
+        if (
+            part.choice.implementation == "loop"
+        ):  # alone, so that it can take its own number of examples
+            real = max(
+                2, int(padded[0][1].sum())
+            )  # batch statistics want a second one, of weight zero
             padded = [(starts[:real], weight[:real]) for starts, weight in padded]
         starts_KB = torch.stack([starts_B for starts_B, _ in padded]).to(self.device)
         weight_KB = torch.stack([weight_B for _, weight_B in padded]).to(self.device, self.dtype)
@@ -91,13 +104,21 @@ class Language(NetworkWorkload):
         sites = self.sites(self.network, part.lanes, inputs_KTB.shape[1], inputs_KTB.shape[2])
         states = self._states(part)
         run = self.network.run(
-            part.all, inputs_KTB, states, sites, part.choice, training=True, trajectories=self.wants_trajectories(part)
+            part.all,
+            inputs_KTB,
+            states,
+            sites,
+            part.choice,
+            training=True,
+            trajectories=self.wants_trajectories(part),
         )
         self.keep_statistics(self.network, part, run)
         self._carry(part, run.states)
         nlls = evaluate.nll(self.network, part.p, run.outputs_KTBU, targets_KTB, self.product)
         told = []
-        for nll_TB, weight_B, added_B in zip(nlls, weight_KB, self.penalties(part, run), strict=True):
+        for nll_TB, weight_B, added_B in zip(
+            nlls, weight_KB, self.penalties(part, run), strict=True
+        ):
             mean = (nll_TB * weight_B).sum() / (weight_B.sum() * len(nll_TB))
             loss = mean * len(nll_TB) if self.config.loss == "sum" else mean
             if added_B is not None:
@@ -106,7 +127,8 @@ class Language(NetworkWorkload):
         return told
 
     def _states(self, part: Part) -> States:
-        """Where the coming update begins: at the initial states, or where each lane's last update ended."""
+        """Where the coming update begins: at the initial states, or where each lane's last update
+        ended."""
         start = self.network.start(part.p)
         if self.config.carry == "none":
             return start
@@ -124,7 +146,8 @@ class Language(NetworkWorkload):
 
         return tuple(
             tuple(
-                one(state, part.kept[f"carry{layer}.{name}"]) for name, state in zip(self._names(), states, strict=True)
+                one(state, part.kept[f"carry{layer}.{name}"])
+                for name, state in zip(self._names(), states, strict=True)
             )
             for layer, states in enumerate(start)
         )
@@ -140,11 +163,16 @@ class Language(NetworkWorkload):
             for name, state_KBU in zip(self._names(), last, strict=True):
                 part.kept[f"carry{layer}.{name}"].copy_(state_KBU)
 
-    def measure(self, lanes: Sequence[Lane], rows_KP: Tensor, means: Sequence[Means]) -> list[Means]:
+    def measure(
+        self, lanes: Sequence[Lane], rows_KP: Tensor, means: Sequence[Means]
+    ) -> list[Means]:
         valid = self._each(lanes, rows_KP, self._validate)
         if self.metrics is CHARACTERS:
             pairs = zip(means, valid, strict=True)
-            return [{"train_bpc": bits(mean["nll"]), "valid_chunked_bpc": bits(value)} for mean, value in pairs]
+            return [
+                {"train_bpc": bits(mean["nll"]), "valid_chunked_bpc": bits(value)}
+                for mean, value in pairs
+            ]
         pairs = zip(means, valid, strict=True)
         return [
             {"train_perplexity": perplexity(mean["nll"]), "valid_perplexity": perplexity(value)}
@@ -155,19 +183,28 @@ class Language(NetworkWorkload):
         if self.network.normalises:
             rows_KP = rows_KP.clone()
             for lane, row_P in zip(lanes, rows_KP, strict=True):
-                self.keep_population(self.network, row_P[None], self._training_runs(lane, row_P[None]))
+                self.keep_population(
+                    self.network, row_P[None], self._training_runs(lane, row_P[None])
+                )
         best = [lane.best.metrics[self.metrics.objective] for lane in lanes]
         test = self._each(lanes, rows_KP, lambda _, reader: one_pass.stream(reader, self._test_N))
         if self.metrics is CHARACTERS:
             length = self.config.length
-            valid = self._each(lanes, rows_KP, lambda _, reader: one_pass.stream(reader, self._valid_N))
-            chunked = self._each(lanes, rows_KP, lambda _, reader: evaluate.chunked(reader, self._test_N, length))
+            valid = self._each(
+                lanes, rows_KP, lambda _, reader: one_pass.stream(reader, self._valid_N)
+            )
+            chunked = self._each(
+                lanes, rows_KP, lambda _, reader: evaluate.chunked(reader, self._test_N, length)
+            )
             columns = [
                 best,
                 [bits(score.nats) for score in valid],
                 [bits(nats) for nats in chunked],
                 [bits(score.nats) for score in test],
-                [bits(max(score.uncertainty for score in both)) for both in zip(valid, test, strict=True)],
+                [
+                    bits(max(score.uncertainty for score in both))
+                    for both in zip(valid, test, strict=True)
+                ],
             ]
         else:
             mc = [
@@ -180,10 +217,14 @@ class Language(NetworkWorkload):
                 [perplexity(score.nats) for score in mc],
                 [max(_uncertainty(score) for score in both) for both in zip(test, mc, strict=True)],
             ]
-        return [dict(zip(self.metrics.final, values, strict=True)) for values in zip(*columns, strict=True)]
+        return [
+            dict(zip(self.metrics.final, values, strict=True))
+            for values in zip(*columns, strict=True)
+        ]
 
-    def _training_runs(self, lane: Lane, row_1P: Tensor) -> Iterator[Run]:
-        """Over the training text in chunks from its start, masks as expected, by the batches' own statistics."""
+    def _training_runs(self, lane: Lane, row_1P: Tensor) -> Iterator[Unrolled]:
+        """Over the training text in chunks from its start, masks as expected, by the batches' own
+        statistics."""
         length, p = self.config.length, self._parameters(row_1P)
         starts = torch.arange(0, len(self._train_N) - length + 1, length)
         for starts_B in starts.split(POPULATION):
@@ -199,7 +240,12 @@ class Language(NetworkWorkload):
                     places=Places.of_chunks(starts_B, length, self.device),
                 )
                 yield self.network.run(
-                    p, inputs_KTB, self.network.start(p), sites, self.choose(lane.config), training=True
+                    p,
+                    inputs_KTB,
+                    self.network.start(p),
+                    sites,
+                    self.choose(lane.config),
+                    training=True,
                 )
 
     def _validate(self, lanes: Sequence[Lane], reader: Reader) -> list[float]:
@@ -212,7 +258,8 @@ class Language(NetworkWorkload):
         return evaluate.chunked(reader, self._valid_N, config.length, offsets)
 
     def _monte_carlo(self, lane: Lane, row_1P: Tensor, mean: Score) -> Score:
-        """Probabilities averaged over passes whose masks are drawn (spec 9.7); the mean network's without passes."""
+        """Probabilities averaged over passes whose masks are drawn (spec 9.7); the mean network's
+        without passes."""
         passes, program = regularizers.monte_carlo(lane.config.regularizer.program())
         if not passes:
             return mean
@@ -221,15 +268,29 @@ class Language(NetworkWorkload):
         return one_pass.averaged(readers, self._test_N)[0]
 
     def _reader(
-        self, lanes: Sequence[Lane], p: Parameters, choice: Choice, number: int = 0, programs: Sequence[Program] = ()
+        self,
+        lanes: Sequence[Lane],
+        p: Parameters,
+        choice: KernelChoice,
+        number: int = 0,
+        programs: Sequence[Program] = (),
     ) -> Reader:
-        """These lanes, reading without learning. number: of the pass, for masks that are drawn in evaluations."""
+        """These lanes, reading without learning. number: of the pass, for masks that are drawn in
+        evaluations."""
 
         steps = self.span(self.config) - 1
 
         def sites(places: Places) -> NetworkSites:
             batch = len(places.sequences_B)
-            return self.sites(self.network, lanes, steps, batch, evaluation=number, programs=programs, places=places)
+            return self.sites(
+                self.network,
+                lanes,
+                steps,
+                batch,
+                evaluation=number,
+                programs=programs,
+                places=places,
+            )
 
         return Reader(
             network=self.network,
@@ -242,7 +303,9 @@ class Language(NetworkWorkload):
     def _parameters(self, rows_KP: Tensor) -> Parameters:
         return self.layout.views(rows_KP) | self.layout.kept_views(rows_KP)
 
-    def _each(self, lanes: Sequence[Lane], rows_KP: Tensor, protocol: Protocol[Scored]) -> list[Scored]:
+    def _each(
+        self, lanes: Sequence[Lane], rows_KP: Tensor, protocol: Protocol[Scored]
+    ) -> list[Scored]:
         """What each lane scores by a protocol, group by group."""
         scores: dict[int, Scored] = {}
         for group in self.groups(lanes):
@@ -259,8 +322,11 @@ def _uncertainty(score: Score) -> float:
 
 
 def _valid_offset(config: TrialConfig, epoch: int) -> int:
-    """Where the code's validation of an epoch begins; negative steps keep its stream apart from training's."""
-    return int(torch.randint(config.length, (), generator=streams.generator(config.seed, "offset", -epoch)))
+    """Where the code's validation of an epoch begins; negative steps keep its stream apart from
+    training's."""
+    return int(
+        torch.randint(config.length, (), generator=streams.generator(config.seed, "offset", -epoch))
+    )
 
 
 def _text(text: NDArray[np.unsignedinteger[Any]], share: float, device: torch.device) -> Tensor:
