@@ -54,7 +54,9 @@ def network(cell: str | None, layers: int | None, hidden: int | None) -> str:
 def agreed(values: Iterable[Any]) -> Any:
     """The one value that all of these are; None where they differ."""
     given = set(values)
-    return given.pop() if len(given) == 1 else None
+    if len(given) == 1:
+        return given.pop()
+    return None
 
 
 def short(key: str) -> str:
@@ -64,7 +66,9 @@ def short(key: str) -> str:
 
 def value(given: Any) -> str:
     """A hyperparameter as a reader writes it."""
-    return f"{given:g}" if isinstance(given, float) else str(given)
+    if isinstance(given, float):
+        return f"{given:g}"
+    return str(given)
 
 
 def assignment(at: Mapping[str, Any]) -> str:
@@ -126,7 +130,9 @@ def seeds(point: Point) -> str:
 def number(given: float, digits: int) -> str:
     """A metric with so many decimals, or a small one (an error rate, a cost) with so many
     digits."""
-    return f"{given:.{digits}f}" if abs(given) >= 0.1 else f"{given:.{digits}g}"
+    if abs(given) >= 0.1:
+        return f"{given:.{digits}f}"
+    return f"{given:.{digits}g}"
 
 
 def _held(plane: Plane) -> str:
@@ -143,11 +149,9 @@ def _seeds(plane: Plane) -> str:
         return ""
     if counts[-1] == 1:
         return "1 seed"
-    return (
-        f"means over {counts[-1]} seeds"
-        if len(counts) == 1
-        else f"means over {counts[0]} to {counts[-1]} seeds"
-    )
+    if len(counts) == 1:
+        return f"means over {counts[-1]} seeds"
+    return f"means over {counts[0]} to {counts[-1]} seeds"
 
 
 def _trials(plane: Plane) -> str:

@@ -37,12 +37,16 @@ class Estimate:
     def interval(self) -> tuple[float, float] | None:
         """The confidence interval of the mean."""
         half = self.half_width
-        return None if half is None else (self.mean - half, self.mean + half)
+        if half is None:
+            return None
+        return (self.mean - half, self.mean + half)
 
 
 def estimate(values: Sequence[float]) -> Estimate | None:
     """None without a value."""
-    return Estimate(tuple(float(value) for value in values)) if len(values) else None
+    if len(values):
+        return Estimate(tuple(float(value) for value in values))
+    return None
 
 
 def quantile(probability: float, degrees: int) -> float:

@@ -82,7 +82,9 @@ def width(plane: Plane) -> float:
 def cells_width(plane: Plane) -> float:
     """That a panel wants for its cells."""
     columns = len(plane.axes.x)
-    return max(2.0, 0.78 * columns) if len(plane.panels) > 1 else max(3.9, 0.95 * columns)
+    if len(plane.panels) > 1:
+        return max(2.0, 0.78 * columns)
+    return max(3.9, 0.95 * columns)
 
 
 def _ticks_width(plane: Plane) -> float:

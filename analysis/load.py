@@ -116,7 +116,9 @@ def _children(client: Any, experiment_id: str, run: str) -> list[Any]:
 def _metrics(child: Any) -> Metrics:
     """What a child run's tag says; runs from before there was one are of character tasks."""
     told = child.data.tags.get("zoneout.metrics")
-    return Metrics.from_json(json.loads(told)) if told else CHARACTERS
+    if told:
+        return Metrics.from_json(json.loads(told))
+    return CHARACTERS
 
 
 def _row(client: Any, child: Any, metrics: Metrics, curves: bool) -> TrialRow:

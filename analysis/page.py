@@ -106,7 +106,9 @@ def _ours(number: PageNumbers, state: str) -> str:
 def _number(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.3f}" if abs(value) < 20 else f"{value:.1f}"
+    if abs(value) < 20:
+        return f"{value:.3f}"
+    return f"{value:.1f}"
 
 
 def _foot(notes: Sequence[str], figures: Sequence[str]) -> Iterator[str]:

@@ -248,13 +248,13 @@ def _lowest(panels: Iterable[Panel]) -> tuple[int, PlaneCell] | None:
         for cell, point in panel.cells.items()
         if point.values
     ]
-    return None if not means else min(means)[1:]
+    if not means:
+        return None
+    return min(means)[1:]
 
 
 def _paper(axes: Axes) -> PlaneCell | None:
     z_cells, z_states = PAPER_BEST
-    return (
-        axes.cell({axes.x_key: z_cells, axes.y_key: z_states})
-        if z_cells in axes.x and z_states in axes.y
-        else None
-    )
+    if z_cells in axes.x and z_states in axes.y:
+        return axes.cell({axes.x_key: z_cells, axes.y_key: z_states})
+    return None

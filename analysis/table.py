@@ -54,7 +54,9 @@ class Entry:
     @property
     def difference(self) -> float | None:
         """Ours minus the paper's."""
-        return None if self.paper is None or self.ours is None else self.ours.mean - self.paper
+        if self.paper is None or self.ours is None:
+            return None
+        return self.ours.mean - self.paper
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +91,9 @@ class Table:
     @property
     def ours(self) -> str:
         """What our numbers are headed with."""
-        return "ours" if self.scale == PAPER_SCALE else f"ours ({self.scale})"
+        if self.scale == PAPER_SCALE:
+            return "ours"
+        return f"ours ({self.scale})"
 
     @property
     def published(self) -> tuple[bool, ...]:
@@ -194,7 +198,9 @@ def shown(entry: Entry, column: Column, state: str) -> tuple[str, str, str]:
 
 def spread(numbers: Sequence[int]) -> str:
     """`30`, or `28-30` where they differ."""
-    return "-".join(str(one) for one in sorted({min(numbers), max(numbers)})) if numbers else ""
+    if numbers:
+        return "-".join(str(one) for one in sorted({min(numbers), max(numbers)}))
+    return ""
 
 
 def to_json(table: Table) -> dict[str, Any]:
@@ -248,4 +254,6 @@ def csv(table: Table) -> str:
 
 
 def _quoted(text: str) -> str:
-    return f'"{text}"' if "," in text else text
+    if "," in text:
+        return f'"{text}"'
+    return text

@@ -85,7 +85,9 @@ def numbers(
     key: str, values: tuple[float, ...] | None, low: float, high: float, *, log: bool = False
 ) -> Space:
     """What most files of this package return: a `Choice` when values are listed, else a `Range`."""
-    return Choice(key, values) if values is not None else Range(key, low, high, log)
+    if values is not None:
+        return Choice(key, values)
+    return Range(key, low, high, log)
 
 
 def names() -> list[str]:

@@ -84,7 +84,9 @@ class Pulse:
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
         except OSError:
-            return self._address if now - self._felt > self._patience else ""
+            if now - self._felt > self._patience:
+                return self._address
+            return ""
         self._felt = now
         return ""
 

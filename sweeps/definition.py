@@ -139,18 +139,18 @@ class Sweep:
         if self.sampler != "grid":
             return self.trials
         whole = len(self.search_space.grid())
-        return min(self.trials, whole) if self.trials else whole
+        if self.trials:
+            return min(self.trials, whole)
+        return whole
 
     @property
     def cut(self) -> str:
         """`4 of 9 points of the grid, the first in its order`, where the budget cuts the grid; else
         empty."""
         whole = len(self.search_space.grid()) if self.sampler == "grid" else 0
-        return (
-            f"{self.trials} of {whole} points of the grid, the first in its order"
-            if 0 < self.trials < whole
-            else ""
-        )
+        if 0 < self.trials < whole:
+            return f"{self.trials} of {whole} points of the grid, the first in its order"
+        return ""
 
     def trial_config(self, overrides: search_spaces.Overrides) -> TrialConfig:
         """The complete configuration of one trial."""
@@ -247,7 +247,9 @@ def get(name: str) -> Sweep:
 
 def _parse(key: str, value: Any) -> Any:
     if key == "space":
-        return value if isinstance(value, Space) else search_spaces.get(str(value))
+        if isinstance(value, Space):
+            return value
+        return search_spaces.get(str(value))
     if key == "seeds":
         texts = value.split(",") if isinstance(value, str) else value
         return tuple(coerce(TrialConfig, "seed", text) for text in texts)

@@ -205,7 +205,9 @@ class Delivery:
             self._over.wait(min(0.2, max(0.0, until - time.monotonic())))
         self._given_up.set()
         self._wake.set()
-        return 0 if self._emptied.is_set() else max(1, self.undelivered)
+        if self._emptied.is_set():
+            return 0
+        return max(1, self.undelivered)
 
     def deliver(self, timeout: float = 60.0) -> int:
         """`start` and `drain`: all of a run, now. Where nobody drives it any more, nothing stays

@@ -46,7 +46,9 @@ class Found:
         if placement is None:
             return ""
         threads = f"{placement.threads} {'thread' if placement.threads == 1 else 'threads'}"
-        return f"cpu, {threads}" if placement.device == "cpu" else placement.device
+        if placement.device == "cpu":
+            return f"cpu, {threads}"
+        return placement.device
 
 
 def wanted(sweep: Sweep) -> list[TrialConfig]:

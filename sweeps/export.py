@@ -81,8 +81,6 @@ def _epoch(trial: TrialStory, epoch: int, times: bool) -> ExportRow:
 
 
 def _utc(seconds: float | None) -> str | None:
-    return (
-        datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-        if seconds is not None
-        else None
-    )
+    if seconds is not None:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return None

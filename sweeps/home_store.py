@@ -41,7 +41,9 @@ class HomeStore:
     def at(cls, uri: str, home: Path) -> Self | None:
         """The store of `home` if `uri` says so; any other database is somebody else's."""
         store = cls(home.absolute() / "mlflow.db")
-        return store if uri == store.uri else None
+        if uri == store.uri:
+            return store
+        return None
 
     @property
     def replaced(self) -> bool:
@@ -64,12 +66,12 @@ class HomeStore:
             if not self.file.exists():
                 self._make()
         self._identity = self._now()
-        return (
-            f"{self.file} was damaged ({why}). It is kept as {kept.name}, and made anew from the"
-            " journals."
-            if kept
-            else ""
-        )
+        if kept:
+            return (
+                f"{self.file} was damaged ({why}). It is kept as {kept.name}, and made anew from the"
+                " journals."
+            )
+        return ""
 
     def damage(self, suspicion: str = "") -> str:
         """What is wrong with the file, in words; empty when nothing is, or it cannot be looked at

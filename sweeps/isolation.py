@@ -44,7 +44,9 @@ def in_words(error: Exception) -> str:
     memory`."""
     first = str(error).partition("\n")[0]
     told = f"{type(error).__name__}: {first}" if first else type(error).__name__
-    return f"out of memory: {told}" if is_out_of_memory(error) else told
+    if is_out_of_memory(error):
+        return f"out of memory: {told}"
+    return told
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -213,8 +213,12 @@ class LaneServer:
         first."""
         alone = next((trial for trial in self._waiting if trial in self._isolation), None)
         if alone is not None or any(trial in self._isolation for trial in self._shape_of):
-            return alone if not self._shape_of else None
-        return self._waiting[0] if self._waiting and len(self._shape_of) < self._lanes else None
+            if not self._shape_of:
+                return alone
+            return None
+        if self._waiting and len(self._shape_of) < self._lanes:
+            return self._waiting[0]
+        return None
 
     def _admit(self, trial: int) -> None:
         config = self._configs[trial]

@@ -118,9 +118,9 @@ def _remove(folder: Path) -> None:
 def _parent() -> Path:
     """Where temporary files go; where that is too far down for the path of a socket, /tmp."""
     folder = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()).absolute()
-    return (
-        folder if len(str(folder / f"{PREFIX}12345678" / RAYS)) <= LONGEST_FOLDER else Path("/tmp")
-    )
+    if len(str(folder / f"{PREFIX}12345678" / RAYS)) <= LONGEST_FOLDER:
+        return folder
+    return Path("/tmp")
 
 
 @contextmanager

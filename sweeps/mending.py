@@ -117,13 +117,17 @@ class _Books:
     def frozen(self, trial: int) -> FrozenTrial | None:
         """What the study has of a trial."""
         _, trials = self._study
-        return trials[trial] if trial < len(trials) else None
+        if trial < len(trials):
+            return trials[trial]
+        return None
 
     def assigned(self, trial: int) -> tuple[Overrides, TrialConfig] | None:
         """What a trial was given; None when nobody knows."""
         try:
             params = self._params(trial)
-            return None if params is None else (params, self.sweep.trial_config(params))
+            if params is None:
+                return None
+            return (params, self.sweep.trial_config(params))
         except ValueError:  # no point of the space
             return None
 
@@ -131,7 +135,9 @@ class _Books:
         space = self.sweep.search_space
         if self.sweep.sampler == "grid":
             points = space.grid()
-            return points[trial] if trial < len(points) else None
+            if trial < len(points):
+                return points[trial]
+            return None
         study, frozen = self._study[0], self.frozen(trial)
         if study is not None and frozen is not None and frozen.params:
             return study.params(frozen)
@@ -139,7 +145,9 @@ class _Books:
         if config is None:
             return None
         params: Overrides = space.suggest(_Taken(config))  # type: ignore[arg-type]
-        return params if self.sweep.trial_config(params) == config else None
+        if self.sweep.trial_config(params) == config:
+            return params
+        return None
 
     def checkpoint(self, trial: int) -> tuple[TrialConfig | None, dict[int, Event]]:
         """The configuration and the records, by epoch, in a trial's checkpoint."""

@@ -148,7 +148,9 @@ class Mirror:
         self._stored.pop(self._key(trial), None)
 
     def _key(self, trial: int | None) -> str:
-        return self.name if trial is None else f"{self.name}/{trial:05d}"
+        if trial is None:
+            return self.name
+        return f"{self.name}/{trial:05d}"
 
     def _parent(self, story: Story) -> _Sent:
         return self._find(self._key(None), story.began or 0.0, {"mlflow.runName": self.name})

@@ -15,7 +15,9 @@ def on_run(folder: Path, verb: str) -> str:
     folder = folder.absolute()
     data = _data(folder / "lock") if verb == "resume" else ""
     command = in_home(folder.parent, verb, folder.name)
-    return f"{command} --data {shlex.quote(data)}" if data else command
+    if data:
+        return f"{command} --data {shlex.quote(data)}"
+    return command
 
 
 def _data(lock: Path) -> str:

@@ -60,7 +60,9 @@ class PatientStorage(BaseStorage):
         while True:
             try:
                 known = done() if attempt else None
-                return step() if known is None else known
+                if known is None:
+                    return step()
+                return known
             except Exception as error:
                 attempt += 1
                 if not self._is_outage(error) or attempt > ATTEMPTS:
@@ -158,7 +160,9 @@ class PatientStorage(BaseStorage):
 
         def done() -> int | None:
             trials = self._inner.get_all_trials(study_id, deepcopy=False)
-            return trials[number]._trial_id if number < len(trials) else None
+            if number < len(trials):
+                return trials[number]._trial_id
+            return None
 
         return self._persist(lambda: self._inner.create_new_trial(study_id, template_trial), done)
 
@@ -181,7 +185,9 @@ class PatientStorage(BaseStorage):
         def done() -> bool | None:
             trial = self._inner.get_trial(trial_id)
             given = None if values is None else list(values)
-            return True if trial.state == state and trial.values == given else None
+            if trial.state == state and trial.values == given:
+                return True
+            return None
 
         return self._persist(
             lambda: self._inner.set_trial_state_values(trial_id, state, values), done

@@ -166,7 +166,9 @@ class LostTrials(_Here, tune.Callback):
     @staticmethod
     def _reason(trial: Any) -> str:
         lines = [line.strip() for line in (trial.get_error() or "").splitlines() if line.strip()]
-        return lines[-1] if lines else "its process died"
+        if lines:
+            return lines[-1]
+        return "its process died"
 
 
 def drive(

@@ -199,4 +199,6 @@ def _full(key: str) -> str:
     if not key:
         return ""
     section, name = locate(key)
-    return f"{section}.{name}" if section else name
+    if section:
+        return f"{section}.{name}"
+    return name

@@ -178,7 +178,9 @@ def _check_arithmetic(run: RunFolder, sweep: Sweep) -> int:
             f" other bits. What it has stays: {run.command('export')}   Begin a new run with:"
             f" {pasting.in_home(run.folder.parent, 'run', sweep.name)}"
         )
-    return begun if trials else ARITHMETIC
+    if trials:
+        return begun
+    return ARITHMETIC
 
 
 def _write_provenance(

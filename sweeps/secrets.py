@@ -63,11 +63,9 @@ def whole(address: str, of: str, folder: Path | None = None) -> str:
     """
     ours, theirs = VARIABLES[of]
     if MASK not in address:
-        return (
-            _encoded(address)
-            if shown(address) != address
-            else _with_password(address, os.environ.get(ours, ""))
-        )
+        if shown(address) != address:
+            return _encoded(address)
+        return _with_password(address, os.environ.get(ours, ""))
     if password := os.environ.get(ours):
         return _filled(address, password)
     kept = _read(folder).get(of, "") if folder else ""
@@ -137,7 +135,9 @@ def _filled(address: str, password: str) -> str:
 def _with_password(address: str, password: str) -> str:
     """`scheme://user@host` with the password of that user."""
     found = re.match(r"([a-z][a-z0-9+.-]*://[^:/@?#\s]+)(@.*)", address, re.IGNORECASE)
-    return _filled(f"{found[1]}:{MASK}{found[2]}", password) if found and password else address
+    if found and password:
+        return _filled(f"{found[1]}:{MASK}{found[2]}", password)
+    return address
 
 
 def _encoded(address: str) -> str:

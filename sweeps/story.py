@@ -77,7 +77,9 @@ class TrialStory:
     def best_value(self) -> float | None:
         """The lowest objective so far."""
         best = self.best
-        return None if best is None else self.value(best)
+        if best is None:
+            return None
+        return self.value(best)
 
     def value(self, record: EpochRecord) -> float:
         """The objective in one of its records."""
@@ -144,7 +146,9 @@ class Story:
         """
         if self.closed is not None:
             return str(self.closed["state"])
-        return "new" if self.driver is None else "running"
+        if self.driver is None:
+            return "new"
+        return "running"
 
     @property
     def metrics(self) -> Metrics | None:
@@ -162,7 +166,9 @@ class Story:
         equals."""
         sound = (t for t in list(self.trials.values()) if t.state is not TrialState.FAILED)
         told = [(value, trial.trial) for trial in sound if (value := trial.best_value) is not None]
-        return self.trials[min(told)[1]] if told else None
+        if told:
+            return self.trials[min(told)[1]]
+        return None
 
     def rows(self) -> list[dict[str, Any]]:
         """`TrialStory.row` of every trial, by number."""
@@ -248,7 +254,9 @@ def _gap(what: str, lacking: str) -> RunError:
 def _metrics(asked: Event) -> Metrics:
     """What a trial reports; one that does not say it reports what its task says today."""
     told = asked.get("metrics")
-    return tasks.get(asked["config"]["task"]).metrics if told is None else _known(json.dumps(told))
+    if told is None:
+        return tasks.get(asked["config"]["task"]).metrics
+    return _known(json.dumps(told))
 
 
 @functools.cache

@@ -240,7 +240,9 @@ class Study:
 def _true_state(trial: FrozenTrial) -> TrialState | None:
     """How a trial ended, as people see it; None while it has not."""
     told = trial.user_attrs.get("state") if trial.state.is_finished() else None
-    return None if told is None else TrialState(told)
+    if told is None:
+        return None
+    return TrialState(told)
 
 
 def _as_of(trial: FrozenTrial, epoch: int) -> FrozenTrial:

@@ -130,4 +130,6 @@ def choose_device(device: str) -> str:
             "device must be there, but is 'cuda' and torch finds no CUDA device. Use --set"
             " device=auto or cpu."
         )
-    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    if device != "cpu" and torch.cuda.is_available():
+        return "cuda"
+    return "cpu"

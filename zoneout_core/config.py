@@ -219,7 +219,9 @@ class TrialConfig:
     def value(self, key: str) -> Any:
         """The value of a dotted key or unambiguous field name."""
         section, name = locate(key)
-        return getattr(getattr(self, section), name) if section else getattr(self, name)
+        if section:
+            return getattr(getattr(self, section), name)
+        return getattr(self, name)
 
     def shape_key(self) -> str:
         """What lanes of one pack have to share, as readable text plus a short hash of all of it."""
@@ -270,7 +272,9 @@ def _plain(value: Any) -> Any:
 
 def _fields(section: str) -> dict[str, Field[Any]]:
     kind = hints(TrialConfig)[section]
-    return kind.declared() if issubclass(kind, Section) else {f.name: f for f in fields(kind)}
+    if issubclass(kind, Section):
+        return kind.declared()
+    return {f.name: f for f in fields(kind)}
 
 
 def _keys() -> dict[str, bool]:

@@ -34,7 +34,9 @@ def bits(nats: float) -> float:
 
 def perplexity(nats: float) -> float:
     """exp of the mean, infinite where that has no number."""
-    return exp(nats) if nats < 700 else inf
+    if nats < 700:
+        return exp(nats)
+    return inf
 
 
 def nll(

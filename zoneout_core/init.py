@@ -66,7 +66,9 @@ def whole(rows: int, columns: int, generator: Generator) -> Tensor:
     )
     q, r = torch.linalg.qr(tall)
     orthonormal: Tensor = q * r.diagonal().sign()
-    return orthonormal if rows >= columns else orthonormal.T
+    if rows >= columns:
+        return orthonormal
+    return orthonormal.T
 
 
 def blocks(rows: int, columns: int, generator: Generator) -> Tensor:

@@ -176,11 +176,9 @@ def stack_gains(gains: Sequence[Tensor | None], neutral: float = 1.0) -> Tensor 
     dtype = reduce(torch.promote_types, (gain.dtype for gain in present))
     without = present[0].new_full((1,) * axes, neutral, dtype=dtype)
     aligned = [without if gain is None else _with_axes(gain, axes).to(dtype) for gain in gains]
-    return (
-        torch.stack(torch.broadcast_tensors(*aligned))
-        if len(aligned) > 1
-        else aligned[0].unsqueeze(0)
-    )
+    if len(aligned) > 1:
+        return torch.stack(torch.broadcast_tensors(*aligned))
+    return aligned[0].unsqueeze(0)
 
 
 def draw_(mask: Tensor, z: float, generator: Generator, words: Tensor | None = None) -> Tensor:
@@ -235,13 +233,17 @@ def _axes(mask: Mask, shape: LayerShape) -> tuple[int, ...]:
         1 if axis in mask.shared else size
         for axis, size in (("time", shape.steps), ("batch", shape.batch), ("unit", units))
     )
-    return (steps, batch, shape.gates, units) if mask.gates else (steps, batch, units)
+    if mask.gates:
+        return (steps, batch, shape.gates, units)
+    return (steps, batch, units)
 
 
 def _neutral(site: str) -> float:
     if site == "uniform":
         return nan  # no number stands for a cell's own expectation
-    return 0.0 if site.startswith("keep_") else 1.0
+    if site.startswith("keep_"):
+        return 0.0
+    return 1.0
 
 
 def _together(site: str, first: Tensor | None, second: Tensor) -> Tensor:
@@ -257,11 +259,15 @@ def _together(site: str, first: Tensor | None, second: Tensor) -> Tensor:
     both = first * second
     if not site.startswith("keep_"):
         return both
-    return first | second if both.dtype == torch.bool else first + second - both
+    if both.dtype == torch.bool:
+        return first | second
+    return first + second - both
 
 
 def _with_axes(mask: Tensor, axes: int) -> Tensor:
-    return mask if mask.dim() == axes else mask.unsqueeze(-2)
+    if mask.dim() == axes:
+        return mask
+    return mask.unsqueeze(-2)
 
 
 def _gain(
@@ -277,7 +283,9 @@ def _gain(
     masks = (mask for mask in program if mask.site == site)
     found = [_value(mask, shape, layer, seed, step, device, *how) for mask in masks]
     present = [value for value in found if value is not None]
-    return reduce(torch.mul, present) if present else None
+    if present:
+        return reduce(torch.mul, present)
+    return None
 
 
 def _value(
@@ -307,7 +315,9 @@ def _value(
     else:
         purpose = streams.masks(mask.stream, layer, evaluation=evaluation)
         value = _draw(mask, axes, streams.generator(seed, purpose, step, device))
-    return value.to(dtype) * mask.scale if mask.scale != 1 or value.dtype != torch.bool else value
+    if mask.scale != 1 or value.dtype != torch.bool:
+        return value.to(dtype) * mask.scale
+    return value
 
 
 @lru_cache(maxsize=64)
@@ -347,7 +357,9 @@ def _at_places(
 def _draw(mask: Mask, axes: tuple[int, ...], generator: Generator) -> Tensor:
     if mask.flipped:
         other = _draw(replace(mask, one=1 - mask.one, flipped=False), axes, generator)
-        return ~other if other.dtype == torch.bool else 1 - other
+        if other.dtype == torch.bool:
+            return ~other
+        return 1 - other
     device = generator.device
     if mask.kind == "uniform":
         return torch.rand(axes, generator=generator, device=device)

@@ -43,7 +43,9 @@ class NetworkSites:
         """Those of one lane."""
 
         def one(mask: Tensor | None) -> Tensor | None:
-            return None if mask is None else mask[lane : lane + 1]
+            if mask is None:
+                return None
+            return mask[lane : lane + 1]
 
         layers = tuple(sites.map(lambda mask: mask[lane : lane + 1]) for sites in self.layers)
         return NetworkSites(layers=layers, embedding=one(self.embedding), outputs=one(self.outputs))
@@ -88,7 +90,9 @@ class Network:
         self._workspaces = [Workspace() for _ in range(model.layers)]
 
     def _name(self, layer: int, name: str) -> str:
-        return f"{self.prefix}layer{layer}.{name}" if layer else f"{self.prefix}{name}"
+        if layer:
+            return f"{self.prefix}layer{layer}.{name}"
+        return f"{self.prefix}{name}"
 
     def _layers(self) -> range:
         return range(self.config.model.layers)
@@ -170,7 +174,9 @@ class Network:
 
         def one(layer: int, name: str, size: int) -> Tensor:
             trained = p.get(self._name(layer, f"{name}0_H"))
-            return like.new_zeros(len(like), 1, size) if trained is None else trained.unsqueeze(1)
+            if trained is None:
+                return like.new_zeros(len(like), 1, size)
+            return trained.unsqueeze(1)
 
         return tuple(
             tuple(one(layer, name, size) for name, size in sizes.items())

@@ -104,7 +104,9 @@ def plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, tuple | list):
         return [plain(one) for one in value]
-    return {key: plain(one) for key, one in value.items()} if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    return value
 
 
 def _read_truth(value: Any) -> bool:

@@ -122,7 +122,9 @@ def _answer(given: Sequence[str]) -> int:
         _tell_json(error, said, arguments)
         text.echo(f"error: {said}", err=True)
         code = USER_ERROR if mendable else FAULT
-    return code if isinstance(code, int) else 0
+    if isinstance(code, int):
+        return code
+    return 0
 
 
 def _tell_json(error: Exception, said: str, arguments: list[str]) -> None:

@@ -113,7 +113,9 @@ def elapsed(story: Story, now: float) -> float | None:
 
 def _heading(name: str, unit: str) -> str:
     split, _, rest = name.partition("_")
-    return split if rest.endswith(unit) else f"{split} {rest}"
+    if rest.endswith(unit):
+        return split
+    return f"{split} {rest}"
 
 
 def _ordered(story: Story) -> list[tuple[TrialState, int]]:
@@ -291,4 +293,6 @@ def _time(trial: TrialStory, story: Story, now: float) -> str:
         return ""
     if trial.state is TrialState.RUNNING:
         return text.clock(now - max(trial.started, story.driver["time"]))
-    return text.clock(trial.ended - trial.started) if trial.ended is not None else ""
+    if trial.ended is not None:
+        return text.clock(trial.ended - trial.started)
+    return ""

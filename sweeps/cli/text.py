@@ -62,18 +62,24 @@ def clock(seconds: float) -> str:
     """`seconds` for a narrow column: `0:07`, `3:20`, `2:05:00`."""
     minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    if hours:
+        return f"{hours}:{minutes:02d}:{rest:02d}"
+    return f"{minutes}:{rest:02d}"
 
 
 def value(given: Any) -> str:
     """A hyperparameter, short enough for a table; `sweep export` has every digit."""
-    return f"{given:.6g}" if isinstance(given, float) else str(given)
+    if isinstance(given, float):
+        return f"{given:.6g}"
+    return str(given)
 
 
 def number(measured: float) -> str:
     """A metric: four decimals, or four digits when it is small, as an error rate or a cost may
     be."""
-    return f"{measured:.4f}" if abs(measured) >= 0.1 or measured == 0 else f"{measured:.4g}"
+    if abs(measured) >= 0.1 or measured == 0:
+        return f"{measured:.4f}"
+    return f"{measured:.4g}"
 
 
 def short(key: str) -> str:
@@ -90,7 +96,9 @@ def listed(given: Any) -> str:
     """A field of a definition as `--set` takes it: `0,1,2`; an empty text shows as `''`."""
     if isinstance(given, list | tuple):
         return ", ".join(str(one) for one in given)
-    return str(given) if given != "" else "''"
+    if given != "":
+        return str(given)
+    return "''"
 
 
 def pairs(table: Mapping[str, str]) -> "Table":

@@ -12,12 +12,16 @@ if TYPE_CHECKING:
 def mix(mask: Tensor | None, old: Tensor, new: Tensor) -> Tensor:
     """Zoneout's mix: mask * old + (1 - mask) * new, exact where the mask is 0 or 1; `new` where
     there is no mask."""
-    return new if mask is None else new.lerp(old, mask)
+    if mask is None:
+        return new
+    return new.lerp(old, mask)
 
 
 def gain(mask: Tensor | None, value: Tensor) -> Tensor:
     """mask * value; `value` itself where there is no mask."""
-    return value if mask is None else mask * value
+    if mask is None:
+        return value
+    return mask * value
 
 
 def project(
@@ -51,4 +55,6 @@ def project(
         if plus is not None and plus.dim() == 1:
             return torch.nn.functional.linear(x, w_DG.t(), plus)
         a = x @ w_DG
-    return a if plus is None else a + plus
+    if plus is None:
+        return a
+    return a + plus

@@ -18,4 +18,6 @@ def layer_norm(v: Tensor, gain_X: Tensor, shift_X: Tensor | None = None, blocks:
 
     parts = v.unflatten(-1, (blocks, -1))
     y = layer_norm(parts, parts.shape[-1:], eps=EPS).flatten(-2) * gain_X
-    return y if shift_X is None else y + shift_X
+    if shift_X is None:
+        return y
+    return y + shift_X

@@ -31,7 +31,9 @@ class LayerNormLSTM(Cell):
     """The sum of both products is normalised, or each by itself: gain_w L(x W) + gain_u L(h' U)."""
 
     def _gains(self) -> tuple[str, ...]:
-        return ("gain_G",) if self.layer_norm == "joint" else ("gain_w_G", "gain_u_G")
+        if self.layer_norm == "joint":
+            return ("gain_G",)
+        return ("gain_w_G", "gain_u_G")
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
         hidden = model.hidden
@@ -55,11 +57,9 @@ class LayerNormLSTM(Cell):
 
     def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
         a_TBG = project(x, p["w_DG"], gain)
-        return (
-            a_TBG
-            if self.layer_norm == "joint"
-            else layer_norm(a_TBG, p["gain_w_G"], p["b_G"], blocks=4)
-        )
+        if self.layer_norm == "joint":
+            return a_TBG
+        return layer_norm(a_TBG, p["gain_w_G"], p["b_G"], blocks=4)
 
     def step(
         self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment

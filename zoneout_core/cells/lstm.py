@@ -73,7 +73,9 @@ class LSTM(Cell):
         h, c, h_new = write(candidate(at, c_old, sites), at.o, (h_old, c_old), sites, read)
         if sites.gate is not None and sites.gate_form == "code":
             h = sites.gate * h + (1 - sites.gate) * (at.f * h_old)
-        return (h_new, h, c, *more) if upward else (h, c, *more)
+        if upward:
+            return (h_new, h, c, *more)
+        return (h, c, *more)
 
 
 PART = LSTM

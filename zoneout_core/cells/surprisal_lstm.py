@@ -92,7 +92,9 @@ class SurprisalLSTM(Cell):
         """Z of every unit, or its expectation: [B, H]."""
         missed_BH = p_BV @ y_HV.T - y_HV.T[x_B]
         q_BH = (self.tau + missed_BH.abs()).clamp(max=1.0)
-        return q_BH if uniform is None else (uniform <= q_BH).to(q_BH.dtype)
+        if uniform is None:
+            return q_BH
+        return (uniform <= q_BH).to(q_BH.dtype)
 
 
 PART = SurprisalLSTM

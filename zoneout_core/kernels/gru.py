@@ -29,7 +29,9 @@ class GRUPass(Pass):
     @classmethod
     def of(cls, cell: Cell) -> type[Pass]:
         assert isinstance(cell, GRU)
-        return ResetBefore if cell.reset == "before" else ResetAfter
+        if cell.reset == "before":
+            return ResetBefore
+        return ResetAfter
 
     def __init__(self, *arguments: Any, keep: bool, trajectories: bool) -> None:
         super().__init__(*arguments, keep=keep, trajectories=trajectories)
@@ -66,7 +68,9 @@ class GRUPass(Pass):
     def written(self, t: int, n: Tensor, out: Tensor) -> Tensor:
         """k n, in `out`; n itself where no lane has such a mask."""
         update = self.update[t]
-        return n if update is None else torch.mul(n, update, out=out)
+        if update is None:
+            return n
+        return torch.mul(n, update, out=out)
 
     def back(self, t: int, dh: Tensor, dh_kept: Tensor, more: list[Tensor]) -> None:
         """dn = (1 - u) k dh~;  du = (h' - k n) dh~;  dh' = z dh + u dh~ + what r and U let by."""

@@ -53,7 +53,9 @@ class LSTMPass(Pass):
 
     @property
     def carried(self) -> list[Series]:
-        return [self.h, self.c] if self.q is None else [self.h, self.c, self.q]
+        if self.q is None:
+            return [self.h, self.c]
+        return [self.h, self.c, self.q]
 
     def step(self, t: int, slot: int) -> None:
         self.add_recurrent(t, slot)

@@ -48,7 +48,9 @@ class Memory:
         if question in self._known:
             return self._known[question]
         found = _read(self._run, question) or _read(self._cache, question)
-        return None if found is None else self._stands(question, found)
+        if found is None:
+            return None
+        return self._stands(question, found)
 
     def keep(self, question: str, answer: Answer) -> Answer:
         """Keep an answer, unless another process was first: what stands."""
@@ -82,7 +84,9 @@ def _read(folder: Path | None, question: str) -> Answer | None:
         answer = Answer(product=told["product"], reason=told["reason"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return answer if told == _told(question, answer) else None
+    if told == _told(question, answer):
+        return answer
+    return None
 
 
 def _write(folder: Path | None, question: str, answer: Answer) -> Answer | None:

@@ -23,7 +23,9 @@ FAR = 40.0
 def numbers(mask: Tensor, dtype: torch.dtype) -> Tensor:
     """A mask to calculate with: bool as bytes 0 and 1, which torch converts to floats six times as
     fast."""
-    return mask.view(torch.uint8) if mask.dtype == torch.bool else mask.to(dtype)
+    if mask.dtype == torch.bool:
+        return mask.view(torch.uint8)
+    return mask.to(dtype)
 
 
 def sigmoid_(lanes: Iterable[Tensor]) -> None:

@@ -81,12 +81,16 @@ def possible(precision: str) -> tuple[str, ...]:
     if precision == "float64":
         return ("mm",)
     usual = ("addmm", "mm") if precision == "float32" else ("mm",)
-    return ("onednn", *usual) if has_onednn(precision) else usual
+    if has_onednn(precision):
+        return ("onednn", *usual)
+    return usual
 
 
 def default(precision: str) -> str:
     """What is taken on a CPU where nothing is known about it."""
-    return "onednn" if "onednn" in possible(precision) else "mm"
+    if "onednn" in possible(precision):
+        return "onednn"
+    return "mm"
 
 
 def has_onednn(precision: str = "float32") -> bool:

@@ -83,7 +83,9 @@ class Pass(ABC):
 
     def site(self, name: str) -> Sequence[Tensor | None]:
         """The mask at a site by step, each [K, B, H]; None where no lane has one."""
-        return self.masks[name].unbind(1) if name in self.masks else [None] * self.shape[1]
+        if name in self.masks:
+            return self.masks[name].unbind(1)
+        return [None] * self.shape[1]
 
     def series(self, name: str, slots: int, blocks: int = 1) -> Series:
         """A buffer of [K, slots, B, blocks * H]."""

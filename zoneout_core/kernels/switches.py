@@ -26,4 +26,6 @@ def flushes_subnormals() -> bool:
 def said() -> str:
     """Those that are set and have no words of their own in a reason: `; ZONEOUT_TANH=sigmoid`, or
     nothing."""
-    return "; ZONEOUT_TANH=sigmoid" if TANH_BY_SIGMOID else ""
+    if TANH_BY_SIGMOID:
+        return "; ZONEOUT_TANH=sigmoid"
+    return ""

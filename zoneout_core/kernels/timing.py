@@ -93,7 +93,9 @@ def _parts(how: MatMul, shape: Shape) -> list[_Part]:
 
 def _clock() -> Callable[[], float]:
     """With one thread its own processor time, which a busy machine stretches little."""
-    return thread_time if torch.get_num_threads() == 1 else perf_counter
+    if torch.get_num_threads() == 1:
+        return thread_time
+    return perf_counter
 
 
 def _timed(part: _Part) -> float:

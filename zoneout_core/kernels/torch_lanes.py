@@ -38,7 +38,9 @@ def missing(cell: Cell, places: frozenset[str]) -> str:
         if value != f.default and value not in kernel.SETTINGS.get(f.name, ()):
             return f"cell.{f.name}={value} of {name}"
     unknown = sorted(places - ELSEWHERE - kernel.SITES)
-    return f"mask at {', '.join(unknown)} of {name}" if unknown else ""
+    if unknown:
+        return f"mask at {', '.join(unknown)} of {name}"
+    return ""
 
 
 def run(

@@ -207,7 +207,9 @@ class ZoneoutBase(nn.RNNBase):
         sequence."""
         weights: list[Tensor] = list(self.all_weights[index])
         dtype = autocast_dtype(weights[0])
-        return Weights(*weights) if dtype is None else Weights(*(one.to(dtype) for one in weights))
+        if dtype is None:
+            return Weights(*weights)
+        return Weights(*(one.to(dtype) for one in weights))
 
     def _layer(self, x_ND: Tensor, weights: Weights) -> tuple[Tensor, Step]:
         """The inputs' share of the gates, [N, G], and the function that makes a step."""
@@ -225,11 +227,9 @@ class ZoneoutBase(nn.RNNBase):
         weights = [one for layer in self.all_weights for one in layer]
         hx = state if len(state) > 1 else state[0]
         settings = (self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
-        return (
-            (x, hx, weights, *settings, False)
-            if batch_sizes is None
-            else (x, batch_sizes, hx, weights, *settings)
-        )
+        if batch_sizes is None:
+            return (x, hx, weights, *settings, False)
+        return (x, batch_sizes, hx, weights, *settings)
 
     def _set_rate(self, name: str, z: Rate) -> None:
         self._rates[name] = keep.checked(name, z, self.hidden_size, len(self.all_weights))

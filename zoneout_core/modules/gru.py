@@ -92,14 +92,14 @@ class ZoneoutGRU(ZoneoutBase):
         # Autocast lets torch's own GRU mix its last state in 16 bits where cuDNN runs, and in the
         # state's own precision elsewhere.
         dtype = super()._returned(first)
-        return dtype if dtype is None or first.is_cuda else torch.promote_types(first.dtype, dtype)
+        if dtype is None or first.is_cuda:
+            return dtype
+        return torch.promote_types(first.dtype, dtype)
 
     def _layer(self, x_ND: Tensor, weights: Weights) -> tuple[Tensor, Step]:
-        return (
-            self._reset_after(x_ND, weights)
-            if self.reset == "after"
-            else self._reset_before(x_ND, weights)
-        )
+        if self.reset == "after":
+            return self._reset_after(x_ND, weights)
+        return self._reset_before(x_ND, weights)
 
     def _reset_after(self, x_ND: Tensor, weights: Weights) -> tuple[Tensor, Step]:
         u_HG, b_G = weights.u_GH.t(), weights.b_recurrent_G

@@ -127,16 +127,16 @@ def off(z: Rate) -> bool:
 
 def shown(z: Rate) -> str:
     """For `repr`: the number, or how many there are and their range."""
-    return (
-        f"<{z.numel()} rates from {z.min():g} to {z.max():g}>"
-        if isinstance(z, Tensor)
-        else f"{z:g}"
-    )
+    if isinstance(z, Tensor):
+        return f"<{z.numel()} rates from {z.min():g} to {z.max():g}>"
+    return f"{z:g}"
 
 
 def of_layer(z: Rate, index: int) -> Rate:
     """The rate of layer and direction `index`, a number or [H] or [1]."""
-    return z[index] if isinstance(z, Tensor) and z.dim() == 2 else z
+    if isinstance(z, Tensor) and z.dim() == 2:
+        return z[index]
+    return z
 
 
 def drawn(
@@ -182,7 +182,9 @@ def expected(z: Rate, state_BH: Tensor) -> Keep:
     precision."""
     if off(z):
         return None
-    return z.to(state_BH) if isinstance(z, Tensor) else z
+    if isinstance(z, Tensor):
+        return z.to(state_BH)
+    return z
 
 
 def mix(keep: Keep, old: Tensor, new: Tensor) -> Tensor:

@@ -58,7 +58,9 @@ class Form:
         """Given initial states as [layers * directions, B, H], in the order of the rows."""
         if self.packed is not None and self.packed.sorted_indices is not None:
             return tuple(one.index_select(1, self.packed.sorted_indices) for one in state)
-        return state if self.batched else tuple(one.unsqueeze(1) for one in state)
+        if self.batched:
+            return state
+        return tuple(one.unsqueeze(1) for one in state)
 
     def leave(
         self, output: Tensor, state: SequenceState

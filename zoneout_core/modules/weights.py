@@ -22,11 +22,9 @@ class Weights(NamedTuple):
     @property
     def bias(self) -> Tensor | None:
         """Both biases as one, where only their sum matters."""
-        return (
-            None
-            if self.b_G is None or self.b_recurrent_G is None
-            else self.b_G + self.b_recurrent_G
-        )
+        if self.b_G is None or self.b_recurrent_G is None:
+            return None
+        return self.b_G + self.b_recurrent_G
 
 
 def autocast_dtype(weight: Tensor) -> torch.dtype | None:
@@ -35,13 +33,17 @@ def autocast_dtype(weight: Tensor) -> torch.dtype | None:
     device = weight.device.type
     if weight.dtype == torch.float64 or not torch.amp.is_autocast_available(device):
         return None
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    if torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return None
 
 
 def state_dtype(weight: Tensor) -> torch.dtype:
     """The precision in which states are carried from step to step: the weights', and float32 where
     autocast mixes."""
-    return weight.dtype if autocast_dtype(weight) in (None, weight.dtype) else torch.float32
+    if autocast_dtype(weight) in (None, weight.dtype):
+        return weight.dtype
+    return torch.float32
 
 
 def affine(a_BG: Tensor, h_BH: Tensor, u_HG: Tensor) -> Tensor:

@@ -31,7 +31,9 @@ class EvaluationMasks(Regularizer):
         return self.evaluation_masks == "sampled"
 
     def transform(self, program: tuple[Mask, ...]) -> tuple[Mask, ...]:
-        return sampled(program) if self.active else program
+        if self.active:
+            return sampled(program)
+        return program
 
 
 PART = EvaluationMasks

@@ -30,7 +30,9 @@ class GaussianMasks(Regularizer):
         return self.gaussian_masks
 
     def transform(self, program: tuple[Mask, ...]) -> tuple[Mask, ...]:
-        return changed(program, STREAMS, kind="gaussian") if self.active else program
+        if self.active:
+            return changed(program, STREAMS, kind="gaussian")
+        return program
 
 
 PART = GaussianMasks

@@ -58,7 +58,9 @@ class NormStabilizer(Regularizer):
 
     @property
     def penalised(self) -> str:
-        return {"states": "h", "cells": "c"}[self.norm_of] if self.active else ""
+        if self.active:
+            return {"states": "h", "cells": "c"}[self.norm_of]
+        return ""
 
     def penalty(self, trajectory_TBH: Tensor) -> Tensor:
         steps = len(trajectory_TBH)

@@ -55,7 +55,9 @@ class StaticMasks(Regularizer):
             shared=frozenset({"update", "batch"}),
             static=self.static_masks == "same",
         )
-        return changed(static, STREAMS, expected=None) if self.static_masks == "code" else static
+        if self.static_masks == "code":
+            return changed(static, STREAMS, expected=None)
+        return static
 
 
 PART = StaticMasks

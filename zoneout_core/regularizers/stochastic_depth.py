@@ -74,7 +74,9 @@ class StochasticDepth(Regularizer):
         )
 
     def _stream(self, site: Site) -> str:
-        return "masks_depth" if self.depth_mask == "shared" else f"masks_stochastic_depth_{site}"
+        if self.depth_mask == "shared":
+            return "masks_depth"
+        return f"masks_stochastic_depth_{site}"
 
 
 PART = StochasticDepth

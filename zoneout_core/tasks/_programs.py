@@ -60,7 +60,9 @@ def _expression(
 ) -> tuple[str, int]:
     """A sum or difference of two terms, and its value."""
     (left, a), (right, b) = (_term(random, digits, values) for _ in range(2))
-    return (f"{left}+{right}", a + b) if random.random() < 0.5 else (f"{left}-{right}", a - b)
+    if random.random() < 0.5:
+        return (f"{left}+{right}", a + b)
+    return (f"{left}-{right}", a - b)
 
 
 def _condition(
@@ -68,7 +70,9 @@ def _condition(
 ) -> tuple[tuple[str, str, str], bool]:
     """A comparison, and whether it holds."""
     (left, a), (right, b) = (_term(random, digits, values) for _ in range(2))
-    return ((left, "<", right), a < b) if random.random() < 0.5 else ((left, ">", right), a > b)
+    if random.random() < 0.5:
+        return ((left, "<", right), a < b)
+    return ((left, ">", right), a > b)
 
 
 def _term(random: np.random.Generator, digits: int, values: dict[str, int]) -> tuple[str, int]:

@@ -30,7 +30,9 @@ def load(data_dir: Path, variant: str) -> Corpus:
 def characters(text: str, variant: str) -> str:
     """The characters of a word-level file in the form `variant`."""
     text = text.removeprefix(" ").replace("\n ", "\n")
-    return text.replace(" \n", "\n") if variant == "442k" else text
+    if variant == "442k":
+        return text.replace(" \n", "\n")
+    return text
 
 
 TASK = Task(

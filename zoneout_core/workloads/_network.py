@@ -299,4 +299,6 @@ class NetworkWorkload(Workload):
 def _select(rows_KP: Tensor, lanes: tuple[int, ...]) -> Tensor:
     """The rows of these lanes: a view where they lie side by side, else a copy."""
     first, last = lanes[0], lanes[-1]
-    return rows_KP[first : last + 1] if last - first + 1 == len(lanes) else rows_KP[list(lanes)]
+    if last - first + 1 == len(lanes):
+        return rows_KP[first : last + 1]
+    return rows_KP[list(lanes)]

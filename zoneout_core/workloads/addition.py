@@ -240,7 +240,9 @@ def _at(sites: NetworkSites, t: int) -> NetworkSites:
     """The masks of step `t` alone, with a time axis of 1."""
 
     def one(mask: Tensor | None) -> Tensor | None:
-        return mask if mask is None or mask.shape[1] == 1 else mask[:, t : t + 1]
+        if mask is None or mask.shape[1] == 1:
+            return mask
+        return mask[:, t : t + 1]
 
     layers = tuple(
         Sites(
