@@ -92,7 +92,10 @@ def _bar(axes: "Axes", place: int, bar: Bar, low: float, high: float, seeds_diff
         axes.text(low, place, f"  {bar.state}", va="center", fontsize=9, color=style.QUIET)
     else:
         axes.barh(place, bar.ours - low, left=low, height=0.62, color=style.COLOURS[1], alpha=0.85)
-        n = f"  (n = {bar.seeds})" if seeds_differ else ""
+        if seeds_differ:
+            n = f"  (n = {bar.seeds})"
+        else:
+            n = ""
         axes.text(low, place, f"  {bar.ours:.3f}{n}", va="center", fontsize=10, color=style.PAPER)
         if bar.half_width is not None:
             axes.errorbar(

@@ -46,8 +46,14 @@ class Caption(NamedTuple):
 
 def network(cell: str | None, layers: int | None, hidden: int | None) -> str:
     """`2 × LSTM, H = 1000`, as far as it is the same everywhere."""
-    number = f"{layers} × " if layers is not None and layers > 1 and cell else ""
-    kind = [f"{number}{cell.upper().replace('_', '-')}"] if cell else []
+    if layers is not None and layers > 1 and cell:
+        number = f"{layers} × "
+    else:
+        number = ""
+    if cell:
+        kind = [f"{number}{cell.upper().replace('_', '-')}"]
+    else:
+        kind = []
     return ", ".join(kind + ([f"H = {hidden}"] if hidden is not None else []))
 
 
@@ -84,13 +90,19 @@ def count(number: int, one: str, many: str) -> str:
 def sentences(plane: Plane, caption: Caption) -> list[str]:
     """What stands below the title: what was trained, over how much each cell is a mean, and what
     else must be known."""
-    epochs = None if caption.epochs is None else count(caption.epochs, "epoch", "epochs")
+    if caption.epochs is None:
+        epochs = None
+    else:
+        epochs = count(caption.epochs, "epoch", "epochs")
     told = [caption.task, caption.model, epochs, _held(plane), _seeds(plane), _trials(plane)]
     lines = [DOT.join(one for one in told if one)]
     if plane.over:
         tried = sorted({number for panel in plane.panels for number in panel.combinations.values()})
         each_says = "as many combinations as it says"
-        number_of = count(tried[0], "combination", "combinations") if len(tried) == 1 else each_says
+        if len(tried) == 1:
+            number_of = count(tried[0], "combination", "combinations")
+        else:
+            number_of = each_says
         keys = ", ".join(short(key) for key in plane.over)
         lines.append(
             f"Each cell is the best over {keys}, of {number_of}; heatmap.csv has all of them."
@@ -111,7 +123,10 @@ def best(plane: Plane) -> str:
     axes = (plane.axes.x_key, plane.axes.y_key)
     at = {key: point.at[key] for key in (*axes, *plane.keys) if key in point.at}
     differ = any(len(one.values) != len(point.values) for one in plane.points if one.values)
-    n = f" ({seeds(point)})" if differ or len(point.values) != point.seeds else ""
+    if differ or len(point.values) != point.seeds:
+        n = f" ({seeds(point)})"
+    else:
+        n = ""
     return f"best cell: {number(point.mean, 4)} at {assignment(at)}{n}"
 
 

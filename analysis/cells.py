@@ -67,7 +67,10 @@ def write(axes: "Axes", panel: Panel, cell: PlaneCell, look: Look) -> None:
     reason = why(panel, cell)
     if point is None or reason is not None:
         axes.add_patch(patch(reason or NO_POINT, cell))
-        told = "–" if point is None else "\n".join(_lost(point)) or NOT_RUN
+        if point is None:
+            told = "–"
+        else:
+            told = "\n".join(_lost(point)) or NOT_RUN
         axes.text(
             column,
             row,
@@ -80,9 +83,15 @@ def write(axes: "Axes", panel: Panel, cell: PlaneCell, look: Look) -> None:
         )
         return
     red, green, blue, _ = look.colours(look.norm(point.mean))
-    ink = style.PAPER if 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.6 else style.INK
+    if 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.6:
+        ink = style.PAPER
+    else:
+        ink = style.INK
     small = _small(panel, cell, point, look)
-    above = 0.1 if small else 0.0
+    if small:
+        above = 0.1
+    else:
+        above = 0.0
     axes.text(
         column,
         row + above,
@@ -113,7 +122,10 @@ def patch(reason: str, cell: PlaneCell = (0, 0)) -> "Rectangle":
 
 
 def _small(panel: Panel, cell: PlaneCell, point: Point, look: Look) -> list[str]:
-    said = [f"best of {panel.combinations[cell]}"] if look.tries_differ else []
+    if look.tries_differ:
+        said = [f"best of {panel.combinations[cell]}"]
+    else:
+        said = []
     said += [words.seeds(point)] if look.seeds_differ else []
     lost = ", ".join(_lost(point))
     return said + ([lost] if lost else [])

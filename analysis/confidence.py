@@ -73,5 +73,8 @@ def distribution(t: float, degrees: int) -> float:
     for k in range(1 + odd, degrees, 2):
         total += term
         term *= cosine * cosine * k / (k + 1)
-    inside = 2 / math.pi * (angle + sine * total) if odd else sine * total
+    if odd:
+        inside = 2 / math.pi * (angle + sine * total)
+    else:
+        inside = sine * total
     return 0.5 + inside / 2

@@ -89,7 +89,10 @@ def cells_width(plane: Plane) -> float:
 
 def _ticks_width(plane: Plane) -> float:
     """Left of each panel: the values of the vertical axis, and air."""
-    size = 11 if len(plane.panels) == 1 else 9
+    if len(plane.panels) == 1:
+        size = 11
+    else:
+        size = 9
     return 0.25 + CHARACTER * size * max(len(f"{value:g}") for value in plane.axes.y)
 
 
@@ -99,9 +102,15 @@ def of(plane: Plane, width: float, head: float, foot: float, title_lines: int) -
     rows, columns = _arranged(plane)
     ticks = _ticks_width(plane)
     across = (width - MARGIN - AXIS_NAME - RIGHT) / columns - ticks
-    title = 0.08 + LINE * title_lines if title_lines else 0.0
+    if title_lines:
+        title = 0.08 + LINE * title_lines
+    else:
+        title = 0.0
     between = title + TICKS + 0.08
-    high = 0.6 * len(plane.axes.y) if len(plane.panels) > 1 else 0.8 * len(plane.axes.y)
+    if len(plane.panels) > 1:
+        high = 0.6 * len(plane.axes.y)
+    else:
+        high = 0.8 * len(plane.axes.y)
     high = max(high, (_HIGHEST_NAME - (rows - 1) * between) / rows)
     height = head + title + rows * high + (rows - 1) * between + TICKS + AXIS_NAME + foot
     return FigureLayout(

@@ -89,7 +89,10 @@ def stored(
 
     client = MlflowClient(tracking_uri)
     found = client.get_experiment_by_name(experiment)
-    children = [] if found is None else _children(client, found.experiment_id, run)
+    if found is None:
+        children = []
+    else:
+        children = _children(client, found.experiment_id, run)
     if not children:
         raise RunError(
             f"MLflow must have the run {run!r} in experiment {experiment!r}, but there is no trial"
@@ -128,7 +131,10 @@ def _row(client: Any, child: Any, metrics: Metrics, curves: bool) -> TrialRow:
         final["best_epoch"] = values["best_epoch"]
     row = {key: tags[f"zoneout.{key}"] for key in ("state", "reason", "shape_key")}
     row |= {key: int(tags[f"zoneout.{key}"]) for key in ("trial", "seed", "epoch")}
-    records = _records(client, child.info.run_id, metrics) if curves else []
+    if curves:
+        records = _records(client, child.info.run_id, metrics)
+    else:
+        records = []
     return row | {"params": child.data.params, "final": final or None, "records": records}
 
 

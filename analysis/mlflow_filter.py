@@ -14,5 +14,8 @@ def tag_is(key: str, value: str) -> str:
             f"MLflow can search for a name with one kind of quotes, but {value!r} has both. Rename"
             " the run's folder."
         )
-    quote = '"' if "'" in value else "'"
+    if "'" in value:
+        quote = '"'
+    else:
+        quote = "'"
     return f"tags.`{key}` = {quote}{value}{quote}"

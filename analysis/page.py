@@ -48,7 +48,10 @@ def _blocks(told: PageNumbers) -> Iterator[str]:
 
 def _table(block: PageNumbers) -> Iterator[str]:
     columns = block["columns"]
-    ours = "ours" if block["scale"] == "paper" else f"ours ({block['scale']})"
+    if block["scale"] == "paper":
+        ours = "ours"
+    else:
+        ours = f"ours ({block['scale']})"
     published = [
         any(row["numbers"][c["metric"]]["paper"] is not None for row in block["rows"])
         for c in columns
@@ -75,7 +78,10 @@ def _table(block: PageNumbers) -> Iterator[str]:
     for row in block["rows"]:
         different = block["not_as_in_the_paper"].get(row["label"], [])
         if row["note"] or different:
-            also = f"not as in the paper: {', '.join(different)}" if different else ""
+            if different:
+                also = f"not as in the paper: {', '.join(different)}"
+            else:
+                also = ""
             yield f"- {row['system']}: {'; '.join(text for text in (row['note'], also) if text)}"
     yield ""
 

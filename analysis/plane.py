@@ -129,7 +129,10 @@ def plane(
     panels = _panels(found, axes, varied)
     if not searched.points:  # whatever was not drawn may be in the space
         panels = [_filled(panel, axes) for panel in panels]
-    over = varied if len(panels) > MOST_PANELS or not searched.whole else ()
+    if len(panels) > MOST_PANELS or not searched.whole:
+        over = varied
+    else:
+        over = ()
     if over:
         panels = [_best_over(found, axes, {axes.cell(at) for at in searched.points})]
     return Plane(

@@ -143,7 +143,10 @@ def _line(trials: "pd.DataFrame", columns: Sequence[Column], row: TableRow) -> L
 
 def _entry(done: "pd.DataFrame", column: Column, row: TableRow) -> Entry:
     published = row.paper.get(column.metric)
-    values = list(done[column.metric].dropna()) if column.metric in done.columns else []
+    if column.metric in done.columns:
+        values = list(done[column.metric].dropna())
+    else:
+        values = []
     return Entry(
         paper=published.number if published else None,
         source=published.source if published else "",
@@ -167,7 +170,9 @@ def headings(table: Table) -> list[tuple[str, str]]:
     """Of `cells`, each a column's title and what of it is below."""
     found = [("", "system")]
     for column, published in zip(table.columns, table.published, strict=True):
-        whats = ("paper", table.ours, "diff") if published else (table.ours,)
+        whats: tuple[str, ...] = (table.ours,)
+        if published:
+            whats = ("paper", table.ours, "diff")
         found += [(column.title, what) for what in whats]
     return [*found, ("", "seeds"), ("", "epochs")]
 
@@ -188,7 +193,10 @@ def shown(entry: Entry, column: Column, state: str) -> tuple[str, str, str]:
     """Paper, ours and difference in words; a number that is not there is `-`, or why it is not
     there."""
     digits = column.digits
-    paper = "-" if entry.paper is None else f"{entry.paper:.{digits}f}"
+    if entry.paper is None:
+        paper = "-"
+    else:
+        paper = f"{entry.paper:.{digits}f}"
     if entry.ours is None:
         return paper, state, ""
     half = entry.ours.half_width
@@ -243,7 +251,10 @@ def csv(table: Table) -> str:
     for line in table.lines:
         for column, entry in zip(table.columns, line.entries, strict=True):
             low, high = entry.ours.interval if entry.ours and entry.ours.interval else (None, None)
-            ours = entry.ours.mean if entry.ours else None
+            if entry.ours:
+                ours = entry.ours.mean
+            else:
+                ours = None
             text = (line.row.title, line.row.label, column.title, column.metric, column.protocol)
             numbers = (entry.paper, ours, low, high, len(line.seeds), entry.difference)
             fields = [_quoted(one) for one in text] + [

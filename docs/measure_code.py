@@ -1,4 +1,4 @@
-"""Figures of the code's form: `python docs/measure_code.py [FOLDER ...]`, else of the four packages.
+"""Figures of the code's form: `python docs/measure_code.py [FOLDER ...]`, else of four packages.
 
 Prints a line each: sizes of files and functions; conditional expressions, comprehensions and `Any`
 per thousand lines that are not blank; conditional expressions inside others; lines wider than 100

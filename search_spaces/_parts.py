@@ -141,7 +141,10 @@ class Range(Space):
         for end in ("low", "high"):
             object.__setattr__(self, end, _read(self.key, getattr(self, end)))
         if not self.low < self.high or (self.log and self.low <= 0):
-            rule = "0 < low < high" if self.log else "low < high"
+            if self.log:
+                rule = "0 < low < high"
+            else:
+                rule = "low < high"
             raise ConfigError(
                 f"A range needs {rule}, but {self.key} has low={self.low}, high={self.high}. Mend"
                 " the bounds."
@@ -308,7 +311,10 @@ alone."""
 
 def _full(key: str) -> str:
     section, name = locate(key)
-    full = f"{section}.{name}" if section else name
+    if section:
+        full = f"{section}.{name}"
+    else:
+        full = name
     assert full in KEYS
     return full
 

@@ -147,7 +147,10 @@ class Sweep:
     def cut(self) -> str:
         """`4 of 9 points of the grid, the first in its order`, where the budget cuts the grid; else
         empty."""
-        whole = len(self.search_space.grid()) if self.sampler == "grid" else 0
+        if self.sampler == "grid":
+            whole = len(self.search_space.grid())
+        else:
+            whole = 0
         if 0 < self.trials < whole:
             return f"{self.trials} of {whole} points of the grid, the first in its order"
         return ""
@@ -175,7 +178,10 @@ class Sweep:
         except UnknownName as error:
             known = KEYS if "." in key else error.known  # full names for one who writes full names
             raise UnknownName("key of a sweep", key, [*known, *SETTABLE]) from None
-        full = f"{section}.{name}" if section else name
+        if section:
+            full = f"{section}.{name}"
+        else:
+            full = name
         if full == "seed":
             raise ConfigError(
                 "Seeds are set for the whole sweep: use --set seeds=0 or --set seeds=0,1,2."
@@ -251,7 +257,10 @@ def _parse(key: str, value: Any) -> Any:
             return value
         return search_spaces.get(str(value))
     if key == "seeds":
-        texts = value.split(",") if isinstance(value, str) else value
+        if isinstance(value, str):
+            texts = value.split(",")
+        else:
+            texts = value
         return tuple(coerce(TrialConfig, "seed", text) for text in texts)
     if key in ("x_axis", "y_axis"):
         return ".".join(filter(None, locate(str(value))))

@@ -321,9 +321,15 @@ class Delivery:
             self._milestones.append(self._milestone(event))
 
     def _milestone(self, end: Event) -> Milestone:
-        last = self._milestones[-1] if self._milestones else Milestone(0.0, 0, None)
+        if self._milestones:
+            last = self._milestones[-1]
+        else:
+            last = Milestone(0.0, 0, None)
         value = self._story.trials[end["trial"]].best_value
-        values = [] if last.best is None else [last.best]
+        if last.best is None:
+            values = []
+        else:
+            values = [last.best]
         if value is not None and end["state"] != TrialState.FAILED:
             values.append(value)
         return Milestone(end["time"], last.finished + 1, min(values, default=None))

@@ -90,11 +90,10 @@ def refuse_links(
 def _refuse(path: Path) -> None:
     with suppress(FileNotFoundError):
         path.lstat()  # it may be gone by now
-        what = (
-            f"is a link to {path.readlink()}"
-            if path.is_symlink()
-            else "is a pipe, a socket or a device"
-        )
+        if path.is_symlink():
+            what = f"is a link to {path.readlink()}"
+        else:
+            what = "is a pipe, a socket or a device"
         raise RunError(
             f"Everything in a run's folder is a file or a folder, but {path} {what}. "
             "Someone else may have made it: remove it, or put there what it should be."

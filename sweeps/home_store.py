@@ -62,14 +62,17 @@ class HomeStore:
             _forget(self.uri)
         with self._alone():
             why = self._settled_damage(suspicion)
-            kept = self._set_aside() if why else None
+            if why:
+                kept = self._set_aside()
+            else:
+                kept = None
             if not self.file.exists():
                 self._make()
         self._identity = self._now()
         if kept:
             return (
-                f"{self.file} was damaged ({why}). It is kept as {kept.name}, and made anew from the"
-                " journals."
+                f"{self.file} was damaged ({why}). It is kept as {kept.name}, and made anew from"
+                " the journals."
             )
         return ""
 
@@ -90,11 +93,10 @@ class HomeStore:
                         "SELECT name FROM sqlite_master WHERE type = 'table'"
                     )
                 ]
-                found = (
-                    database.execute("PRAGMA quick_check(1)").fetchone()
-                    if _CORRUPT.search(suspicion)
-                    else ("ok",)
-                )
+                if _CORRUPT.search(suspicion):
+                    found = database.execute("PRAGMA quick_check(1)").fetchone()
+                else:
+                    found = ("ok",)
         except sqlite3.OperationalError:  # locked, or a disk that does not answer
             return ""
         except sqlite3.DatabaseError as error:

@@ -37,7 +37,10 @@ class Interrupts:
     def __init__(self, run: RunFolder, seconds: float, say: Callable[[str], None]) -> None:
         """`seconds` is the time budget from now on; 0 = none."""
         self._run, self._say = run, say
-        self._deadline = time.monotonic() + seconds if seconds else float("inf")
+        if seconds:
+            self._deadline = time.monotonic() + seconds
+        else:
+            self._deadline = float("inf")
         self._looked = 0.0
         self._heard = 0.0  # when the first signal came; 0 = none yet
         self._before: dict[signal.Signals, Any] = {}

@@ -43,7 +43,10 @@ def in_words(error: Exception) -> str:
     """Why a trial failed, in one line. What is not due to its own arithmetic begins with `out of
     memory`."""
     first = str(error).partition("\n")[0]
-    told = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    if first:
+        told = f"{type(error).__name__}: {first}"
+    else:
+        told = type(error).__name__
     if is_out_of_memory(error):
         return f"out of memory: {told}"
     return told

@@ -229,7 +229,10 @@ def inspect(path: Path) -> tuple[list[Event], list[Damage]]:
 
     Raises `RunError` for a journal of another format.
     """
-    data = path.read_bytes() if path.exists() else b""
+    if path.exists():
+        data = path.read_bytes()
+    else:
+        data = b""
     events: list[Event] = []
     damages: list[Damage] = []
     for told in _examine(path, data.split(b"\n")[:-1], 0):

@@ -262,7 +262,10 @@ class LaneServer:
             self._isolation.forget(first)
             self._fail(first, error)
             return
-        named = f"Trial {first}" if len(trials) == 1 else f"Trials {', '.join(map(str, trials))}"
+        if len(trials) == 1:
+            named = f"Trial {first}"
+        else:
+            named = f"Trials {', '.join(map(str, trials))}"
         self._warn(
             first,
             f"{named} could not go on with others ({in_words(error)}): each trains an epoch alone,"

@@ -233,7 +233,10 @@ def _mended(trial: int, told: list[Event], books: _Books) -> _Mended:
         end = _end(frozen)
     epochs = max([*sound, end["epoch"] if end else 0])
     lacking = [epoch for epoch in range(1, epochs + 1) if epoch not in sound]
-    stored = books.checkpoint(trial)[1] if lacking else {}
+    if lacking:
+        stored = books.checkpoint(trial)[1]
+    else:
+        stored = {}
     for epoch in range(1, epochs + 1):
         record = sound.get(epoch) or stored.get(epoch)
         if record is None:
@@ -295,7 +298,10 @@ def _in_order(events: list[Event], stories: dict[int, _Mended]) -> Iterator[Even
         if event["event"] == "end" and one.end is not None:
             ended.add(one.trial)
             yield event
-    last = events[-1]["time"] if events else 0.0
+    if events:
+        last = events[-1]["time"]
+    else:
+        last = 0.0
     for one in stories.values():
         if one.end is not None and one.trial not in ended:
             for epoch in range(epochs[one.trial] + 1, len(one.records) + 1):

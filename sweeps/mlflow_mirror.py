@@ -103,7 +103,10 @@ class Mirror:
         self.name = name
         self._client = MlflowClient(tracking_uri)
         remote = tracking_uri.startswith(("http://", "https://"))
-        self._location = None if remote or artifacts is None else artifacts.resolve().as_uri()
+        if remote or artifacts is None:
+            self._location = None
+        else:
+            self._location = artifacts.resolve().as_uri()
         self._experiment = self._find_experiment(experiment)
         self._warn, self._refused = warn, set[str]()
         self._sent: dict[str, _Sent] = {}

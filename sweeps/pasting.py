@@ -13,7 +13,10 @@ def in_home(home: Path, *words: str) -> str:
 def on_run(folder: Path, verb: str) -> str:
     """`sweep VERB` for the run in `folder`."""
     folder = folder.absolute()
-    data = _data(folder / "lock") if verb == "resume" else ""
+    if verb == "resume":
+        data = _data(folder / "lock")
+    else:
+        data = ""
     command = in_home(folder.parent, verb, folder.name)
     if data:
         return f"{command} --data {shlex.quote(data)}"

@@ -59,7 +59,10 @@ class PatientStorage(BaseStorage):
         attempt = 0
         while True:
             try:
-                known = done() if attempt else None
+                if attempt:
+                    known = done()
+                else:
+                    known = None
                 if known is None:
                     return step()
                 return known
@@ -184,7 +187,10 @@ class PatientStorage(BaseStorage):
     ) -> bool:
         def done() -> bool | None:
             trial = self._inner.get_trial(trial_id)
-            given = None if values is None else list(values)
+            if values is None:
+                given = None
+            else:
+                given = list(values)
             if trial.state == state and trial.values == given:
                 return True
             return None

@@ -60,7 +60,10 @@ def known(file: Path, journal_file: Path) -> tuple[list[dict[str, Any]], str]:
         entries: list[dict[str, Any]] = sealed.read(file)["drivers"]
         return entries, ""
     except (ValueError, KeyError, OSError) as error:
-        wrong = "" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
+        if isinstance(error, FileNotFoundError):
+            wrong = ""
+        else:
+            wrong = f"{type(error).__name__}: {error}"
     drivers = [
         event
         for event in journal.read(journal_file)
@@ -100,7 +103,10 @@ def _code() -> dict[str, Any]:
     if commit is None:
         return {"commit": None, "diff": None}
     diff = secrets.mask(git("diff", "HEAD") or "")
-    cut = "\n[cut: the diff is longer]" if len(diff) > DIRTY_DIFF_BYTES else ""
+    if len(diff) > DIRTY_DIFF_BYTES:
+        cut = "\n[cut: the diff is longer]"
+    else:
+        cut = ""
     return {"commit": commit.strip(), "diff": diff[:DIRTY_DIFF_BYTES] + cut}
 
 

@@ -81,7 +81,10 @@ class Node:
     def of(cls, told: dict[str, Any], options: ServerOptions, run_name: str) -> Self:
         """What `ray.nodes()` tells of a node."""
         has = told["Resources"]
-        gpus = int(has.get("GPU", 0)) if options.device != "cpu" else 0
+        if options.device != "cpu":
+            gpus = int(has.get("GPU", 0))
+        else:
+            gpus = 0
         count = gpus or max(1, int(has.get("CPU", 1)) // options.threads)
         names = [f"{run_name}-{told['NodeID']}-{index}" for index in range(count)]
         return cls(id=told["NodeID"], lanes=has[LANE], gpus=float(gpus > 0), servers=names)

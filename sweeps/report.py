@@ -75,7 +75,9 @@ def caption(title: str, sweep: Sweep, frame: "pd.DataFrame") -> Caption:
 
     def shared(key: str) -> Any:
         base = sweep.base.value(key)
-        given = frame[key] if key in frame.columns else [None]
+        given: Any = [None]
+        if key in frame.columns:
+            given = frame[key]
         return agreed(
             base if value is None or value != value else value for value in given
         )  # NaN: it does not apply
@@ -161,7 +163,10 @@ def _require_number(run: RunFolder, frame: "pd.DataFrame") -> None:
     states = {TrialState(state) for state in frame["state"]}
     if TrialState.COMPLETE in states:
         return
-    what = "is complete" if any(frame["epoch"] > 0) else "has a number"
+    if any(frame["epoch"] > 0):
+        what = "is complete"
+    else:
+        what = "has a number"
     verb, word = ("status", "See why with")
     if not states or TrialState.INTERRUPTED in states:
         verb, word = "resume", "Go on with"

@@ -163,11 +163,10 @@ def subtitle(sweep: Sweep, request: Request, numbers: Table) -> str:
     cell, layers, hidden = (
         agreed(getattr(model, name) for model in models) for name in ("cell", "layers", "hidden")
     )
-    whole = (
-        ""
-        if tasks.get(sweep.base.task).workload == "consistency"
-        else network(cell, layers, hidden)
-    )
+    if tasks.get(sweep.base.task).workload == "consistency":
+        whole = ""
+    else:
+        whole = network(cell, layers, hidden)
     scale = f"scale: {request.scale}" + (", changed by --set" if request.changed else "")
     return DOT.join(one for one in (sweep.base.task, whole, _seeds(sweep, numbers), scale) if one)
 

@@ -111,9 +111,10 @@ def drive(
                 raise
             finally:
                 ledger.close(state, reason)
-                undelivered = (
-                    _drain(run, delivery, how.drain_seconds, say, interrupts) if delivery else 0
-                )
+                if delivery:
+                    undelivered = _drain(run, delivery, how.drain_seconds, say, interrupts)
+                else:
+                    undelivered = 0
         return Outcome(
             run=run.name,
             state=state,
@@ -216,8 +217,13 @@ def _start_delivery(
     if how.tracking == NO_TRACKING:
         return None
     local = Tracking.local(run.folder.parent, sweep.name)
-    has = Tracking.of(run) if run.tracking.exists() and not how.tracking else Tracking.known(run)
-    tracking = Tracking(how.tracking, sweep.name) if how.tracking else has or local
+    has = Tracking.known(run)
+    if run.tracking.exists() and not how.tracking:
+        has = Tracking.of(run)
+    if how.tracking:
+        tracking = Tracking(how.tracking, sweep.name)
+    else:
+        tracking = has or local
     if (
         has is None
     ):  # where it belongs from its beginning; another place only when all of it is there

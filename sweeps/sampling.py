@@ -89,7 +89,10 @@ def _build_tpe(seed: int, sound: int) -> optuna.samplers.BaseSampler:
 def _weights(trials: int) -> npt.NDArray[np.float64]:
     """What each trial counts for, oldest first: the last 25 fully, the older the less."""
     older = max(trials - 25, 0)
-    ramp = np.linspace(1.0 / trials, 1.0, num=older) if older else np.ones(0)
+    if older:
+        ramp = np.linspace(1.0 / trials, 1.0, num=older)
+    else:
+        ramp = np.ones(0)
     return np.concatenate([ramp, np.ones(trials - older)])
 
 
@@ -213,7 +216,10 @@ class _Judged:
     ) -> list[FrozenTrial]:
         """All trials, or those in `states` as the sampler sees them."""
         trials = self._storage.get_all_trials(study_id, deepcopy=deepcopy)
-        shown = self._show_pruned(trials) if self._sampler == "tpe" else self._show_broken(trials)
+        if self._sampler == "tpe":
+            shown = self._show_pruned(trials)
+        else:
+            shown = self._show_broken(trials)
         return [trial for trial in shown if states is None or trial.state in states]
 
     def _show_pruned(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:

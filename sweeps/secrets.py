@@ -68,7 +68,10 @@ def whole(address: str, of: str, folder: Path | None = None) -> str:
         return _with_password(address, os.environ.get(ours, ""))
     if password := os.environ.get(ours):
         return _filled(address, password)
-    kept = _read(folder).get(of, "") if folder else ""
+    if folder:
+        kept = _read(folder).get(of, "")
+    else:
+        kept = ""
     if kept and shown(kept) == address:
         return _encoded(kept)
     if password := os.environ.get(theirs):
@@ -164,5 +167,8 @@ def _remember(secrets: Iterable[str]) -> None:
             json.dumps(plain)[1:-1],
         }
         for form in forms - {"", MASK}:
-            edges = ("(?<!\\w)", "(?!\\w)") if len(form) < WORD else ("", "")
+            if len(form) < WORD:
+                edges = ("(?<!\\w)", "(?!\\w)")
+            else:
+                edges = ("", "")
             _known[form] = re.compile(f"{edges[0]}{re.escape(form)}{edges[1]}")

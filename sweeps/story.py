@@ -193,7 +193,10 @@ class Story:
         Raises `RunError` for an event of a trial that was never asked for, and for a record that
         leaves out an epoch.
         """
-        self.began = event["time"] if self.began is None else self.began
+        if self.began is None:
+            self.began = event["time"]
+        else:
+            self.began = self.began
         self.told = event["time"]
         match event["event"]:
             case "driver":
@@ -228,7 +231,10 @@ class Story:
         match event["event"]:
             case "placed":
                 trial.placement = Placement(**{key: event[key] for key in _PLACEMENT_FIELDS})
-                trial.started = event["time"] if trial.started is None else trial.started
+                if trial.started is None:
+                    trial.started = event["time"]
+                else:
+                    trial.started = trial.started
                 if not trial.state.finished:
                     trial.state, trial.reason = TrialState.RUNNING, ""
             case "record":

@@ -148,7 +148,10 @@ class Study:
         self._study.sampler = optuna.samplers.RandomSampler()  # nothing is drawn here
         space = self._sweep.search_space
         for number in range(len(self.trials()), max(told, default=-1) + 1):
-            point = search_spaces.params(space, told[number].params) if number in told else {}
+            if number in told:
+                point = search_spaces.params(space, told[number].params)
+            else:
+                point = {}
             self._study.enqueue_trial(point)
         for frozen in self.trials():
             story = told.get(frozen.number)
@@ -239,7 +242,10 @@ class Study:
 
 def _true_state(trial: FrozenTrial) -> TrialState | None:
     """How a trial ended, as people see it; None while it has not."""
-    told = trial.user_attrs.get("state") if trial.state.is_finished() else None
+    if trial.state.is_finished():
+        told = trial.user_attrs.get("state")
+    else:
+        told = None
     if told is None:
         return None
     return TrialState(told)

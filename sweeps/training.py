@@ -56,7 +56,10 @@ class PackTrainer:
         state, wrong = checkpoint.restore(self._folder(trial), check)
         told: list[EpochRecord | LaneEnd | LaneWarning] = []
         if wrong:
-            where = f"goes on after epoch {len(state.records)}" if state else "begins anew"
+            if state:
+                where = f"goes on after epoch {len(state.records)}"
+            else:
+                where = "begins anew"
             problems = " ".join(map(str, wrong))
             told.append(
                 LaneWarning(

@@ -86,7 +86,10 @@ class Server:
                 time.sleep(0.1)
         ended = self._process.poll()
         self.stop()
-        how = "did not answer" if ended is None else f"ended with code {ended}"
+        if ended is None:
+            how = "did not answer"
+        else:
+            how = f"ended with code {ended}"
         numbers = in_home(self._log.parent, "status", "latest")
         raise RunError(
             f"The MLflow server on port {self.port} must answer within {_START_SECONDS:.0f}"
@@ -172,8 +175,14 @@ def serve(place: RunFolder | Home, port: int, say: Callable[[str], None]) -> Non
     elsewhere does not have the run or does not answer, nothing was ever delivered, the port is
     taken, or the server does not come up.
     """
-    home = place.folder if isinstance(place, Home) else place.folder.parent
-    tracking = Tracking.local(home, "") if isinstance(place, Home) else Tracking.of(place)
+    if isinstance(place, Home):
+        home = place.folder
+    else:
+        home = place.folder.parent
+    if isinstance(place, Home):
+        tracking = Tracking.local(home, "")
+    else:
+        tracking = Tracking.of(place)
     if tracking.uri.startswith(("http://", "https://")):
         assert isinstance(place, RunFolder), "a home's own store is no server"
         _check_delivered(place, tracking)

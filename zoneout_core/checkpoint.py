@@ -276,11 +276,10 @@ def _unwritable(folder: Path, needed: int, error: OSError) -> str:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free
     before, _ = restore(folder)
-    kept = (
-        f"the checkpoint of step {before.step} is intact"
-        if before
-        else "there was no checkpoint before it"
-    )
+    if before:
+        kept = f"the checkpoint of step {before.step} is intact"
+    else:
+        kept = "there was no checkpoint before it"
     remedy = REMEDIES.get(error.errno or 0, "Make the folder writable")
     return (
         f"The checkpoint in {folder} could not be written ({error.strerror}): it needs {needed}"

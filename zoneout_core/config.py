@@ -227,7 +227,10 @@ class TrialConfig:
         """What lanes of one pack have to share, as readable text plus a short hash of all of it."""
         shared = {key: self.value(key) for key in KEYS if key not in LANE_KEYS}
         digest = hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:8]
-        layers = f"{self.model.layers}x" if self.model.layers > 1 else ""
+        if self.model.layers > 1:
+            layers = f"{self.model.layers}x"
+        else:
+            layers = ""
         sizes = f"{self.model.cell}{layers}{self.model.hidden}-b{self.batch}-l{self.length}"
         return f"{self.task}-{sizes}-{self.precision}-{digest}"
 
@@ -273,7 +276,8 @@ def _plain(value: Any) -> Any:
 def _fields(section: str) -> dict[str, Field[Any]]:
     kind = hints(TrialConfig)[section]
     if issubclass(kind, Section):
-        return kind.declared()
+        declared: dict[str, Field[Any]] = kind.declared()
+        return declared
     return {f.name: f for f in fields(kind)}
 
 

@@ -28,7 +28,10 @@ class UnknownName(ZoneoutError):
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         self.kind, self.name, self.known = kind, name, sorted(known)
         close = get_close_matches(name, self.known, n=1, cutoff=0.5)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        if close:
+            hint = f" Did you mean {close[0]!r}?"
+        else:
+            hint = ""
         listing = ", ".join(self.known) or "none"
         super().__init__(f"There is no {kind} named {name!r}.{hint} What exists: {listing}.")
 

@@ -120,7 +120,9 @@ def _addresses(file: DataFile, source: str) -> tuple[str, ...]:
 
 def _in_folder(file: DataFile, source: str) -> Path | None:
     """Where `file` lies in the folder `source`, if that is a folder and has it."""
-    candidates = (Path(source) / file.path, Path(source) / file.name) if source else ()
+    if not source:
+        return None
+    candidates = (Path(source) / file.path, Path(source) / file.name)
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 

@@ -223,12 +223,18 @@ def _words_like(mask: Tensor, generator: Generator, words: Tensor | None) -> Ten
 def _stands(mask: Mask, shape: LayerShape, layer: int) -> bool:
     if mask.site == "inputs" and shape.inputs == 1 and "time" in mask.shared:
         return False  # one draw would silence the sequence; `embedding` drops symbols by type
-    first = layer == 0 if shape.first is None else shape.first
+    if shape.first is None:
+        first = layer == 0
+    else:
+        first = shape.first
     return mask.layers == "all" or (mask.layers == "first") == first
 
 
 def _axes(mask: Mask, shape: LayerShape) -> tuple[int, ...]:
-    units = shape.inputs if mask.site in ("inputs", "embedding") else shape.hidden
+    if mask.site in ("inputs", "embedding"):
+        units = shape.inputs
+    else:
+        units = shape.hidden
     steps, batch, units = (
         1 if axis in mask.shared else size
         for axis, size in (("time", shape.steps), ("batch", shape.batch), ("unit", units))
@@ -343,7 +349,10 @@ def _at_places(
     if "time" in mask.shared:
         numbers_TB = places.sequences_B.unsqueeze(0)
     else:
-        numbers_TB = places.steps_TB if "batch" in mask.shared else places.numbers_TB
+        if "batch" in mask.shared:
+            numbers_TB = places.steps_TB
+        else:
+            numbers_TB = places.numbers_TB
     blocks, which_TB = (numbers_TB // BLOCK).unique(return_inverse=True)
     drawn = []
     for block in blocks.tolist():
@@ -364,11 +373,11 @@ def _draw(mask: Mask, axes: tuple[int, ...], generator: Generator) -> Tensor:
     if mask.kind == "uniform":
         return torch.rand(axes, generator=generator, device=device)
     if mask.kind == "gaussian":
-        ones = rates(mask, axes[-1], device).float() if mask.spread else mask.one
-        deviation = (
-            (ones * (1 - ones)) ** 0.5 if isinstance(ones, Tensor) else sqrt(ones * (1 - ones))
-        )
-        return torch.randn(axes, generator=generator, device=device) * deviation + ones
+        normal = torch.randn(axes, generator=generator, device=device)
+        if not mask.spread:
+            return normal * sqrt(mask.one * (1 - mask.one)) + mask.one
+        ones_U = rates(mask, axes[-1], device).float()
+        return normal * (ones_U * (1 - ones_U)) ** 0.5 + ones_U
     value = torch.empty(axes, dtype=torch.bool, device=device)
     if mask.spread == 0:
         return draw_(value, mask.one, generator)

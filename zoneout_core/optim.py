@@ -33,7 +33,10 @@ def update(
     not finite spoils this lane's rows: the caller has to look at it. learning_rate: of this update;
     by default the configured one.
     """
-    rate = optim.learning_rate if learning_rate is None else learning_rate
+    if learning_rate is None:
+        rate = optim.learning_rate
+    else:
+        rate = learning_rate
     norm: Tensor = torch.linalg.vector_norm(gradient_P)
     if optim.clip == "gradient":
         gradient_P.mul_(shrink(norm, optim.clip_norm))

@@ -173,7 +173,10 @@ class Pack:
             events += self._end_epoch(ending, started)
         elapsed = perf_counter() - started
         for lane in self._lanes:
-            lane.seconds = 0.0 if lane in ending else lane.seconds + elapsed
+            if lane in ending:
+                lane.seconds = 0.0
+            else:
+                lane.seconds = lane.seconds + elapsed
         return events
 
     def _update(self) -> list[dict[str, float]]:

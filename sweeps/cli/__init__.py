@@ -113,15 +113,17 @@ def _answer(given: Sequence[str]) -> int:
         if "--traceback" in given or os.environ.get("ZONEOUT_TRACEBACK"):
             typer.echo(secrets.mask("".join(traceback.format_exception(error))), err=True, nl=False)
         mendable = isinstance(error, ZoneoutError)
-        said = (
-            str(error)
-            if mendable
-            else f"{type(error).__name__}: {error} (--traceback tells where it arose)"
-        )
+        if mendable:
+            said = str(error)
+        else:
+            said = f"{type(error).__name__}: {error} (--traceback tells where it arose)"
         said = secrets.mask(said)
         _tell_json(error, said, arguments)
         text.echo(f"error: {said}", err=True)
-        code = USER_ERROR if mendable else FAULT
+        if mendable:
+            code = USER_ERROR
+        else:
+            code = FAULT
     if isinstance(code, int):
         return code
     return 0

@@ -116,7 +116,10 @@ def _show_sweeps(sweeps: list[Sweep]) -> None:
 
 
 def _size(sweep: Sweep) -> str:
-    stops = "" if sweep.scheduler == "none" else f", stopped early by {sweep.scheduler}"
+    if sweep.scheduler == "none":
+        stops = ""
+    else:
+        stops = f", stopped early by {sweep.scheduler}"
     return f"{sweep.max_trials} trials of {sweep.base.task}, chosen by {sweep.sampler}{stops}"
 
 
@@ -149,11 +152,10 @@ def _show_runs(runs: list[dict[str, Any]], home: Home) -> None:
     for run in runs:
         counts = ", ".join(f"{count} {state}" for state, count in run["counts"].items())
         asked, best = sum(run["counts"].values()), run["best"]
-        trials = (
-            f"{asked} of {run['of']}" + (f": {counts}" if counts else "")
-            if run["of"]
-            else run["reason"]
-        )
+        if run["of"]:
+            trials = f"{asked} of {run['of']}" + (f": {counts}" if counts else "")
+        else:
+            trials = run["reason"]
         unit = (run["objective"] or "").rpartition("_")[2]
         table.add_row(
             run["run"], run["state"], trials, f"{text.number(best['best'])} {unit}" if best else ""

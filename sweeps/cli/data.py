@@ -63,8 +63,14 @@ def _print_table(listing: list[dict[str, Any]], data_dir: Path) -> None:
     for task in listing:
         files = task["files"]
         own = {f["file"]: f["detail"] for f in files if f["state"] != FileState.OK}
-        state = f"{len(own)} of {len(files)} not ok" if own else "ok" if files else "none needed"
-        size = f"{sum(f['bytes'] for f in files):,}" if files else ""
+        if own:
+            state = f"{len(own)} of {len(files)} not ok"
+        else:
+            state = "ok" if files else "none needed"
+        if files:
+            size = f"{sum(f['bytes'] for f in files):,}"
+        else:
+            size = ""
         table.add_row(task["task"], ", ".join(task["variants"]), size, state)
         bad |= own
         lacking += [task["task"]] if own else []

@@ -169,7 +169,10 @@ def _deliver(run: RunFolder, tracking: str, timeout: float) -> dict[str, Any]:
     """Deliver one run. Only when all of it is there does `tracking.json` say so."""
     from sweeps.delivery import Delivery, Tracking
 
-    known = Tracking.known(run) if tracking or not run.tracking.exists() else Tracking.of(run)
+    if tracking or not run.tracking.exists():
+        known = Tracking.known(run)
+    else:
+        known = Tracking.of(run)
     if tracking:
         place = Tracking(tracking, run.definition().name)
     else:

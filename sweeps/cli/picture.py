@@ -98,7 +98,10 @@ def measured(metrics: Metrics) -> dict[str, str]:
         f"train_{metrics.unit}",
         [name for name in metrics.epoch if name.startswith("train_")],
     )
-    train = [same] if same in others else others[:1]
+    if same in others:
+        train = [same]
+    else:
+        train = others[:1]
     shown = dict.fromkeys([*train, metrics.objective])
     return {_heading(name, metrics.unit): name for name in shown}
 
@@ -107,7 +110,10 @@ def elapsed(story: Story, now: float) -> float | None:
     """Seconds that the last driver has driven, up to `now` or until it left; None before any."""
     if story.driver is None:
         return None
-    until = story.closed["time"] if story.closed else max(now, story.told or now)
+    if story.closed:
+        until = story.closed["time"]
+    else:
+        until = max(now, story.told or now)
     return max(0.0, float(until - story.driver["time"]))
 
 
@@ -217,11 +223,10 @@ def _columns(sweep: Sweep) -> list[_Column]:
     """
     keys = list(sweep.search_space.always())
     *train, _ = shown = list(measured(sweep.metrics))
-    further = (
-        [_Column("further", len(train) + 2, wraps=True)]
-        if set(_varied(sweep.search_space)) - set(keys)
-        else []
-    )
+    if set(_varied(sweep.search_space)) - set(keys):
+        further = [_Column("further", len(train) + 2, wraps=True)]
+    else:
+        further = []
     last = len(train) + len(keys) + 2
     return [
         _Column("trial", 0),

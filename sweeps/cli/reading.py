@@ -41,7 +41,10 @@ def status(
 
 
 def _heading(run: RunFolder, story: Story) -> list[str]:
-    reason = f" ({story.closed['reason']})" if story.closed else ""
+    if story.closed:
+        reason = f" ({story.closed['reason']})"
+    else:
+        reason = ""
     lines = [f"{run.name}: {story.state}{reason}", f"folder: {run.folder}"]
     if story.driver:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(story.driver["time"]))

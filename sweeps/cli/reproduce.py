@@ -96,7 +96,10 @@ def reproduce(
     trainer = _Trainer(Home(home), how, fresh, as_json)
     if not show:
         trainer.train(reproducing.to_train(pairs))
-    only = trainer.begun if fresh and not show else None
+    if fresh and not show:
+        only = trainer.begun
+    else:
+        only = None
     readings = [reproducing.read(Home(home), block, sweep, asked, only) for block, sweep in pairs]
     if reproduction.measure is not None and not show:
         reproduction.measure(readings, data, driving.say)
@@ -138,23 +141,38 @@ class _Trainer:
         from sweeps import preflight, reproducing, runner
         from sweeps.cli import progress
 
-        only = self.begun if self.fresh else None
+        if self.fresh:
+            only = self.begun
+        else:
+            only = None
         left = reproducing.lacking(self.home, sweep, only)
         if left is not None:
             preflight.check(self.home, left, self.how)
         while left is not None:
-            run = None if self.fresh else reproducing.resumable(self.home, sweep)
-            verb = "Run" if run is None else "Going on with run"
+            if self.fresh:
+                run = None
+            else:
+                run = reproducing.resumable(self.home, sweep)
+            if run is None:
+                verb = "Run"
+            else:
+                verb = "Going on with run"
             if run is None:
                 run = runner.begin(self.home, left)
                 self.begun.append(run.name)
             definition = reproducing.going_on(run.definition(), sweep)
             trials = definition.cut or f"{definition.max_trials} trials"
             driving.say(f"{verb} {run.name} in {run.folder.parent}: {trials}")
-            watch = progress.silent if self.quiet else progress.live
+            if self.quiet:
+                watch = progress.silent
+            else:
+                watch = progress.live
             outcome = runner.drive(run, definition, self.how, driving.say, watch)
             if outcome.state != "finished":
-                again = "The same command without --fresh" if self.fresh else "The same command"
+                if self.fresh:
+                    again = "The same command without --fresh"
+                else:
+                    again = "The same command"
                 driving.say(
                     f"{run.name}: {outcome.state} ({outcome.reason}). {again} goes on with it."
                 )
@@ -200,7 +218,10 @@ def _print(
     files: Sequence[Path],
 ) -> None:
     terminal = text.console()
-    changed = f", with --set {text.assignment(asked.settings)}" if asked.settings else ""
+    if asked.settings:
+        changed = f", with --set {text.assignment(asked.settings)}"
+    else:
+        changed = ""
     terminal.print(f"{reproduction.title}\nScale: {asked.scale}{changed}", soft_wrap=True)
     for reading in readings:
         for part in _block(reading, asked, files[0].parents[2]):

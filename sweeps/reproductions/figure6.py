@@ -87,7 +87,10 @@ def draw(readings: Sequence[Reading], folder: Path) -> list[Path]:
     files = [csv]
     for of, title in TITLES.items():
         curves = propagation.compute(frame[frame["of"] == of], systems)
-        name = "figure6" if of == "carried" else f"figure6_{of}"
+        if of == "carried":
+            name = "figure6"
+        else:
+            name = f"figure6_{of}"
         files += style.save(
             partial(propagation.draw, curves, title, reading.subtitle), folder, name
         )

@@ -13,7 +13,10 @@ _SPLIT = "unspecified (most likely valid)"
 
 
 def _row(cell: str, title: str, model: str, z: float) -> TableRow:
-    regularizer = "zoneout" if z else "none"
+    if z:
+        regularizer = "zoneout"
+    else:
+        regularizer = "none"
     published = find("char_ptb", regularizer, _SPLIT, model=model)
     label, title = (f"{cell}-zoneout-{z:g}", f"{title}, zoneout {z:g}") if z else (cell, title)
     return TableRow(title=title, label=label, paper={VALID.metric: published})

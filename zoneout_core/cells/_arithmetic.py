@@ -34,22 +34,27 @@ def project(
     """
     import torch
 
-    gain = gain if gain is None else gain.to(w_DG.dtype)
+    if gain is None:
+        gain = gain
+    else:
+        gain = gain.to(w_DG.dtype)
     if not x.is_floating_point():
         if gain is None and plus is not None and plus.dim() == 1:
             return torch.nn.functional.embedding(x, w_DG + plus)
         a = torch.nn.functional.embedding(x, w_DG)
         if gain is not None:
-            a = (
-                a * gain
-                if gain.dim() == a.dim()
-                else (a.unflatten(-1, (gain.shape[-2], -1)) * gain).flatten(-2)
-            )
+            if gain.dim() == a.dim():
+                a = a * gain
+            else:
+                a = (a.unflatten(-1, (gain.shape[-2], -1)) * gain).flatten(-2)
     elif gain is not None and gain.dim() > x.dim():
         blocks = zip(gain.unbind(-2), w_DG.chunk(gain.shape[-2], dim=-1), strict=True)
         a = torch.cat([(x * one) @ block for one, block in blocks], dim=-1)
     else:
-        x = x if gain is None else x * gain
+        if gain is None:
+            x = x
+        else:
+            x = x * gain
         if plus is not None and x.dim() == 2:
             return torch.addmm(plus, x, w_DG)
         if plus is not None and plus.dim() == 1:

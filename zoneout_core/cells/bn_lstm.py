@@ -79,13 +79,22 @@ class BatchNormLSTM(Cell):
 
     def _normalised(self, model: ModelConfig) -> dict[str, int]:
         """What is normalised, and its width: h' U, x W, their sum, the cell."""
-        products = "u_G w_G" if self.batch_norm == "separate" else "a_G"
-        cell = {} if self.batch_norm_cell == "none" else {"c_H": model.hidden}
+        if self.batch_norm == "separate":
+            products = "u_G w_G"
+        else:
+            products = "a_G"
+        if self.batch_norm_cell == "none":
+            cell = {}
+        else:
+            cell = {"c_H": model.hidden}
         return dict.fromkeys(products.split(), 4 * model.hidden) | cell
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
         gains = {f"gamma_{what}": (size,) for what, size in self._normalised(model).items()}
-        offset = {} if self.batch_norm_cell == "none" else {"beta_c_H": (model.hidden,)}
+        if self.batch_norm_cell == "none":
+            offset = {}
+        else:
+            offset = {"beta_c_H": (model.hidden,)}
         return Cell.parameters(self, model, inputs) | gains | offset
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:

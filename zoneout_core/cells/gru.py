@@ -35,11 +35,17 @@ class GRU(Cell):
     second bias v)."""
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
-        second = {"v_H": (model.hidden,)} if self.reset == "after" else {}
+        if self.reset == "after":
+            second = {"v_H": (model.hidden,)}
+        else:
+            second = {}
         return Cell.parameters(self, model, inputs) | second
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
-        second = {"v_H": draw.bias(model.hidden)} if self.reset == "after" else {}
+        if self.reset == "after":
+            second = {"v_H": draw.bias(model.hidden)}
+        else:
+            second = {}
         return Cell.initial(self, model, inputs, draw) | second
 
     def unpack(self, p: Parameters) -> Parameters:

@@ -198,18 +198,20 @@ class HMLSTM(Cell):
         """Layer n's step, from its share of the gates and of the boundary without their bias."""
         parts = [4 * old.h.shape[-1], a_BG.shape[-1] - 4 * old.h.shape[-1]]
         (a_gates, a_z), (b_gates, b_z) = a_BG.split(parts, dim=-1), p[f"b{n}_G"].split(parts)
-        a_gates = (
-            layer_norm(a_gates, p[f"gain{n}_G"], b_gates, blocks=4)
-            if self.hm_norm
-            else a_gates + b_gates
-        )
+        if self.hm_norm:
+            a_gates = layer_norm(a_gates, p[f"gain{n}_G"], b_gates, blocks=4)
+        else:
+            a_gates = a_gates + b_gates
         i, f, o, g = gates(a_gates)
         copy = (1 - old.z) * (1 - z_below)
         update = (1 - old.z) * z_below
         cell = gain(
             sites.cells, (1 - copy) * gain(sites.update, i * g) + (copy + update * f) * old.c
         )
-        seen = layer_norm(cell, p[f"gain_c{n}_H"], p[f"shift_c{n}_H"]) if self.hm_norm else cell
+        if self.hm_norm:
+            seen = layer_norm(cell, p[f"gain_c{n}_H"], p[f"shift_c{n}_H"])
+        else:
+            seen = cell
         h = o * seen.tanh()
         if n < LAYERS or self.hm_copy == "keep":
             h = copy * old.h + (1 - copy) * h

@@ -37,18 +37,27 @@ class LSTM(Cell):
     """What the next layer reads: h, or h~ as it was before zoneout (spec 6, the toy)."""
 
     def sizes(self, model: ModelConfig) -> dict[str, int]:
-        states = self.STATES if self.output == "zoned" else ("output", *self.STATES)
+        if self.output == "zoned":
+            states = self.STATES
+        else:
+            states = ("output", *self.STATES)
         return dict.fromkeys(states, model.hidden)
 
     def starts(self, model: ModelConfig) -> dict[str, int]:
         return dict.fromkeys(self.STATES, model.hidden)
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
-        offset = {"offset_H": (model.hidden,)} if self.output_offset else {}
+        if self.output_offset:
+            offset = {"offset_H": (model.hidden,)}
+        else:
+            offset = {}
         return Cell.parameters(self, model, inputs) | offset
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
-        offset = {"offset_H": draw.full(0.0, model.hidden)} if self.output_offset else {}
+        if self.output_offset:
+            offset = {"offset_H": draw.full(0.0, model.hidden)}
+        else:
+            offset = {}
         return Cell.initial(self, model, inputs, draw) | offset
 
     def begin(self, state: State, sites: Sites) -> State:

@@ -84,7 +84,10 @@ class SurprisalLSTM(Cell):
         i, f, o, g = gates(project(h_old, p["u_HG"], sites.recurrent, a_BG) + s_B1 * p["v_G"])
         z = self._updates(log_p_BV.detach().exp(), moment.x, p["out_w_HV"].detach(), sites.uniform)
         cell = (1 - f * z) * c_old + z * gain(sites.update, i * g)
-        opened = o if self.surprisal_state == "poster" else z * o
+        if self.surprisal_state == "poster":
+            opened = o
+        else:
+            opened = z * o
         h, c, _ = write(cell, opened, (h_old, c_old), sites, lambda cell_BH: cell_BH.tanh())
         return h, c
 

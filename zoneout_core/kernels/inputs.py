@@ -30,7 +30,10 @@ class Inputs:
         self.product, self.b, self.size = product, b_KG.unbind(0), w_KDG.shape[1]
         K, T, B = x.shape[:3]
         self.tokens = not x.is_floating_point()
-        self.chunk = 1 if self.tokens else max(1, min(T, ROWS // B))
+        if self.tokens:
+            self.chunk = 1
+        else:
+            self.chunk = max(1, min(T, ROWS // B))
         """Steps that are filled together."""
         self.gain = None
         if not self.tokens:
@@ -76,11 +79,10 @@ class Inputs:
         x = self.x_KTBD[k].flatten(0, 1)
         if not self.tokens:
             dw = self.product.multiply(x.t(), dG_operand)
-            dx = (
-                self.product.multiply(dG_operand, self.w[k].t()).view_as(self.x_KTBD[k])
-                if need_x
-                else None
-            )
+            if need_x:
+                dx = self.product.multiply(dG_operand, self.w[k].t()).view_as(self.x_KTBD[k])
+            else:
+                dx = None
             return dx, dw, dG.sum(0)
         dw = torch.ops.aten.embedding_dense_backward(dG, x, self.size, -1, False)
         db = dw.sum(0)  # every example has exactly one token

@@ -35,9 +35,14 @@ class LSTMPass(Pass):
     def __init__(self, *arguments: Any, keep: bool, trajectories: bool) -> None:
         super().__init__(*arguments, keep=keep, trajectories=trajectories)
         T = self.shape[1]
-        every = T + 1 if keep or trajectories else 2
+        if keep or trajectories:
+            every = T + 1
+        else:
+            every = 2
         self.c = self.series("c", every)
-        self.q = self.series("q", every) if "gate" in self.masks else None
+        self.q: Series | None = None
+        if "gate" in self.masks:
+            self.q = self.series("q", every)
         self.shown = self.series("shown", T if keep else 1)
         """s, the tanh of the candidate cell."""
         self.ifo = self.a.leading(3)

@@ -29,7 +29,10 @@ def cache_folder() -> Path | None:
     home."""
     chosen = os.environ.get("XDG_CACHE_HOME")
     try:
-        base = Path(chosen) if chosen else Path.home() / ".cache"
+        if chosen:
+            base = Path(chosen)
+        else:
+            base = Path.home() / ".cache"
     except RuntimeError:
         return None
     return base / "zoneout-sweeps" / "products"

@@ -56,11 +56,10 @@ def pick(precision: str, device: torch.device, shape: Shape | None = None) -> Ma
 
 def _default(precision: str) -> MatMul:
     name = product.default(precision)
-    why = (
-        " through oneDNN, as nn.LSTM"
-        if name == "onednn"
-        else ", because there is no oneDNN product here"
-    )
+    if name == "onednn":
+        why = " through oneDNN, as nn.LSTM"
+    else:
+        why = ", because there is no oneDNN product here"
     return product.named(name, precision).because(_said(precision, why))
 
 
@@ -95,16 +94,18 @@ def _timed(precision: str, shape: Shape) -> Answer:
         for name in names
         if name != chosen
     )
-    lost = (
-        ""
-        if _memory.lasts
-        else " (not remembered for other runs: the cache folder cannot be written)"
-    )
+    if _memory.lasts:
+        lost = ""
+    else:
+        lost = " (not remembered for other runs: the cache folder cannot be written)"
     return Answer(chosen, _said(precision, f", timed on this machine: {', '.join(others)}{lost}"))
 
 
 def _said(precision: str, why: str) -> str:
-    slow = "; emulated, which is slower than float32" if is_emulated(precision, "cpu") else ""
+    if is_emulated(precision, "cpu"):
+        slow = "; emulated, which is slower than float32"
+    else:
+        slow = ""
     return f"{precision}{why}{slow}"
 
 

@@ -80,7 +80,9 @@ def possible(precision: str) -> tuple[str, ...]:
     first."""
     if precision == "float64":
         return ("mm",)
-    usual = ("addmm", "mm") if precision == "float32" else ("mm",)
+    usual: tuple[str, ...] = ("mm",)
+    if precision == "float32":
+        usual = ("addmm", "mm")
     if has_onednn(precision):
         return ("onednn", *usual)
     return usual

@@ -62,11 +62,16 @@ class Pass(ABC):
         masks = {name: numbers(mask, w_KDG.dtype) for name, mask in sites.present().items()}
         self.inputs = Inputs(x, w_KDG, b_KG, masks.pop("inputs", None), product, ws)
         self.masks = {name: mask.expand(self.shape) for name, mask in masks.items()}
-        self.v = self.masks["recurrent"].unbind(1) if "recurrent" in self.masks else None
+        self.v: tuple[Tensor, ...] | None = None
+        if "recurrent" in self.masks:
+            self.v = self.masks["recurrent"].unbind(1)
         self.u = ws.aligned("u", u_KHG, product.operand).unbind(0)
         self.a = self.series("a", T if keep else self.inputs.chunk, self.BLOCKS)
         self.h = self.series("h", T + 1)
-        self.read = self.h if self.v is None else self.series("read", 1)
+        if self.v is None:
+            self.read = self.h
+        else:
+            self.read = self.series("read", 1)
         self.scratch = [self.series(f"scratch{n}", 1).steps[0] for n in range(3)]
         ws.uses += 1
         self.use = ws.uses
@@ -121,7 +126,10 @@ class Pass(ABC):
         for t in range(T):
             self.inputs.fill(t, self.a)
             self.step(t, t % len(self.a))
-        returned = self.carried if self.trajectories else [self.h]
+        if self.trajectories:
+            returned = self.carried
+        else:
+            returned = [self.h]
         # .data: autograd is not to watch the workspace, which later passes overwrite; `uses`
         # watches it instead.
         every = [held.whole_KSBN[:, 1:].data for held in returned]

@@ -101,7 +101,10 @@ def _clock() -> Callable[[], float]:
 def _timed(part: _Part) -> float:
     """Seconds of one call."""
     clock = _clock()
-    repeats = REPEATS if part.operations < SMALL else 1
+    if part.operations < SMALL:
+        repeats = REPEATS
+    else:
+        repeats = 1
     if repeats > 1:
         part.run()  # or it would pay for what the one before left in the caches
     started = clock()

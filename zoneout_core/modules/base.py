@@ -147,7 +147,10 @@ class ZoneoutBase(nn.RNNBase):
         if hx is None:
             shape = (len(self.all_weights), form.batch, self.hidden_size)
             return tuple(torch.zeros(shape, dtype=dtype, device=form.x.device) for _ in self.RATES)
-        given = tuple(hx) if isinstance(hx, tuple | list) else (hx,)
+        if isinstance(hx, tuple | list):
+            given = tuple(hx)
+        else:
+            given = (hx,)
         check_states(self, given, len(self.RATES), form.batch if form.batched else None)
         return form.enter(tuple(one.to(dtype) for one in given))
 
@@ -181,7 +184,10 @@ class ZoneoutBase(nn.RNNBase):
                 output_NH, end = run(step, a_NG, sizes, start, keeps, reverse=direction == 1)
                 outputs.append(output_NH)
                 last.append(end)
-            x_ND = torch.cat(outputs, dim=1) if len(outputs) > 1 else outputs[0]
+            if len(outputs) > 1:
+                x_ND = torch.cat(outputs, dim=1)
+            else:
+                x_ND = outputs[0]
         return x_ND, [torch.stack(one) for one in zip(*last, strict=True)]
 
     def _keeps(self, index: int, sizes: list[int], state_BH: Tensor) -> list[Keeps]:
@@ -225,7 +231,9 @@ class ZoneoutBase(nn.RNNBase):
         """What torch's kernels are called with, but for h and c as one: x, [sizes,] states,
         weights, settings."""
         weights = [one for layer in self.all_weights for one in layer]
-        hx = state if len(state) > 1 else state[0]
+        hx: Tensor | SequenceState = state
+        if len(state) == 1:
+            hx = state[0]
         settings = (self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
         if batch_sizes is None:
             return (x, hx, weights, *settings, False)

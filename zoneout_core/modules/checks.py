@@ -23,9 +23,15 @@ def check_inputs(module: nn.RNNBase, inputs: object) -> None:
             f" {type(inputs).__name__}."
         )
     packed = isinstance(inputs, PackedSequence)
-    x = inputs.data if isinstance(inputs, PackedSequence) else inputs
+    if isinstance(inputs, PackedSequence):
+        x = inputs.data
+    else:
+        x = inputs
     if not packed and x.dim() not in (2, 3):
-        form = "[batch, steps, input]" if module.batch_first else "[steps, batch, input]"
+        if module.batch_first:
+            form = "[batch, steps, input]"
+        else:
+            form = "[steps, batch, input]"
         raise ValueError(
             f"{name}: the input must be {form}, or [steps, input] without a batch, but has the"
             f" shape {list(x.shape)}."
@@ -52,7 +58,10 @@ def check_states(
     """
     name = type(module).__name__
     if len(states) != count or not all(isinstance(one, Tensor) for one in states):
-        must = "a tuple of two tensors (h_0, c_0)" if count == 2 else "one tensor h_0"
+        if count == 2:
+            must = "a tuple of two tensors (h_0, c_0)"
+        else:
+            must = "one tensor h_0"
         found = ", ".join(type(one).__name__ for one in states)
         raise ValueError(f"{name}: the initial state must be {must}, but is ({found}).")
     rows = module.num_layers * (2 if module.bidirectional else 1)

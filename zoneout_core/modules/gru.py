@@ -107,7 +107,10 @@ class ZoneoutGRU(ZoneoutBase):
 
         def step(a_BG: Tensor, state: SequenceState, keeps: Keeps) -> SequenceState:
             (h_old,) = state
-            recurrent_BG = h_old @ u_HG if b_G is None else torch.addmm(b_G, h_old, u_HG)
+            if b_G is None:
+                recurrent_BG = h_old @ u_HG
+            else:
+                recurrent_BG = torch.addmm(b_G, h_old, u_HG)
             a_ru, a_n = a_BG.to(h_old.dtype).split(sizes, dim=1)
             v_ru, v_n = recurrent_BG.to(h_old.dtype).split(sizes, dim=1)
             r, u = (a_ru + v_ru).sigmoid().chunk(2, dim=1)

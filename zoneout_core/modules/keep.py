@@ -159,11 +159,17 @@ def drawn(
             masks.append(None)
         elif kind == "gaussian":
             normal = torch.randn(rows, units, device=device, dtype=state_BH.dtype, **own)
-            z = z.to(state_BH) if isinstance(z, Tensor) else z
+            if isinstance(z, Tensor):
+                z = z.to(state_BH)
+            else:
+                z = z
             masks.append(z + (z * (1 - z)) ** 0.5 * normal)
         else:
             if uniform is None or not together:
-                columns = 1 if kind == "depth" else units
+                if kind == "depth":
+                    columns = 1
+                else:
+                    columns = units
                 uniform = torch.rand(rows, columns, device=device, dtype=torch.float32, **own)
             masks.append(uniform < (z.to(device) if isinstance(z, Tensor) else z))
     return masks

@@ -92,7 +92,10 @@ class ZoneoutLSTM(ZoneoutBase):
         # torch has the gates in the order i, f, g, o. With the three sigmoids side by side one call
         # serves them all.
         w_GD, u_HG = _sigmoids_first(weights.w_GD), _sigmoids_first(weights.u_GH).t()
-        b_G = None if weights.bias is None else _sigmoids_first(weights.bias)
+        if weights.bias is None:
+            b_G = None
+        else:
+            b_G = _sigmoids_first(weights.bias)
         hidden = self.hidden_size
 
         def step(a_BG: Tensor, state: SequenceState, keeps: Keeps) -> SequenceState:

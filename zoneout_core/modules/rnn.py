@@ -81,6 +81,9 @@ class ZoneoutRNN(ZoneoutBase):
     def _fused(
         self, x: Tensor, batch_sizes: Tensor | None, state: SequenceState
     ) -> tuple[Tensor, ...]:
-        run = _VF.rnn_tanh if self.nonlinearity == "tanh" else _VF.rnn_relu
+        if self.nonlinearity == "tanh":
+            run = _VF.rnn_tanh
+        else:
+            run = _VF.rnn_relu
         found: tuple[Tensor, ...] = run(*self._fused_arguments(x, batch_sizes, state))
         return found

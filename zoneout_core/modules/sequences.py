@@ -39,13 +39,10 @@ class Form:
             self.batch = int(given.batch_sizes[0])
             return
         self.batched = given.dim() == 3
-        self.x = (
-            given.unsqueeze(1)
-            if not self.batched
-            else given.transpose(0, 1)
-            if batch_first
-            else given
-        )
+        if not self.batched:
+            self.x = given.unsqueeze(1)
+        else:
+            self.x = given.transpose(0, 1) if batch_first else given
         self.batch = self.x.shape[1]
 
     def rows(self) -> tuple[Tensor, list[int]]:
@@ -96,7 +93,10 @@ def run(
     """
     a, steps = a_NG.split(sizes), range(len(sizes))
     outputs: list[Tensor] = list(a)
-    first = sizes[-1] if reverse else sizes[0]
+    if reverse:
+        first = sizes[-1]
+    else:
+        first = sizes[0]
     state = tuple(one[:first] for one in start)
     ended: list[SequenceState] = []
     for t in reversed(steps) if reverse else steps:

@@ -65,7 +65,10 @@ class NormStabilizer(Regularizer):
     def penalty(self, trajectory_TBH: Tensor) -> Tensor:
         steps = len(trajectory_TBH)
         norms_TB = trajectory_TBH.square().sum(-1).clamp(min=FLOOR).sqrt()
-        divisor = steps if self.norm_divisor == "steps" else max(steps - 1, 1)
+        if self.norm_divisor == "steps":
+            divisor = steps
+        else:
+            divisor = max(steps - 1, 1)
         return norms_TB.diff(dim=0).square().sum(0) * (self.beta_norm / divisor)
 
 

@@ -76,7 +76,10 @@ class RecurrentDropout(Regularizer):
         if not self.active:
             return ()
         inverted, zoned = self.recurrent_scale == "inverted", self.recurrent_mask == "zoneout"
-        stream = "masks_cells" if zoned else "masks_recurrent_dropout_update"
+        if zoned:
+            stream = "masks_cells"
+        else:
+            stream = "masks_recurrent_dropout_update"
         mask = dropout(
             "update",
             "p_recurrent",

@@ -38,7 +38,10 @@ class Surprisal(Regularizer):
         self.require_site(config, "uniform", "surprisal_masks", "off")
 
     def program(self) -> tuple[Mask, ...]:
-        stands = None if self.surprisal_masks == "sampled" else 0.5
+        if self.surprisal_masks == "sampled":
+            stands = None
+        else:
+            stands = 0.5
         if not self.active:
             return ()
         stream = "masks_surprisal_uniform"

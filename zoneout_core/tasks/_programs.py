@@ -48,7 +48,10 @@ def program(random: np.random.Generator, digits: int, most_lines: int) -> tuple[
             ]  # it has a value even if the condition fails
             (left, sign, right), holds = _condition(random, digits, values)
             line = f"if {left}{sign}{right}:{variable}={text}"
-            value = value if holds else values[variable]
+            if holds:
+                value = value
+            else:
+                value = values[variable]
         values[variable] = value
         lines.append(line)
     text, value = _expression(random, digits, values)

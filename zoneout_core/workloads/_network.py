@@ -133,7 +133,10 @@ class NetworkWorkload(Workload):
         """One group's gradients, and what its lanes tell."""
         rows = _select(rows_KP, group.lanes)
         noisy = any(lane.config.regularizer.weight_noise for lane in lanes)
-        trained = self._with_noise(lanes, rows) if noisy else rows
+        if noisy:
+            trained = self._with_noise(lanes, rows)
+        else:
+            trained = rows
         # `.data`: what is kept may change before the backward pass, which must not take that for a
         # changed weight.
         part = Part(
@@ -220,9 +223,10 @@ class NetworkWorkload(Workload):
         reads = [
             1 if tokens and layer == 0 else inputs for layer, inputs in enumerate(network.reads)
         ]
-        embedding = (
-            each(masks.embedding_gain, 0, network.inputs) if self.config.model.embedding else []
-        )
+        if self.config.model.embedding:
+            embedding = each(masks.embedding_gain, 0, network.inputs)
+        else:
+            embedding = []
         return NetworkSites(
             layers=tuple(
                 masks.stack(each(masks.drawn, layer, inputs)) for layer, inputs in enumerate(reads)
@@ -246,7 +250,10 @@ class NetworkWorkload(Workload):
             total: Tensor | None = None
             for one in lane.config.regularizer.penalties():
                 value_B = one.penalty(run.trajectories[names.index(one.penalised)][k])
-                total = value_B if total is None else total + value_B
+                if total is None:
+                    total = value_B
+                else:
+                    total = total + value_B
             added.append(total)
         return added
 

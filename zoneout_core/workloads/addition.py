@@ -111,7 +111,10 @@ class Addition(NetworkWorkload):
         nlls = nll(self.decoder, p, run.outputs_KTBU, targets_KTB, self.product)
         for nll_TB, added_B in zip(nlls, self.penalties(part, run), strict=True):
             mean = nll_TB.mean()
-            loss = mean * len(nll_TB) if self.config.loss == "sum" else mean
+            if self.config.loss == "sum":
+                loss = mean * len(nll_TB)
+            else:
+                loss = mean
             told.append({"loss": loss if added_B is None else loss + added_B.mean(), "nll": mean})
         return told
 
@@ -132,9 +135,10 @@ class Addition(NetworkWorkload):
         number of the first example, in an evaluation."""
 
         def sites(network: Network, steps: int, first_layer: int) -> NetworkSites:
-            places = (
-                None if evaluation is None else Places.of_examples(first, batch, steps, self.device)
-            )
+            if evaluation is None:
+                places = None
+            else:
+                places = Places.of_examples(first, batch, steps, self.device)
             return self.sites(network, lanes, steps, batch, first_layer, evaluation, places=places)
 
         encoder = sites(self.encoder, self.data.input_width, 0)

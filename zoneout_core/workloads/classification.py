@@ -84,7 +84,10 @@ class Classification(NetworkWorkload):
             self._logits(p, run), labels, self.penalties(part, run), strict=True
         ):
             nll = torch.nn.functional.cross_entropy(logits_BC, label_B)
-            loss = nll if added_B is None else nll + added_B.mean()
+            if added_B is None:
+                loss = nll
+            else:
+                loss = nll + added_B.mean()
             wrong_B = logits_BC.detach().argmax(dim=1) != label_B
             told.append({"loss": loss, "nll": nll, "error": wrong_B.to(nll.dtype).mean()})
         return told

@@ -120,7 +120,10 @@ class Language(NetworkWorkload):
             nlls, weight_KB, self.penalties(part, run), strict=True
         ):
             mean = (nll_TB * weight_B).sum() / (weight_B.sum() * len(nll_TB))
-            loss = mean * len(nll_TB) if self.config.loss == "sum" else mean
+            if self.config.loss == "sum":
+                loss = mean * len(nll_TB)
+            else:
+                loss = mean
             if added_B is not None:
                 loss = loss + (added_B * weight_B).sum() / weight_B.sum()
             told.append({"loss": loss, "nll": mean})
@@ -140,7 +143,10 @@ class Language(NetworkWorkload):
             lanes = []
             for k, (begin, first) in enumerate(zip(begins, firsts, strict=True)):
                 fresh = first or (begin and not roll)
-                going = carried_KBU[k].roll(1, dims=0) if begin else carried_KBU[k].clone()
+                if begin:
+                    going = carried_KBU[k].roll(1, dims=0)
+                else:
+                    going = carried_KBU[k].clone()
                 lanes.append(start_K1U[k].expand_as(going) if fresh else going)
             return torch.stack(lanes)
 
