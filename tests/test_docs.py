@@ -41,3 +41,29 @@ def test_every_section_of_the_specification_that_is_cited_is_there(repo_root: Pa
         if ".venv" not in file.parts and (absent := cited(file.read_text()) - sections)
     }
     assert missing == {}
+
+
+def test_every_test_and_file_that_a_document_names_is_there(repo_root: Path) -> None:
+    for document in (repo_root / "README.md", *(repo_root / "docs").glob("*.md")):
+        for name in re.findall(r"`(tests/[\w/]+\.py(?:::\w+)?)`", document.read_text()):
+            file, _, function = name.partition("::")
+            assert (repo_root / file).is_file(), (document.name, name)
+            assert f"def {function}" in (repo_root / file).read_text(), (document.name, name)
+
+
+def test_every_promise_of_the_readme_has_a_test(repo_root: Path) -> None:
+    promised = re.findall(
+        r"^\| \*\*(.+?)\.\*\*", (repo_root / "README.md").read_text(), re.MULTILINE
+    )
+    kept = (repo_root / "docs" / "promises.md").read_text()
+    assert len(promised) == 7
+    assert [promise for promise in promised if f"| {promise} |" not in kept] == []
+
+
+def test_every_link_of_a_document_leads_somewhere(repo_root: Path) -> None:
+    for document in (*repo_root.glob("*.md"), *(repo_root / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+            assert target.startswith("http") or (document.parent / target).exists(), (
+                document.name,
+                target,
+            )
