@@ -7,11 +7,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from sweeps.books.run_folder import Home
+from sweeps.books.storage import check_storage
 from sweeps.definition import Sweep
-from sweeps.delivery import check_scheme
-from sweeps.home import Home
 from sweeps.runner import NO_TRACKING, How
-from sweeps.storage import check_storage
+from sweeps.tracking.delivery import check_scheme
 from zoneout_core import tasks
 from zoneout_core.config import TrialConfig
 from zoneout_core.errors import HomeError
@@ -39,7 +39,7 @@ def check(home: Home, sweep: Sweep, how: How) -> None:
     if sweep.device == "cuda" and (
         how.inline or how.address == "local"
     ):  # a cluster's nodes have their own
-        from sweeps.training import choose_device  # torch
+        from sweeps.serving.pack_trainer import choose_device  # torch
 
         choose_device(sweep.device)
     check_precision(sweep, how)
@@ -57,7 +57,7 @@ def check_precision(sweep: Sweep, how: How) -> None:
     precisions = {config.precision for config in _shapes(sweep)}
     if how.force or not trains_here or "bfloat16" not in precisions:
         return
-    from sweeps.training import choose_device  # torch takes a moment to load
+    from sweeps.serving.pack_trainer import choose_device  # torch takes a moment to load
     from zoneout_core import kernels
 
     kernels.check_precision("bfloat16", choose_device(sweep.device))

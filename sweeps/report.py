@@ -11,10 +11,10 @@ from analysis import load, report
 from analysis.caption import Caption, agreed
 from analysis.points import SEED, Searched
 from search_spaces import CHECKED, Space
+from sweeps.books.run_folder import RunFolder
+from sweeps.books.story import Story
 from sweeps.definition import Sweep
-from sweeps.delivery import Tracking
-from sweeps.home import RunFolder
-from sweeps.story import Story
+from sweeps.tracking.delivery import Tracking
 from zoneout_core import tasks
 from zoneout_core.config import locate
 from zoneout_core.errors import RunError

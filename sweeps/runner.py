@@ -9,15 +9,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sweeps import inline_driver, mending, pasting, provenance, sealed, secrets
+from sweeps import pasting, secrets
+from sweeps.books import mending, provenance, sealed
+from sweeps.books.ledger import Ledger
+from sweeps.books.run_folder import Home, RunFolder
+from sweeps.books.storage import StorageAway
+from sweeps.books.story import Story
 from sweeps.definition import Sweep
-from sweeps.delivery import Delivery, Tracking
-from sweeps.home import Home, RunFolder
-from sweeps.interrupts import Interrupts
-from sweeps.lane_server import ServerOptions
-from sweeps.ledger import Ledger
-from sweeps.storage import StorageAway
-from sweeps.story import Story
+from sweeps.drivers import inline
+from sweeps.drivers.interrupts import Interrupts
+from sweeps.serving.lane_server import ServerOptions
+from sweeps.tracking.delivery import Delivery, Tracking
 from zoneout_core import tasks
 from zoneout_core.errors import RunError, SpaceError, ZoneoutError
 from zoneout_core.records import ARITHMETIC, TrialState
@@ -139,13 +141,11 @@ def _drive(run: RunFolder, sweep: Sweep, how: How, ledger: Ledger, stop: Interru
         force=how.force,
     )
     if how.inline:
-        inline_driver.drive(ledger, options, sweep.concurrency or options.lanes, stop)
+        inline.drive(ledger, options, sweep.concurrency or options.lanes, stop)
         return
-    from sweeps import (
-        ray_driver,
-    )  # seconds to import, and not there on a machine that has only torch
+    from sweeps.drivers import ray_tune
 
-    ray_driver.drive(
+    ray_tune.drive(
         ledger,
         options,
         sweep.concurrency,

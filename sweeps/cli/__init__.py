@@ -93,7 +93,7 @@ def main(given: Sequence[str] | None = None) -> None:
     """
     with outlets():
         code = _answer(sys.argv[1:] if given is None else given)
-    apart = sys.modules.get("sweeps.apart")
+    apart = sys.modules.get("sweeps.drivers.apart")
     if apart is not None and apart.left_behind:
         os._exit(code)
     sys.exit(code)

@@ -8,9 +8,9 @@ import typer
 
 from search_spaces import Choice, Product, Range, Space, Switch
 from sweeps import definition
+from sweeps.books.run_folder import DEFAULT_HOME, Home, RunFolder
 from sweeps.cli import options, text
 from sweeps.definition import Sweep
-from sweeps.home import DEFAULT_HOME, Home, RunFolder
 from zoneout_core.errors import ZoneoutError
 
 _TOLD = ("task", "model.cell", "model.hidden", "epochs")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sweeps import definition, secrets
+from sweeps.books.run_folder import DEFAULT_HOME, Home, RunFolder, open_run
 from sweeps.cli import options, text
 from sweeps.cli.streams import INTERRUPTED, leaving_at_once
 from sweeps.definition import Sweep
-from sweeps.home import DEFAULT_HOME, Home, RunFolder, open_run
 from zoneout_core.errors import ConfigError, ZoneoutError
 from zoneout_core.records import TrialState
 
@@ -92,7 +92,7 @@ def resume(
     """Go on with a run that was stopped or killed. Its numbers come out as if it never had been."""
     with leaving_at_once():
         from sweeps import preflight, runner
-        from sweeps.delivery import check_scheme
+        from sweeps.tracking.delivery import check_scheme
 
         found, sweep = open_run(Home(home), name, options.parse(settings, lanes))
         how = runner.How(data=data, inline=inline, address=address, tracking=tracking, force=force)
@@ -131,8 +131,8 @@ def deliver(
 ) -> None:
     """Bring a run's journal to MLflow, or those of all runs. What is there already stays as it
     is."""
-    from sweeps.delivery import check_scheme
     from sweeps.runner import NO_TRACKING
+    from sweeps.tracking.delivery import check_scheme
 
     check_scheme(tracking)
     if tracking == NO_TRACKING:
@@ -167,7 +167,7 @@ def deliver(
 
 def _deliver(run: RunFolder, tracking: str, timeout: float) -> dict[str, Any]:
     """Deliver one run. Only when all of it is there does `tracking.json` say so."""
-    from sweeps.delivery import Delivery, Tracking
+    from sweeps.tracking.delivery import Delivery, Tracking
 
     if tracking or not run.tracking.exists():
         known = Tracking.known(run)

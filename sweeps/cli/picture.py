@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search_spaces import Choice, Product, Range, Space, Switch
+from sweeps.books.story import Story, TrialStory
 from sweeps.cli import text
 from sweeps.definition import Sweep
-from sweeps.story import Story, TrialStory
 from zoneout_core.records import Metrics, TrialState
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from sweeps.books.story import Story
 from sweeps.cli import text
 from sweeps.cli.picture import measured, picture
 from sweeps.definition import Sweep
-from sweeps.story import Story
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from sweeps.books.run_folder import DEFAULT_HOME, Home, RunFolder
+from sweeps.books.story import Story
 from sweeps.cli import options, text
-from sweeps.home import DEFAULT_HOME, Home, RunFolder
-from sweeps.story import Story
 from zoneout_core.errors import HomeError
 
 _AXIS = "A searched key, instead of the definition's."
@@ -74,7 +74,7 @@ def export(
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Print one row per trial, or per trial and epoch. Floats are exact."""
-    from sweeps import export as exporting
+    from sweeps.books import export as exporting
 
     table = exporting.rows(Home(home).run(name).story(), curves=curves, times=not no_times)
     rendered = exporting.render(table, "json" if as_json else format)
@@ -122,7 +122,7 @@ def ui(
     as_json: options.AsJson = False,
 ) -> None:
     """Show a run in MLflow's pages, on the loopback only. Ctrl-C ends it."""
-    from sweeps.ui import serve
+    from sweeps.tracking.ui import serve
 
     run = Home(home).run(name)
     text.echo("MLflow takes a few seconds to start ...", err=True)

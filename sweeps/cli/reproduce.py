@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sweeps.books.run_folder import DEFAULT_HOME, Home
 from sweeps.cli import driving, options, text
 from sweeps.cli.streams import INTERRUPTED
-from sweeps.home import DEFAULT_HOME, Home
 from zoneout_core.errors import DataError, RunError
 
 if TYPE_CHECKING:
     from sweeps.definition import Sweep
-    from sweeps.reproducing import Request
-    from sweeps.reproductions import Reading, Reproduction
+    from sweeps.paper.reproducing import Request
+    from sweeps.paper.reproductions import Reading, Reproduction
     from sweeps.runner import How
 
 INCOMPLETE = 1
@@ -77,8 +77,8 @@ def reproduce(
     What the home already has is read, not trained again; only what is lacking is run, or gone on
     with.
     """
-    from sweeps import evidence, reproducing, reproductions
-    from sweeps.reproducing import Request
+    from sweeps.paper import found_trials, reproducing, reproductions
+    from sweeps.paper.reproducing import Request
     from sweeps.runner import How
 
     reproduction = reproductions.get(name)
@@ -90,7 +90,7 @@ def reproduce(
         settings=options.parse(settings),
     )
     pairs = list(reproducing.blocks(reproduction, asked, lanes))
-    for run, why in evidence.left_out(Home(home), {sweep.name for _, sweep in pairs}):
+    for run, why in found_trials.left_out(Home(home), {sweep.name for _, sweep in pairs}):
         driving.say(f"Run {run.name} is left out: {why}")
     how = How(data=data, inline=inline, address=address, tracking=tracking, force=force)
     trainer = _Trainer(Home(home), how, fresh, as_json)
@@ -138,8 +138,9 @@ class _Trainer:
                 driving.say(f"{sweep.name} is not run: {error}")
 
     def _train(self, sweep: "Sweep") -> None:
-        from sweeps import preflight, reproducing, runner
+        from sweeps import preflight, runner
         from sweeps.cli import progress
+        from sweeps.paper import reproducing
 
         if self.fresh:
             only = self.begun
@@ -188,7 +189,7 @@ class _Trainer:
 def _told(asked: "Request", readings: "Sequence[Reading]") -> dict[str, Any]:
     """What `--json` and numbers.json say; without the paths of this machine."""
     from analysis import table
-    from sweeps import evidence, reproducing
+    from sweeps.paper import found_trials, reproducing
 
     return {
         "reproduction": asked.name,
@@ -203,8 +204,8 @@ def _told(asked: "Request", readings: "Sequence[Reading]") -> dict[str, Any]:
                 "not_as_in_the_paper": reproducing.smaller(one.block, one.sweep),
                 "best": None if one.block.rows else reproducing.best(one),
                 "runs": sorted({found.run.name for found in one.found}),
-                "commits": evidence.commits(one.found),
-                "seconds": evidence.seconds(one.found),
+                "commits": found_trials.commits(one.found),
+                "seconds": found_trials.seconds(one.found),
             }
             for one in readings
         ],
@@ -244,7 +245,7 @@ def _print(
 def _block(reading: "Reading", asked: "Request", home: Path) -> Iterator[Any]:
     """A heading, what is smaller than in the paper, the table, how its columns are measured, and
     where it is from."""
-    from sweeps import reproducing
+    from sweeps.paper import reproducing
 
     yield f"\n{reading.table.title}"
     differing = reproducing.smaller(reading.block, reading.sweep)

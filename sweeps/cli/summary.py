@@ -4,10 +4,10 @@ says of each."""
 import time
 from typing import Any
 
+from sweeps.books.run_folder import RunFolder
+from sweeps.books.story import Story, TrialStory
 from sweeps.cli.picture import elapsed
 from sweeps.definition import Sweep
-from sweeps.home import RunFolder
-from sweeps.story import Story, TrialStory
 
 
 def of_run(run: RunFolder, sweep: Sweep, story: Story) -> dict[str, Any]:

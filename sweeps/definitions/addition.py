@@ -1,9 +1,9 @@
 """The sequence-to-sequence toy of the paper's code: decimal addition with a curriculum (spec
 section 6)."""
 
-from sweeps import rows
 from sweeps.definition import Sweep
-from sweeps.rows import Rows, Scale
+from sweeps.definitions import _rows
+from sweeps.definitions._rows import Rows, Scale
 from zoneout_core import tasks
 
 ROWS: Rows = {
@@ -25,8 +25,8 @@ def sweep(scale: str = "paper") -> Sweep:
         name="addition",
         description="Learning to add, with a curriculum: with and without zoneout, five seeds",
         base=tasks.get("addition").config(),
-        space=rows.space(ROWS),
+        space=_rows.space(ROWS),
         seeds=(0, 1, 2, 3, 4),
         threads=1,
     )
-    return rows.at_scale(whole, SCALES[scale], ROWS)
+    return _rows.at_scale(whole, SCALES[scale], ROWS)

@@ -1,9 +1,9 @@
 """Semantic consistency, a toy of the paper's README: which W solves a recurrence that has nothing
 to do (spec 7)."""
 
-from sweeps import rows
 from sweeps.definition import Sweep
-from sweeps.rows import Rows, Scale
+from sweeps.definitions import _rows
+from sweeps.definitions._rows import Rows, Scale
 from zoneout_core import tasks
 
 ROWS: Rows = {"unregularized": {}, "zoneout": {"z_states": 0.1}}
@@ -24,7 +24,7 @@ def sweep(scale: str = "paper") -> Sweep:
             "Semantic consistency: a linear recurrence on two units, with and without zoneout"
         ),
         base=tasks.get("semantic_consistency").config(),
-        space=rows.space(ROWS),
+        space=_rows.space(ROWS),
         threads=1,
     )
-    return rows.at_scale(whole, SCALES[scale], ROWS)
+    return _rows.at_scale(whole, SCALES[scale], ROWS)

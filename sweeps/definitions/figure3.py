@@ -4,10 +4,9 @@ paper's size."""
 from dataclasses import replace
 
 from search_spaces import zoneout_plane
-from sweeps import rows
 from sweeps.definition import Sweep
-from sweeps.definitions import table1_char
-from sweeps.rows import Scale
+from sweeps.definitions import _rows, table1_char
+from sweeps.definitions._rows import Scale
 from zoneout_core.config import TrialConfig
 
 SCALES = {
@@ -30,8 +29,8 @@ def sweep(scale: str = "paper") -> Sweep:
         space=zoneout_plane.space(),
         lanes=4,
     )
-    if scale != rows.PAPER:
+    if scale != _rows.PAPER:
         whole = replace(
             whole, space=zoneout_plane.space(z_cells=(0.0, 0.25, 0.5), z_states=(0.0, 0.05, 0.25))
         )
-    return rows.at_scale(whole, SCALES[scale])
+    return _rows.at_scale(whole, SCALES[scale])

@@ -5,10 +5,9 @@ One epoch, to show what is inherent and not what was learned for the task. `swee
 then measures how far their gradients reach back through time.
 """
 
-from sweeps import rows
 from sweeps.definition import Sweep
-from sweeps.definitions import table2
-from sweeps.rows import Rows, Scale
+from sweeps.definitions import _rows, table2
+from sweeps.definitions._rows import Rows, Scale
 from zoneout_core import tasks
 
 ROWS: Rows = {
@@ -31,6 +30,6 @@ def sweep(scale: str = "paper") -> Sweep:
             "Figure 6 of the paper: three systems after one epoch of permuted sequential MNIST"
         ),
         base=tasks.get("sequential_mnist").config(epochs=1),
-        space=rows.space(ROWS),
+        space=_rows.space(ROWS),
     )
-    return rows.at_scale(whole, SCALES[scale], ROWS)
+    return _rows.at_scale(whole, SCALES[scale], ROWS)

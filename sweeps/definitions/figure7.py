@@ -3,10 +3,9 @@ section 8.2)."""
 
 from dataclasses import replace
 
-from sweeps import rows
 from sweeps.definition import Sweep
-from sweeps.definitions import table1_char
-from sweeps.rows import Rows
+from sweeps.definitions import _rows, table1_char
+from sweeps.definitions._rows import Rows
 
 ROWS: Rows = {
     f"static-{mode}": {"z_cells": 0.5, "z_states": 0.05, "static_masks": mode}
@@ -27,6 +26,6 @@ def sweep(scale: str = "paper") -> Sweep:
             "Figure 7 of the paper: zoneout with static masks on Penn Treebank, evaluated in three"
             " ways"
         ),
-        space=rows.space(ROWS),
+        space=_rows.space(ROWS),
     )
-    return rows.at_scale(whole, SCALES[scale], ROWS)
+    return _rows.at_scale(whole, SCALES[scale], ROWS)

@@ -1,9 +1,9 @@
 """Table 1 of the paper, characters of Penn Treebank (spec sections 2, 9, 11): every row, also below
 the line."""
 
-from sweeps import rows
 from sweeps.definition import Sweep
-from sweeps.rows import Rows, Scale
+from sweeps.definitions import _rows
+from sweeps.definitions._rows import Rows, Scale
 from zoneout_core import tasks
 
 ROWS: Rows = {
@@ -59,7 +59,7 @@ def sweep(scale: str = "paper") -> Sweep:
             "Table 1 of the paper, characters of Penn Treebank: a trial of each system; wants a GPU"
         ),
         base=tasks.get("char_ptb").config(epochs=110),
-        space=rows.space(ROWS),
+        space=_rows.space(ROWS),
         lanes=4,
     )
-    return rows.at_scale(whole, SCALES[scale], ROWS)
+    return _rows.at_scale(whole, SCALES[scale], ROWS)

@@ -1,8 +1,8 @@
 """Table 1 of the paper, text8 (spec sections 4, 9, 11)."""
 
-from sweeps import rows
 from sweeps.definition import Sweep
-from sweeps.rows import Rows, Scale
+from sweeps.definitions import _rows
+from sweeps.definitions._rows import Rows, Scale
 from zoneout_core import tasks
 
 ROWS: Rows = {
@@ -57,7 +57,7 @@ def sweep(scale: str = "paper") -> Sweep:
             "Table 1 of the paper, text8: a trial of each system, H=2000; wants days of a GPU"
         ),
         base=tasks.get("text8").config(),
-        space=rows.space(ROWS),
+        space=_rows.space(ROWS),
         lanes=2,
     )
-    return rows.at_scale(whole, SCALES[scale], ROWS)
+    return _rows.at_scale(whole, SCALES[scale], ROWS)

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from sweeps import rows
 from sweeps.definition import Sweep
-from sweeps.rows import Rows, Scale
+from sweeps.definitions import _rows
+from sweeps.definitions._rows import Rows, Scale
 from zoneout_core import tasks
 from zoneout_core.tasks.word_ptb import MEDIUM, SMALL
 
@@ -66,7 +66,7 @@ def sweep(scale: str = "paper") -> Sweep:
             "Table 1 of the paper, words of Penn Treebank: a trial of each system; wants a GPU"
         ),
         base=tasks.get("word_ptb").config(),
-        space=rows.space(ROWS),
+        space=_rows.space(ROWS),
         lanes=2,
     )
-    return rows.at_scale(whole, SCALES[scale], ROWS)
+    return _rows.at_scale(whole, SCALES[scale], ROWS)

@@ -1,9 +1,9 @@
 """Table 2 and Figure 5 of the paper: permuted sequential MNIST, with and without batch norm (spec
 section 5)."""
 
-from sweeps import rows
 from sweeps.definition import Sweep
-from sweeps.rows import Rows, Scale
+from sweeps.definitions import _rows
+from sweeps.definitions._rows import Rows, Scale
 from zoneout_core import tasks
 
 ZONEOUT = {"z_cells": 0.15, "z_states": 0.15, "zoneout_mask": "shared"}
@@ -44,6 +44,6 @@ def sweep(scale: str = "paper") -> Sweep:
             " epochs"
         ),
         base=tasks.get("sequential_mnist").config(),
-        space=rows.space(ROWS),
+        space=_rows.space(ROWS),
     )
-    return rows.at_scale(whole, SCALES[scale], ROWS)
+    return _rows.at_scale(whole, SCALES[scale], ROWS)

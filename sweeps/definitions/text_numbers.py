@@ -1,10 +1,9 @@
 """Numbers that the paper has in its text only: GRU and tanh-RNN with and without zoneout (spec
 sections 1, 2.4)."""
 
-from sweeps import rows
 from sweeps.definition import Sweep
-from sweeps.definitions import table1_char
-from sweeps.rows import Rows
+from sweeps.definitions import _rows, table1_char
+from sweeps.definitions._rows import Rows
 from zoneout_core import tasks
 
 Z_STATES = (0.05, 0.1, 0.15, 0.2, 0.25)
@@ -31,7 +30,7 @@ def sweep(scale: str = "paper") -> Sweep:
             " wants a GPU"
         ),
         base=tasks.get("char_ptb").config(epochs=110),
-        space=rows.space(ROWS),
+        space=_rows.space(ROWS),
         lanes=4,
     )
-    return rows.at_scale(whole, SCALES[scale], ROWS)
+    return _rows.at_scale(whole, SCALES[scale], ROWS)

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from analysis import load
-from sweeps.delivery import Delivery
-from sweeps.story import Story
+from sweeps.books.story import Story
+from sweeps.tracking.delivery import Delivery
 from tests.sweeps.journals import RunMaker
 from tests.sweeps.stores import EXPERIMENT
 from zoneout_core.errors import RunError

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from search_spaces import Product, Range
 from sweeps import definition
-from sweeps.sampling import START_UP
-from sweeps.study import Study
+from sweeps.books.sampling import START_UP
+from sweeps.books.study import Study
 from zoneout_core.records import TrialState
 
 TRIALS = 50

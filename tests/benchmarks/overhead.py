@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from sweeps import definition, runner
-from sweeps.home import Home
+from sweeps.books.run_folder import Home
 from sweeps.runner import How
 
 START_UP, TRIALS = 100, 100

@@ -9,7 +9,7 @@ import psutil
 import pytest
 import yaml
 
-from sweeps import journal
+from sweeps.books import journal
 from tests.docker.loopback import HEAD, WORKER, Hosts, two_hosts
 
 pytestmark = [pytest.mark.needs_sshd, pytest.mark.timeout(420)]

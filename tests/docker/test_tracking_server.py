@@ -20,8 +20,8 @@ import yaml
 from sqlalchemy import make_url
 
 from analysis import load
-from sweeps.delivery import Delivery
-from sweeps.story import Story
+from sweeps.books.story import Story
+from sweeps.tracking.delivery import Delivery
 from tests.sweeps.journals import RunMaker
 from tests.sweeps.stores import free_port, postgres
 from zoneout_core.records import WORDS

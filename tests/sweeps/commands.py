@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import pytest
 
+from sweeps.books.run_folder import RunFolder
 from sweeps.cli import main
-from sweeps.home import RunFolder
 
 
 class Done(NamedTuple):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.home import RunFolder
+from sweeps.books.run_folder import RunFolder
 from tests.sweeps.driven import begin, drive_inline, tiny
 from tests.sweeps.driving import leave_nobody
 from tests.sweeps.journals import RunMaker

@@ -4,7 +4,7 @@ quickly."""
 import sys
 from pathlib import Path
 
-from sweeps.delivery import Delivery
+from sweeps.tracking.delivery import Delivery
 
 
 def deliver(folder: Path, uri: str) -> None:

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sweeps import definition, export, runner
+from sweeps import definition, runner
+from sweeps.books import export
+from sweeps.books.run_folder import Home, RunFolder
 from sweeps.definition import Sweep
-from sweeps.home import Home, RunFolder
 from sweeps.runner import How, Outcome
 
 TINY = {"hidden": "8", "epochs": "2", "fraction": "0.03", "threads": "1"}

@@ -12,8 +12,8 @@ from typing import ClassVar
 
 import psutil
 
-from sweeps.home import Home, RunFolder
-from sweeps.story import Story
+from sweeps.books.run_folder import Home, RunFolder
+from sweeps.books.story import Story
 from tests.sweeps.driven import SWEEP, TINY
 
 PATIENCE = 240.0

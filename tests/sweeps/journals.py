@@ -7,8 +7,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from sweeps.home import RunFolder
-from sweeps.journal import Event, Journal, asked
+from sweeps.books.journal import Event, Journal, asked
+from sweeps.books.run_folder import RunFolder
 from zoneout_core import tasks
 from zoneout_core.config import TrialConfig
 from zoneout_core.records import Placement, TrialState

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
-from sweeps.ui import Server
+from sweeps.tracking.ui import Server
 
 EXPERIMENT = "figure3"
 

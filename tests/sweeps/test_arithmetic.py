@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from sweeps import preflight
-from sweeps.home import RunFolder
-from sweeps.lane_actor import LaneActor
-from sweeps.lane_server import LaneServer, ServerOptions
+from sweeps.books.run_folder import RunFolder
+from sweeps.drivers.lane_actor import LaneActor
 from sweeps.runner import How
-from sweeps.training import pack_builder
+from sweeps.serving.lane_server import LaneServer, ServerOptions
+from sweeps.serving.pack_trainer import pack_builder
 from tests.sweeps.commands import sweep
 from tests.sweeps.driven import begin, curves, drive_inline, settings, tiny
 from zoneout_core import subnormals
@@ -61,8 +61,8 @@ def test_a_run_goes_on_with_the_product_that_it_began_with(
     drive_inline(whole, asked)
     cut = begin(tmp_path, asked)
     stops = iter([*[False] * 6, *[True] * 1000])
-    from sweeps import inline_driver
-    from sweeps.ledger import Ledger
+    from sweeps.books.ledger import Ledger
+    from sweeps.drivers import inline
 
     options = ServerOptions(
         lanes=1,
@@ -73,7 +73,7 @@ def test_a_run_goes_on_with_the_product_that_it_began_with(
         products=cut.products,
     )
     ledger = Ledger(cut, asked, "inline")
-    inline_driver.drive(ledger, options, 1, lambda: next(stops))
+    inline.drive(ledger, options, 1, lambda: next(stops))
     ledger.close("interrupted", "test")
     monkeypatch.delenv("ZONEOUT_PRODUCT")
     drive_inline(cut, asked)

@@ -14,8 +14,8 @@ import pytest
 import typer
 
 from sweeps import cli, definition
-from sweeps.delivery import Tracking
-from sweeps.home import RunFolder
+from sweeps.books.run_folder import RunFolder
+from sweeps.tracking.delivery import Tracking
 from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.driven import tiny
 from tests.sweeps.journals import RunMaker

@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from sweeps.home import Home, RunFolder
+from sweeps.books.run_folder import Home, RunFolder
 from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.driven import TINY, call, command, settings, told
 

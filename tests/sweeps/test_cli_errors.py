@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import definition, inline_driver
-from sweeps.home import Home, RunFolder
+from sweeps import definition
+from sweeps.books.run_folder import Home, RunFolder
+from sweeps.drivers import inline
 from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.driven import call, settings, tiny
 from zoneout_core import tasks
@@ -127,7 +128,7 @@ def test_what_nobody_foresaw_is_one_line_and_its_traceback_is_kept(
     def breaks(*given: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(inline_driver, "drive", breaks)
+    monkeypatch.setattr(inline, "drive", breaks)
     arguments = ["run", "demo", *settings(), "--inline", "--tracking", "none", "--home", tmp_path]
     done = sweep(*arguments, "--json")
     run = Home(tmp_path).run("latest")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from sweeps.books.journal import Journal, asked
+from sweeps.books.run_folder import RunFolder
 from sweeps.cli import text
 from sweeps.cli.streams import Outlet
-from sweeps.home import RunFolder
-from sweeps.journal import Journal, asked
 from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.driven import SWEEP, begin, settings, tiny
 from tests.sweeps.stores import free_port

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import clock, journal
+from sweeps import clock
+from sweeps.books import journal
+from sweeps.books.run_folder import RunFolder
+from sweeps.books.story import Story
 from sweeps.cli.picture import elapsed
 from sweeps.clock import Clock
-from sweeps.home import RunFolder
-from sweeps.story import Story
 from tests.sweeps.driven import begin, drive_inline, tiny
 from tests.sweeps.journals import RunMaker
 from tests.sweeps.stores import EXPERIMENT
@@ -56,7 +57,7 @@ def test_in_mlflow_nothing_ends_before_it_began(run: RunMaker, uri: str) -> None
     """Also of journals that were written before times could not go back."""
     from mlflow import MlflowClient
 
-    from sweeps.delivery import Delivery
+    from sweeps.tracking.delivery import Delivery
 
     run.driver()
     run.trial(0)

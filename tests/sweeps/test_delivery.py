@@ -19,12 +19,13 @@ from mlflow import MlflowClient
 
 from analysis import load
 from analysis.mlflow_filter import tag_is
-from sweeps import definition, mlflow_mirror
-from sweeps import delivery as delivery_module
-from sweeps.delivery import Delivery, Tracking
-from sweeps.home import RunFolder
-from sweeps.journal import asked
-from sweeps.ui import Server
+from sweeps import definition
+from sweeps.books.journal import asked
+from sweeps.books.run_folder import RunFolder
+from sweeps.tracking import delivery as delivery_module
+from sweeps.tracking import mirror
+from sweeps.tracking.delivery import Delivery, Tracking
+from sweeps.tracking.ui import Server
 from tests.sweeps import deliverer
 from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.journals import BEGAN, RunMaker, bpc
@@ -196,7 +197,7 @@ def test_a_run_that_was_renamed_is_found_by_its_name(tmp_path: Path, uri: str, n
     deliver(run, uri)
     assert stored(uri) == before
     assert {name, f"{name}/00000"} <= set(before)
-    assert mlflow_mirror.has_run(uri, EXPERIMENT, name)
+    assert mirror.has_run(uri, EXPERIMENT, name)
     assert len(load.trials(uri, EXPERIMENT, name)) == 4
 
 
@@ -549,7 +550,7 @@ def test_without_mlflow_the_reason_is_told(
 
 
 def test_starting_a_delivery_does_not_import_mlflow_in_the_caller(repo_root: Path) -> None:
-    code = "import sys, sweeps.delivery, sweeps.ui; print([m for m in ('mlflow', 'torch', 'ray') if m in sys.modules])"
+    code = "import sys, sweeps.tracking.delivery, sweeps.tracking.ui; print([m for m in ('mlflow', 'torch', 'ray') if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=repo_root, capture_output=True, text=True, check=True
     )

@@ -11,10 +11,11 @@ from typing import Any, Literal, NoReturn, get_args, get_origin
 import pytest
 
 from search_spaces import NOTHING, Choice, Product, Range, Space, Switch
-from sweeps import definition, export
+from sweeps import definition
+from sweeps.books import export
+from sweeps.books.sampling import START_UP
+from sweeps.books.study import Study
 from sweeps.definition import Sweep
-from sweeps.sampling import START_UP
-from sweeps.study import Study
 from tests.sweeps.driven import begin, drive_inline, tiny
 from zoneout_core.config import KEYS, TrialConfig, type_of
 from zoneout_core.errors import ConfigError, SpaceError, UnknownName

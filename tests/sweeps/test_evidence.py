@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import evidence, pasting, reproducing, runner
-from sweeps.home import Home, RunFolder
+from sweeps import pasting, runner
+from sweeps.books.run_folder import Home, RunFolder
+from sweeps.paper import found_trials, reproducing
 from tests.sweeps.driven import begin, drive_inline, tiny
 from zoneout_core import records
 from zoneout_core.config import OptimConfig, TrialConfig
@@ -30,25 +31,25 @@ def another_default(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def another_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
     """A version in which equal configurations give other bits."""
-    for module in (evidence, runner):
+    for module in (found_trials, runner):
         monkeypatch.setattr(module, "ARITHMETIC", records.ARITHMETIC + 1)
 
 
 def test_the_trials_of_the_home_serve_equal_configurations(home: Home) -> None:
-    assert len(evidence.find(home, tiny())) == 9
+    assert len(found_trials.find(home, tiny())) == 9
     assert reproducing.lacking(home, tiny()) is None
     other = replace(tiny(), base=tiny().base.with_values({"beta1": 0.8}))
-    assert evidence.find(home, other) == []
+    assert found_trials.find(home, other) == []
 
 
 @pytest.mark.usefixtures("home", "another_default")
 def test_after_a_change_of_a_default_old_trials_are_not_served_as_new_ones(home: Home) -> None:
     assert TrialConfig().optim.beta1 == 0.8
     now = replace(tiny(), base=tiny().base.with_values({"beta1": 0.8}))
-    assert evidence.find(home, now) == []
+    assert found_trials.find(home, now) == []
     assert reproducing.lacking(home, now) == now
     before = replace(tiny(), base=tiny().base.with_values({"beta1": 0.9}))
-    assert len(evidence.find(home, before)) == 9, "they still are what they were"
+    assert len(found_trials.find(home, before)) == 9, "they still are what they were"
     (run,) = home.runs()
     assert run.definition().base.optim.beta1 == 0.9
     assert {trial.config["optim"]["beta1"] for trial in run.story().trials.values()} == {0.9}
@@ -57,16 +58,16 @@ def test_after_a_change_of_a_default_old_trials_are_not_served_as_new_ones(home:
 def test_trials_of_another_arithmetic_are_not_served_and_it_is_said(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert list(evidence.left_out(home, ["demo"])) == []
+    assert list(found_trials.left_out(home, ["demo"])) == []
     another_arithmetic(monkeypatch)
-    assert evidence.find(home, tiny()) == []
+    assert found_trials.find(home, tiny()) == []
     assert reproducing.resumable(home, tiny()) is None
-    ((run, why),) = evidence.left_out(home, ["demo"])
+    ((run, why),) = found_trials.left_out(home, ["demo"])
     assert (run.name, why) == (
         home.runs()[0].name,
         "its arithmetic is of edition 2, and this version's of 3",
     )
-    assert list(evidence.left_out(home, ["figure3"])) == []
+    assert list(found_trials.left_out(home, ["figure3"])) == []
 
 
 def stopped(home: Path, sweep_trials: int) -> RunFolder:
@@ -98,7 +99,7 @@ def test_a_run_is_gone_on_with_by_the_arithmetic_it_began_with_or_not_at_all(
 def test_a_run_that_cannot_be_read_is_left_out_and_named(home: Home) -> None:
     (run,) = home.runs()
     run.journal.write_bytes(run.journal.read_bytes().replace(b"complete", b"complete!", 1))
-    assert evidence.find(home, tiny()) == []
-    ((found, why),) = evidence.left_out(home, ["demo"])
+    assert found_trials.find(home, tiny()) == []
+    ((found, why),) = found_trials.left_out(home, ["demo"])
     assert found.name == run.name
     assert f"of {run.journal} adds up to " in why

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from sweeps import export
-from sweeps.home import RunFolder
-from sweeps.story import Story
+from sweeps.books import export
+from sweeps.books.run_folder import RunFolder
+from sweeps.books.story import Story
 from tests.sweeps.commands import sweep
 from tests.sweeps.driven import begin, drive_inline, tiny
 from tests.sweeps.journals import RunMaker, bpc

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.home import RunFolder
+from sweeps.books.run_folder import RunFolder
 from tests.sweeps.driven import begin, curves, drive_inline, tiny
 from tests.sweeps.driving import sweep_resume, sweep_run
 from tests.sweeps.truths import check_books, check_mlflow, cut_lines

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.delivery import Delivery
+from sweeps.books.run_folder import RunFolder
 from sweeps.files import is_inside, read_inside, refuse_links
-from sweeps.home import RunFolder
+from sweeps.tracking.delivery import Delivery
 from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.journals import RunMaker
 from tests.sweeps.stores import EXPERIMENT, stored

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import sealed
+from sweeps.books import sealed
+from sweeps.books.run_folder import Home, RunFolder, open_run
 from sweeps.definition import Sweep
-from sweeps.home import Home, RunFolder, open_run
 from tests.sweeps.driven import begin, call, curves, drive_inline, tiny
 from tests.sweeps.driving import sweep_run
 from zoneout_core.errors import ConfigError, HomeError, RunError, UnknownName

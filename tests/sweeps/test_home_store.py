@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.delivery import Delivery, Tracking
-from sweeps.home import Home, RunFolder
-from sweeps.home_store import HomeStore
+from sweeps.books.run_folder import Home, RunFolder
+from sweeps.tracking.delivery import Delivery, Tracking
+from sweeps.tracking.home_store import HomeStore
 from tests.sweeps.commands import sweep
 from tests.sweeps.journals import RunMaker
 from tests.sweeps.stores import EXPERIMENT, sqlite_store, stored
@@ -24,7 +24,7 @@ MAKER = """
 import sys, time
 from pathlib import Path
 import mlflow.tracking, mlflow.store.tracking.sqlalchemy_store
-from sweeps.home_store import HomeStore
+from sweeps.tracking.home_store import HomeStore
 print("ready", flush=True)
 sys.stdin.readline()
 HomeStore(Path(sys.argv[1])).prepare()
@@ -173,7 +173,7 @@ def test_what_somebody_is_still_changing_is_left_alone(
             )
             other.commit()
 
-    monkeypatch.setattr("sweeps.home_store.sleep", meanwhile)
+    monkeypatch.setattr("sweeps.tracking.home_store.sleep", meanwhile)
     assert store._settled_damage("") == ""
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sweeps.home import RunFolder
-from sweeps.interrupts import Interrupts
+from sweeps.books.run_folder import RunFolder
+from sweeps.drivers.interrupts import Interrupts
 from tests.sweeps.driven import begin, call, curves, drive_inline, tiny
 from tests.sweeps.driving import Driver, sweep_resume, sweep_run
 from tests.sweeps.truths import check_books, check_mlflow, states

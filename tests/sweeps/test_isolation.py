@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from sweeps.isolation import in_words
-from sweeps.lane_server import LaneServer
-from sweeps.training import PackTrainer
+from sweeps.serving.isolation import in_words
+from sweeps.serving.lane_server import LaneServer
+from sweeps.serving.pack_trainer import PackTrainer
 from tests.sweeps.test_lane_server import UPDATES, Desk, alone, kinds, numbers
 from zoneout_core.config import TrialConfig
 from zoneout_core.errors import ConfigError
@@ -152,7 +152,7 @@ def test_an_empty_pack_that_nobody_got_into_is_given_back(folder: Path) -> None:
 REAL = """
 import resource, sys
 from pathlib import Path
-from sweeps.lane_server import ServerOptions, build_server
+from sweeps.serving.lane_server import ServerOptions, build_server
 from tests.sweeps.driven import tiny
 
 folder, lanes = Path(sys.argv[1]), 4

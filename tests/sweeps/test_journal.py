@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import sealed
-from sweeps.journal import (
+from sweeps.books import sealed
+from sweeps.books.journal import (
     FIELDS,
     Damage,
     Event,
@@ -249,7 +249,7 @@ def test_appending_to_a_deleted_file_is_a_home_error(path: Path) -> None:
 
 FULL_DISK = """
 import resource, signal, sys
-from sweeps.journal import Journal
+from sweeps.books.journal import Journal
 from zoneout_core.errors import HomeError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 journal = Journal(sys.argv[1])
@@ -285,7 +285,7 @@ def test_a_file_that_cannot_grow_is_a_home_error_and_keeps_whole_lines(
 
 WRITER = """
 import sys
-from sweeps.journal import Journal
+from sweeps.books.journal import Journal
 journal = Journal(sys.argv[1])
 print("ready", flush=True)
 for number in range(10_000_000):

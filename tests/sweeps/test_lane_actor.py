@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.lane_actor import TRAINING, LaneActor
-from sweeps.lane_server import ServerOptions
+from sweeps.drivers.lane_actor import TRAINING, LaneActor
+from sweeps.serving.lane_server import ServerOptions
 from tests.sweeps.driven import tiny
 
 

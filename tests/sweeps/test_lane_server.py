@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sweeps.journal import Event
-from sweeps.lane_server import AHEAD, LaneServer, ServerOptions, build_server
+from sweeps.books.journal import Event
+from sweeps.serving.lane_server import AHEAD, LaneServer, ServerOptions, build_server
 from tests.sweeps.driven import tiny
 from zoneout_core.config import TrialConfig
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from sweeps.books.journal import as_event
+from sweeps.books.ledger import Ledger
+from sweeps.books.run_folder import RunFolder
 from sweeps.definition import Sweep
-from sweeps.home import RunFolder
-from sweeps.journal import as_event
-from sweeps.ledger import Ledger
 from tests.sweeps.driven import begin, curves, tiny
 from tests.sweeps.truths import check_books, cut_lines, states
 from zoneout_core.errors import HomeError

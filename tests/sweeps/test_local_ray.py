@@ -19,7 +19,7 @@ from urllib.request import Request, urlopen
 import psutil
 import pytest
 
-from sweeps.local_ray import LONGEST_FOLDER, PREFIX, private_ray, remove_leftovers
+from sweeps.drivers.local_ray import LONGEST_FOLDER, PREFIX, private_ray, remove_leftovers
 from tests.sweeps import attacker
 from tests.sweeps.driven import TINY, settings
 from tests.sweeps.driving import Driver, sweep_resume

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import provenance, runner, sealed
+from sweeps import runner
+from sweeps.books import provenance, sealed
+from sweeps.books.journal import as_event
+from sweeps.books.ledger import Ledger
+from sweeps.books.run_folder import Home, RunFolder
+from sweeps.books.story import Story
 from sweeps.definition import Sweep
-from sweeps.home import Home, RunFolder
-from sweeps.journal import as_event
-from sweeps.ledger import Ledger
 from sweeps.runner import How
-from sweeps.story import Story
 from tests.sweeps.driven import begin, curves, drive_inline, tiny
 from tests.sweeps.truths import check_books, studied
 from zoneout_core.errors import RunError, ZoneoutError

@@ -12,14 +12,15 @@ from rich.console import Console
 
 from analysis import load
 from search_spaces import NOTHING, Choice, Product, Switch
-from sweeps import definition, export
+from sweeps import definition
+from sweeps.books import export
+from sweeps.books.run_folder import RunFolder
+from sweeps.books.story import Story
 from sweeps.cli import progress
 from sweeps.cli.picture import measured, picture
 from sweeps.definition import Sweep
-from sweeps.delivery import Delivery
-from sweeps.home import RunFolder
 from sweeps.report import has_plane, rewrite_report, write_report
-from sweeps.story import Story
+from sweeps.tracking.delivery import Delivery
 from tests.sweeps.driven import begin, drive_inline, tiny
 from tests.sweeps.journals import BEGAN, RunMaker
 from tests.sweeps.stores import EXPERIMENT, stored

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.delivery import Tracking
-from sweeps.home import Home, RunFolder
-from sweeps.journal import Journal
+from sweeps.books.journal import Journal
+from sweeps.books.run_folder import Home, RunFolder
+from sweeps.tracking.delivery import Tracking
 from tests.sweeps.commands import sweep
 from tests.sweeps.driven import settings
 from tests.sweeps.stores import sqlite_store

@@ -11,8 +11,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from sweeps.patient_storage import PatientStorage
-from sweeps.storage import StorageAway, check_storage
+from sweeps.books.patient_storage import PatientStorage
+from sweeps.books.storage import StorageAway, check_storage
 from tests.sweeps.driven import begin, call, curves, drive_inline, settings, tiny
 from tests.sweeps.driving import sweep_resume, sweep_run
 from tests.sweeps.stores import Postgres, free_port, own_postgres

@@ -56,7 +56,7 @@ def test_it_is_refused_and_nothing_is_left(
 
 
 def test_of_a_cluster_the_nodes_know_their_devices(tmp_path: Path) -> None:
-    from sweeps.home import Home
+    from sweeps.books.run_folder import Home
     from sweeps.runner import How
 
     preflight.check(

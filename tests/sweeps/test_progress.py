@@ -18,11 +18,11 @@ from rich.console import Console
 
 from search_spaces import Choice, Product
 from sweeps import definition
+from sweeps.books.run_folder import Home
+from sweeps.books.story import Story, TrialStory
 from sweeps.cli import progress, text
 from sweeps.cli.picture import pace, picture
 from sweeps.definition import Sweep
-from sweeps.home import Home
-from sweeps.story import Story, TrialStory
 from tests.sweeps.driven import command, settings
 from tests.sweeps.journals import BEGAN, RunMaker
 

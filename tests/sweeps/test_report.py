@@ -16,12 +16,13 @@ import pytest
 from analysis import load
 from analysis.table import TableRow, compute
 from search_spaces import CHECKED, Choice, Product, Range, Space, Switch
-from sweeps import reproducing, rows
+from sweeps.books.run_folder import Home, RunFolder
 from sweeps.definition import Sweep
-from sweeps.delivery import Delivery, Tracking
-from sweeps.home import Home, RunFolder
+from sweeps.definitions import _rows
+from sweeps.paper import reproducing
+from sweeps.paper.reproducing import Request
 from sweeps.report import caption, rewrite_report, searched, write_report
-from sweeps.reproducing import Request
+from sweeps.tracking.delivery import Delivery, Tracking
 from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.driven import begin, command, drive_inline, settings, tiny
 from tests.sweeps.stores import EXPERIMENT
@@ -116,7 +117,7 @@ def test_a_figures_subtitle_claims_the_network_that_all_rows_have_and_the_seeds_
 
     def subtitle(name: str, labels: list[str], seeds: list[int]) -> str:
         """Of rows of which so many seeds completed."""
-        sweep = rows.narrowed(rows.get(name, "paper"), labels).with_values({"seeds": "0,1,2"})
+        sweep = _rows.narrowed(_rows.get(name, "paper"), labels).with_values({"seeds": "0,1,2"})
         lines = [
             (label, seed, "complete", "", 1, "cpu")
             for label, number in zip(labels, seeds, strict=True)

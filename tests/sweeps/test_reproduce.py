@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from sweeps import reproductions
-from sweeps.home import Home, RunFolder
+from sweeps.books.run_folder import Home, RunFolder
+from sweeps.paper import reproductions
 from tests.sweeps.commands import sweep
 from tests.sweeps.stores import sqlite_store
 from tests.sweeps.truths import check_books, check_mlflow

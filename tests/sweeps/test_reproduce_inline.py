@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sweeps import evidence, reproducing, reproductions, rows, runner
-from sweeps.home import Home
-from sweeps.reproducing import Request
+from sweeps import runner
+from sweeps.books.run_folder import Home
+from sweeps.definitions import _rows
+from sweeps.paper import found_trials, reproducing, reproductions
+from sweeps.paper.reproducing import Request
 from tests.sweeps.commands import Done, sweep
 from zoneout_core.tasks import text8
 
@@ -95,7 +97,7 @@ def test_with_nothing_run_the_papers_numbers_stand_alone(name: str, home: Home) 
 
 def test_what_stopped_on_its_way_is_gone_on_with(home: Home, data_dir: Path) -> None:
     run = runner.begin(
-        home, rows.narrowed(rows.get("table2", "smoke"), ["zoneout", "unregularized"])
+        home, _rows.narrowed(_rows.get("table2", "smoke"), ["zoneout", "unregularized"])
     )
     done = reproduce(home, data_dir, "table2", "--rows", "zoneout,unregularized", "--json")
     assert done.code == 0
@@ -122,9 +124,9 @@ def test_what_a_budget_cut_off_is_trained_by_the_next_command(home: Home, data_d
 def test_a_run_that_would_train_more_than_is_asked_for_is_not_gone_on_with(
     home: Home, data_dir: Path
 ) -> None:
-    whole = rows.get("table2", "smoke")
+    whole = _rows.get("table2", "smoke")
     runner.begin(home, whole)
-    asked = rows.narrowed(whole, ["zoneout"])
+    asked = _rows.narrowed(whole, ["zoneout"])
     assert reproducing.resumable(home, asked) is None
     assert reproducing.resumable(home, whole) is not None
     assert reproducing.lacking(home, whole) == whole
@@ -267,8 +269,8 @@ def test_errors_are_told_before_anything_begins(
 def test_every_row_of_every_reproduction_is_a_trial_of_its_definition() -> None:
     for name in reproductions.names():
         for block in reproductions.get(name).blocks:
-            known = rows.labels(rows.get(block.sweep, "paper"))
+            known = _rows.labels(_rows.get(block.sweep, "paper"))
             assert {row.label for row in block.rows} <= {*known, ""}, (name, block.title)
             for scale in ("smoke", "small", "paper"):
                 pairs = reproducing.blocks(reproductions.get(name), Request(name=name, scale=scale))
-                assert all(evidence.wanted(one) for _, one in pairs)
+                assert all(found_trials.wanted(one) for _, one in pairs)

@@ -15,9 +15,10 @@ import pytest
 from optuna.trial import TrialState as OptunaState
 
 from search_spaces import Choice, Product, Range, Switch
-from sweeps import definition, sampling
+from sweeps import definition
+from sweeps.books import sampling
+from sweeps.books.study import Study
 from sweeps.definition import Sweep
-from sweeps.study import Study
 from zoneout_core.records import CHARACTERS, EpochRecord, TrialState
 
 EVERYTHING = Product(

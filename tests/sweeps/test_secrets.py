@@ -11,11 +11,12 @@ from urllib.parse import quote, quote_plus
 import psutil
 import pytest
 
-from sweeps import provenance, runner, sealed, secrets
-from sweeps.delivery import Tracking
-from sweeps.home import Home, RunFolder
+from sweeps import runner, secrets
+from sweeps.books import provenance, sealed
+from sweeps.books.run_folder import Home, RunFolder
 from sweeps.runner import How
-from sweeps.ui import Server
+from sweeps.tracking.delivery import Tracking
+from sweeps.tracking.ui import Server
 from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.driven import begin, call, settings, tiny
 from tests.sweeps.driving import Driver

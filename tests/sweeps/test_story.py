@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.journal import asked
-from sweeps.story import Story
+from sweeps.books.journal import asked
+from sweeps.books.story import Story
 from tests.sweeps.journals import RunMaker
 from zoneout_core.config import TrialConfig
 from zoneout_core.errors import RunError

@@ -9,9 +9,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState as OptunaState
 
+from sweeps.books.story import Story
+from sweeps.books.study import Study
 from sweeps.definition import Sweep
-from sweeps.story import Story
-from sweeps.study import Study
 from tests.sweeps.driven import tiny
 from zoneout_core import tasks
 from zoneout_core.errors import ConfigError

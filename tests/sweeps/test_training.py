@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from sweeps.lane_server import LaneServer
-from sweeps.training import pack_builder
+from sweeps.serving.lane_server import LaneServer
+from sweeps.serving.pack_trainer import pack_builder
 from tests.sweeps.driven import tiny
 from zoneout_core import checkpoint
 from zoneout_core.config import TrialConfig

@@ -10,9 +10,9 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
-from sweeps.delivery import Delivery, Tracking
-from sweeps.home import Home, RunFolder
-from sweeps.ui import Server, serve
+from sweeps.books.run_folder import Home, RunFolder
+from sweeps.tracking.delivery import Delivery, Tracking
+from sweeps.tracking.ui import Server, serve
 from tests.sweeps.journals import RunMaker
 from tests.sweeps.stores import EXPERIMENT, free_port
 from zoneout_core.errors import RunError
@@ -32,8 +32,8 @@ def delivered(run: RunMaker, uri: str) -> RunMaker:
 SERVE = """
 import sys
 from pathlib import Path
-from sweeps.home import Home, Run
-from sweeps.ui import serve
+from sweeps.books.run_folder import Home, Run
+from sweeps.tracking.ui import serve
 kind, folder = sys.argv[1:]
 serve(Run(Path(folder)) if kind == "run" else Home(folder), 0, lambda text: print(text, flush=True))
 """

@@ -10,10 +10,10 @@ from analysis import load, report
 from analysis.caption import Caption
 from analysis.plane import X, Y
 from analysis.points import Searched
-from sweeps.delivery import Delivery, Tracking
-from sweeps.home import RunFolder
-from sweeps.story import Story
-from sweeps.ui import Server
+from sweeps.books.run_folder import RunFolder
+from sweeps.books.story import Story
+from sweeps.tracking.delivery import Delivery, Tracking
+from sweeps.tracking.ui import Server
 from tests.sweeps.journals import Z_CELLS, Z_STATES, RunMaker
 from tests.sweeps.stores import EXPERIMENT
 from zoneout_core.records import CHARACTERS

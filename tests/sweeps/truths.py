@@ -9,9 +9,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from sweeps import journal
-from sweeps.home import RunFolder
-from sweeps.mlflow_mirror import RUN_STATUS, TRIAL_STATUS
+from sweeps.books import journal
+from sweeps.books.run_folder import RunFolder
+from sweeps.tracking.mirror import RUN_STATUS, TRIAL_STATUS
 from tests.sweeps.stores import stored
 from zoneout_core.records import TrialState
 

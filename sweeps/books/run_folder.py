@@ -1,0 +1,294 @@
+"""The home folder of all runs, and one run's folder: names, files, the lock of its one driver, the
+stop request."""
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sweeps import files, pasting, secrets
+from sweeps.books import sealed
+from sweeps.books.story import Story
+from sweeps.definition import Sweep
+from zoneout_core.errors import ConfigError, HomeError, RunError, UnknownName
+from zoneout_core.records import ARITHMETIC
+
+DEFAULT_HOME = Path("runs")
+"""In the current folder, unless `--home` or $ZONEOUT_HOME says otherwise."""
+
+
+class RunFolder:
+    """One run's folder: where each of its files is, and who drives it (docs/architecture.md, "A run
+    on disk")."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name = folder.name
+        self.journal = folder / "journal.jsonl"
+        self.study = folder / "study.journal"
+        self.checkpoints = folder / "checkpoints"
+        self.products = folder / "products"
+        self.report = folder / "report"
+        self.provenance = folder / "provenance.json"
+        self.tracking = folder / "tracking.json"
+        self.log = folder / "driver.log"
+        self._definition = folder / "sweep.json"
+        self._lock = folder / "lock"
+        self._stop = folder / "stop"
+
+    def command(self, verb: str) -> str:
+        """`sweep VERB` for this run, as it can be pasted into a shell in any folder."""
+        return pasting.on_run(self.folder, verb)
+
+    def checkpoint(self, trial: int) -> Path:
+        """The folder of a trial's checkpoints."""
+        return self.checkpoints / f"{trial:05d}"
+
+    def definition(self) -> Sweep:
+        """The definition that the run was begun with. Raises `RunError` when the file is not
+        one."""
+        return self._begun()[0]
+
+    def arithmetic(self) -> int:
+        """The edition of the arithmetic (`records.ARITHMETIC`) that trained it. Raises `RunError`
+        as `definition`."""
+        return self._begun()[1]
+
+    def _begun(self) -> tuple[Sweep, int]:
+        try:
+            told = sealed.read(self._definition)
+            arithmetic = int(told.pop("arithmetic"))
+            return Sweep.from_json(told), arithmetic
+        except KeyError as error:
+            raise RunError(
+                f"{self._definition} has no {error}. Begin a new run with: sweep run NAME"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"Run {self.name} needs its definition in {self._definition}, but it cannot be"
+                f" used: {error} Restore the file, or begin a new run; what can be run is told by:"
+                " sweep ls"
+            ) from error
+
+    def write(self, file: Path, data: Mapping[str, Any]) -> None:
+        """Write JSON to a file of the run, sealed, at once or not at all. Raises `HomeError` when
+        the disk refuses.
+
+        `sealed.read` gives the data back.
+        """
+        temporary = file.with_suffix(".part")
+        try:
+            with temporary.open("w") as out:
+                json.dump(sealed.sealed(data), out, indent=2, allow_nan=False)
+                out.write("\n")
+                out.flush()
+                os.fsync(out.fileno())
+            temporary.replace(file)
+        except OSError as error:
+            raise self.unusable(error) from error
+
+    def unusable(self, error: OSError) -> HomeError:
+        """What is said when the disk refuses the run's files."""
+        return _unusable(self.folder, error)
+
+    def keep(self, of: str, address: str) -> None:
+        """Keep what is secret in an address, apart from it. Raises `HomeError` when the disk
+        refuses."""
+        try:
+            secrets.keep(self.folder, of, address)
+        except OSError as error:
+            raise _unusable(self.folder, error) from error
+
+    def write_definition(self, sweep: Sweep, arithmetic: int = ARITHMETIC) -> None:
+        """Write `sweep.json`; the run exists from here on. A password in it goes into
+        `secrets.json`."""
+        self.keep("storage", sweep.storage)
+        self.write(self._definition, {"arithmetic": arithmetic, **sweep.to_json()})
+
+    @contextmanager
+    def driving(self, data: Path | None = None) -> Iterator[None]:
+        """Hold the run's lock: one driver at a time. Raises `RunError` naming the other one.
+
+        `data` is the folder of the data files, where the run needs any: who resumes it has to name
+        it again.
+        """
+        self.refuse_links()
+        with self._lock.open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(
+                    f"A run has one driver at a time, and {self.name} is driven by"
+                    f" {self._holder()}. Watch it with: {self.command('status')}   or end it with:"
+                    f" {self.command('stop')}"
+                ) from None
+            holder = {
+                "pid": os.getpid(),
+                "host": socket.gethostname(),
+                "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+            }
+            lock.truncate(0)
+            lock.write(json.dumps(holder | ({"data": str(data.absolute())} if data else {})))
+            lock.flush()
+            self._stop.unlink(missing_ok=True)
+            try:
+                yield
+            finally:
+                self._stop.unlink(missing_ok=True)
+
+    def refuse_links(self) -> None:
+        """Raises `RunError` when anything in the folder is a link: its maker would choose what is
+        read and written."""
+        # Of Tune, and gone after a sweep; and Optuna's lock, which is a link.
+        files.refuse_links(self.folder, unsearched=("tune",), links=(f"{self.study.name}.lock",))
+
+    def is_driven(self) -> bool:
+        """Whether a driver holds the lock now."""
+        try:
+            with self._lock.open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def request_stop(self) -> None:
+        """Ask the driver to stop as it does after Ctrl-C. Raises `RunError` when there is none."""
+        if not self.is_driven():
+            raise RunError(
+                f"Only a driven run can be stopped, and nobody drives {self.name}. "
+                f"Go on with it: {self.command('resume')}"
+            )
+        self._stop.touch()
+
+    def stop_requested(self) -> bool:
+        """Whether `request_stop` was called on this driver."""
+        return self._stop.exists()
+
+    def story(self) -> Story:
+        """What its journal says; without a driver nothing is running, whatever the last one could
+        still say.
+
+        Raises `RunError` when the journal is damaged, or gone although the run was driven.
+        """
+        story = Story.of(self.journal)
+        if (
+            story.told is None
+            and (self.study.exists() or self.checkpoints.exists())
+            and not self.is_driven()
+        ):
+            raise RunError(
+                f"A run that was driven has a journal, but {self.journal} is gone or empty. "
+                f"Have it written again from checkpoints and study with: {self.command('resume')}"
+            )
+        if story.state == "running" and not self.is_driven():
+            story.interrupt("its driver died")
+        return story
+
+    def _holder(self) -> str:
+        try:
+            holder = json.loads(self._lock.read_text())
+            return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+        except (ValueError, KeyError, TypeError):
+            return "a process that is just starting"
+
+
+class Home:
+    """The folder with all runs: $ZONEOUT_HOME, `--home`, or `runs/` in the current folder."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder).expanduser().absolute()
+
+    def command(self, *words: str) -> str:
+        """`sweep WORDS` for the runs of this home, as it can be pasted into a shell in any
+        folder."""
+        return pasting.in_home(self.folder, *words)
+
+    def runs(self) -> list[RunFolder]:
+        """All runs, oldest first."""
+        begun = sorted(
+            self.folder.glob("*/sweep.json"),
+            key=lambda file: (file.stat().st_mtime_ns, file.parent.name),
+        )
+        return [RunFolder(file.parent) for file in begun]
+
+    def run(self, name: str) -> RunFolder:
+        """The run `name`, or the newest one for `latest`. Raises `UnknownName` or `RunError`."""
+        runs = self.runs()
+        if name == "latest" and not runs:
+            raise RunError(
+                f"There is no run in {self.folder} yet. Begin one with:"
+                f" {self.command('run', 'demo')}"
+            )
+        if name == "latest":
+            runs[-1].refuse_links()
+            return runs[-1]
+        by_name = {run.name: run for run in runs}
+        if (
+            name not in by_name
+            and name == Path(name).name
+            and (self.folder / name / "journal.jsonl").exists()
+        ):
+            return RunFolder(self.folder / name)  # its definition was lost, which it will say
+        if name not in by_name:
+            raise UnknownName(
+                f"run in {self.folder}", name, [*by_name, "latest"] if by_name else []
+            )
+        by_name[name].refuse_links()
+        return by_name[name]
+
+    def create(self, sweep: Sweep) -> RunFolder:
+        """A new run of `sweep`, named after it and the time. Raises `HomeError` when the home
+        cannot be written."""
+        stem = f"{sweep.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        for suffix in ("", *(f"-{n}" for n in range(2, 100))):
+            run = RunFolder(self.folder / (stem + suffix))
+            try:
+                run.folder.mkdir(parents=True)
+            except FileExistsError:
+                if self.folder.is_dir():
+                    continue
+                raise _unusable(
+                    self.folder, NotADirectoryError(20, "a file is in its way")
+                ) from None
+            except OSError as error:
+                raise _unusable(self.folder, error) from error
+            run.write_definition(sweep)
+            return run
+        raise HomeError(
+            f"{self.folder} holds a hundred runs that began in this second. Wait a second and try"
+            " again."
+        )
+
+
+def open_run(
+    home: Home, name: str, changes: dict[str, Any] | None = None
+) -> tuple[RunFolder, Sweep]:
+    """A run and its definition with `changes` applied, for resuming.
+
+    Raises `UnknownName` for an unknown run, and `ConfigError` when a change would alter the numbers
+    of its trials.
+    """
+    run = home.run(name)
+    begun = run.definition()
+    sweep = begun.with_values(changes or {})
+    different = begun.differences(sweep)
+    if different:
+        raise ConfigError(
+            f"A resumed run keeps its definition, but this would change {'; '.join(different)}. "
+            f"Begin a new run with: {home.command('run', begun.name)}"
+        )
+    return run, sweep
+
+
+def _unusable(folder: Path, error: OSError) -> HomeError:
+    return HomeError(
+        f"Runs are kept in {folder}, which must be writable, but: {error.strerror or error}. "
+        "Make room or choose another folder with --home DIR (or $ZONEOUT_HOME)."
+    )

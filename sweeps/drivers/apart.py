@@ -1,0 +1,140 @@
+"""Ray apart: in a thread of its own, so that the main thread can always hear signals, and leave a
+Ray that is gone."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Self
+
+from sweeps.books.journal import Event
+from sweeps.books.ledger import Ledger
+from sweeps.books.study import Assignment
+from zoneout_core.errors import RunError, ZoneoutError
+
+_TURN_SECONDS = 0.1
+_STARTING_TURN_SECONDS = 0.005
+"""While Ray starts it takes signals for itself, in C++ even: they are taken back before the next
+one can come."""
+_PULSE_SECONDS = 1.0
+_TIDYING_SECONDS = 5.0
+
+left_behind = False
+"""Whether a Ray that is gone was left in its thread: the process then has to end without Ray's own
+farewells."""
+
+
+class Gone(RunError):
+    """Ray's control process does not answer any more."""
+
+
+def run_apart(work: Callable[[], None], started: threading.Event, turn: Callable[[], None]) -> None:
+    """Return when `work` does, and raise what it raises; it sets `started` when it takes no more
+    signals.
+
+    `turn` is called in the caller's thread meanwhile. It may raise, which leaves `work` behind: its
+    thread does not keep the process alive.
+    """
+    global left_behind  # of the process, as Ray itself is
+    errors: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            work()
+        except BaseException as error:  # raised again where someone can do something about it
+            errors.append(error)
+
+    thread = threading.Thread(target=guarded, name="ray", daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            turn()
+            thread.join(_TURN_SECONDS if started.is_set() else _STARTING_TURN_SECONDS)
+    except BaseException:
+        thread.join(_TIDYING_SECONDS)
+        left_behind = left_behind or thread.is_alive()
+        raise
+    if errors:
+        raise errors[0]
+
+
+class Pulse:
+    """Feels whether Ray's control process (GCS) is there. Without it nothing moves; Ray says so
+    after a minute."""
+
+    def __init__(self, patience: float) -> None:
+        """`patience`: seconds for which it may be away."""
+        self._patience = patience
+        self._address = ""
+        self._felt = self._looked = 0.0
+
+    def begin(self, address: str) -> None:
+        """It answers at `address` (host:port) now."""
+        self._felt = self._looked = time.monotonic()
+        self._address = address
+
+    def lost(self) -> str:
+        """The address at which nobody has answered for too long; empty while all is well."""
+        now = time.monotonic()
+        if not self._address or now - self._looked < _PULSE_SECONDS:
+            return ""
+        self._looked = now
+        host, _, port = self._address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        except OSError:
+            if now - self._felt > self._patience:
+                return self._address
+            return ""
+        self._felt = now
+        return ""
+
+
+class Books:
+    """The ledger for as long as Ray is driven: a Ray that was left behind writes nothing any
+    more."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger, self._lock, self._closed = ledger, threading.Lock(), False
+        self.error: ZoneoutError | None = None
+        """The first that the ledger raised; it ends the sweep."""
+
+    def ask(self) -> Assignment | None:
+        """See `Ledger.ask`."""
+        with self._opened() as ledger:
+            return ledger.ask()
+
+    def take(self, event: Event) -> bool:
+        """See `Ledger.take`."""
+        with self._opened() as ledger:
+            return ledger.take(event)
+
+    def lost(self, number: int, reason: str) -> None:
+        """See `Ledger.lost`."""
+        with self._opened() as ledger:
+            ledger.lost(number, reason)
+
+    def note(self, event: Event) -> None:
+        """See `Ledger.note`."""
+        with self._opened() as ledger:
+            ledger.note(event)
+
+    def close(self) -> None:
+        """Wait until nobody writes, and let nobody write from now on."""
+        with self._lock:
+            self._closed = True
+
+    @contextmanager
+    def _opened(self) -> Iterator[Ledger]:
+        with self._lock:
+            if self._closed:
+                raise RunError("This Ray was left behind: its sweep has ended.")
+            try:
+                yield self._ledger
+            except ZoneoutError as error:
+                self.error = self.error or error
+                raise
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self

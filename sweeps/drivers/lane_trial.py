@@ -1,0 +1,71 @@
+"""What Tune sees of a trial: a thin client of its node's lane server. Imports no torch (about 0.1
+GB a process)."""
+
+import time
+from typing import Any
+
+import ray
+from ray import tune
+from ray.exceptions import RayActorError
+
+from sweeps.books.journal import Event
+from sweeps.drivers.lane_actor import NAMESPACE
+
+POLL_SECONDS = 20.0
+RESTART_SECONDS = 120.0
+"""How long a client waits for a lane server that died to be there again."""
+
+
+class LaneTrial(tune.Trainable):
+    """One Tune trial = one trial = one lane. A step returns the lane's next events; the last has
+    `done`.
+
+    With reused actors Tune calls neither `stop` nor `cleanup` between trials, and in `reset_config`
+    `self.trial_id` is the new one: so the driver releases lanes, and this class keeps nothing that
+    outlives a trial.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """`config`: `trial` (number), `config` (TrialConfig as JSON) and `servers` (actor names, by
+        node id)."""
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Become another trial."""
+        self._trial: int = new_config["trial"]
+        self._config: dict[str, Any] = new_config["config"]
+        here = new_config["servers"][ray.get_runtime_context().get_node_id()]
+        self._server: Any = ray.get_actor(here[self._trial % len(here)], namespace=NAMESPACE)
+        self._submitted = False
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Wait for the lane's next events."""
+        patience = time.monotonic() + RESTART_SECONDS
+        while True:
+            try:
+                if not self._submitted:
+                    ray.get(self._server.submit.remote(self._trial, self._config))
+                    self._submitted = True
+                events: list[Event] | None = ray.get(
+                    self._server.next.remote(self._trial, POLL_SECONDS)
+                )
+                patience = time.monotonic() + RESTART_SECONDS
+            except (
+                RayActorError
+            ):  # a restarted server knows nothing: it goes on from the checkpoint
+                if time.monotonic() > patience:
+                    raise
+                self._submitted = False
+                time.sleep(0.2)
+                continue
+            if events is None:  # ours was given away, or the server restarted between two calls
+                self._submitted = False
+            elif events:
+                return {"events": events, "done": any(event["event"] == "end" for event in events)}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: lanes are saved by their server."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing: the server knows where the trial stood."""

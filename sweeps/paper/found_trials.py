@@ -1,0 +1,182 @@
+"""What a home already knows: trials found by their configuration, whichever run they are of.
+
+A trial's numbers depend on its configuration and seed alone, so a table's row is served by any
+finished trial with the wanted configuration: nothing is trained twice, and runs over some of the
+rows add up to the whole table.
+
+Configurations are compared whole, as they were written down, so that no default of another version
+makes two of them equal or different; and only runs of the present arithmetic count
+(`records.ARITHMETIC`).
+"""
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from sweeps.books import provenance
+from sweeps.books.run_folder import Home, RunFolder
+from sweeps.books.story import Story, TrialStory
+from sweeps.definition import Sweep
+from zoneout_core.config import TrialConfig
+from zoneout_core.errors import ZoneoutError
+from zoneout_core.records import ARITHMETIC, TrialState
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_RANK = {TrialState.COMPLETE: 3, TrialState.FAILED: 2, TrialState.PRUNED: 1}
+"""Which of two trials with one configuration is believed: the one that got farther, else the
+newer."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A trial, and the run that it is of."""
+
+    run: RunFolder
+    config: TrialConfig
+    trial: TrialStory
+
+    @cached_property
+    def hardware(self) -> str:
+        """`cpu, 1 thread`, or the GPU's name."""
+        placement = self.trial.placement
+        if placement is None:
+            return ""
+        threads = f"{placement.threads} {'thread' if placement.threads == 1 else 'threads'}"
+        if placement.device == "cpu":
+            return f"cpu, {threads}"
+        return placement.device
+
+
+def wanted(sweep: Sweep) -> list[TrialConfig]:
+    """The configuration of every trial of a grid sweep, in its order."""
+    return [sweep.trial_config(point) for point in sweep.search_space.grid()]
+
+
+def runs_of(home: Home, name: str) -> Iterator[tuple[RunFolder, Sweep, Story]]:
+    """The runs of a definition that this version would train alike, oldest first; see `left_out`
+    for the others."""
+    for run in home.runs():
+        try:
+            sweep = run.definition()
+            if sweep.name == name and run.arithmetic() == ARITHMETIC:
+                yield run, sweep, run.story()
+        except ZoneoutError:
+            continue
+
+
+def left_out(home: Home, names: Collection[str]) -> Iterator[tuple[RunFolder, str]]:
+    """Runs of these definitions that serve nothing, and why; one whose definition cannot be read
+    may be of any."""
+    for run in home.runs():
+        try:
+            of_these = run.definition().name in names
+            if of_these and run.arithmetic() != ARITHMETIC:
+                yield (
+                    run,
+                    (
+                        f"its arithmetic is of edition {run.arithmetic()}, and this version's of"
+                        f" {ARITHMETIC}"
+                    ),
+                )
+            elif of_these:
+                run.story()
+        except ZoneoutError as error:
+            yield run, str(error)
+
+
+def find(home: Home, sweep: Sweep, only: Iterable[str] | None = None) -> list[Found]:
+    """The trials of the home with the configurations that `sweep` wants, in its order; what was not
+    tried is left out.
+
+    only: names of the runs that count; None = all.
+    """
+    asked = {
+        _text(config.to_json()): (number, config) for number, config in enumerate(wanted(sweep))
+    }
+    best: dict[str, Found] = {}
+    for run, _, story in runs_of(home, sweep.name):
+        if only is not None and run.name not in only:
+            continue
+        for trial in story.trials.values():
+            text = _text(trial.config)
+            if text in asked and (text not in best or rank(trial) >= rank(best[text].trial)):
+                best[text] = Found(run, asked[text][1], trial)
+    return [best[text] for text in sorted(best, key=lambda text: asked[text][0])]
+
+
+def rank(trial: TrialStory) -> int:
+    """How much a trial says: 3 = it completed, 2 = it failed, 1 = it was ended early, 0 = it has
+    not ended."""
+    return _RANK.get(trial.state, 0)
+
+
+def serves(found: Found, sweep: Sweep) -> bool:
+    """Whether there is nothing more to train: it would fail again; what a budget cut off would go
+    on."""
+    return rank(found.trial) > (_RANK[TrialState.PRUNED] if sweep.scheduler == "none" else 0)
+
+
+def _text(config: Mapping[str, Any]) -> str:
+    """Equal for equal configurations, in whatever order their fields were written."""
+    return json.dumps(config, sort_keys=True)
+
+
+def commits(found: Iterable[Found]) -> list[str]:
+    """Of the code that trained these trials, by what the drivers of their runs wrote down; seven
+    digits each."""
+    runs = {one.run.name: one.run for one in found}
+    drivers = [
+        entry for run in runs.values() for entry in provenance.known(run.provenance, run.journal)[0]
+    ]
+    return sorted({entry["code"]["commit"][:7] for entry in drivers if entry["code"]["commit"]})
+
+
+def seconds(found: Iterable[Found]) -> float:
+    """Wall time of all their epochs. Lanes of a pack share theirs, and each counts all of it."""
+    return sum(record.seconds for one in found for record in one.trial.records.values())
+
+
+def trials(found: Iterable[Found]) -> "pd.DataFrame":
+    """A line per trial: `label seed state reason epoch hardware`, what was searched, and final
+    metrics by name.
+
+    Final metrics are NaN where a trial did not complete.
+    """
+    import pandas as pd
+
+    lines = [_line(one) for one in found]
+    frame = pd.DataFrame(lines)
+    columns = ["label", "seed", "state", "reason", "epoch", "hardware"]
+    return frame.reindex(columns=list(dict.fromkeys([*columns, *frame.columns])))
+
+
+def _line(found: Found) -> dict[str, Any]:
+    trial = found.trial
+    told: Mapping[str, float] = trial.final or {}
+    return {
+        "label": found.config.label,
+        "seed": found.config.seed,
+        "state": str(trial.state),
+        "reason": trial.reason,
+        "epoch": trial.epoch,
+        "hardware": found.hardware,
+        **{key: value for key, value in trial.params.items() if key not in ("label", "seed")},
+        **told,
+    }
+
+
+def curves(found: Iterable[Found]) -> "pd.DataFrame":
+    """A line per trial and epoch: `label seed epoch` and the metrics of every record."""
+    import pandas as pd
+
+    lines = [
+        {"label": one.config.label, "seed": one.config.seed, "epoch": epoch, **record.metrics}
+        for one in found
+        for epoch, record in one.trial.records.items()
+    ]
+    frame = pd.DataFrame(lines)
+    return frame.reindex(columns=list(dict.fromkeys(["label", "seed", "epoch", *frame.columns])))

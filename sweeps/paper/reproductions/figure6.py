@@ -1,0 +1,137 @@
+"""Figure 6: how far gradients reach back through time, after one epoch (spec section 8.1).
+
+Measured on the checkpoints of the trained rows, over as many training batches as the paper's 100
+where an epoch has so many; kept as propagation-TRIAL.csv in the report folder of the trial's run.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweeps.paper.reproductions import Block, Reading, Reproduction, row
+from sweeps.paper.reproductions._shared import CLASSES
+from sweeps.pasting import in_home
+from zoneout_core.errors import CheckpointError, RunError
+from zoneout_core.records import TrialState
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sweeps.paper.found_trials import Found
+
+TITLES = {
+    "carried": "Figure 6: gradients through time",
+    "candidate": "Figure 6 as the code has it: of the candidates",
+}
+
+
+def measure(readings: Sequence[Reading], data: Path, say: Callable[[str], None]) -> None:
+    """Every complete trial that has not been measured yet. Raises `RunError` where its checkpoint
+    is gone."""
+    lacking = [found for one in readings for found in _complete(one) if not _file(found).exists()]
+    if not lacking:
+        return
+    from zoneout_core import checkpoint, propagation, tasks
+    from zoneout_core.subnormals import TrainingThread
+
+    base = lacking[0].config
+    corpus = tasks.load_data(base.task, base.variant, data)
+    for found in lacking:
+        try:
+            state = checkpoint.load(found.run.checkpoint(found.trial.trial))
+        except CheckpointError as error:
+            raise RunError(
+                f"{error} Train it again with: sweep reproduce figure6 --fresh"
+            ) from error
+        if state is None:
+            raise RunError(
+                f"Figure 6 is measured on the trained parameters, but run {found.run.name} has no"
+                f" checkpoint of trial {found.trial.trial} any more. Train it again, at the same"
+                " --scale, with: "
+                + in_home(found.run.folder.parent, "reproduce", "figure6", "--fresh")
+            )
+        say(f"Measuring the gradients of {found.config.label}, seed {found.config.seed}")
+        with TrainingThread() as thread:
+            shares = thread.run(
+                propagation.shares, state, corpus, min(propagation.BATCHES, state.step)
+            )
+        lines = [
+            f"{of},{name},{step},{share!r}"
+            for of, states in shares.items()
+            for name, steps in states.items()
+            for step, share in enumerate(steps, start=1)
+        ]
+        _file(found).parent.mkdir(parents=True, exist_ok=True)
+        _file(found).write_text("\n".join(["of,state,step,share", *lines]) + "\n")
+
+
+def draw(readings: Sequence[Reading], folder: Path) -> list[Path]:
+    """figure6.* and figure6_candidate.*, with propagation.csv; nothing before anything was
+    measured."""
+    import pandas as pd
+
+    from analysis import propagation, style
+
+    (reading,) = readings
+    parts = [_read(found) for found in _complete(reading) if _file(found).exists()]
+    if not parts:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    frame, systems = (
+        pd.concat(parts, ignore_index=True),
+        {row.label: row.title for row in reading.block.rows},
+    )
+    csv = folder / "propagation.csv"
+    frame.to_csv(csv, index=False)
+    files = [csv]
+    for of, title in TITLES.items():
+        curves = propagation.compute(frame[frame["of"] == of], systems)
+        if of == "carried":
+            name = "figure6"
+        else:
+            name = f"figure6_{of}"
+        files += style.save(
+            partial(propagation.draw, curves, title, reading.subtitle), folder, name
+        )
+    return files
+
+
+def _complete(reading: Reading) -> list["Found"]:
+    return [found for found in reading.found if found.trial.state is TrialState.COMPLETE]
+
+
+def _file(found: "Found") -> Path:
+    return found.run.report / f"propagation-{found.trial.trial:05d}.csv"
+
+
+def _read(found: "Found") -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.read_csv(_file(found)).assign(label=found.config.label, seed=found.config.seed)
+
+
+REPRODUCTION = Reproduction(
+    title="Figure 6: gradients through time, after one epoch",
+    blocks=(
+        Block(
+            title="Permuted sequential MNIST, one epoch",
+            sweep="figure6",
+            columns=CLASSES,
+            rows=(
+                row("unregularized", "Unregularized LSTM"),
+                row("dropout", "Naive dropout of cells, 0.5"),
+                row("zoneout", "Zoneout of cells, 0.5"),
+            ),
+        ),
+    ),
+    draw=draw,
+    measure=measure,
+    notes=(
+        (
+            "For each t: the mean over examples of the norm of dL/dc_t (and dL/dh_t), as a share of"
+            " the sum over t; masks drawn. The paper's expectation: dropout decays fastest towards"
+            " early t, zoneout slowest."
+        ),
+    ),
+)

@@ -1,0 +1,1 @@
+"""Lanes on one device, fed by messages. Knows neither Optuna nor Ray."""

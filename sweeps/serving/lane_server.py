@@ -1,0 +1,392 @@
+"""The lane server: owns one device, trains trials as lanes of packs, and refills a lane the moment
+it is free.
+
+A plain class. `sweeps.drivers.lane_actor` puts it into a Ray actor; `sweep run --inline` calls it
+directly. Its one loop is `advance`, always called by the same thread; `submit`, `release` and
+`next` may be called by others, since they only leave messages. What it tells are journal events as
+plain data, per trial and in order: `placed`, `record`, `record`, ..., `end`, and a `warning` where
+a person should know something.
+
+What goes wrong with one lane ends that lane alone. Where an update of several raises, each of them
+goes on from its checkpoint, alone, and only who fails alone has failed
+(`sweeps.serving.isolation`).
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Condition
+from typing import Any, Protocol
+
+from sweeps.books.journal import Event, as_event
+from sweeps.serving.isolation import Isolation, in_words, is_out_of_memory
+from zoneout_core.config import TrialConfig
+from zoneout_core.errors import CheckpointError
+from zoneout_core.records import EpochRecord, LaneEnd, LaneWarning, Placement, TrialState
+
+AHEAD = 2
+"""Epochs that a pack may run past what a client has read: two keep lanes busy while a report is on
+its way."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerOptions:
+    """What a lane server needs to know of its run; plain data, so that it can be sent to a node."""
+
+    lanes: int
+    device: str
+    threads: int
+    data: Path
+    checkpoints: Path
+    checkpoint_epochs: int = 1
+    idle: bool = False
+    """Trials do no work: to measure what they cost besides training."""
+    products: Path | None = None
+    """The run's folder for which matrix product is the fastest on its machines."""
+    force: bool = False
+    """Train in a precision that the processor has to emulate."""
+
+
+class Trainer(Protocol):
+    """What trains the lanes of one shape: `sweeps.serving.pack_trainer.PackTrainer`, or
+    `sweeps.serving.idle_trainer.IdleTrainer`."""
+
+    def placement(self, config: TrialConfig) -> Placement:
+        """Where and how a trial of this configuration trains here."""
+
+    def admit(self, trial: int, config: TrialConfig) -> list[EpochRecord | LaneEnd | LaneWarning]:
+        """Take a trial in, from its checkpoint if it has one; what it had told before comes
+        back."""
+
+    def step(self) -> list[EpochRecord | LaneEnd]:
+        """One update of every lane. A trial that completed with it can still be saved until the
+        next one, one that failed cannot. A trainer whose update raised is not used again."""
+
+    def save(self, trial: int) -> None:
+        """Write the trial's checkpoint. Raises `CheckpointError`; the one before is intact then."""
+
+    def evict(self, trial: int) -> None:
+        """Let a trial go."""
+
+
+class LaneServer:
+    """Packs of lanes on one device, and the messages to and from them."""
+
+    def __init__(
+        self,
+        build: Callable[[TrialConfig, int], Trainer],
+        *,
+        lanes: int,
+        checkpoint_epochs: int = 1,
+        lease_seconds: float = float("inf"),
+    ) -> None:
+        """`build(config, capacity)` makes the trainer of a new shape. At most `lanes` trials train
+        at a time, all packs together. A trial whose client has not called `next` for
+        `lease_seconds` gives its lane back.
+        """
+        self._build = build
+        self._lanes = lanes
+        self._checkpoint_epochs = checkpoint_epochs
+        self._lease_seconds = lease_seconds
+        self._trainers: dict[str, Trainer] = {}
+        self._configs: dict[int, TrialConfig] = {}
+        self._shape_of: dict[int, str] = {}  # live trials
+        self._waiting: list[int] = []
+        self._isolation = Isolation()
+        self._told: dict[int, list[Event]] = {}  # all events of live and just ended trials
+        self._epochs: dict[int, int] = {}  # the last one told
+        self._inbox: deque[tuple[str, int, Any]] = deque()
+        self._outbox: dict[int, deque[Event]] = {}
+        self._seen: dict[int, float] = {}
+        self._unsent: list[tuple[int, Event]] = []
+        self._news = Condition()
+
+    # ---- called by clients
+
+    def submit(self, trial: int, config: dict[str, Any]) -> None:
+        """Ask for a lane. Idempotent: a trial that is here already keeps its lane and tells
+        everything again."""
+        self._seen[trial] = time.monotonic()
+        with self._news:  # what a client that died left unread would come before what it had read
+            self._outbox.pop(trial, None)
+        self._inbox.append(("submit", trial, config))
+
+    def release(self, trial: int) -> None:
+        """Give the trial's lane back; unknown trials are none of our business."""
+        self._inbox.append(("release", trial, None))
+
+    def next(self, trial: int, timeout_seconds: float = 0.0) -> list[Event] | None:
+        """The trial's events since the last call, waiting up to `timeout_seconds` for one.
+
+        None: it is not here, because it was released, its lease expired, or this server is a
+        restarted one. Who still waits when the trial is submitted again, a client that died, takes
+        nothing from the one that follows it.
+        """
+        if trial not in self._seen:
+            return None
+        self._touch(trial)
+        with self._news:
+            outbox = self._outbox.get(trial)
+            self._news.wait_for(
+                lambda: bool(outbox) or self._outbox.get(trial) is not outbox, timeout_seconds
+            )
+            events = list(outbox or ())
+            if outbox:
+                outbox.clear()
+        self._touch(trial)
+        return events
+
+    # ---- called by the one thread that trains
+
+    def advance(self) -> bool:
+        """Read messages, fill free lanes, and make one update of each pack. False when there was
+        nothing to train."""
+        while self._inbox:
+            kind, trial, config = self._inbox.popleft()
+            if kind == "submit":
+                self._accept(trial, config)
+            else:
+                self._forget(trial)
+        self._expire()
+        while (next_one := self._next_admitted()) is not None:
+            self._waiting.remove(next_one)
+            self._admit(next_one)
+        busy = [
+            shape for shape in dict.fromkeys(self._shape_of.values()) if self._has_credit(shape)
+        ]
+        for shape in busy:
+            self._step(shape)
+        self._publish()
+        return bool(busy)
+
+    @property
+    def trials(self) -> list[int]:
+        """Trials that were submitted and not yet released."""
+        return list(self._seen)
+
+    def _touch(self, trial: int) -> None:
+        if trial in self._seen:  # a released trial stays forgotten
+            self._seen[trial] = time.monotonic()
+
+    def _accept(self, trial: int, config: dict[str, Any]) -> None:
+        with self._news:
+            self._outbox[trial] = deque(self._told.get(trial, ()))
+            self._news.notify_all()
+        if trial not in self._configs and trial not in self._told:
+            try:
+                self._configs[trial] = TrialConfig.from_json(config)
+            except Exception as error:
+                self._fail(trial, error)
+            else:
+                self._waiting.append(trial)
+
+    def _forget(self, trial: int) -> None:
+        if trial in self._waiting:
+            self._waiting.remove(trial)
+        self._vacate(trial)
+        self._isolation.forget(trial)
+        for kept in (self._configs, self._told, self._epochs, self._seen):
+            kept.pop(trial, None)
+        with self._news:
+            self._outbox.pop(trial, None)
+
+    def _vacate(self, trial: int) -> None:
+        shape = self._shape_of.pop(trial, None)
+        if shape is not None:
+            self._trainers[shape].evict(trial)
+            self._drop_if_empty(shape)
+
+    def _drop_if_empty(self, shape: str) -> None:
+        """An empty pack gives its memory back."""
+        if shape not in self._shape_of.values():
+            self._trainers.pop(shape, None)
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        for trial in [*self._shape_of, *self._waiting]:
+            if now - self._seen.get(trial, now) > self._lease_seconds:
+                self._forget(trial)
+
+    def _next_admitted(self) -> int | None:
+        """The waiting trial whose turn it is, where there is room; one that has to train alone goes
+        first."""
+        alone = next((trial for trial in self._waiting if trial in self._isolation), None)
+        if alone is not None or any(trial in self._isolation for trial in self._shape_of):
+            if not self._shape_of:
+                return alone
+            return None
+        if self._waiting and len(self._shape_of) < self._lanes:
+            return self._waiting[0]
+        return None
+
+    def _admit(self, trial: int) -> None:
+        config = self._configs[trial]
+        shape = config.shape_key()
+        try:
+            if shape not in self._trainers:
+                self._trainers[shape] = self._build(
+                    config, 1 if trial in self._isolation else self._lanes
+                )
+            trainer = self._trainers[shape]
+            self._tell(
+                trial, {"event": "placed", "trial": trial} | asdict(trainer.placement(config))
+            )
+            told = trainer.admit(trial, config)
+        except Exception as error:
+            self._drop_if_empty(shape)
+            self._judge([trial], error)
+            return
+        self._shape_of[trial] = shape
+        self._take(told, save=False)
+
+    def _step(self, shape: str) -> None:
+        try:
+            told = self._trainers[shape].step()
+        except Exception as error:
+            broken = [trial for trial, its in self._shape_of.items() if its == shape]
+            for trial in broken:
+                del self._shape_of[trial]
+            del self._trainers[shape]
+            self._judge(broken, error)
+            return
+        self._take(told)
+
+    def _judge(self, trials: list[int], error: Exception) -> None:
+        """These could not go on. One that was alone, or whose error is its own, failed; others are
+        to try alone."""
+        first = trials[0]
+        if len(trials) == 1 and (
+            first in self._isolation or self._lanes == 1 or not is_out_of_memory(error)
+        ):
+            self._isolation.forget(first)
+            self._fail(first, error)
+            return
+        if len(trials) == 1:
+            named = f"Trial {first}"
+        else:
+            named = f"Trials {', '.join(map(str, trials))}"
+        self._warn(
+            first,
+            f"{named} could not go on with others ({in_words(error)}): each trains an epoch alone,"
+            " from its last checkpoint, and only one that cannot has failed.",
+        )
+        self._isolation.add(trials, error)
+        self._waiting[:0] = trials
+
+    def _take(
+        self, told: Sequence[EpochRecord | LaneEnd | LaneWarning], *, save: bool = True
+    ) -> None:
+        failed = {
+            item.trial
+            for item in told
+            if isinstance(item, LaneEnd) and item.state is TrialState.FAILED
+        }
+        passed: list[int] = []
+        for item in told:
+            match item:
+                case EpochRecord(trial=trial, epoch=epoch):
+                    if (
+                        save
+                        and trial not in failed
+                        and (item.final or epoch % self._checkpoint_epochs == 0)
+                    ):
+                        self._save(trial)
+                    if epoch <= self._epochs.get(trial, 0):  # trained again
+                        continue
+                    self._epochs[trial] = epoch
+                    self._tell(trial, as_event(item))
+                    if trial in self._isolation and trial not in failed:
+                        self._pass(trial)
+                        passed.append(trial)
+                case LaneEnd(trial=trial):
+                    self._tell(trial, {"event": "end"} | asdict(item) | {"state": str(item.state)})
+                    self._vacate(trial)
+                    if trial in failed:
+                        self._isolation.forget(trial)
+                case LaneWarning():
+                    self._warn(item.trial, item.text)
+        for trial in (
+            passed
+        ):  # it makes way for the next that has to train alone, and then goes on with others
+            if trial in self._shape_of:
+                self._save(trial)
+                self._vacate(trial)
+                self._waiting.append(trial)
+
+    def _pass(self, trial: int) -> None:
+        """The trial ended an epoch alone. Where all have, that had no room together, fewer train
+        from now on."""
+        if self._isolation.passed(trial):
+            self._lanes = max(1, self._lanes // 2)
+            self._warn(
+                trial,
+                f"Memory suffices for each trial alone, but not for all: now at most {self._lanes}"
+                " train",
+            )
+
+    def _save(self, trial: int) -> None:
+        try:
+            self._trainers[self._shape_of[trial]].save(trial)
+        except CheckpointError as error:  # the numbers are right all the same: train on, and say it
+            self._warn(trial, str(error))
+        except Exception as error:  # no memory left for a copy, say
+            self._warn(
+                trial, f"The checkpoint of trial {trial} could not be written ({in_words(error)})"
+            )
+
+    def _warn(self, trial: int, text: str) -> None:
+        self._tell(trial, {"event": "warning", "trial": trial, "text": text})
+
+    def _fail(self, trial: int, error: Exception) -> None:
+        end = LaneEnd(trial=trial, state=TrialState.FAILED, reason=in_words(error))
+        self._tell(trial, {"event": "end"} | asdict(end) | {"state": str(end.state)})
+
+    def _tell(self, trial: int, event: Event) -> None:
+        event = {"event": event["event"], "time": time.time()} | event
+        self._told.setdefault(trial, []).append(event)
+        self._unsent.append((trial, event))
+
+    def _publish(self) -> None:
+        """Send what was told since the last time, all at once: a client's every answer is a report
+        to Tune."""
+        with self._news:
+            for trial, event in self._unsent:
+                if trial in self._outbox:
+                    self._outbox[trial].append(event)
+            self._unsent.clear()
+            self._news.notify_all()
+
+    def _has_credit(self, shape: str) -> bool:
+        trials = [trial for trial, its in self._shape_of.items() if its == shape]
+        return all(self._unread(trial) < AHEAD for trial in trials)
+
+    def _unread(self, trial: int) -> int:
+        with self._news:
+            return sum(event["event"] == "record" for event in self._outbox.get(trial, ()))
+
+
+def build_server(options: ServerOptions, lease_seconds: float = float("inf")) -> LaneServer:
+    """The lane server that `options` describe. Raises `ConfigError` for a device that is not
+    there."""
+    build: Callable[[TrialConfig, int], Trainer]
+    if options.idle:
+        from sweeps.serving.idle_trainer import IdleTrainer as build
+    else:  # torch loads here: in the process that trains, and nowhere else
+        from sweeps.serving.pack_trainer import pack_builder
+
+        build = pack_builder(
+            options.data,
+            options.checkpoints,
+            options.device,
+            options.threads,
+            products=options.products,
+            force=options.force,
+        )
+    return LaneServer(
+        build,
+        lanes=options.lanes,
+        checkpoint_epochs=options.checkpoint_epochs,
+        lease_seconds=lease_seconds,
+    )
