@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from search_spaces._check import CHECKED
 from search_spaces._parts import NOTHING, Choice, Overrides, Product, Range, Space, Switch
-from zoneout_core import registry
-from zoneout_core.config import plain
+from zoneout_core.config import registry
+from zoneout_core.config.trial import plain
 from zoneout_core.errors import ConfigError
 
 if TYPE_CHECKING:

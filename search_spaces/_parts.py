@@ -8,7 +8,7 @@ from itertools import chain, combinations, islice
 from typing import TYPE_CHECKING, Any
 
 from search_spaces._check import check
-from zoneout_core.config import KEYS, TrialConfig, coerce, locate, owner_of, plain, type_of
+from zoneout_core.config.trial import KEYS, TrialConfig, coerce, locate, owner_of, plain, type_of
 from zoneout_core.errors import ConfigError, SpaceError
 
 if TYPE_CHECKING:

@@ -13,11 +13,12 @@ from typing import Any, Literal, Self, get_args
 import search_spaces
 from search_spaces import Choice, Product, Space
 from sweeps import secrets
-from zoneout_core import registry, tasks
-from zoneout_core.config import KEYS, TrialConfig, coerce, locate, require
+from zoneout_core import tasks
+from zoneout_core.config import registry
+from zoneout_core.config.section import hints, require_finite
+from zoneout_core.config.trial import KEYS, TrialConfig, coerce, locate, require
 from zoneout_core.errors import ConfigError, UnknownName
 from zoneout_core.records import Metrics
-from zoneout_core.settings import hints, require_finite
 
 Sampler = Literal["grid", "tpe", "random", "qmc", "gp"]
 Scheduler = Literal["none", "asha", "hyperband", "median"]

@@ -13,7 +13,7 @@ from sweeps.definition import Sweep
 from sweeps.runner import NO_TRACKING, How
 from sweeps.tracking.delivery import check_scheme
 from zoneout_core import tasks
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import HomeError
 from zoneout_core.tasks import load_data
 

@@ -16,7 +16,7 @@ from sweeps.books.story import Story
 from sweeps.definition import Sweep
 from sweeps.tracking.delivery import Tracking
 from zoneout_core import tasks
-from zoneout_core.config import locate
+from zoneout_core.config.trial import locate
 from zoneout_core.errors import RunError
 from zoneout_core.records import TrialState
 

@@ -191,7 +191,7 @@ def _perturbed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         return
     import torch
 
-    from zoneout_core.pack import Pack
+    from zoneout_core.training.pack import Pack
 
     admit = Pack.admit
 

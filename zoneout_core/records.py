@@ -68,7 +68,7 @@ CHARACTERS = Metrics(
 """Of character tasks. `train_bpc` is the mean over the epoch's updates with masks on, `grad_norm`
 the mean L2 norm before clipping; the four evaluation numbers are those of spec section 2.5. Streams
 are read in parallel segments: `stream_uncertainty_bpc` is how far they may be off for that
-(`zoneout_core.one_pass.Score`)."""
+(`zoneout_core.training.one_pass.Score`)."""
 WORDS = Metrics(
     objective="valid_perplexity",
     epoch=("train_perplexity", "valid_perplexity", "learning_rate", "grad_norm"),

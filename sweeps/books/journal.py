@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from sweeps import pasting
 from sweeps.books import sealed
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import HomeError, RunError
 from zoneout_core.records import EpochRecord, Metrics, Placement
 

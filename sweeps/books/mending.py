@@ -29,7 +29,7 @@ from sweeps.books.run_folder import RunFolder
 from sweeps.books.story import TrialStory
 from sweeps.books.study import Study
 from sweeps.definition import Sweep
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import CheckpointError, RunError, ZoneoutError
 from zoneout_core.records import TrialState
 
@@ -151,7 +151,7 @@ class _Books:
 
     def checkpoint(self, trial: int) -> tuple[TrialConfig | None, dict[int, Event]]:
         """The configuration and the records, by epoch, in a trial's checkpoint."""
-        from zoneout_core import checkpoint  # torch, which a driver under Ray does without
+        from zoneout_core.training import checkpoint  # torch, which a driver under Ray does without
 
         try:
             state = checkpoint.load(self.run.checkpoint(trial))

@@ -29,7 +29,8 @@ START_UP = 10
 REDUCTION = 3
 """Of the trials that reach a rung, one in so many goes on."""
 DIVERGED = "diverged"
-"""How the reason of a trial begins whose numbers stopped being finite (`zoneout_core.pack`)."""
+"""How the reason of a trial begins whose numbers stopped being finite
+(`zoneout_core.training.pack`)."""
 
 
 def build_sampler(sweep: Sweep, number: int, sound: int) -> optuna.samplers.BaseSampler:

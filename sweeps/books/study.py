@@ -22,7 +22,7 @@ from sweeps.books.sampling import build_pruner, build_sampler, judged
 from sweeps.books.storage import open_storage, without
 from sweeps.books.story import TrialStory
 from sweeps.definition import Sweep
-from zoneout_core.config import TrialConfig, plain
+from zoneout_core.config.trial import TrialConfig, plain
 from zoneout_core.records import EpochRecord, TrialState
 
 _STATES = {

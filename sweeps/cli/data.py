@@ -10,8 +10,9 @@ import typer
 
 from sweeps.cli import text
 from sweeps.cli.options import DEFAULT_DATA, AsJson, DataDir
-from zoneout_core import datafiles, tasks
-from zoneout_core.datafiles import DataFile, FileState
+from zoneout_core import tasks
+from zoneout_core.data import datafiles
+from zoneout_core.data.datafiles import DataFile, FileState
 
 app = typer.Typer(
     help="The tasks' data files: which are there, and fetching those that are not.",
@@ -104,7 +105,7 @@ def fetch(
 ) -> None:
     """Fetch a task's data files. What is there stays; an interrupted fetch goes on where it
     stopped."""
-    from zoneout_core.fetch import fetch as fetch_file
+    from zoneout_core.data.fetch import fetch as fetch_file
 
     task = tasks.get(name)
     fetched = []

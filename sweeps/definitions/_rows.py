@@ -12,7 +12,7 @@ from typing import Any
 
 from search_spaces import Choice, Product, Switch
 from sweeps.definition import Sweep
-from zoneout_core import registry
+from zoneout_core.config import registry
 from zoneout_core.errors import UnknownName
 
 PAPER = "paper"

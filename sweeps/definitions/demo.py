@@ -3,7 +3,7 @@ two minutes."""
 
 from search_spaces import zoneout_plane
 from sweeps.definition import Sweep
-from zoneout_core.config import ModelConfig, OptimConfig, TrialConfig
+from zoneout_core.config.trial import ModelConfig, OptimConfig, TrialConfig
 
 
 def sweep() -> Sweep:

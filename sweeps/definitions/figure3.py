@@ -7,7 +7,7 @@ from search_spaces import zoneout_plane
 from sweeps.definition import Sweep
 from sweeps.definitions import _rows, table1_char
 from sweeps.definitions._rows import Scale
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 
 SCALES = {
     "smoke": table1_char.SCALES["smoke"],

@@ -6,7 +6,7 @@ from dataclasses import replace
 from search_spaces import zoneout_plane
 from sweeps.definition import Sweep
 from sweeps.definitions import figure3
-from zoneout_core.config import ModelConfig
+from zoneout_core.config.trial import ModelConfig
 
 
 def sweep() -> Sweep:

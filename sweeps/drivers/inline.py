@@ -48,7 +48,9 @@ def _training_thread(options: ServerOptions) -> Iterator[Callable[..., Any]]:
     if options.idle:
         yield lambda work, *arguments: work(*arguments)
         return
-    from zoneout_core.subnormals import TrainingThread  # torch, which an idle run does not need
+    from zoneout_core.training.subnormals import (
+        TrainingThread,  # torch, which an idle run does not need
+    )
 
     with TrainingThread() as thread:
         yield thread.run

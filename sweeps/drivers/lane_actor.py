@@ -65,7 +65,7 @@ class LaneActor:
 
     def _train(self, server: LaneServer) -> None:
         if not self._options.idle:
-            from zoneout_core import subnormals  # torch, which the server has loaded
+            from zoneout_core.training import subnormals  # torch, which the server has loaded
 
             subnormals.flush()
         try:

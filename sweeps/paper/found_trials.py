@@ -19,7 +19,7 @@ from sweeps.books import provenance
 from sweeps.books.run_folder import Home, RunFolder
 from sweeps.books.story import Story, TrialStory
 from sweeps.definition import Sweep
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ZoneoutError
 from zoneout_core.records import ARITHMETIC, TrialState
 

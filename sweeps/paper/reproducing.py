@@ -18,7 +18,7 @@ from sweeps.paper import found_trials
 from sweeps.paper.found_trials import wanted
 from sweeps.paper.reproductions import Block, Reading, Reproduction
 from zoneout_core import tasks
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError, UnknownName
 from zoneout_core.records import TrialState
 

@@ -3,7 +3,7 @@
 import socket
 
 from zoneout_core import tasks
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.records import EpochRecord, LaneEnd, LaneWarning, Placement, TrialState
 
 

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from sweeps.books.journal import Event, as_event
 from sweeps.serving.isolation import Isolation, in_words, is_out_of_memory
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import CheckpointError
 from zoneout_core.records import EpochRecord, LaneEnd, LaneWarning, Placement, TrialState
 

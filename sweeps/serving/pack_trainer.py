@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
-from zoneout_core import checkpoint, subnormals
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
 from zoneout_core.kernels import check_precision, picking
 from zoneout_core.kernels.memory import Memory, cache_folder
-from zoneout_core.lane import completed
-from zoneout_core.pack import Pack
 from zoneout_core.records import EpochRecord, LaneEnd, LaneWarning, Placement, TrialState
 from zoneout_core.tasks import load_data
+from zoneout_core.training import checkpoint, subnormals
+from zoneout_core.training.lane import completed
+from zoneout_core.training.pack import Pack
 
 
 class PackTrainer:

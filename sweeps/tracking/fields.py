@@ -9,7 +9,7 @@ from typing import Any
 from sweeps import secrets
 from sweeps.books import sealed
 from sweeps.books.story import TrialStory
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.records import Metrics
 
 MetricPoint = tuple[str, float, float, int]

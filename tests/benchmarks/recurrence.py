@@ -28,9 +28,9 @@ from zoneout_core.cells import Cell
 from zoneout_core.cells.gru import GRU
 from zoneout_core.cells.lstm import LSTM
 from zoneout_core.cells.rnn import RNN
-from zoneout_core.config import ModelConfig
+from zoneout_core.config.trial import ModelConfig
 from zoneout_core.kernels import KernelChoice, Workspace, choose, recurrence
-from zoneout_core.sites import Sites
+from zoneout_core.masking.sites import Sites
 
 CELLS: Final[dict[str, Cell]] = {
     "lstm": LSTM(),

@@ -25,13 +25,13 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from zoneout_core import masks
 from zoneout_core.cells.lstm import LSTM
-from zoneout_core.config import OptimConfig
+from zoneout_core.config.trial import OptimConfig
 from zoneout_core.kernels import Shape, Workspace, choose, recurrence
-from zoneout_core.optim import update
-from zoneout_core.sites import Sites
-from zoneout_core.streams import generator
+from zoneout_core.masking import masks
+from zoneout_core.masking.sites import Sites
+from zoneout_core.masking.streams import generator
+from zoneout_core.training.optim import update
 
 BATCH, STEPS, VOCABULARY = 32, 99, 50
 Z_CELLS, Z_STATES = 0.5, 0.05

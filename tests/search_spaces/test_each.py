@@ -9,7 +9,7 @@ import pytest
 import search_spaces
 from search_spaces import Overrides, Switch, regularizer
 from zoneout_core import regularizers
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError, SpaceError
 
 FILES = {

@@ -8,7 +8,7 @@ import pytest
 
 import search_spaces
 from search_spaces import NOTHING, Choice, Product, Range, Space, Switch, clip, zoneout_plane
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError, SpaceError, UnknownName
 
 PARTS = [

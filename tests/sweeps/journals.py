@@ -10,7 +10,7 @@ from typing import Any
 from sweeps.books.journal import Event, Journal, asked
 from sweeps.books.run_folder import RunFolder
 from zoneout_core import tasks
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.records import Placement, TrialState
 
 BEGAN = 1_790_000_000.0

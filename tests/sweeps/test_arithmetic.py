@@ -15,10 +15,10 @@ from sweeps.serving.lane_server import LaneServer, ServerOptions
 from sweeps.serving.pack_trainer import pack_builder
 from tests.sweeps.commands import sweep
 from tests.sweeps.driven import begin, curves, drive_inline, settings, tiny
-from zoneout_core import subnormals
 from zoneout_core.errors import ConfigError
 from zoneout_core.kernels import emulation, machine, product
 from zoneout_core.records import TrialState
+from zoneout_core.training import subnormals
 
 KEPT = "subnormal numbers are kept"
 

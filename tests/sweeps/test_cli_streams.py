@@ -16,7 +16,7 @@ from sweeps.cli.streams import Outlet
 from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.driven import SWEEP, begin, settings, tiny
 from tests.sweeps.stores import free_port
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.records import CHARACTERS, TrialState
 
 NASTY = "\x1b[31mred\x1b[0m \x1b]0;title\x07bell\x07 \x9b2J\x7f back\rspace"

@@ -30,7 +30,7 @@ from tests.sweeps import deliverer
 from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.journals import BEGAN, RunMaker, bpc
 from tests.sweeps.stores import EXPERIMENT, Stored, free_port, kill, postgres, sqlite_store, stored
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import RunError
 from zoneout_core.records import CHARACTERS, Metrics, TrialState
 

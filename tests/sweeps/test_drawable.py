@@ -17,7 +17,7 @@ from sweeps.books.sampling import START_UP
 from sweeps.books.study import Study
 from sweeps.definition import Sweep
 from tests.sweeps.driven import begin, drive_inline, tiny
-from zoneout_core.config import KEYS, TrialConfig, type_of
+from zoneout_core.config.trial import KEYS, TrialConfig, type_of
 from zoneout_core.errors import ConfigError, SpaceError, UnknownName
 from zoneout_core.records import TrialState
 

@@ -11,7 +11,7 @@ from sweeps.books.run_folder import Home, RunFolder
 from sweeps.paper import found_trials, reproducing
 from tests.sweeps.driven import begin, drive_inline, tiny
 from zoneout_core import records
-from zoneout_core.config import OptimConfig, TrialConfig
+from zoneout_core.config.trial import OptimConfig, TrialConfig
 from zoneout_core.errors import RunError
 
 

@@ -16,8 +16,8 @@ from sweeps.tracking.delivery import Delivery
 from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.journals import RunMaker
 from tests.sweeps.stores import EXPERIMENT, stored
-from zoneout_core import checkpoint
 from zoneout_core.errors import CheckpointError, RunError
+from zoneout_core.training import checkpoint
 
 SECRET = "what nobody else should see"
 

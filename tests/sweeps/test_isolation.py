@@ -12,7 +12,7 @@ from sweeps.serving.isolation import in_words
 from sweeps.serving.lane_server import LaneServer
 from sweeps.serving.pack_trainer import PackTrainer
 from tests.sweeps.test_lane_server import UPDATES, Desk, alone, kinds, numbers
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
 from zoneout_core.records import EpochRecord, LaneEnd
 from zoneout_core.tasks import load_data

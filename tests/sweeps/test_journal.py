@@ -22,7 +22,7 @@ from sweeps.books.journal import (
     read,
     rewrite,
 )
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import HomeError, RunError
 from zoneout_core.records import CHARACTERS
 

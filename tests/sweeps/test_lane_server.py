@@ -12,7 +12,7 @@ import pytest
 from sweeps.books.journal import Event
 from sweeps.serving.lane_server import AHEAD, LaneServer, ServerOptions, build_server
 from tests.sweeps.driven import tiny
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 
 BASE = tiny().base.with_values({"epochs": 5, "fraction": 0.02})
 UPDATES = 3

@@ -14,7 +14,7 @@ from sweeps.tracking.delivery import Tracking
 from tests.sweeps.commands import sweep
 from tests.sweeps.driven import settings
 from tests.sweeps.stores import sqlite_store
-from zoneout_core.datafiles import fetch_command
+from zoneout_core.data.datafiles import fetch_command
 from zoneout_core.errors import HomeError
 
 COMMAND = re.compile(

@@ -6,7 +6,7 @@ import pytest
 from sweeps.books.journal import asked
 from sweeps.books.story import Story
 from tests.sweeps.journals import RunMaker
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import RunError
 from zoneout_core.records import CLASSES, TrialState
 

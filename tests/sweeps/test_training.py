@@ -12,8 +12,8 @@ import torch
 from sweeps.serving.lane_server import LaneServer
 from sweeps.serving.pack_trainer import pack_builder
 from tests.sweeps.driven import tiny
-from zoneout_core import checkpoint
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
+from zoneout_core.training import checkpoint
 
 CONFIG = tiny().trial_config({"regularizer.z_cells": 0.25})
 LONGER = CONFIG.with_values({"epochs": 4})

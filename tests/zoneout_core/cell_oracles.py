@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zoneout_core import kernels
 from zoneout_core.cells import Cell, CellConfig, State
-from zoneout_core.sites import Sites
+from zoneout_core.masking.sites import Sites
 
 BLOCKS = {"lstm": "ifog", "gru": "rzn", "rnn": "h"}
 """Our order of the gates, by the names of the oracles (whose z is our u)."""

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
-from zoneout_core import checkpoint
-from zoneout_core.checkpoint import LaneState
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import CheckpointError
+from zoneout_core.training import checkpoint
+from zoneout_core.training.checkpoint import LaneState
 
 NUMBERS = 50_000
 

@@ -4,7 +4,7 @@ it."""
 import numpy as np
 import pytest
 
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.tasks import Corpus
 
 SYMBOLS = "abcdefgh"

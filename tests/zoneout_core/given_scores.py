@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from zoneout_core.lane import Lane
-from zoneout_core.pack import Pack
+from zoneout_core.training.lane import Lane
+from zoneout_core.training.pack import Pack
 
 Means = dict[str, float]
 

@@ -9,9 +9,9 @@ from torch import Tensor
 from zoneout_core import kernels
 from zoneout_core.cells import Cell
 from zoneout_core.cells.lstm import LSTM
-from zoneout_core.config import ModelConfig
+from zoneout_core.config.trial import ModelConfig
 from zoneout_core.kernels import KernelChoice, Workspace, choose
-from zoneout_core.sites import Sites
+from zoneout_core.masking.sites import Sites
 
 ZONEOUT = ("keep_cells", "keep_states")
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from zoneout_core import cells
 from zoneout_core.cells import Cell, CellConfig, Parameters, State, Trajectory, registry_name
-from zoneout_core.config import TrialConfig
-from zoneout_core.init import InitialDraw
-from zoneout_core.sites import Sites
+from zoneout_core.config.trial import TrialConfig
+from zoneout_core.masking.sites import Sites
+from zoneout_core.network.init import InitialDraw
 
 F64 = torch.float64
 SYMBOLS = 5

@@ -11,9 +11,9 @@ from zoneout_core.cells import Cell, State
 from zoneout_core.cells.gru import GRU
 from zoneout_core.cells.lstm import LSTM
 from zoneout_core.cells.rnn import RNN
+from zoneout_core.masking.sites import Sites
 from zoneout_core.modules import ZoneoutGRU, ZoneoutLSTM, ZoneoutRNN
 from zoneout_core.modules.base import ZoneoutBase
-from zoneout_core.sites import Sites
 
 Masks = Sequence[Tensor | None]
 """What a layer and direction keeps of each state, broadcasting to [T, B, H]."""

@@ -7,16 +7,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoneout_core import masks, streams, tasks
-from zoneout_core.config import TrialConfig
+from zoneout_core import tasks
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
-from zoneout_core.lane import Lane
-from zoneout_core.masks import LayerShape
-from zoneout_core.pack import Pack, PackEvent
+from zoneout_core.masking import masks, streams
+from zoneout_core.masking.masks import LayerShape
 from zoneout_core.records import EpochRecord
 from zoneout_core.tasks.addition import PROGRAM, Problems
-from zoneout_core.workloads import addition
-from zoneout_core.workloads.addition import Addition, difficulty
+from zoneout_core.training.lane import Lane
+from zoneout_core.training.pack import Pack, PackEvent
+from zoneout_core.training.workloads import addition
+from zoneout_core.training.workloads.addition import Addition, difficulty
 
 TASK = tasks.get("addition")
 DATA: Problems = tasks.load_data("addition", "addition", Path("not there"))

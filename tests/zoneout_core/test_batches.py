@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from zoneout_core.batches import Batches, chunk_count, cut, pad
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
+from zoneout_core.training.batches import Batches, chunk_count, cut, pad
 
 PTB_446K = 5_059_550
 TINY = TrialConfig(length=5, batch=4, seed=3)

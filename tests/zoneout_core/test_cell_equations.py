@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn.functional import layer_norm
 
 from tests.zoneout_core.made_cells import Made, make
-from zoneout_core.config import TrialConfig
-from zoneout_core.sites import Sites
+from zoneout_core.config.trial import TrialConfig
+from zoneout_core.masking.sites import Sites
 
 
 def close(one: Tensor, other: Tensor, atol: float = 1e-12) -> None:

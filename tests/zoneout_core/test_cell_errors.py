@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
 
 REFUSED = {

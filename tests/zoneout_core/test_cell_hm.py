@@ -10,8 +10,8 @@ from torch.nn.functional import layer_norm, one_hot
 
 from tests.zoneout_core.made_cells import Made, make
 from zoneout_core.cells.hm_lstm import boundary
-from zoneout_core.config import TrialConfig
-from zoneout_core.init import InitialDraw
+from zoneout_core.config.trial import TrialConfig
+from zoneout_core.network.init import InitialDraw
 
 H = 5
 

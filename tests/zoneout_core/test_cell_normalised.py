@@ -11,9 +11,9 @@ from tests.zoneout_core.cell_oracles import tensor
 from tests.zoneout_core.made_cells import make
 from zoneout_core.cells import Trajectory
 from zoneout_core.cells.bn_lstm import BatchNormLSTM
-from zoneout_core.config import TrialConfig
-from zoneout_core.init import InitialDraw
-from zoneout_core.sites import Sites
+from zoneout_core.config.trial import TrialConfig
+from zoneout_core.masking.sites import Sites
+from zoneout_core.network.init import InitialDraw
 
 F64 = torch.float64
 STATISTICS = {

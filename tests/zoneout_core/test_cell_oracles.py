@@ -17,7 +17,7 @@ from tests.zoneout_core.cell_oracles import (
     through_loop,
 )
 from zoneout_core.cells import State
-from zoneout_core.sites import Sites
+from zoneout_core.masking.sites import Sites
 
 CASES = [
     "lstm_plain",

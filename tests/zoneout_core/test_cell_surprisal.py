@@ -9,10 +9,10 @@ from torch import Tensor
 from tests.zoneout_core.cell_oracles import BLOCKS, side_by_side, tensor
 from tests.zoneout_core.made_cells import make
 from zoneout_core.cells.surprisal_lstm import SurprisalLSTM
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
-from zoneout_core.init import InitialDraw
-from zoneout_core.sites import Sites
+from zoneout_core.masking.sites import Sites
+from zoneout_core.network.init import InitialDraw
 
 F64 = torch.float64
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from tests.zoneout_core.made_cells import SYMBOLS, Made, form_id, forms, make
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
-from zoneout_core.sites import NAMES, Sites
+from zoneout_core.masking.sites import NAMES, Sites
 
 FORMS = pytest.mark.parametrize("form", forms(), ids=form_id)
 Form = tuple[str, dict[str, Any]]
@@ -264,7 +264,7 @@ def test_parameters_of_the_paper(values: dict[str, Any], count: int) -> None:
 
 
 def test_cells_are_known_without_torch() -> None:
-    code = "import sys, zoneout_core.config as c; c.TrialConfig(); print([m for m in ('torch', 'numpy') if m in sys.modules])"
+    code = "import sys, zoneout_core.config.trial as c; c.TrialConfig(); print([m for m in ('torch', 'numpy') if m in sys.modules])"
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

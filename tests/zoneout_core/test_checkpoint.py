@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from zoneout_core import checkpoint
-from zoneout_core.checkpoint import LaneState
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import CheckpointError
 from zoneout_core.records import EpochRecord
+from zoneout_core.training import checkpoint
+from zoneout_core.training.checkpoint import LaneState
 
 WRITER = Path(__file__).with_name("checkpoint_writer.py")
 METRICS = {"train_bpc": 1.1, "valid_chunked_bpc": 1 / 3, "grad_norm": 0.1}

@@ -8,16 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoneout_core import masks, tasks
-from zoneout_core.config import TrialConfig
+from zoneout_core import tasks
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
-from zoneout_core.lane import Lane
-from zoneout_core.masks import LayerShape
-from zoneout_core.pack import Pack, PackEvent
+from zoneout_core.masking import masks
+from zoneout_core.masking.masks import LayerShape
 from zoneout_core.records import EpochRecord
 from zoneout_core.tasks import Labelled
-from zoneout_core.workloads import classification
-from zoneout_core.workloads.classification import TOGETHER, Classification
+from zoneout_core.training.lane import Lane
+from zoneout_core.training.pack import Pack, PackEvent
+from zoneout_core.training.workloads import classification
+from zoneout_core.training.workloads.classification import TOGETHER, Classification
 
 TASK = tasks.get("sequential_mnist")
 TRAIN, STEPS, CLASSES = 57, 14, 3
@@ -222,7 +223,7 @@ def test_no_score_depends_on_how_many_examples_are_read_at_once(
 ) -> None:
     scores = []
     for together in (TOGETHER, 16):
-        monkeypatch.setattr("zoneout_core.workloads.classification.TOGETHER", together)
+        monkeypatch.setattr("zoneout_core.training.workloads.classification.TOGETHER", together)
         record, _ = run(pack_of(config(epochs=1)), 7)
         assert isinstance(record, EpochRecord)
         scores.append((record.metrics, record.final))

@@ -9,9 +9,10 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
-from zoneout_core import registry, settings
 from zoneout_core.cells import registry_name
-from zoneout_core.config import (
+from zoneout_core.config import registry, section
+from zoneout_core.config.section import Section
+from zoneout_core.config.trial import (
     KEYS,
     LANE_KEYS,
     ModelConfig,
@@ -22,7 +23,6 @@ from zoneout_core.config import (
 )
 from zoneout_core.errors import ConfigError, UnknownName
 from zoneout_core.records import EpochRecord, TrialState
-from zoneout_core.settings import Section
 
 
 def _field_type(key: str) -> Any:
@@ -235,6 +235,6 @@ def test_reading_a_configuration_resolves_no_type_again(monkeypatch: pytest.Monk
     plain = TrialConfig().to_json()
     TrialConfig.from_json(plain)
     resolved: list[Any] = []
-    monkeypatch.setattr(settings, "get_type_hints", resolved.append)
+    monkeypatch.setattr(section, "get_type_hints", resolved.append)
     TrialConfig.from_json(plain)
     assert resolved == []

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from zoneout_core import tasks
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
-from zoneout_core.pack import Pack
 from zoneout_core.records import EpochRecord, LaneEnd, TrialState
-from zoneout_core.workloads.consistency import Consistency, cost_and_gradient
+from zoneout_core.training.pack import Pack
+from zoneout_core.training.workloads.consistency import Consistency, cost_and_gradient
 
 TASK = tasks.get("semantic_consistency")
 DATA = tasks.load_data(TASK.name, "", Path("not there"))

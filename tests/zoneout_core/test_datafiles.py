@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from zoneout_core.datafiles import (
+from zoneout_core.data.datafiles import (
     DataFile,
     FileState,
     default_data_dir,

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoneout_core import evaluate, one_pass
-from zoneout_core.config import TrialConfig
-from zoneout_core.evaluate import Reader
-from zoneout_core.init import InitialDraw
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.kernels import choose
-from zoneout_core.layout import Layout
-from zoneout_core.network import Network, NetworkSites, output_product
-from zoneout_core.sites import Sites
+from zoneout_core.masking.sites import Sites
+from zoneout_core.network.init import InitialDraw
+from zoneout_core.network.layout import Layout
+from zoneout_core.network.network import Network, NetworkSites, output_product
+from zoneout_core.training import evaluate, one_pass
+from zoneout_core.training.evaluate import Reader
 
 Z_CELLS, Z_STATES = 0.5, 0.05
 VOCABULARY, LENGTH = 6, 11

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from zoneout_core.archives import unpack
-from zoneout_core.datafiles import DataFile
+from zoneout_core.data.archives import unpack
+from zoneout_core.data.datafiles import DataFile
+from zoneout_core.data.fetch import TRIES, fetch
 from zoneout_core.errors import DataError
-from zoneout_core.fetch import TRIES, fetch
 
 CONTENT = bytes(i * i % 251 for i in range(200_000))
 SIZE = len(CONTENT)

@@ -6,10 +6,11 @@ from math import prod
 import pytest
 import torch
 
-from zoneout_core import init, streams
-from zoneout_core.config import ModelConfig, TrialConfig
-from zoneout_core.init import InitialDraw
-from zoneout_core.network import Network
+from zoneout_core.config.trial import ModelConfig, TrialConfig
+from zoneout_core.masking import streams
+from zoneout_core.network import init
+from zoneout_core.network.init import InitialDraw
+from zoneout_core.network.network import Network
 
 
 def eye_error(matrix: torch.Tensor) -> float:

@@ -17,7 +17,7 @@ from zoneout_core.cells.lstm import LSTM
 from zoneout_core.cells.rnn import RNN
 from zoneout_core.errors import ConfigError, UnknownName
 from zoneout_core.kernels import KernelChoice, choose, picking, product, recurrence
-from zoneout_core.sites import Sites
+from zoneout_core.masking.sites import Sites
 
 IMPLEMENTATIONS = ("loop", "torch")
 WITHOUT_KERNEL = {

@@ -17,11 +17,12 @@ from tests.zoneout_core.lanes import (
     run,
     torch_choice,
 )
-from zoneout_core import masks, registry
 from zoneout_core.cells import Cell, registry_name
 from zoneout_core.cells.lstm import LSTM
 from zoneout_core.cells.rnn import RNN
+from zoneout_core.config import registry
 from zoneout_core.kernels import Workspace, choose, product, torch_lanes
+from zoneout_core.masking import masks
 
 NAN = float("nan")
 SIZES = [

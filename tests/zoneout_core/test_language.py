@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 import torch
 
-from zoneout_core import cells, evaluate, noise, one_pass, registry, regularizers
-from zoneout_core.batches import Contiguous
-from zoneout_core.config import LANE_KEYS, TrialConfig, locate
-from zoneout_core.pack import Pack
+from zoneout_core import cells, regularizers
+from zoneout_core.config import registry
+from zoneout_core.config.trial import LANE_KEYS, TrialConfig, locate
+from zoneout_core.masking import noise
 from zoneout_core.records import EpochRecord
 from zoneout_core.tasks import Corpus
+from zoneout_core.training import evaluate, one_pass
+from zoneout_core.training.batches import Contiguous
+from zoneout_core.training.pack import Pack
 
 BASE: dict[str, Any] = {"hidden": 6, "batch": 4, "length": 11, "epochs": 2, "seed": 5}
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from zoneout_core import tasks
-from zoneout_core.config import TrialConfig
-from zoneout_core.layout import ALIGNMENT, Layout
-from zoneout_core.network import Network
+from zoneout_core.config.trial import TrialConfig
+from zoneout_core.network.layout import ALIGNMENT, Layout
+from zoneout_core.network.network import Network
 
 
 def config(**values: object) -> TrialConfig:

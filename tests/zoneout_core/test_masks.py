@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoneout_core import masks
-from zoneout_core.config import TrialConfig
-from zoneout_core.masks import LayerShape
+from zoneout_core.config.trial import TrialConfig
+from zoneout_core.masking import masks
+from zoneout_core.masking.masks import LayerShape
+from zoneout_core.masking.sites import Sites
+from zoneout_core.masking.streams import Purpose, generator
 from zoneout_core.regularizers import Mask
-from zoneout_core.sites import Sites
-from zoneout_core.streams import Purpose, generator
 
 SHAPE = (100, 32, 100)
 LIMIT = 4.5

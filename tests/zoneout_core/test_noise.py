@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from zoneout_core.cells.lstm import LSTM
-from zoneout_core.noise import noise_
-from zoneout_core.sites import Sites
+from zoneout_core.masking.noise import noise_
+from zoneout_core.masking.sites import Sites
 
 SIGMA = 0.075
 

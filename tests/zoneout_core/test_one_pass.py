@@ -8,15 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoneout_core import evaluate, one_pass, regularizers
-from zoneout_core.config import TrialConfig
-from zoneout_core.evaluate import Reader
-from zoneout_core.init import InitialDraw
-from zoneout_core.lane import Lane
-from zoneout_core.masks import Places
-from zoneout_core.one_pass import Score
+from zoneout_core import regularizers
+from zoneout_core.config.trial import TrialConfig
+from zoneout_core.masking.masks import Places
+from zoneout_core.network.init import InitialDraw
 from zoneout_core.tasks import Corpus
-from zoneout_core.workloads.language import Language
+from zoneout_core.training import evaluate, one_pass
+from zoneout_core.training.evaluate import Reader
+from zoneout_core.training.lane import Lane
+from zoneout_core.training.one_pass import Score
+from zoneout_core.training.workloads.language import Language
 
 SYMBOLS = 6
 TEXT = torch.randint(

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from zoneout_core.config import OptimConfig
-from zoneout_core.optim import scheduled, update
+from zoneout_core.config.trial import OptimConfig
+from zoneout_core.training.optim import scheduled, update
 
 
 class Row:

@@ -10,17 +10,18 @@ import pytest
 import torch
 
 from tests.zoneout_core.given_scores import give_scores
-from zoneout_core import checkpoint, evaluate, masks, one_pass, streams
-from zoneout_core.batches import Batches
 from zoneout_core.cells.lstm import LSTM
-from zoneout_core.checkpoint import LaneState
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
-from zoneout_core.network import Network, NetworkSites, output_product
-from zoneout_core.pack import Pack
+from zoneout_core.masking import masks, streams
+from zoneout_core.masking.sites import Sites
+from zoneout_core.network.network import Network, NetworkSites, output_product
 from zoneout_core.records import CHARACTERS, EpochRecord, LaneEnd, TrialState
-from zoneout_core.sites import Sites
 from zoneout_core.tasks import Corpus
+from zoneout_core.training import checkpoint, evaluate, one_pass
+from zoneout_core.training.batches import Batches
+from zoneout_core.training.checkpoint import LaneState
+from zoneout_core.training.pack import Pack
 
 Event = EpochRecord | LaneEnd
 UPDATES = 14

@@ -14,12 +14,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoneout_core import masks, registry, regularizers
-from zoneout_core.batches import Batches
+from zoneout_core import regularizers
 from zoneout_core.cells import CellConfig
-from zoneout_core.config import TrialConfig
-from zoneout_core.init import InitialDraw
-from zoneout_core.masks import LayerShape, Places
+from zoneout_core.config import registry
+from zoneout_core.config.trial import TrialConfig
+from zoneout_core.masking import masks
+from zoneout_core.masking.masks import LayerShape, Places
+from zoneout_core.network.init import InitialDraw
+from zoneout_core.training.batches import Batches
 
 SEED, UPDATE, LAYER = 7, 12, 1
 SHAPE = LayerShape(steps=9, batch=5, inputs=6, hidden=8)

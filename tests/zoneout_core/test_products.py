@@ -11,12 +11,12 @@ import torch
 
 from zoneout_core import kernels
 from zoneout_core.cells.lstm import LSTM
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError, UnknownName
 from zoneout_core.kernels import emulation, machine, memory, picking, product, timing
 from zoneout_core.kernels.memory import Answer, Memory
 from zoneout_core.kernels.timing import Shape
-from zoneout_core.network import output_product, product_shape
+from zoneout_core.network.network import output_product, product_shape
 
 CPU = torch.device("cpu")
 SHAPE = Shape(batch=4, hidden=13, gates=52, steps=20)

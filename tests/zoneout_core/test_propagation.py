@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from tests.zoneout_core import cell_oracles
-from zoneout_core import propagation
-from zoneout_core.checkpoint import LaneState
 from zoneout_core.errors import ConfigError
-from zoneout_core.pack import Pack
-from zoneout_core.propagation import Noted, norms, noting, shares
 from zoneout_core.tasks import Labelled, get
+from zoneout_core.training import propagation
+from zoneout_core.training.checkpoint import LaneState
+from zoneout_core.training.pack import Pack
+from zoneout_core.training.propagation import Noted, norms, noting, shares
 
 STEPS = 12
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from zoneout_core.config import TrialConfig
-from zoneout_core.pack import Pack
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.tasks import load_data
+from zoneout_core.training.pack import Pack
 
 UPDATES = 25
 

@@ -14,14 +14,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoneout_core import cells, masks, regularizers, streams
-from zoneout_core.config import LANE_KEYS, TrialConfig
+from zoneout_core import cells, regularizers
+from zoneout_core.config.trial import LANE_KEYS, TrialConfig
 from zoneout_core.errors import ConfigError
-from zoneout_core.init import InitialDraw
-from zoneout_core.masks import LayerShape, Places
-from zoneout_core.noise import noise_
+from zoneout_core.masking import masks, streams
+from zoneout_core.masking.masks import LayerShape, Places
+from zoneout_core.masking.noise import noise_
+from zoneout_core.masking.sites import Sites
+from zoneout_core.network.init import InitialDraw
 from zoneout_core.regularizers import Mask, Regularizer, RegularizerConfig
-from zoneout_core.sites import Sites
 
 PARTS: dict[str, type[Regularizer]] = dict(
     zip(regularizers.names(), RegularizerConfig.kinds(), strict=True)

@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoneout_core import masks, regularizers
-from zoneout_core.config import TrialConfig
+from zoneout_core import regularizers
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
-from zoneout_core.masks import LayerShape
+from zoneout_core.masking import masks
+from zoneout_core.masking.masks import LayerShape
+from zoneout_core.masking.sites import Sites
 from zoneout_core.regularizers import Mask
 from zoneout_core.regularizers.norm_stabilizer import NormStabilizer
-from zoneout_core.sites import Sites
 
 SHAPE = LayerShape(steps=20, batch=8, inputs=5, hidden=50)
 

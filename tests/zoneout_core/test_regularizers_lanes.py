@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import torch
 
-from zoneout_core.config import TrialConfig
-from zoneout_core.lane import Lane
-from zoneout_core.pack import Pack
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.records import EpochRecord
 from zoneout_core.regularizers import RegularizerConfig
 from zoneout_core.tasks import Corpus
-from zoneout_core.workloads.language import Language
+from zoneout_core.training.lane import Lane
+from zoneout_core.training.pack import Pack
+from zoneout_core.training.workloads.language import Language
 
 SIZES = {
     "hidden": 7,

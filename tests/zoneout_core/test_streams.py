@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from zoneout_core.streams import PURPOSES, generator, masks, stream_seed
+from zoneout_core.masking.streams import PURPOSES, generator, masks, stream_seed
 
 SEEDS = {
     "init": 1301297677937451844,

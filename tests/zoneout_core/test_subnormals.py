@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoneout_core import subnormals
-from zoneout_core.subnormals import SMALLEST, TrainingThread
+from zoneout_core.training import subnormals
+from zoneout_core.training.subnormals import SMALLEST, TrainingThread
 
 NUMBERS = 1 << 18
 

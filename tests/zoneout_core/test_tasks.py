@@ -10,10 +10,11 @@ from pydoc_data.topics import topics
 import numpy as np
 import pytest
 
-from zoneout_core import tasks, workloads
-from zoneout_core.config import TrialConfig
+from zoneout_core import tasks
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError, DataError, UnknownName
 from zoneout_core.tasks import Corpus, Labelled, _text, char_ptb, char_pydoc
+from zoneout_core.training import workloads
 
 EVERY = [(name, variant) for name in tasks.names() for variant in tasks.get(name).variants]
 CARRIED = [pair for pair in EVERY if not tasks.get(pair[0]).files]

@@ -16,15 +16,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
-from zoneout_core import registry
 from zoneout_core.cells._arithmetic import project
-from zoneout_core.settings import Section, require
-from zoneout_core.sites import Sites
+from zoneout_core.config import registry
+from zoneout_core.config.section import Section, require
+from zoneout_core.masking.sites import Sites
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoneout_core.config import ModelConfig, TrialConfig
+    from zoneout_core.config.trial import ModelConfig, TrialConfig
 
 Parameters = Mapping[str, "Tensor"]
 State = tuple["Tensor", ...]
@@ -33,7 +33,7 @@ reads."""
 
 
 class Draw(Protocol):
-    """Draws initial parameters, float64 (`zoneout_core.init`)."""
+    """Draws initial parameters, float64 (`zoneout_core.network.init`)."""
 
     def matrix(self, rows: int, columns: int) -> Tensor:
         """A matrix as `model.init` says: for a block of gates side by side, drawn as one."""
@@ -83,7 +83,7 @@ class Cell:
     GATES: ClassVar[int] = 4
     """Blocks of H side by side in w, u and b."""
     SITES: ClassVar[frozenset[str]] = frozenset({"inputs", "recurrent", "states", "keep_states"})
-    """Where it has a place for a mask (`zoneout_core.sites`)."""
+    """Where it has a place for a mask (`zoneout_core.masking.sites`)."""
     FORGETS: ClassVar[bool] = True
     """Whether b_G has a block for a forget gate, the second one."""
     EXACT: ClassVar[bool] = True

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from zoneout_core.cells import State
 from zoneout_core.cells._arithmetic import gain, mix
-from zoneout_core.sites import Sites
+from zoneout_core.masking.sites import Sites
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from zoneout_core.cells import Cell, Draw, Moment, Parameters, State, Trajectory
 from zoneout_core.cells._arithmetic import project
 from zoneout_core.cells._memory import SITES, candidate, gates, write
-from zoneout_core.settings import require
-from zoneout_core.sites import Sites
+from zoneout_core.config.section import require
+from zoneout_core.masking.sites import Sites
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoneout_core.config import ModelConfig, TrialConfig
+    from zoneout_core.config.trial import ModelConfig, TrialConfig
 
 EPS = 1e-5
 GAMMA = 0.1

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from zoneout_core.cells import Cell, Draw, Moment, Parameters, State
 from zoneout_core.cells._arithmetic import gain, mix, project
-from zoneout_core.sites import Sites
+from zoneout_core.masking.sites import Sites
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoneout_core.config import ModelConfig
+    from zoneout_core.config.trial import ModelConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,13 +10,13 @@ from zoneout_core.cells import Cell, Draw, Moment, Parameters, State
 from zoneout_core.cells._arithmetic import gain, mix, project
 from zoneout_core.cells._memory import SITES, gates
 from zoneout_core.cells._norm import layer_norm
-from zoneout_core.settings import require
-from zoneout_core.sites import Sites
+from zoneout_core.config.section import require
+from zoneout_core.masking.sites import Sites
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoneout_core.config import ModelConfig, TrialConfig
+    from zoneout_core.config.trial import ModelConfig, TrialConfig
 
 LAYERS = 3
 SLOPE_MAX = 5.0

@@ -10,12 +10,12 @@ from zoneout_core.cells import Cell, Draw, Moment, Parameters, State
 from zoneout_core.cells._arithmetic import project
 from zoneout_core.cells._memory import SITES, candidate, gates, write
 from zoneout_core.cells._norm import layer_norm
-from zoneout_core.sites import Sites
+from zoneout_core.masking.sites import Sites
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoneout_core.config import ModelConfig
+    from zoneout_core.config.trial import ModelConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

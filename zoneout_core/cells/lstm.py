@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from zoneout_core.cells import Cell, Draw, Moment, Parameters, State
 from zoneout_core.cells._arithmetic import project
 from zoneout_core.cells._memory import SITES, candidate, gates, opened, remembers_gate, write
-from zoneout_core.sites import Sites
+from zoneout_core.masking.sites import Sites
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoneout_core.config import ModelConfig
+    from zoneout_core.config.trial import ModelConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from zoneout_core.cells import Cell, Moment, Parameters, State
 from zoneout_core.cells._arithmetic import gain, mix, project
-from zoneout_core.sites import Sites
+from zoneout_core.masking.sites import Sites
 
 if TYPE_CHECKING:
     from torch import Tensor

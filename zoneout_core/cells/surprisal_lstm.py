@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from zoneout_core.cells import Cell, Draw, Moment, Parameters, State
 from zoneout_core.cells._arithmetic import gain, project
 from zoneout_core.cells._memory import SITES, gates, write
+from zoneout_core.config.section import require, require_probability
 from zoneout_core.errors import ConfigError
-from zoneout_core.settings import require, require_probability
-from zoneout_core.sites import Sites
+from zoneout_core.masking.sites import Sites
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoneout_core.config import ModelConfig, TrialConfig
+    from zoneout_core.config.trial import ModelConfig, TrialConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,7 +22,7 @@ from zoneout_core.kernels.emulation import check_precision
 from zoneout_core.kernels.lanes import Lanes
 from zoneout_core.kernels.timing import Shape
 from zoneout_core.kernels.workspace import Workspace
-from zoneout_core.sites import Sites
+from zoneout_core.masking.sites import Sites
 
 __all__ = [
     "IMPLEMENTATIONS",

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from zoneout_core.cells import Cell
 from zoneout_core.kernels.lanes import Lanes
-from zoneout_core.sites import Sites
+from zoneout_core.masking.sites import Sites
 
 
 def run(

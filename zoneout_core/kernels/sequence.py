@@ -19,7 +19,7 @@ from zoneout_core.kernels.pointwise import numbers, pack, sum_to
 from zoneout_core.kernels.product import MatMul
 from zoneout_core.kernels.series import Series
 from zoneout_core.kernels.workspace import Workspace
-from zoneout_core.sites import Sites
+from zoneout_core.masking.sites import Sites
 
 
 class Pass(ABC):

@@ -18,7 +18,7 @@ from zoneout_core.kernels.product import MatMul
 from zoneout_core.kernels.rnn import RNNPass
 from zoneout_core.kernels.sequence import Pass
 from zoneout_core.kernels.workspace import Workspace
-from zoneout_core.sites import Sites
+from zoneout_core.masking.sites import Sites
 
 KERNELS: Final[Mapping[str, type[Pass]]] = {"lstm": LSTMPass, "gru": GRUPass, "rnn": RNNPass}
 """By cell."""

@@ -2,9 +2,9 @@
 `Regularizer`.
 
 A regularizer is a *mask program*: it says at which sites of a step masks stand, along which axes a
-draw is shared, and what stands for them in an evaluation. `zoneout_core.masks` turns programs into
-tensors; cells apply them in the order of spec section 9.16. Two kinds of regularizer need no mask:
-weight noise, and a penalty on the loss.
+draw is shared, and what stands for them in an evaluation. `zoneout_core.masking.masks` turns
+programs into tensors; cells apply them in the order of spec section 9.16. Two kinds of regularizer
+need no mask: weight noise, and a penalty on the loss.
 
 What they say may differ from lane to lane, unless it changes the arithmetic (the form of an output
 gate). Fields named `z_*` are probabilities of PRESERVING the old value, `p_*` of DROPPING. The
@@ -16,13 +16,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from zoneout_core import registry
-from zoneout_core.settings import LANE, Section, require, require_probability
+from zoneout_core.config import registry
+from zoneout_core.config.section import LANE, Section, require, require_probability
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoneout_core.config import TrialConfig
+    from zoneout_core.config.trial import TrialConfig
 
 __all__ = [
     "LANE",

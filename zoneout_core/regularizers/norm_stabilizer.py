@@ -17,7 +17,7 @@ from zoneout_core.regularizers import LANE, Regularizer, require
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoneout_core.config import TrialConfig
+    from zoneout_core.config.trial import TrialConfig
 
 FLOOR = 1e-30
 """Smallest square of a norm: a state of zeros has gradient 0, not NaN."""

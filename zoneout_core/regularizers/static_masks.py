@@ -14,7 +14,7 @@ from zoneout_core.regularizers import LANE, Mask, Regularizer, changed, require
 from zoneout_core.regularizers.zoneout import STREAMS
 
 if TYPE_CHECKING:
-    from zoneout_core.config import TrialConfig
+    from zoneout_core.config.trial import TrialConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

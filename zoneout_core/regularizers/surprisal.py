@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from zoneout_core.regularizers import LANE, Mask, Regularizer
 
 if TYPE_CHECKING:
-    from zoneout_core.config import TrialConfig
+    from zoneout_core.config.trial import TrialConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,7 +22,7 @@ from zoneout_core.regularizers import (
 )
 
 if TYPE_CHECKING:
-    from zoneout_core.config import TrialConfig
+    from zoneout_core.config.trial import TrialConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

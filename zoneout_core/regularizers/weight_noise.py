@@ -1,5 +1,5 @@
 """Weight noise: once per update, N(0, sigma^2) on every weight matrix (spec section 9.9;
-`zoneout_core.noise`).
+`zoneout_core.masking.noise`).
 
 Biases and initial states have none. The gradient at the noisy weights updates the clean ones, and
 evaluations use those.

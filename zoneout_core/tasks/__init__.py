@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from zoneout_core import datafiles, registry
-from zoneout_core.config import TrialConfig, require
+from zoneout_core.config import registry
+from zoneout_core.config.trial import TrialConfig, require
+from zoneout_core.data import datafiles
 from zoneout_core.errors import UnknownName
 from zoneout_core.records import CHARACTERS, Metrics
 
@@ -108,7 +109,7 @@ class Task:
     files: tuple[datafiles.DataFile, ...] = ()
     """What `sweep data fetch NAME` fetches; empty when the task carries its own text."""
     workload: str = "language"
-    """A file name of `zoneout_core.workloads`: how the task trains and is evaluated."""
+    """A file name of `zoneout_core.training.workloads`: how the task trains and is evaluated."""
     metrics: Metrics = CHARACTERS
     """What its trials report."""
     settings: Mapping[str, Any] = field(default_factory=dict)

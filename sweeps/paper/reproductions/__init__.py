@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.paper import find
 from analysis.table import Column, Table, TableRow
 from sweeps.definition import Sweep
-from zoneout_core import registry
+from zoneout_core.config import registry
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -32,8 +32,9 @@ def measure(readings: Sequence[Reading], data: Path, say: Callable[[str], None])
     lacking = [found for one in readings for found in _complete(one) if not _file(found).exists()]
     if not lacking:
         return
-    from zoneout_core import checkpoint, propagation, tasks
-    from zoneout_core.subnormals import TrainingThread
+    from zoneout_core import tasks
+    from zoneout_core.training import checkpoint, propagation
+    from zoneout_core.training.subnormals import TrainingThread
 
     base = lacking[0].config
     corpus = tasks.load_data(base.task, base.variant, data)

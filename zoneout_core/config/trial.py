@@ -15,9 +15,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from zoneout_core.cells import CellConfig
 from zoneout_core.cells import names as cell_names
-from zoneout_core.errors import UnknownName
-from zoneout_core.regularizers import RegularizerConfig
-from zoneout_core.settings import (
+from zoneout_core.config.section import (
     ENDLESS,
     LANE,
     Section,
@@ -28,6 +26,8 @@ from zoneout_core.settings import (
     require,
     require_finite,
 )
+from zoneout_core.errors import UnknownName
+from zoneout_core.regularizers import RegularizerConfig
 
 __all__ = [
     "KEYS",

@@ -12,7 +12,7 @@ from math import inf, sqrt
 import torch
 from torch import Tensor
 
-from zoneout_core.config import OptimConfig
+from zoneout_core.config.trial import OptimConfig
 
 
 def update(

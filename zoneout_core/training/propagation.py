@@ -14,13 +14,14 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor
 
-from zoneout_core import kernels, tasks, workloads
+from zoneout_core import kernels, tasks
 from zoneout_core.cells import Cell, State
-from zoneout_core.checkpoint import LaneState
 from zoneout_core.errors import ConfigError
-from zoneout_core.lane import Lane
-from zoneout_core.sites import Sites
-from zoneout_core.workloads._network import NetworkWorkload, Part
+from zoneout_core.masking.sites import Sites
+from zoneout_core.training import workloads
+from zoneout_core.training.checkpoint import LaneState
+from zoneout_core.training.lane import Lane
+from zoneout_core.training.workloads._network import NetworkWorkload, Part
 
 Of = Literal["carried", "candidate"]
 """`carried`: of the states that the next step reads. `candidate`: as the code has it, those

@@ -24,7 +24,7 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import CheckpointError, ConfigError, UnknownName
 from zoneout_core.records import EpochRecord
 
@@ -44,8 +44,8 @@ REMEDIES = {
 class LaneState:
     """All that a lane is between two updates; with the text, all that its future depends on.
 
-    Tensors are rows of P numbers (`zoneout_core.layout.Layout`) on the CPU. The position in the
-    data and all random streams follow from `step`.
+    Tensors are rows of P numbers (`zoneout_core.network.layout.Layout`) on the CPU. The position in
+    the data and all random streams follow from `step`.
     """
 
     trial: int

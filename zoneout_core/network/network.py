@@ -16,11 +16,11 @@ from torch.autograd.function import once_differentiable
 
 from zoneout_core import kernels
 from zoneout_core.cells import Draw, Parameters
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.kernels import KernelChoice, Shape, Workspace, picking
 from zoneout_core.kernels.product import MatMul
-from zoneout_core.layout import Shapes
-from zoneout_core.sites import NONE, Sites
+from zoneout_core.masking.sites import NONE, Sites
+from zoneout_core.network.layout import Shapes
 
 States = tuple[tuple[Tensor, ...], ...]
 """The states of each layer, each [K, B, U], or [K, 1, U] where the batch shares them."""

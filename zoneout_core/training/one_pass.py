@@ -18,9 +18,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from zoneout_core.evaluate import Reader
-from zoneout_core.masks import Places
-from zoneout_core.network import States
+from zoneout_core.masking.masks import Places
+from zoneout_core.network.network import States
+from zoneout_core.training.evaluate import Reader
 
 WARMUP = 1000
 """Symbols that a segment reads before its first prediction counts."""

@@ -16,21 +16,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zoneout_core import batches, evaluate, one_pass, regularizers, streams
-from zoneout_core.batches import Batches, Contiguous, cut, pad
+from zoneout_core import regularizers
 from zoneout_core.cells import Parameters
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
-from zoneout_core.evaluate import Reader, bits, perplexity
 from zoneout_core.kernels import KernelChoice
-from zoneout_core.lane import Lane
-from zoneout_core.masks import Places, Program
-from zoneout_core.network import Network, NetworkSites, States, Unrolled
-from zoneout_core.one_pass import Score
+from zoneout_core.masking import streams
+from zoneout_core.masking.masks import Places, Program
+from zoneout_core.network.network import Network, NetworkSites, States, Unrolled
 from zoneout_core.records import CHARACTERS
 from zoneout_core.tasks import Corpus, get
-from zoneout_core.workloads import Means
-from zoneout_core.workloads._network import BatchMeans, NetworkWorkload, Part
+from zoneout_core.training import batches, evaluate, one_pass
+from zoneout_core.training.batches import Batches, Contiguous, cut, pad
+from zoneout_core.training.evaluate import Reader, bits, perplexity
+from zoneout_core.training.lane import Lane
+from zoneout_core.training.one_pass import Score
+from zoneout_core.training.workloads import Means
+from zoneout_core.training.workloads._network import BatchMeans, NetworkWorkload, Part
 
 POPULATION = 100
 """Chunks in a batch from which population statistics are taken (spec section 11.3)."""

@@ -16,19 +16,19 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from zoneout_core import streams
 from zoneout_core.cells import Parameters
-from zoneout_core.config import TrialConfig, require
-from zoneout_core.evaluate import nll
-from zoneout_core.init import InitialDraw
-from zoneout_core.lane import Lane
-from zoneout_core.masks import Places
-from zoneout_core.network import Network, NetworkSites, States
+from zoneout_core.config.trial import TrialConfig, require
+from zoneout_core.masking import streams
+from zoneout_core.masking.masks import Places
+from zoneout_core.masking.sites import Sites
+from zoneout_core.network.init import InitialDraw
+from zoneout_core.network.network import Network, NetworkSites, States
 from zoneout_core.records import CURRICULUM, EpochRecord
-from zoneout_core.sites import Sites
 from zoneout_core.tasks.addition import GO, Problems, Split
-from zoneout_core.workloads import Means
-from zoneout_core.workloads._network import BatchMeans, NetworkWorkload, Part
+from zoneout_core.training.evaluate import nll
+from zoneout_core.training.lane import Lane
+from zoneout_core.training.workloads import Means
+from zoneout_core.training.workloads._network import BatchMeans, NetworkWorkload, Part
 
 UPDATES = 20
 """Of an epoch."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from zoneout_core import streams
+from zoneout_core.masking import streams
 
 
 @torch.no_grad()

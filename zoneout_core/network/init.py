@@ -10,8 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from zoneout_core import streams
-from zoneout_core.config import ModelConfig
+from zoneout_core.config.trial import ModelConfig
+from zoneout_core.masking import streams
 
 
 class InitialDraw:

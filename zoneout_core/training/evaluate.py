@@ -3,7 +3,7 @@ expected.
 
 `chunked`: chunks of L symbols from the text's start, each from the initial state, L - 1 predictions
 a chunk. `carried`: B contiguous parts of the text at once, the state carried from chunk to chunk.
-One pass over the whole text is in `zoneout_core.one_pass`.
+One pass over the whole text is in `zoneout_core.training.one_pass`.
 
 All work on several lanes at once and give each lane the same bits as alone: batch sizes follow from
 the text, never from the number of lanes. Sums are float64.
@@ -16,12 +16,12 @@ from math import exp, inf, log
 import torch
 from torch import Tensor
 
-from zoneout_core.batches import Contiguous, cut
 from zoneout_core.cells import Parameters
 from zoneout_core.kernels import KernelChoice
 from zoneout_core.kernels.product import MatMul
-from zoneout_core.masks import Places
-from zoneout_core.network import Network, NetworkSites, States
+from zoneout_core.masking.masks import Places
+from zoneout_core.network.network import Network, NetworkSites, States
+from zoneout_core.training.batches import Contiguous, cut
 
 CHUNKS = 128
 """Chunks of a text that are evaluated together."""

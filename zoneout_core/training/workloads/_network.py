@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from zoneout_core import kernels, masks, noise, optim, regularizers
+from zoneout_core import kernels, regularizers
 from zoneout_core.cells import Parameters
-from zoneout_core.config import TrialConfig
-from zoneout_core.init import InitialDraw
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.kernels import KernelChoice
-from zoneout_core.lane import Lane
-from zoneout_core.layout import Layout, Shapes
-from zoneout_core.masks import LayerShape, Places
-from zoneout_core.network import (
+from zoneout_core.masking import masks, noise
+from zoneout_core.masking.masks import LayerShape, Places
+from zoneout_core.network.init import InitialDraw
+from zoneout_core.network.layout import Layout, Shapes
+from zoneout_core.network.network import (
     DTYPES,
     Network,
     NetworkSites,
@@ -28,7 +28,9 @@ from zoneout_core.network import (
     product_shape,
 )
 from zoneout_core.regularizers import Mask
-from zoneout_core.workloads import Workload
+from zoneout_core.training import optim
+from zoneout_core.training.lane import Lane
+from zoneout_core.training.workloads import Workload
 
 BatchMeans = dict[str, Tensor]
 """0-d tensors by name; `loss` is what the gradient is of."""

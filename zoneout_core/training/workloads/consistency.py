@@ -15,17 +15,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from zoneout_core import masks, streams
-from zoneout_core.config import TrialConfig, require
+from zoneout_core.config.trial import TrialConfig, require
 from zoneout_core.errors import ConfigError
 from zoneout_core.kernels import KernelChoice, picking
-from zoneout_core.lane import Lane
-from zoneout_core.layout import Layout
-from zoneout_core.network import DTYPES
+from zoneout_core.masking import masks, streams
+from zoneout_core.network.layout import Layout
+from zoneout_core.network.network import DTYPES
 from zoneout_core.records import CONSISTENCY
 from zoneout_core.regularizers.zoneout import Zoneout
 from zoneout_core.tasks.semantic_consistency import Recurrence
-from zoneout_core.workloads import Workload
+from zoneout_core.training.lane import Lane
+from zoneout_core.training.workloads import Workload
 
 UNITS = 2
 

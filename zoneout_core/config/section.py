@@ -12,7 +12,7 @@ from dataclasses import Field, fields, replace
 from math import isfinite, isinf
 from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
-from zoneout_core import registry
+from zoneout_core.config import registry
 from zoneout_core.errors import ConfigError, UnknownName
 
 LANE = {"lane": True}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 from zipfile import ZipFile
 
-from zoneout_core.datafiles import DataFile
+from zoneout_core.data.datafiles import DataFile
 from zoneout_core.errors import DataError
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from zoneout_core.archives import unpack
-from zoneout_core.datafiles import DataFile, FileState, fetch_command, inspect
+from zoneout_core.data.archives import unpack
+from zoneout_core.data.datafiles import DataFile, FileState, fetch_command, inspect
 from zoneout_core.errors import DataError
 
 TRIES = 3

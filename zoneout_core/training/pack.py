@@ -3,7 +3,7 @@
 Lanes come and go at any update and may stand at different epochs. Lane 0..K-1 are live; the slot of
 a lane that leaves is filled by the last one. What a lane computes depends on its configuration and
 step alone, bit for bit. What the numbers mean, and how they are trained and scored, is the
-workload's (`zoneout_core.workloads`).
+workload's (`zoneout_core.training.workloads`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoneout_core import optim, tasks, workloads
-from zoneout_core.checkpoint import LaneState
-from zoneout_core.config import TrialConfig
+from zoneout_core import tasks
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import CheckpointError, ConfigError
 from zoneout_core.kernels import KernelChoice
-from zoneout_core.lane import Lane, completed
 from zoneout_core.records import EpochRecord, LaneEnd, TrialState
+from zoneout_core.training import optim, workloads
+from zoneout_core.training.checkpoint import LaneState
+from zoneout_core.training.lane import Lane, completed
 
 PackEvent = EpochRecord | LaneEnd
 NORM = "grad_norm"

@@ -9,9 +9,9 @@ character is never a target.
 import torch
 from torch import Tensor
 
-from zoneout_core import streams
-from zoneout_core.config import TrialConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
+from zoneout_core.masking import streams
 
 
 def chunk_count(characters: int, length: int, offset: str) -> int:

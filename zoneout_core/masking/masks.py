@@ -3,7 +3,7 @@
 Masks are drawn as 16-bit words: one 64-bit random number decides four positions, which makes a draw
 about ten times as fast as `bernoulli_`; the price is that a probability is rounded to a multiple of
 2^-16 (an error of at most 7.7e-6). 0 and 1 are exact. Every draw has a stream of its own
-(`zoneout_core.streams`), and an axis along which a mask is shared has size 1.
+(`zoneout_core.masking.streams`), and an axis along which a mask is shared has size 1.
 
 T steps, B batch, U units (D of what a layer reads at site `inputs`, H elsewhere), K lanes.
 """
@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from zoneout_core import sites, streams
+from zoneout_core.masking import sites, streams
+from zoneout_core.masking.sites import Sites
 from zoneout_core.regularizers import Mask
-from zoneout_core.sites import Sites
 
 Program = tuple[Mask, ...]
 """The masks of all regularizers of a trial."""
@@ -186,7 +186,7 @@ def draw_(mask: Tensor, z: float, generator: Generator, words: Tensor | None = N
     returns it.
 
     z: probability of preserving, rounded to a multiple of 2^-16. z = 0 and z = 1 draw nothing.
-    generator: on the mask's device, at the start of its stream (`zoneout_core.streams`).
+    generator: on the mask's device, at the start of its stream (`zoneout_core.masking.streams`).
     words: scratch from `words_for(mask.numel(), device)`, to spare an allocation; its content is
     overwritten.
     """

@@ -17,17 +17,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from zoneout_core import registry
+from zoneout_core.config import registry
 from zoneout_core.records import Metrics
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from zoneout_core.config import TrialConfig
+    from zoneout_core.config.trial import TrialConfig
     from zoneout_core.kernels import KernelChoice
-    from zoneout_core.lane import Lane
-    from zoneout_core.layout import Layout
+    from zoneout_core.network.layout import Layout
+    from zoneout_core.training.lane import Lane
 
 Means = dict[str, float]
 """Averages by name, of an epoch or of an evaluation."""

@@ -9,19 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoneout_core import streams
 from zoneout_core.cells import Parameters
-from zoneout_core.config import TrialConfig, require
+from zoneout_core.config.trial import TrialConfig, require
 from zoneout_core.errors import ConfigError
 from zoneout_core.kernels import KernelChoice
-from zoneout_core.lane import Lane
-from zoneout_core.masks import Places
-from zoneout_core.network import DTYPES, Network, Unrolled
+from zoneout_core.masking import streams
+from zoneout_core.masking.masks import Places
+from zoneout_core.network.network import DTYPES, Network, Unrolled
 from zoneout_core.records import CLASSES
 from zoneout_core.regularizers import Mask
 from zoneout_core.tasks import Labelled
-from zoneout_core.workloads import Means
-from zoneout_core.workloads._network import BatchMeans, NetworkWorkload, Part
+from zoneout_core.training.lane import Lane
+from zoneout_core.training.workloads import Means
+from zoneout_core.training.workloads._network import BatchMeans, NetworkWorkload, Part
 
 TOGETHER = 500
 """Examples that are evaluated at once. RBN recomputed its population statistics from batches of

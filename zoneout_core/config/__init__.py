@@ -1,0 +1,1 @@
+"""What decides a trial's numbers: every field, with its rule."""

@@ -1,0 +1,1 @@
+"""Lanes that come and go: updates, evaluations, checkpoints."""
