@@ -72,9 +72,9 @@ def blocks(
         sweep = sweep.with_values(settings)
         if sweep.cut:
             raise ConfigError(
-                f"A reproduction needs all trials of its sweeps, but trials={sweep.trials} leaves"
-                f" {sweep.cut}, of {sweep.name}. Leave trials out; for some of them: sweep run"
-                f" {sweep.name} --set trials={sweep.trials}"
+                f"A reproduction needs all trials of its sweeps, but trials={sweep.trials} leaves "
+                f"{sweep.cut}, of {sweep.name}. Leave trials out, or train a part of {sweep.name} "
+                "with `sweep run` and the same --set."
             )
         yield replace(block, rows=tuple(kept)), sweep
 
