@@ -9,6 +9,7 @@ run before it starts.
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -157,6 +158,10 @@ def pytest_terminal_summary(
 def pytest_configure(config: pytest.Config) -> None:
     """Before any test module is imported: libraries read some of these once, on import."""
     os.environ.update(ENVIRONMENT)
+    # Children inherit a signal that is ignored, as under nohup or in a shell's background; tests
+    # send these.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     for name in FORGOTTEN:
         os.environ.pop(name, None)
 
