@@ -355,7 +355,7 @@ def test_the_index_too_may_hit_the_limit(tmp_path: Path) -> None:
     save."""
     checkpoint.save(tmp_path, state(1))
     script = (
-        "import resource, sys; from pathlib import Path; from zoneout_core import checkpoint\n"
+        "import resource, sys; from pathlib import Path; from zoneout_core.training import checkpoint\n"
         "folder = Path(sys.argv[1]); state = checkpoint.load(folder)\n"
         "state.step = 2; state.weights += 1; state.records *= 50\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"

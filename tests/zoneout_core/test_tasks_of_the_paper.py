@@ -135,7 +135,7 @@ def test_digits_are_read_in_that_order(data_dir: Path) -> None:
 def test_torchvision_is_stubbed_only_where_it_cannot_load() -> None:
     """In a process of its own: the stub stays for as long as the process lives."""
     look = (
-        "import sys; from zoneout_core import vision\n"
+        "import sys; from zoneout_core.data import vision\n"
         "try:\n    import torchvision; good = True\n"
         "except RuntimeError:\n    good = False\n"
         "found = vision.torchvision(); assert found is vision.torchvision() is sys.modules['torchvision']\n"
