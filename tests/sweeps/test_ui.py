@@ -32,10 +32,10 @@ def delivered(run: RunMaker, uri: str) -> RunMaker:
 SERVE = """
 import sys
 from pathlib import Path
-from sweeps.books.run_folder import Home, Run
+from sweeps.books.run_folder import Home, RunFolder
 from sweeps.tracking.ui import serve
 kind, folder = sys.argv[1:]
-serve(Run(Path(folder)) if kind == "run" else Home(folder), 0, lambda text: print(text, flush=True))
+serve(RunFolder(Path(folder)) if kind == "run" else Home(folder), 0, lambda text: print(text, flush=True))
 """
 
 
