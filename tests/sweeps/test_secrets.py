@@ -48,7 +48,7 @@ def forms() -> set[bytes]:
         json.dumps(PASSWORD)[1:-1],
         repr(PASSWORD)[1:-1],
         "S3cr",
-        "p:w",
+        "t/p:w",  # three bytes stand in a compressed picture by chance, and once did
     }
     return {text.encode() for text in texts}
 
