@@ -12,17 +12,14 @@ from an Optuna trial; one without a `Range` in it also has a `grid()`. Spaces ar
 A `Switch` over `label` makes up a table: each of its rows brings the settings that belong to it.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from search_spaces._check import CHECKED
 from search_spaces._parts import NOTHING, Choice, Overrides, Product, Range, Space, Switch
 from zoneout_core.config import registry
-from zoneout_core.config.trial import plain
+from zoneout_core.config.trial import TrialConfig, plain
 from zoneout_core.errors import ConfigError
-
-if TYPE_CHECKING:
-    from optuna.trial import BaseTrial
 
 __all__ = [
     "CHECKED",
@@ -38,30 +35,41 @@ __all__ = [
     "names",
     "numbers",
     "params",
+    "point_of",
 ]
 
 
-class _Point:
-    """Stands in for an Optuna trial, to learn under which parameter names a given point is
-    stored."""
+class _Known:
+    """Answers like an Optuna trial, with values that are known by their keys, and keeps the
+    parameter names it was asked for."""
 
-    def __init__(self, point: Overrides) -> None:
-        self.point, self.params = point, Overrides()
+    def __init__(self, value: Callable[[str], Any]) -> None:
+        self._value, self.params = value, Overrides()
 
-    def suggest_categorical(self, name: str, choices: object) -> Any:
-        return self.params.setdefault(name, plain(self.point[name.partition(" ")[0]]))
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self.params.setdefault(name, plain(self._value(name.partition(" ")[0])))
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> Any:
-        return self.suggest_categorical(name, None)
+        return self.suggest_categorical(name, ())
 
-    suggest_int = suggest_float
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> Any:
+        return self.suggest_categorical(name, ())
 
 
 def params(space: Space, point: Overrides) -> dict[str, Any]:
     """Optuna's parameters of one point of the space, as `Study.enqueue_trial` wants them."""
-    fixed = _Point(point)
-    space.suggest(cast("BaseTrial", fixed))
-    return fixed.params
+    known = _Known(point.__getitem__)
+    space.suggest(known)
+    return known.params
+
+
+def point_of(space: Space, config: TrialConfig) -> Overrides | None:
+    """The values that a configuration has for the keys of the space; None when one of them is none
+    of its choices."""
+    try:
+        return space.suggest(_Known(config.value))
+    except KeyError:
+        return None
 
 
 def from_json(data: Mapping[str, Any]) -> Space:

@@ -5,14 +5,12 @@ import math
 import random
 from collections.abc import Sequence
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError, UnknownName
 
 if TYPE_CHECKING:
-    from optuna.trial import BaseTrial
-
     from search_spaces._parts import Space
 
 CHECKED = 4096
@@ -27,7 +25,7 @@ def check(space: "Space", base: TrialConfig) -> None:
     """Raise `ConfigError` naming a point that is no configuration on top of `base`, and why, if one
     is found."""
     corners = list(islice(space.corners(), CHECKED + 1))
-    dice = cast("BaseTrial", _Dice())
+    dice = _Dice()
     drawn = (space.suggest(dice) for _ in range(DRAWN))
     for point in chain(
         corners if len(corners) <= CHECKED else islice(space.bounds(), CHECKED_BOUNDS), drawn

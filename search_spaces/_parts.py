@@ -5,14 +5,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations, islice
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from search_spaces._check import check
 from zoneout_core.config.trial import KEYS, TrialConfig, coerce, locate, owner_of, plain, type_of
 from zoneout_core.errors import ConfigError, SpaceError
-
-if TYPE_CHECKING:
-    from optuna.trial import BaseTrial
 
 Overrides = dict[str, Any]
 """Values by dotted configuration key."""
@@ -21,11 +18,24 @@ WIDEST = 2**31
 next in a wider one."""
 
 
+class Suggester(Protocol):
+    """What a space asks for a value of each parameter, such as a trial of Optuna's."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """One of `choices`."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """A number from `low` to `high`; with `log`, evenly over its logarithm."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        """The same, a whole number."""
+
+
 class Space(ABC):
     """A set of overrides that Optuna can draw from."""
 
     @abstractmethod
-    def suggest(self, trial: "BaseTrial", case: str = "") -> Overrides:
+    def suggest(self, trial: Suggester, case: str = "") -> Overrides:
         """Draw one assignment with `trial`.
 
         Optuna wants one set of choices per parameter name, so inside a `Switch` the name carries
@@ -97,7 +107,7 @@ class Choice(Space):
             )
         object.__setattr__(self, "values", values)
 
-    def suggest(self, trial: "BaseTrial", case: str = "") -> Overrides:
+    def suggest(self, trial: Suggester, case: str = "") -> Overrides:
         return {self.key: _chosen(trial, self.key + case, self.values)}
 
     def corners(self) -> Iterator[Overrides]:
@@ -162,7 +172,7 @@ class Range(Space):
         """Whether its numbers are whole."""
         return type_of(self.key) is int
 
-    def suggest(self, trial: "BaseTrial", case: str = "") -> Overrides:
+    def suggest(self, trial: Suggester, case: str = "") -> Overrides:
         name, low, high = self.key + case, self.low, self.high
         if self.whole:
             return {self.key: trial.suggest_int(name, int(low), int(high), log=self.log)}
@@ -210,7 +220,7 @@ class Product(Space):
                 " one."
             )
 
-    def suggest(self, trial: "BaseTrial", case: str = "") -> Overrides:
+    def suggest(self, trial: Suggester, case: str = "") -> Overrides:
         return _merge(part.suggest(trial, case) for part in self.parts)
 
     def corners(self) -> Iterator[Overrides]:
@@ -268,7 +278,7 @@ class Switch(Space):
                 " space."
             )
 
-    def suggest(self, trial: "BaseTrial", case: str = "") -> Overrides:
+    def suggest(self, trial: Suggester, case: str = "") -> Overrides:
         value = _chosen(trial, self.key + case, [value for value, _ in self.cases])
         inner: Overrides = dict(self.cases)[value].suggest(trial, f"{case} [{self.key}={value}]")
         return {self.key: value} | inner
@@ -342,7 +352,7 @@ def _read(key: str, value: Any) -> Any:
         raise ConfigError(f"{why} Mend that value of the space.") from None
 
 
-def _chosen(trial: "BaseTrial", name: str, values: Sequence[Any]) -> Any:
+def _chosen(trial: Suggester, name: str, values: Sequence[Any]) -> Any:
     """One of `values`; Optuna is shown and stores them as strict JSON holds them."""
     return dict(zip(plain(values), values, strict=True))[
         trial.suggest_categorical(name, plain(values))

@@ -15,13 +15,13 @@ Only the driver of a run mends, before it does anything else. What was damaged i
 """
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 from optuna.trial import FrozenTrial
 
+import search_spaces
 from search_spaces import Overrides
 from sweeps.books import journal, sealed
 from sweeps.books.journal import Damage, Event, as_event
@@ -144,10 +144,10 @@ class _Books:
         config, _ = self.checkpoint(trial)
         if config is None:
             return None
-        params: Overrides = space.suggest(_Taken(config))  # type: ignore[arg-type]
-        if self.sweep.trial_config(params) == config:
-            return params
-        return None
+        params = search_spaces.point_of(space, config)
+        if params is None or self.sweep.trial_config(params) != config:
+            return None
+        return params
 
     def checkpoint(self, trial: int) -> tuple[TrialConfig | None, dict[int, Event]]:
         """The configuration and the records, by epoch, in a trial's checkpoint."""
@@ -160,20 +160,6 @@ class _Books:
         if state is None:
             return None, {}
         return state.config, {record.epoch: as_event(record) for record in state.records}
-
-
-class _Taken:
-    """Answers like an Optuna trial, with what a configuration has."""
-
-    def __init__(self, config: TrialConfig) -> None:
-        self._config = config
-
-    def suggest_categorical(self, name: str, choices: Iterable[Any]) -> Any:
-        value = self._config.value(name.partition(" ")[0])
-        return next((choice for choice in choices if choice == value), value)
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> Any:
-        return self._config.value(name.partition(" ")[0])
 
 
 @dataclass

@@ -3,16 +3,19 @@ never change."""
 
 import functools
 import json
+import math
 import random
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from search_spaces import Choice, Product, Range, Space, Switch
 from sweeps import runner
-from sweeps.books import provenance, sealed
+from sweeps.books import mending, provenance, sealed
 from sweeps.books.journal import as_event
 from sweeps.books.ledger import Ledger
 from sweeps.books.run_folder import Home, RunFolder
@@ -339,3 +342,39 @@ def test_provenance_is_written_again_from_the_journal_and_still_knows_the_data(
         )
     assert after[0]["code"]["commit"] == before[0]["code"]["commit"]
     assert (copy.folder / "provenance.json.damaged").exists() == (harm is not deleted)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        Range("model.hidden", 3, 40),
+        Range("model.hidden", 3, 40, log=True),
+        Range("optim.learning_rate", 1e-4, 1e-2, log=True),
+        Choice("optim.clip_norm", (1.0, math.inf)),
+        Switch(
+            "model.cell",
+            (("lstm", Choice("regularizer.z_cells", (0.0, 0.5))), ("gru", Product(()))),
+        ),
+    ],
+    ids=["whole", "whole log", "log", "infinite", "switch"],
+)
+def test_a_configuration_says_which_point_of_its_space_it_is(space: Space, tmp_path: Path) -> None:
+    sweep = replace(tiny(), space=space, sampler="random", trials=1)
+    books = mending._Books(begin(tmp_path, sweep), sweep)
+    for point in space.corners():
+        config = sweep.trial_config(point)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(books, "checkpoint", lambda trial, config=config: (config, {}))
+            assert books.assigned(0) == (point, config)
+            another = replace(config, epochs=config.epochs + 1)
+            patch.setattr(books, "checkpoint", lambda trial, config=another: (config, {}))
+            assert books.assigned(0) is None, "of another definition"
+
+
+def test_a_configuration_outside_of_the_space_is_no_point_of_it(tmp_path: Path) -> None:
+    sweep = replace(tiny(), space=Choice("model.hidden", (4, 8)), sampler="random", trials=1)
+    books = mending._Books(begin(tmp_path, sweep), sweep)
+    config = sweep.trial_config({"model.hidden": 5})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(books, "checkpoint", lambda trial: (config, {}))
+        assert books.assigned(0) is None
