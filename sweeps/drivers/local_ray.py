@@ -67,7 +67,7 @@ def remove_leftovers(parent: Path) -> None:
             if folder.lstat().st_uid != os.geteuid():
                 continue
             lock = _lock(folder, fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)  # its Ray's processes may outlive it, and write on for a moment
             os.close(lock)
 
 

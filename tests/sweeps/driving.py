@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -102,9 +102,12 @@ class Driver:
 
     def kill(self) -> None:
         """kill -9 of everything, as a machine that loses its power."""
-        victims = self.processes()
-        for victim in victims:
-            victim.suspend()  # so that nobody sees another one die
+        victims: list[psutil.Process] = []
+        while born := [process for process in self.processes() if process not in victims]:
+            for victim in born:
+                with suppress(psutil.NoSuchProcess):
+                    victim.suspend()  # so that nobody sees another one die, or begets more
+            victims += born
         for victim in victims:
             victim.kill()
         psutil.wait_procs(victims[1:], timeout=10)

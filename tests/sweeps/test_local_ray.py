@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPException
@@ -239,6 +240,28 @@ def test_a_deep_folder_for_temporary_files_does_not_make_its_sockets_fail(
     with private_ray() as folder:
         assert folder.parent.parent == Path("/tmp")
         assert len(str(folder)) <= LONGEST_FOLDER
+
+
+def test_a_leftover_that_is_still_written_into_is_removed_as_soon_as_that_ends(
+    temporary: Path,
+) -> None:
+    dead = temporary / f"{PREFIX}dead"
+    dead.mkdir()
+    writes = f"""if 1:
+        import contextlib, pathlib, time
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            path = pathlib.Path({str(dead)!r}, "logs", str(time.monotonic_ns()))
+            with contextlib.suppress(FileNotFoundError):  # gone between the two lines
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+        """
+    with subprocess.Popen([sys.executable, "-c", writes]) as writer:
+        while not list(dead.iterdir()):
+            time.sleep(0.01)
+        remove_leftovers(temporary)
+        assert writer.wait() == 0
+    assert not dead.exists()
 
 
 def test_folders_in_use_links_and_other_files_are_no_leftovers(
