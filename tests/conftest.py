@@ -100,6 +100,7 @@ def needs() -> list[Need]:
             ),
         ),
         _need_root(_need_programs("needs_mount", ("mount", "umount"), "mount")),
+        _need_programs("needs_compiler", ("g++",), "g++"),
         _need_programs("needs_postgres", ("initdb", "pg_ctl", "psql"), "postgresql"),
         _need_path(
             "needs_ptb",

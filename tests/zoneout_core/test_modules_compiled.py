@@ -1,7 +1,6 @@
 """The drop-in modules under torch.compile and torch.export: any batch size, every kind of mask,
 rates that become 0."""
 
-import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,12 +20,10 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def default_backend(test: Any) -> Any:
-    """It needs a C++ compiler, whose headers it would compile beforehand, and its own import
+    """It calls a C++ compiler, whose headers it would compile beforehand, and its own import
     warns."""
     test = pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")(test)
-    test = pytest.mark.skipif(
-        shutil.which("g++") is None, reason="torch's default backend needs g++"
-    )(test)
+    test = pytest.mark.needs_compiler(test)
     return torch._inductor.config.patch(cpp_cache_precompile_headers=False)(test)
 
 
