@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HERE, THERE = "198.51.100.1", "198.51.100.2"
 """Addresses of the two ends."""
@@ -23,9 +24,9 @@ class Network:
         """A command that becomes the one after it, in this network."""
         return ["nsenter", f"--net=/proc/{self.pid}/ns/net"]
 
-    def call(self, *command: str, timeout: float = 60, **options: object) -> str:
+    def call(self, *command: str, timeout: float = 60, **options: Any) -> str:
         """Output of a command in this network. Raises when it fails."""
-        done = subprocess.run(  # type: ignore[call-overload]
+        done = subprocess.run(
             [*self.enter, *command],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

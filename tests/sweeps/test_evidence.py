@@ -3,6 +3,7 @@ trained."""
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,8 @@ def home(tmp_path: Path) -> Home:
 @pytest.fixture
 def another_default(monkeypatch: pytest.MonkeyPatch) -> None:
     """A version whose Adam has another beta1 by default."""
-    defaults = TrialConfig.__init__.__kwdefaults__  # type: ignore[misc]
+    construct: Any = TrialConfig.__init__
+    defaults = construct.__kwdefaults__
     monkeypatch.setitem(defaults, "optim", OptimConfig(beta1=0.8))
 
 

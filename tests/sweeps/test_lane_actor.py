@@ -4,6 +4,7 @@ breaks."""
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,8 @@ def test_a_broken_training_thread_is_told_to_every_client(tmp_path: Path) -> Non
     )
     actor.ready()
     actor.submit(0, tiny().trial_config({}).to_json())
-    actor._get()._inbox.append(())  # type: ignore[arg-type]  # no client of ours leaves this
+    inbox: Any = actor._get()._inbox
+    inbox.append(())  # no client of ours leaves this
     with pytest.raises(RuntimeError, match="The lane server stopped training: ValueError"):
         poll(actor, seconds=20)
     for thread in threading.enumerate():

@@ -9,6 +9,7 @@ import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -33,9 +34,9 @@ X, Y, H, LR = "regularizer.z_cells", "regularizer.z_states", "model.hidden", "op
 PLANE = Product((Choice(X, (0.0, 0.5)), Choice(Y, (0.0, 0.05))))
 
 
-def over(space: Space, **changes: object) -> Sweep:
+def over(space: Space, **changes: Any) -> Sweep:
     """A tiny sweep over another space."""
-    return replace(tiny(epochs=1), space=space, **changes)  # type: ignore[arg-type]
+    return replace(tiny(epochs=1), space=space, **changes)
 
 
 def lines(run: RunFolder) -> list[dict[str, str]]:

@@ -99,7 +99,7 @@ def _cell(module: ZoneoutBase, weights: list[Any]) -> tuple[Cell, dict[str, Tens
     if isinstance(module, ZoneoutLSTM):
         return LSTM(), p
     if isinstance(module, ZoneoutRNN):
-        return RNN(activation=module.nonlinearity), p  # type: ignore[arg-type]
+        return RNN(activation="tanh" if module.nonlinearity == "tanh" else "relu"), p
     assert isinstance(module, ZoneoutGRU)
     if module.reset == "before":
         return GRU(), p

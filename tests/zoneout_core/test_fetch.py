@@ -367,7 +367,7 @@ def test_a_full_disk_is_told_and_the_archive_kept(server: FileServer, tmp_path: 
     file = packed_file(server, "gz")
     assert file.archive is not None
     archive = put(tmp_path / file.archive.path, packed("gz"))
-    with pytest.raises(DataError) as error, open("/dev/full", "r+b", buffering=0) as full:  # noqa: PTH123
+    with pytest.raises(DataError) as error, Path("/dev/full").open("r+b", buffering=0) as full:
         unpack(archive, full, file)
     assert str(error.value) == (
         f"{archive} must be unpacked, which failed (No space left on device). "

@@ -2,7 +2,7 @@
 refusals."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -271,8 +271,9 @@ def test_a_state_of_zeros_has_a_finite_penalty_and_gradient(
 
 
 def test_a_single_step_has_no_differences() -> None:
-    for divisor in ("steps", "differences"):
-        part = NormStabilizer(beta_norm=50, norm_divisor=divisor)  # type: ignore[arg-type]  # both are literals
+    divisors: tuple[Literal["steps", "differences"], ...] = ("steps", "differences")
+    for divisor in divisors:
+        part = NormStabilizer(beta_norm=50, norm_divisor=divisor)
         assert part.penalty(torch.ones(1, 2, 3)).tolist() == [0.0, 0.0]
 
 

@@ -68,6 +68,7 @@ def replaced(part: PartType, values: Mapping[str, Any]) -> PartType:
     new."""
     told = {name: coerce(type(part), name, value) for name, value in values.items()}
     news = {name: value for name, value in told.items() if getattr(part, name) != value}
+    # Every part is a dataclass, which a type variable cannot say.
     return replace(part, **news) if news else part  # type: ignore[type-var]
 
 

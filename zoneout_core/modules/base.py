@@ -252,7 +252,7 @@ class ZoneoutBase(nn.RNNBase):
                 self._rates[name] = z.to(weight.device)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch has no types for it
         self._place_rates()
         return self
 
