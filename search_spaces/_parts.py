@@ -8,7 +8,7 @@ from itertools import chain, combinations, islice
 from typing import Any, Protocol
 
 from search_spaces._check import check
-from zoneout_core.config.trial import KEYS, TrialConfig, coerce, locate, owner_of, plain, type_of
+from zoneout_core.config.trial import TrialConfig, coerce, keys, locate, owner_of, plain, type_of
 from zoneout_core.errors import ConfigError, SpaceError
 
 Overrides = dict[str, Any]
@@ -325,7 +325,7 @@ def _full(key: str) -> str:
         full = f"{section}.{name}"
     else:
         full = name
-    assert full in KEYS
+    assert full in keys()
     return full
 
 

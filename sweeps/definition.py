@@ -16,7 +16,7 @@ from sweeps import secrets
 from zoneout_core import tasks
 from zoneout_core.config import registry
 from zoneout_core.config.section import hints, require_finite
-from zoneout_core.config.trial import KEYS, TrialConfig, coerce, locate, require
+from zoneout_core.config.trial import TrialConfig, coerce, keys, locate, require
 from zoneout_core.errors import ConfigError, UnknownName
 from zoneout_core.records import Metrics
 
@@ -177,7 +177,9 @@ class Sweep:
         try:
             section, name = locate(key)
         except UnknownName as error:
-            known = KEYS if "." in key else error.known  # full names for one who writes full names
+            known = (
+                keys() if "." in key else error.known
+            )  # full names for one who writes full names
             raise UnknownName("key of a sweep", key, [*known, *SETTABLE]) from None
         if section:
             full = f"{section}.{name}"
@@ -237,7 +239,6 @@ class Sweep:
 SETTABLE: tuple[str, ...] = tuple(
     f.name for f in fields(Sweep) if f.name not in ("name", "description", "base")
 )
-assert not set(SETTABLE) & set(KEYS), "a key names one thing"
 _PLAIN: tuple[str, ...] = tuple(key for key in SETTABLE if key != "space")
 
 

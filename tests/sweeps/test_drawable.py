@@ -17,7 +17,7 @@ from sweeps.books.sampling import START_UP
 from sweeps.books.study import Study
 from sweeps.definition import Sweep
 from tests.sweeps.driven import begin, drive_inline, tiny
-from zoneout_core.config.trial import KEYS, TrialConfig, type_of
+from zoneout_core.config.trial import TrialConfig, keys, type_of
 from zoneout_core.errors import ConfigError, SpaceError, UnknownName
 from zoneout_core.records import TrialState
 
@@ -44,7 +44,7 @@ STRANGE = (
     2.5,
 )
 HUGE = (1e308, -1e308, 5e-324, 2**53, 2**63, 10**400, "1" * 500)
-SEARCHED = sorted(set(KEYS) - {"task"})
+SEARCHED = sorted(set(keys()) - {"task"})
 DEMO = definition.get("demo")
 
 

@@ -13,12 +13,12 @@ from zoneout_core.cells import registry_name
 from zoneout_core.config import registry, section
 from zoneout_core.config.section import Section
 from zoneout_core.config.trial import (
-    KEYS,
-    LANE_KEYS,
     ModelConfig,
     OptimConfig,
     TrialConfig,
     coerce,
+    keys,
+    lane_keys,
     locate,
 )
 from zoneout_core.errors import ConfigError, UnknownName
@@ -114,11 +114,11 @@ def with_and_without(key: str) -> tuple[TrialConfig, TrialConfig]:
     return base, base.with_values({key: other})
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", keys())
 def test_lanes_share_all_but_what_is_marked(key: str) -> None:
     base, changed = with_and_without(key)
     assert changed != base
-    assert (changed.shape_key() == base.shape_key()) == (key in LANE_KEYS)
+    assert (changed.shape_key() == base.shape_key()) == (key in lane_keys())
 
 
 def test_a_shape_key_can_be_read() -> None:
@@ -196,7 +196,7 @@ def test_records_round_trip_and_only_ended_states_are_finished() -> None:
     assert [state for state in TrialState if state.finished] == ["complete", "pruned", "failed"]
 
 
-@pytest.mark.parametrize("key", [key for key in KEYS if _field_type(key) is float])
+@pytest.mark.parametrize("key", [key for key in keys() if _field_type(key) is float])
 @pytest.mark.parametrize("value", [inf, -inf, nan])
 def test_every_number_is_finite_but_the_norm_that_never_clips(key: str, value: float) -> None:
     if (key, value) == ("optim.clip_norm", inf):

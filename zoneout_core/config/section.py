@@ -159,7 +159,7 @@ class Section:
         object.__setattr__(self, "parts", tuple(parts))
 
     @classmethod
-    @functools.cache
+    @registry.cached
     def kinds(cls) -> tuple[type, ...]:
         """The part classes, by file name."""
         return tuple(
@@ -167,7 +167,7 @@ class Section:
         )
 
     @classmethod
-    @functools.cache
+    @registry.cached
     def owners(cls) -> dict[str, type]:
         """The part class of every field."""
         owners: dict[str, type] = {}
@@ -180,21 +180,27 @@ class Section:
         return owners
 
     @classmethod
-    @functools.cache
+    @registry.cached
     def places(cls) -> dict[type, int]:
         """Where the part of a class is among the parts."""
         return {kind: place for place, kind in enumerate(cls.kinds())}
 
     @classmethod
-    @functools.cache
+    @registry.cached
     def _places_of_fields(cls) -> dict[str, int]:
         return {name: cls.places()[kind] for name, kind in cls.owners().items()}
 
     @classmethod
-    @functools.cache
+    @registry.cached
     def _defaults(cls) -> tuple[Any, ...]:
         """The parts of which nothing was set."""
         return tuple(kind() for kind in cls.kinds())
+
+    @classmethod
+    @registry.cached
+    def default(cls) -> Self:
+        """The section of which nothing was set."""
+        return cls()
 
     @classmethod
     def declared(cls) -> dict[str, Field[Any]]:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from zoneout_core.cells import CellConfig
 from zoneout_core.cells import names as cell_names
+from zoneout_core.config import registry
 from zoneout_core.config.section import (
     ENDLESS,
     LANE,
@@ -30,13 +31,13 @@ from zoneout_core.errors import UnknownName
 from zoneout_core.regularizers import RegularizerConfig
 
 __all__ = [
-    "KEYS",
     "LANE",
-    "LANE_KEYS",
     "ModelConfig",
     "OptimConfig",
     "TrialConfig",
     "coerce",
+    "keys",
+    "lane_keys",
     "locate",
     "plain",
     "require",
@@ -138,10 +139,10 @@ class TrialConfig:
     """A file name of `zoneout_core.tasks`."""
     variant: str = ""
     """Which form of the task's data; empty = the task's default."""
-    model: ModelConfig = ModelConfig()
-    cell: CellConfig = CellConfig()
-    regularizer: RegularizerConfig = RegularizerConfig()
-    optim: OptimConfig = OptimConfig()
+    model: ModelConfig = field(default_factory=ModelConfig)
+    cell: CellConfig = field(default_factory=CellConfig.default)
+    regularizer: RegularizerConfig = field(default_factory=RegularizerConfig.default)
+    optim: OptimConfig = field(default_factory=OptimConfig)
     batch: int = 32
     """B, examples per update."""
     length: int = 100
@@ -214,7 +215,7 @@ class TrialConfig:
 
     def flat(self) -> dict[str, Any]:
         """All fields by dotted key, in the order of definition."""
-        return {key: self.value(key) for key in KEYS}
+        return {key: self.value(key) for key in keys()}
 
     def value(self, key: str) -> Any:
         """The value of a dotted key or unambiguous field name."""
@@ -225,7 +226,7 @@ class TrialConfig:
 
     def shape_key(self) -> str:
         """What lanes of one pack have to share, as readable text plus a short hash of all of it."""
-        shared = {key: self.value(key) for key in KEYS if key not in LANE_KEYS}
+        shared = {key: self.value(key) for key in keys() if key not in lane_keys()}
         digest = hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:8]
         if self.model.layers > 1:
             layers = f"{self.model.layers}x"
@@ -243,7 +244,8 @@ class TrialConfig:
 
         Short enough to be read; `from_json` gives the same configuration back.
         """
-        return {key: plain(value) for key, value in self.flat().items() if value != _DEFAULTS[key]}
+        usual = _defaults()
+        return {key: plain(value) for key, value in self.flat().items() if value != usual[key]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -281,6 +283,7 @@ def _fields(section: str) -> dict[str, Field[Any]]:
     return {f.name: f for f in fields(kind)}
 
 
+@registry.cached
 def _keys() -> dict[str, bool]:
     """Every dotted key and whether lanes may differ in it."""
     keys: dict[str, bool] = {}
@@ -295,14 +298,32 @@ def _keys() -> dict[str, bool]:
     return keys
 
 
-KEYS: tuple[str, ...] = tuple(_keys())
-LANE_KEYS: frozenset[str] = frozenset(key for key, lane in _keys().items() if lane)
-_SHORT = {key.rsplit(".", 1)[-1]: key for key in KEYS}
-assert len(_SHORT) == len(KEYS), (
-    "field names are unique over the sections, so that short keys are unambiguous"
-)
-_PLACES = {name: (key.rpartition(".")[0], name) for name, key in _SHORT.items()}
-_PLACES |= {key: _PLACES[name] for name, key in _SHORT.items()}
+@registry.cached
+def keys() -> tuple[str, ...]:
+    """Every dotted key, those of plug-ins included, in the order of definition."""
+    return tuple(_keys())
+
+
+@registry.cached
+def lane_keys() -> frozenset[str]:
+    """The keys in which the lanes of one pack may differ."""
+    return frozenset(key for key, lane in _keys().items() if lane)
+
+
+@registry.cached
+def _short() -> dict[str, str]:
+    """Every key by its bare field name."""
+    short = {key.rsplit(".", 1)[-1]: key for key in keys()}
+    assert len(short) == len(keys()), (
+        "field names are unique over the sections, so that short keys are unambiguous"
+    )
+    return short
+
+
+@registry.cached
+def _places() -> dict[str, tuple[str, str]]:
+    places = {name: (key.rpartition(".")[0], name) for name, key in _short().items()}
+    return places | {key: places[name] for name, key in _short().items()}
 
 
 def locate(key: str) -> tuple[str, str]:
@@ -310,9 +331,9 @@ def locate(key: str) -> tuple[str, str]:
 
     Raises `UnknownName` with the closest match.
     """
-    if key not in _PLACES:
-        raise UnknownName("configuration key", key, _SHORT)
-    return _PLACES[key]
+    if key not in _places():
+        raise UnknownName("configuration key", key, _short())
+    return _places()[key]
 
 
 def owner_of(key: str) -> tuple[type, str]:
@@ -330,4 +351,6 @@ def type_of(key: str) -> Any:
     return hints(owner)[name]
 
 
-_DEFAULTS = TrialConfig().flat()
+@registry.cached
+def _defaults() -> dict[str, Any]:
+    return TrialConfig().flat()
