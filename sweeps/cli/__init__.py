@@ -8,6 +8,7 @@ with leaving_at_once():
     import sys
     import traceback
     from collections.abc import Sequence
+    from pathlib import Path
     from typing import Annotated
 
     import typer
@@ -15,6 +16,8 @@ with leaving_at_once():
 
     from sweeps import secrets
     from sweeps.cli import catalogue, data, driving, options, reading, reproduce, text
+    from zoneout_core.config import registry
+    from zoneout_core.config.plugins import Plugins
     from zoneout_core.errors import ZoneoutError
 
 USER_ERROR = 2
@@ -49,8 +52,20 @@ def _options(
         bool,
         typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
     ] = False,
+    plugins: Annotated[
+        Path | None,
+        typer.Option(
+            "--plugins",
+            metavar="DIR",
+            help="A folder with cells, regularizers, tasks, workloads, spaces and sweeps of your"
+            " own; it may also stand after the command.",
+            show_default="$ZONEOUT_PLUGINS",
+        ),
+    ] = None,
 ) -> None:
     """Train many zoneout RNN trials at once, and never lose or blur a result."""
+    if plugins is not None:
+        registry.use(Plugins.read(plugins))
 
 
 for command, examples in (
@@ -101,9 +116,10 @@ def main(given: Sequence[str] | None = None) -> None:
 
 def _answer(given: Sequence[str]) -> int:
     """Run the command line `given`; its exit code."""
-    arguments = [argument for argument in given if argument != "--traceback"]
+    arguments = _plugins_first([argument for argument in given if argument != "--traceback"])
     try:
-        code = app(arguments, prog_name="sweep", standalone_mode=False)
+        with registry.using(None):
+            code = app(arguments, prog_name="sweep", standalone_mode=False)
     except TyperException as error:  # a command line that cannot be read
         error.message = secrets.mask(error.message)
         _tell_json(error, error.format_message(), arguments)
@@ -127,6 +143,19 @@ def _answer(given: Sequence[str]) -> int:
     if isinstance(code, int):
         return code
     return 0
+
+
+def _plugins_first(arguments: list[str]) -> list[str]:
+    """The arguments with `--plugins DIR` in front, where it is an option of all commands."""
+    for place, argument in enumerate(arguments):
+        if argument == "--plugins":
+            moved = arguments[place : place + 2]
+        elif argument.startswith("--plugins="):
+            moved = [argument]
+        else:
+            continue
+        return [*moved, *arguments[:place], *arguments[place + len(moved) :]]
+    return arguments
 
 
 def _tell_json(error: Exception, said: str, arguments: list[str]) -> None:

@@ -11,6 +11,7 @@ from sweeps import definition
 from sweeps.books.run_folder import DEFAULT_HOME, Home, RunFolder
 from sweeps.cli import options, text
 from sweeps.definition import Sweep
+from zoneout_core.config import registry
 from zoneout_core.errors import ZoneoutError
 
 _TOLD = ("task", "model.cell", "model.hidden", "epochs")
@@ -128,7 +129,8 @@ def _run(run: RunFolder) -> dict[str, Any]:
     from sweeps.cli import summary
 
     try:
-        told = summary.of_run(run, run.definition(), run.story())
+        with registry.using(run.own_plugins()):
+            told = summary.of_run(run, run.definition(), run.story())
     except ZoneoutError as error:
         blank: dict[str, Any] = {"of": None, "counts": {}, "best": None, "objective": None}
         return {"run": run.name, "state": "unreadable", "reason": str(error)} | blank

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
-from zoneout_core.cells._arithmetic import project
+from zoneout_core.cells._arithmetic import gain, mix, project
 from zoneout_core.config import registry
 from zoneout_core.config.section import Section, require
 from zoneout_core.masking.sites import Sites
@@ -25,6 +25,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zoneout_core.config.trial import ModelConfig, TrialConfig
+
+__all__ = [
+    "Cell",
+    "CellConfig",
+    "Draw",
+    "Moment",
+    "Parameters",
+    "Sites",
+    "State",
+    "Trajectory",
+    "gain",
+    "mix",
+    "names",
+    "project",
+    "registry_name",
+]
 
 Parameters = Mapping[str, "Tensor"]
 State = tuple["Tensor", ...]

@@ -137,6 +137,33 @@ def get(name: str) -> Task:
     return task
 
 
+def text_corpus(name: str, variant: str, train: str, valid: str, test: str) -> Corpus:
+    """The corpus of three texts, by character: what `load` of a task returns. They have at most 256
+    different characters together."""
+    from zoneout_core.tasks import _text
+
+    return _text.corpus(name, variant, train, valid, test)
+
+
+def plugins_of(config: TrialConfig) -> dict[str, str]:
+    """The source hash of each plug-in that decides the numbers of a trial, by `cells/mine`."""
+    task = get(config.task)
+    parts = {
+        "zoneout_core.tasks": [config.task],
+        "zoneout_core.training.workloads": [task.workload],
+        "zoneout_core.cells": [config.model.cell],
+        "zoneout_core.regularizers": [
+            type(part).__module__.rpartition(".")[2] for part in config.regularizer.active()
+        ],
+    }
+    hashes: dict[str, str] = {}
+    for package, used in parts.items():
+        for name, origin in registry.origins(package).items():
+            if origin.sha256 and name in used:
+                hashes[f"{registry.KINDS[package]}/{name}"] = origin.sha256
+    return hashes
+
+
 def load_data(name: str, variant: str, data_dir: Path) -> Any:
     """The data of task `name`; an empty `variant` means the task's default.
 
