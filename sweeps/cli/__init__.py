@@ -150,6 +150,8 @@ def _plugins_first(arguments: list[str]) -> list[str]:
     for place, argument in enumerate(arguments):
         if argument == "--plugins":
             moved = arguments[place : place + 2]
+            if len(moved) == 1:  # so that the folder is missed, and nothing else taken for it
+                return moved
         elif argument.startswith("--plugins="):
             moved = [argument]
         else:

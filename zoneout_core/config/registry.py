@@ -70,9 +70,20 @@ def use(plugins: Plugins | None) -> None:
     when they are needed."""
     global _active
     if plugins is None or plugins != _active:
-        for forget in _forgetful:
-            forget()
+        _forget()
     _active = plugins
+
+
+def look_again() -> None:
+    """Forget which packages are installed: one was, while this process runs."""
+    _entry_points.cache_clear()
+    _source_sha256.cache_clear()
+    _forget()
+
+
+def _forget() -> None:
+    for clear in _forgetful:
+        clear()
 
 
 @contextmanager
@@ -184,6 +195,12 @@ def _installed(kind: str) -> Iterator[tuple[str, Origin]]:
             place = f"module {module}"
             if point.dist is not None:
                 place += f" of {point.dist.name} {point.dist.version}"
+            # A part is known by the last word of its module, in messages and to kernels.
+            if module.rpartition(".")[2] != point.name:
+                raise PluginError(
+                    f"An entry point of zoneout.{kind} is named like its module, but"
+                    f" {point.name!r} is {place}. Rename one of them."
+                )
             yield point.name, Origin(module, place, _source_sha256(module.partition(".")[0]))
 
 
