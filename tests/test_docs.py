@@ -51,6 +51,19 @@ def test_every_test_and_file_that_a_document_names_is_there(repo_root: Path) -> 
             assert f"def {function}" in (repo_root / file).read_text(), (document.name, name)
 
 
+def test_the_examples_of_plugins_are_those_that_are_tested(repo_root: Path) -> None:
+    blocks = re.findall(
+        r"^`DIR/([^`]+)`\n\n```python\n(.*?)^```",
+        (repo_root / "docs/plugins.md").read_text(),
+        re.M | re.S,
+    )
+    examples = {
+        str(file.relative_to(repo_root / "tests/plugins")): file.read_text()
+        for file in (repo_root / "tests/plugins").rglob("*.py")
+    }
+    assert dict(blocks) == examples
+
+
 def test_every_promise_of_the_readme_has_a_test(repo_root: Path) -> None:
     promised = re.findall(
         r"^\| \*\*(.+?)\.\*\*", (repo_root / "README.md").read_text(), re.MULTILINE

@@ -7,9 +7,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import torch
 from torch import Tensor
 
-from zoneout_core import cells
 from zoneout_core.cells import Cell, CellConfig, Parameters, State, Trajectory, registry_name
 from zoneout_core.config.trial import TrialConfig
+from zoneout_core.conformance import subjects
 from zoneout_core.masking.sites import Sites
 from zoneout_core.network.init import InitialDraw
 
@@ -21,7 +21,7 @@ def forms() -> list[tuple[str, dict[str, Any]]]:
     """(cell, settings), found by looking at the fields: a new cell or setting is there by
     existing."""
     found: list[tuple[str, dict[str, Any]]] = []
-    for name in cells.names():
+    for name in subjects("zoneout_core.cells"):
         kind = type(CellConfig().chosen(name))
         found.append((name, {}))
         for f in fields(kind):
@@ -38,6 +38,7 @@ def forms() -> list[tuple[str, dict[str, Any]]]:
 
 
 def form_id(form: tuple[str, dict[str, Any]]) -> str:
+    """How a form is called among the tests."""
     return "-".join([form[0], *(f"{key}={value}" for key, value in form[1].items())])
 
 

@@ -1,0 +1,260 @@
+"""What every cell has to satisfy, in every form of its settings (spec section 13)."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from zoneout_core.config.trial import TrialConfig
+from zoneout_core.conformance.made_cells import SYMBOLS, Made, form_id, forms, make
+from zoneout_core.errors import ConfigError
+from zoneout_core.masking.sites import NAMES, Sites
+
+FORMS = pytest.mark.parametrize("form", forms(), ids=form_id)
+Form = tuple[str, dict[str, Any]]
+
+
+def has_batch_statistics(made: Made) -> bool:
+    """Whether it normalises over the batch."""
+    return made.cell.statistics_rate > 0
+
+
+def keep(made: Made, mask: Tensor) -> Sites:
+    """The same mask on whatever zoneout knows of the cell."""
+    return Sites(**{name: mask for name in made.cell.SITES if name.startswith("keep_")})
+
+
+def leaves(made: Made) -> dict[str, Tensor]:
+    """The trained parameters, to be differentiated by."""
+    return {name: made.p[name].clone().requires_grad_() for name in made.trained}
+
+
+@FORMS
+def test_shapes_are_as_announced(form: Form) -> None:
+    """`parameters`, `starts`, `sizes` and `statistics` give the shapes that `initial` and `step`
+    make; a cell takes batch statistics in training only."""
+    made = make(*form)
+    model = made.config.model
+    assert {name: tuple(made.p[name].shape) for name in made.trained} == made.cell.parameters(
+        model, SYMBOLS
+    )
+    assert made.cell.starts(model).items() <= made.sizes.items()
+    found = made.run()
+    assert {name: tuple(value.shape) for name, value in made.named(found).items()} == {
+        name: (4, 3, size) for name, size in made.sizes.items()
+    }
+    kept = made.cell.statistics(model, 4)
+    assert {name: tuple(value.shape) for name, value in found.statistics.items()}.items() <= {
+        name: shape for name, (_, shape) in kept.items()
+    }.items()
+    assert made.run(training=False).statistics == {}
+    assert set(made.cell.schedule(1)) <= set(kept)
+
+
+@FORMS
+def test_masks_that_do_nothing_leave_every_bit(form: Form) -> None:
+    """A gain of 1 and a mask that keeps nothing change no bit, at every site in SITES."""
+    made = make(*form)
+    sites = made.cell.SITES - {"uniform"}
+    neutral = {name: made.mask_of_ones(name) * (not name.startswith("keep_")) for name in sites}
+    masked = made.run(Sites(**neutral, gate_form="intent"))
+    for name, value in made.named(made.run()).items():
+        assert torch.equal(made.named(masked)[name], value), name
+
+
+@FORMS
+def test_zoneout_with_certainty_freezes_the_states_and_learns_nothing(form: Form) -> None:
+    """Where `keep_states` (or `keep_cells`) is 1, h (or c) stays as it was, and no gradient
+    passes."""
+    made = make(*form)
+    frozen = {"h", "c"} & made.sizes.keys()
+    assert len(frozen) == sum(name.startswith("keep_") for name in made.cell.SITES)
+    p = leaves(made)
+    found = made.named(made.run(keep(made, torch.ones(1, 1, 1, dtype=torch.bool)), p=p))
+    start = dict(zip(made.sizes, made.state, strict=True))
+    for name in frozen:
+        assert all(torch.equal(value, start[name]) for value in found[name]), name
+    loss = sum(found[name].square().sum() for name in frozen)
+    gradients = torch.autograd.grad(loss, list(p.values()), allow_unused=True)
+    assert all(gradient is None or not gradient.any() for gradient in gradients)
+
+
+@FORMS
+def test_a_shared_mask_keeps_cell_and_state_together(form: Form) -> None:
+    """Units whose mask is 1 keep their old h and c, and all others take new ones."""
+    made = make(*form)
+    mask = made.mask_of_ones("keep_states") * (torch.arange(made.cell.units(made.config.model)) % 2)
+    found = made.named(made.run(keep(made, mask)))
+    start = dict(zip(made.sizes, made.state, strict=True))
+    for name in {"h", "c"} & made.sizes.keys():
+        before = torch.cat([start[name][None], found[name][:-1]])
+        assert torch.equal(found[name][..., 1::2], before[..., 1::2]), name
+        assert not torch.equal(found[name][..., ::2], before[..., ::2]), name
+
+
+@FORMS
+def test_masks_for_each_gate_may_all_be_the_same(form: Form) -> None:
+    """A mask for each gate, all of them equal, is one mask for all gates."""
+    made = make(*form)
+    if form[0] == "hm_lstm":
+        return  # refused: its matrices hold a boundary beside the gates
+    tied = {
+        name: mask
+        for name, mask in made.masks().present().items()
+        if name in ("inputs", "recurrent")
+    }
+    untied = {
+        name: mask.unsqueeze(-2).repeat(1, 1, made.cell.GATES, 1) for name, mask in tied.items()
+    }
+    for x in (made.x, made.dense)[: 1 if made.cell.SYMBOLS else 2]:
+        results = [made.run(Sites(**masks), x=x).states for masks in (tied, untied)]
+        for one, other in zip(*results, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-13)
+
+
+@FORMS
+@pytest.mark.parametrize("training", [True, False])
+def test_nothing_random_happens_inside(form: Form, training: bool) -> None:
+    """A cell draws no random numbers: masks are given to it."""
+    made = make(*form)
+    torch.manual_seed(1)
+    first = made.run(made.masks(), training=training)
+    torch.manual_seed(2)
+    before = torch.get_rng_state()
+    second = made.run(made.masks(), training=training)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(
+        torch.equal(one, other) for one, other in zip(first.states, second.states, strict=True)
+    )
+
+
+@FORMS
+def test_every_site_has_an_effect(form: Form) -> None:
+    """A mask at each site in SITES changes the states, and SITES has only names of
+    zoneout_core.masking.sites."""
+    made = make(*form)
+    plain = made.run(
+        Sites(uniform=made.mask_of_ones("uniform")) if "uniform" in made.cell.SITES else None
+    )
+    for name in made.cell.SITES:
+        halved = Sites(
+            **{name: 0.5 * made.mask_of_ones(name)}, gate_form="intent" if name == "gate" else ""
+        )
+        assert not torch.equal(made.run(halved).states[0], plain.states[0]), name
+    assert set(NAMES) >= made.cell.SITES
+
+
+@FORMS
+def test_gradients_are_derivatives(form: Form) -> None:
+    """Autograd's gradients are the derivatives of the states with respect to every trained
+    parameter, the initial states and dense inputs, with masks at every site. A cell for which
+    that is not so by definition says EXACT = False."""
+    made = make(*form, steps=3)
+    if not made.cell.EXACT:
+        return  # its gradient needs a test of its own
+    names = list(made.trained)
+
+    def loss(*values: Tensor) -> Tensor:
+        p, (x, *state) = dict(zip(names, values, strict=False)), values[len(names) :]
+        return sum(
+            value.sin().sum()
+            for value in made.run(dense_masks(made), p=p, x=x, state=tuple(state)).states
+        )
+
+    inputs = [
+        value.clone().requires_grad_()
+        for value in (*leaves(made).values(), made.dense, *made.state)
+    ]
+    assert torch.autograd.gradcheck(loss, inputs, fast_mode=True)
+
+
+def dense_masks(made: Made) -> Sites:
+    """`Made.masks` as wide as dense inputs."""
+    masks = made.masks()
+    inputs = masks.inputs.expand(*made.dense.shape) if masks.inputs is not None else None
+    return Sites(**masks.present() | {"inputs": inputs}, gate_form=masks.gate_form)
+
+
+@FORMS
+def test_symbols_are_one_hot_inputs(form: Form) -> None:
+    """Reading symbols gives what reading them one-hot gives. A cell that reads symbols only says
+    SYMBOLS = True, and refuses others."""
+    made = make(*form)
+    one_hot = torch.nn.functional.one_hot(made.x, SYMBOLS).double()
+    if made.cell.SYMBOLS:
+        with pytest.raises(ConfigError):
+            made.run(x=one_hot)
+        return
+    for one, other in zip(
+        made.run(made.masks()).states, made.run(made.masks(), x=one_hot).states, strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-13)
+
+
+@FORMS
+@pytest.mark.parametrize("training", [True, False])
+def test_a_sequence_may_be_run_in_pieces(form: Form, training: bool) -> None:
+    """A state holds all that a cell remembers: two pieces of a sequence, run one after the other,
+    are the sequence."""
+    made = make(*form, steps=6)
+    masks = made.masks()
+    whole = made.run(masks, training=training)
+    first = made.run(masks.span(0, 2), training=training, x=made.x[:2])
+    rest = made.run(masks.span(2, 6), training=training, x=made.x[2:], state=first.last)
+    for one, *pieces in zip(whole.states, first.states, rest.states, strict=True):
+        torch.testing.assert_close(torch.cat(pieces), one, rtol=0, atol=1e-12)
+
+
+@FORMS
+def test_examples_do_not_see_each_other(form: Form) -> None:
+    """No example of a batch depends on another one, but for batch statistics in training."""
+    made = make(*form)
+    together = made.run(training=has_batch_statistics(made) is False)
+    for b in range(3):
+        state = tuple(value[b : b + 1] for value in made.state)
+        alone = made.run(
+            training=has_batch_statistics(made) is False, x=made.x[:, b : b + 1], state=state
+        )
+        for one, other in zip(alone.states, together.states, strict=True):
+            torch.testing.assert_close(one[:, 0], other[:, b], rtol=0, atol=1e-12)
+
+
+@FORMS
+@pytest.mark.parametrize(("steps", "batch", "hidden"), [(1, 1, 1), (1, 4, 7), (5, 1, 3)])
+def test_odd_sizes(form: Form, steps: int, batch: int, hidden: int) -> None:
+    """Sizes of 1 work, and give finite states and gradients."""
+    made = make(*form, steps=steps, batch=batch, hidden=hidden)
+    if has_batch_statistics(made) and batch == 1:
+        with pytest.raises(ConfigError):
+            TrialConfig().with_values({"cell": form[0], "batch": 1})
+        assert made.run(training=False).states[0].isfinite().all()
+        return
+    p = leaves(made)
+    found = made.run(made.masks(), p=p)
+    sum(value.sum() for value in found.states).backward()
+    assert all(value.isfinite().all() for value in found.states)
+    assert all(leaf.grad is None or leaf.grad.isfinite().all() for leaf in p.values())
+
+
+@FORMS
+def test_nothing_is_asked_of_the_host(form: Form) -> None:
+    """A cell computes with the tensors that it is given, on their device: it reads no number of
+    them and makes none elsewhere."""
+    made = make(*form)
+    p = {name: value.to("meta") for name, value in made.p.items()}
+    masks = made.masks().map(lambda mask: mask.to("meta"))
+    state = tuple(value.to("meta") for value in made.state)
+    assert made.run(masks, p=p, x=made.x.to("meta"), state=state).states[0].device.type == "meta"
+
+
+@FORMS
+def test_one_initial_state_serves_the_batch(form: Form) -> None:
+    """An initial state [1, U] is that of every example."""
+    made = make(*form)
+    shared = tuple(value[:1] for value in made.state)
+    one, other = (
+        made.run(state=shared),
+        made.run(state=tuple(value.expand(3, -1) for value in shared)),
+    )
+    assert all(torch.equal(a, b) for a, b in zip(one.states, other.states, strict=True))

@@ -1,0 +1,444 @@
+"""What every regularizer has to satisfy: a new one is tested by being there."""
+
+import ast
+import inspect
+import json
+import pickle
+import sys
+from dataclasses import fields, replace
+from itertools import combinations, pairwise
+from math import sqrt
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from zoneout_core import cells, regularizers
+from zoneout_core.config import registry
+from zoneout_core.config.trial import TrialConfig
+from zoneout_core.conformance import subjects
+from zoneout_core.errors import ConfigError
+from zoneout_core.masking import masks, streams
+from zoneout_core.masking.masks import LayerShape, Places
+from zoneout_core.masking.noise import noise_
+from zoneout_core.masking.sites import Sites
+from zoneout_core.network.init import InitialDraw
+from zoneout_core.regularizers import Mask, Regularizer
+
+PARTS: dict[str, type[Regularizer]] = {
+    name: registry.load("zoneout_core.regularizers", name, "regularizer").PART
+    for name in subjects("zoneout_core.regularizers")
+}
+EXAMPLES = [
+    pytest.param(example, id=f"{n}-{i}")
+    for n, part in PARTS.items()
+    for i, example in enumerate(part.EXAMPLES)
+]
+SHAPE = LayerShape(30, 16, 24, 40)
+SYMBOLS, SEED = 11, 3
+LIMIT = 4.5
+"""Standard deviations; the seeds are fixed, so a sound draw passes always."""
+
+every_part = pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
+every_example = pytest.mark.parametrize("example", EXAMPLES)
+
+
+def configured(example: dict[str, Any], **further: Any) -> TrialConfig:
+    """A small configuration with the example and further values."""
+    return TrialConfig().with_values({"hidden": 6, "batch": 5, "length": 9} | example | further)
+
+
+def masked(example: dict[str, Any]) -> dict[str, Mask]:
+    """The masks that the example asks for, by site; of two at a site the first."""
+    found: dict[str, Mask] = {}
+    for mask in configured(example).regularizer.program():
+        found.setdefault(mask.site, mask)
+    return found
+
+
+def alone(
+    mask: Mask, layer: int = -1, seed: int = SEED, step: int = 0, evaluation: bool = False
+) -> Tensor:
+    """One mask as a tensor, in the first layer where it stands."""
+    layer = layer if layer >= 0 else int(mask.layers == "later")
+    gains = {"embedding": masks.embedding_gain, "outputs": masks.outputs_gain}
+    if mask.site in gains:
+        tensor = gains[mask.site]([mask], SHAPE, layer, seed, step, evaluation=evaluation)
+    else:
+        tensor = getattr(
+            masks.drawn([mask], SHAPE, layer, seed, step, evaluation=evaluation), mask.site
+        )
+    assert isinstance(tensor, Tensor)
+    return tensor
+
+
+# What a part declares
+
+
+@every_part
+def test_it_is_off_by_default(part: type[Regularizer]) -> None:
+    """The default of every setting means off: no mask, no noise, no penalty, and other masks stay
+    as they are."""
+    off = part()
+    assert (off.active, off.program(), off.weight_noise, off.penalised) == (False, (), 0.0, "")
+    mask = Mask(site="keep_cells", field="z_cells", one=0.5, expected=0.5, stream="masks_cells")
+    assert off.transform((mask,)) == (mask,)
+
+
+@every_part
+def test_every_setting_and_the_module_are_documented(part: type[Regularizer]) -> None:
+    """The file has a docstring, and every setting a string under it, which `sweep explain`
+    shows."""
+    module = sys.modules[part.__module__]
+    assert module.__doc__
+    (body,) = (
+        n.body
+        for n in ast.parse(inspect.getsource(module)).body
+        if getattr(n, "name", "") == part.__name__
+    )
+    documented = {
+        before.target.id
+        for before, after in pairwise(body)
+        if isinstance(before, ast.AnnAssign)
+        and isinstance(after, ast.Expr)
+        and isinstance(before.target, ast.Name)
+    }
+    assert {field.name for field in fields(part)} <= documented
+
+
+@every_part
+def test_probabilities_are_checked(part: type[Regularizer]) -> None:
+    """A setting z_* or p_* is a probability from 0 to 1, and sigma_* and beta_* are finite and at
+    least 0: others are refused with the usual words (`require_probability`, `require`)."""
+    for name in (field.name for field in fields(part)):
+        for value in (-0.1, 1.1, float("nan")) if name.startswith(("z_", "p_")) else ():
+            with pytest.raises(ConfigError) as error:
+                part(**{name: value})
+            assert str(error.value) == (
+                f"regularizer.{name} must be a probability from 0 to 1, but is {value}. "
+                f"Set it with --set regularizer.{name}=VALUE."
+            )
+        for value in (
+            (-1.0, float("nan"), float("inf")) if name.startswith(("sigma_", "beta_")) else ()
+        ):
+            with pytest.raises(
+                ConfigError,
+                match=f"regularizer.{name} must be a number of at least 0, but is {value}",
+            ):
+                part(**{name: value})
+
+
+@every_part
+def test_loading_it_loads_no_torch(part: type[Regularizer]) -> None:
+    """The file imports no torch at its top: a command that trains nothing loads it too."""
+    source = inspect.getsource(sys.modules[part.__module__])
+    assert "\nimport torch" not in source
+    assert "\nfrom torch" not in source
+
+
+# What its examples ask for
+
+
+@every_example
+def test_an_example_is_on_and_round_trips(example: dict[str, Any]) -> None:
+    """Each of EXAMPLES switches the regularizer on, with masks, noise or a penalty; its masks name
+    settings that exist, and the configuration survives JSON and pickle."""
+    config = configured(example)
+    active = config.regularizer.active()
+    assert active
+    assert (
+        config.regularizer.program()
+        or config.regularizer.weight_noise
+        or config.regularizer.penalties()
+    )
+    assert TrialConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+    assert pickle.loads(pickle.dumps(config)) == config
+    for mask in config.regularizer.program():
+        assert 0 <= mask.one <= 1
+        assert mask.field in {field.name for part in active for field in fields(part)}
+
+
+@every_example
+def test_in_the_mean_a_mask_is_what_stands_for_it(example: dict[str, Any]) -> None:
+    """The mean of a drawn mask, scale included, is `expected`: what an evaluation takes in its
+    place. So it is with unscaled and inverted dropout, zoneout and Gaussian masks."""
+    for mask in masked(example).values():
+        if mask.expected is not None:
+            assert mask.one * mask.scale == pytest.approx(mask.expected, abs=1e-15)
+
+
+@every_example
+def test_drawn_masks_have_their_probability_along_every_axis(example: dict[str, Any]) -> None:
+    """A drawn mask is 1 with the probability `one` along every axis."""
+    for mask in masked(example).values():
+        drawn = alone(mask).double() / mask.scale
+        if mask.kind == "bernoulli":
+            assert torch.isclose(drawn, drawn.round()).all()
+        for axis in range(drawn.dim()):
+            for index in range(drawn.shape[axis]):
+                part = drawn.select(axis, index)
+                rate = masks.rates(mask, drawn.shape[-1], "cpu")
+                rate = rate[index] if axis == drawn.dim() - 1 else rate
+                assert deviations(part, rate) < LIMIT, (mask.site, axis, index)
+
+
+def deviations(drawn: Tensor, rates: Tensor) -> float:
+    """How many standard deviations the sum of independent draws is off; rates: P(1) of each unit,
+    or of all."""
+    rates = (
+        rates.expand(drawn.shape)
+        if rates.dim() == 0 or drawn.shape[-1] == len(rates)
+        else rates.mean()
+    )
+    rates = rates.expand(drawn.shape)
+    return abs(float((drawn - rates).sum())) / max(sqrt(float((rates * (1 - rates)).sum())), 1e-12)
+
+
+@every_example
+def test_masks_of_different_sites_layers_lanes_and_updates_are_uncorrelated(
+    example: dict[str, Any],
+) -> None:
+    """Masks of different streams, layers, seeds and updates are independent, unless the mask says
+    that it is shared."""
+    found = masked(example)
+    for first, second in combinations(found.values(), 2):
+        if first.stream != second.stream:
+            assert correlation(alone(first), alone(second)) < LIMIT, (first.site, second.site)
+    for mask in found.values():
+        lanes = {"seed": alone(mask, seed=SEED + 1)}
+        if mask.layers == "all":
+            lanes["layer"] = alone(mask, layer=1)
+        if "update" not in mask.shared:
+            lanes["step"] = alone(mask, step=1)
+        for what, other in lanes.items():
+            assert not torch.equal(alone(mask), other), what
+            assert correlation(alone(mask), other) < LIMIT, what
+
+
+@every_example
+def test_neighbours_within_a_mask_are_uncorrelated(example: dict[str, Any]) -> None:
+    """Neighbours in a mask are independent."""
+    for mask in masked(example).values():
+        drawn = alone(mask)
+        for axis, size in enumerate(drawn.shape):
+            if size > 1:
+                before, after = drawn.narrow(axis, 0, size - 1), drawn.narrow(axis, 1, size - 1)
+                assert correlation(before, after) < LIMIT, (mask.site, axis)
+
+
+def correlation(a: Tensor, b: Tensor) -> float:
+    """Of two masks after their units' own means are taken off, in standard deviations from 0."""
+    if a.shape != b.shape:
+        return 0.0
+    rows = torch.stack([(m.double() - m.double().flatten(0, -2).mean(0)).flatten() for m in (a, b)])
+    return abs(float(torch.corrcoef(rows)[0, 1])) * sqrt(a.numel())
+
+
+@every_example
+def test_axes_are_shared_or_not_as_the_mask_says(example: dict[str, Any]) -> None:
+    """A mask has one value along the axes in `shared`, and a value for each index along all
+    others."""
+    for mask in masked(example).values():
+        steps, batch, *gates, units = alone(mask).shape
+        full = SHAPE.inputs if mask.site in ("inputs", "embedding") else SHAPE.hidden
+        expected = (
+            ("time", steps, SHAPE.steps),
+            ("batch", batch, SHAPE.batch),
+            ("unit", units, full),
+        )
+        for axis, size, whole in expected:
+            assert size == (1 if axis in mask.shared else whole), (mask.site, axis)
+        assert gates == [SHAPE.gates] * mask.gates
+
+
+@every_example
+def test_masks_follow_from_seed_layer_and_step_alone(example: dict[str, Any]) -> None:
+    """Masks follow from the seed, the layer and the update alone, whatever their order and torch's
+    own generator."""
+    program = configured(example).regularizer.program()
+    torch.manual_seed(1)
+    first = masks.drawn(program, SHAPE, 0, SEED, 7)
+    torch.manual_seed(2)
+    again = masks.drawn(tuple(reversed(program)), SHAPE, 0, SEED, 7)
+    assert first.present().keys() == again.present().keys()
+    assert all(torch.equal(mask, again.present()[site]) for site, mask in first.present().items())
+
+
+@every_example
+def test_an_evaluation_is_deterministic(example: dict[str, Any]) -> None:
+    """What stands for a mask in an evaluation is `expected`, and no random number."""
+    program = configured(example).regularizer.program()
+    torch.manual_seed(1)
+    first = masks.expected(program, SHAPE, 0, SEED, "cpu", torch.float64)
+    torch.manual_seed(2)
+    again = masks.expected(program, SHAPE, 0, SEED, "cpu", torch.float64)
+    assert all(torch.equal(mask, again.present()[site]) for site, mask in first.present().items())
+    for mask in masked(example).values():
+        if (
+            mask.expected is None
+            or mask.static
+            or mask.spread
+            or mask.kind == "uniform"
+            or nothing(mask)
+        ):
+            continue
+        stands = first.present()[mask.site]
+        assert stands.shape == (1,) * stands.dim()
+        assert stands.item() == mask.expected
+
+
+def nothing(mask: Mask) -> bool:
+    """Whether what stands for the mask changes nothing."""
+    return mask.expected == (0.0 if mask.site.startswith("keep_") else 1.0)
+
+
+@every_example
+def test_masks_drawn_in_an_evaluation_do_not_depend_on_how_it_is_cut(
+    example: dict[str, Any],
+) -> None:
+    """Examples and chunks that are evaluated one by one have the masks that they have together."""
+    program = regularizers.sampled(configured(example).regularizer.program())
+
+    def drawn(places: Places) -> Sites:
+        shape = replace(SHAPE, batch=len(places.sequences_B), places=places)
+        return masks.drawn(
+            program, shape, int(any(m.layers == "later" for m in program)), SEED, 0, evaluation=True
+        )
+
+    cpu = torch.device("cpu")
+    starts_B = torch.arange(0, 3 * (SHAPE.steps + 1), SHAPE.steps + 1)
+    for three, third in (
+        (Places.of_examples(0, 3, SHAPE.steps, cpu), Places.of_examples(2, 1, SHAPE.steps, cpu)),
+        (
+            Places.of_chunks(starts_B, SHAPE.steps + 1, cpu),
+            Places.of_chunks(starts_B[2:], SHAPE.steps + 1, cpu),
+        ),
+    ):
+        together, alone = drawn(three).present(), drawn(third).present()
+        assert together.keys() == alone.keys()
+        for site, mask in together.items():
+            assert torch.equal(mask[:, -1:], alone[site]), site
+
+
+# What it does to a network
+
+
+def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> Tensor:
+    """The number that a tiny network makes of random symbols, masks and noise as the configuration
+    says."""
+    model, program, seed = config.model, config.regularizer.program(), config.seed
+    cell, draw = config.cell.chosen(model.cell), InitialDraw(model, 1)
+    tokens_TB = torch.randint(
+        SYMBOLS, (config.length, config.batch), generator=streams.generator(0, "shuffle", 0)
+    )
+    how = {"evaluation": evaluation, "dtype": torch.float64}
+    x, reads = tokens_TB, SYMBOLS
+    if model.embedding:
+        x, reads = draw.matrix(SYMBOLS, model.embedding)[tokens_TB], model.embedding
+        shape = LayerShape(1, config.batch, SYMBOLS, 0)
+        gain_1BV = masks.embedding_gain(program, shape, 0, seed, step, **how)
+        if gain_1BV is not None:
+            gain_TBV = gain_1BV.to(x.dtype).expand(config.length, config.batch, SYMBOLS)
+            x = x * gain_TBV.gather(-1, tokens_TB.unsqueeze(-1))
+    head = {"out_w_HV": draw.matrix(model.hidden, SYMBOLS), "out_b_V": draw.bias(SYMBOLS)}
+    for layer in range(model.layers):
+        kept = {
+            name: draw.full(start, *size)
+            for name, (start, size) in cell.statistics(model, config.length).items()
+        }
+        p = cell.initial(model, reads, draw) | kept | head
+        if config.regularizer.weight_noise and not evaluation:
+            matrices = [p["w_DG"], p["u_HG"], p["out_w_HV"]]
+            noise_(matrices, config.regularizer.weight_noise, seed, step)
+        shape = LayerShape(
+            config.length,
+            config.batch,
+            reads if x.is_floating_point() else 1,
+            model.hidden,
+            cell.GATES,
+        )
+        sizes = cell.sizes(model).items()
+        state = tuple(
+            draw.full(0.3 if name in ("h", "c") else 0.0, 1, size) for name, size in sizes
+        )
+        at = masks.drawn(program, shape, layer, seed, step, **how)
+        trajectory = cell.run(p, x, state, at, training=not evaluation)
+        x, reads = trajectory.states[0], model.hidden
+    gain = masks.outputs_gain(program, shape, 0, seed, step, **how)
+    total = (x if gain is None else x * gain).square().mean()
+    for part in config.regularizer.penalties() if not evaluation else ():
+        total = (
+            total
+            + part.penalty(trajectory.states[list(cell.sizes(model)).index(part.penalised)]).mean()
+        )
+    return total
+
+
+@every_example
+def test_it_changes_training_differently_at_every_update_and_for_every_seed(
+    example: dict[str, Any],
+) -> None:
+    """Each example changes what a network computes in training, anew for every update and seed
+    unless the mask is shared among updates."""
+    config = configured(example)
+    off = TrialConfig().with_values(
+        {key: config.value(key) for key in config.changed() if "regularizer." not in key}
+    )
+    assert trained(config) != trained(off)
+    assert trained(config) == trained(config)
+    program = config.regularizer.program()
+    if program and not all("update" in mask.shared for mask in program):
+        assert trained(config) != trained(config, step=1)
+        assert trained(config) != trained(config.with_values({"seed": 4}))
+
+
+@every_example
+def test_evaluations_draw_nothing_at_random(example: dict[str, Any]) -> None:
+    """An evaluation gives a finite number, the same each time."""
+    config = configured(example)
+    torch.manual_seed(1)
+    first = trained(config, evaluation=True)
+    torch.manual_seed(2)
+    assert trained(config, evaluation=True) == first
+    assert torch.isfinite(first)
+    program = config.regularizer.program()
+    if all(mask.expected is not None or "update" in mask.shared for mask in program):
+        assert trained(config, evaluation=True, step=1) == first
+
+
+@every_example
+def test_lanes_with_and_without_it_stand_side_by_side(example: dict[str, Any]) -> None:
+    """Stacked, a lane has its own masks, and a lane without gets numbers that change nothing."""
+    own = masks.drawn(configured(example).regularizer.program(), SHAPE, 0, SEED, 0)
+    stacked = masks.stack([own, Sites(), own]) if own.uniform is None else masks.stack([own, own])
+    assert stacked.gate_form == own.gate_form
+    assert stacked.present().keys() == own.present().keys()
+    for site, mask in stacked.present().items():
+        for lane in (0, -1):
+            assert torch.equal(mask[lane], own.present()[site].expand(mask[lane].shape)), site
+        if own.uniform is None:
+            assert (mask[1] == (0 if site.startswith("keep_") else 1)).all(), site
+
+
+def accepted(values: dict[str, Any]) -> TrialConfig | str:
+    """The configuration, or why there is none."""
+    try:
+        return configured(values)
+    except ConfigError as error:
+        return str(error)
+
+
+def test_a_cell_without_the_place_refuses_the_setting_that_asks_for_it() -> None:
+    """An example on a cell that has no place for its masks is refused, naming the cell."""
+    for example in (example for part in PARTS.values() for example in part.EXAMPLES):
+        for cell in sorted({"lstm", "gru", "rnn"} & set(cells.names())):
+            config = accepted(example | {"cell": cell})
+            if isinstance(config, str):
+                assert f"with model.cell={cell}, which " in config
+                continue
+            kind = type(config.cell.chosen(cell))
+            assert {m.site for m in config.regularizer.program()} - {
+                "embedding",
+                "outputs",
+            } <= kind.SITES
