@@ -64,7 +64,7 @@ class Made:
     ) -> Trajectory:
         """values: parameters, state or x instead of its own."""
         p: Parameters = self.p | values.pop("p", {})
-        given = {"x": self.x, "state": self.state} | values
+        given: dict[str, Any] = {"x": self.x, "state": self.state} | values
         return self.cell.run(p, sites=sites or Sites(), training=training, **given)
 
     def named(self, trajectory: Trajectory) -> dict[str, Tensor]:

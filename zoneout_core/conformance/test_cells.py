@@ -22,7 +22,13 @@ def has_batch_statistics(made: Made) -> bool:
 
 def keep(made: Made, mask: Tensor) -> Sites:
     """The same mask on whatever zoneout knows of the cell."""
-    return Sites(**{name: mask for name in made.cell.SITES if name.startswith("keep_")})
+    return sites({name: mask for name in made.cell.SITES if name.startswith("keep_")})
+
+
+def sites(masks: dict[str, Tensor]) -> Sites:
+    """These masks, by site."""
+    given: dict[str, Any] = masks
+    return Sites(**given)
 
 
 def leaves(made: Made) -> dict[str, Tensor]:
@@ -56,8 +62,10 @@ def test_shapes_are_as_announced(form: Form) -> None:
 def test_masks_that_do_nothing_leave_every_bit(form: Form) -> None:
     """A gain of 1 and a mask that keeps nothing change no bit, at every site in SITES."""
     made = make(*form)
-    sites = made.cell.SITES - {"uniform"}
-    neutral = {name: made.mask_of_ones(name) * (not name.startswith("keep_")) for name in sites}
+    names = made.cell.SITES - {"uniform"}
+    neutral: dict[str, Any] = {
+        name: made.mask_of_ones(name) * (not name.startswith("keep_")) for name in names
+    }
     masked = made.run(Sites(**neutral, gate_form="intent"))
     for name, value in made.named(made.run()).items():
         assert torch.equal(made.named(masked)[name], value), name
@@ -75,8 +83,10 @@ def test_zoneout_with_certainty_freezes_the_states_and_learns_nothing(form: Form
     start = dict(zip(made.sizes, made.state, strict=True))
     for name in frozen:
         assert all(torch.equal(value, start[name]) for value in found[name]), name
-    loss = sum(found[name].square().sum() for name in frozen)
-    gradients = torch.autograd.grad(loss, list(p.values()), allow_unused=True)
+    loss = torch.stack([found[name].square().sum() for name in sorted(frozen)]).sum()
+    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
+        loss, list(p.values()), allow_unused=True
+    )
     assert all(gradient is None or not gradient.any() for gradient in gradients)
 
 
@@ -108,7 +118,7 @@ def test_masks_for_each_gate_may_all_be_the_same(form: Form) -> None:
         name: mask.unsqueeze(-2).repeat(1, 1, made.cell.GATES, 1) for name, mask in tied.items()
     }
     for x in (made.x, made.dense)[: 1 if made.cell.SYMBOLS else 2]:
-        results = [made.run(Sites(**masks), x=x).states for masks in (tied, untied)]
+        results = [made.run(sites(masks), x=x).states for masks in (tied, untied)]
         for one, other in zip(*results, strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=1e-13)
 
@@ -157,10 +167,8 @@ def test_gradients_are_derivatives(form: Form) -> None:
 
     def loss(*values: Tensor) -> Tensor:
         p, (x, *state) = dict(zip(names, values, strict=False)), values[len(names) :]
-        return sum(
-            value.sin().sum()
-            for value in made.run(dense_masks(made), p=p, x=x, state=tuple(state)).states
-        )
+        run = made.run(dense_masks(made), p=p, x=x, state=tuple(state))
+        return torch.stack([value.sin().sum() for value in run.states]).sum()
 
     inputs = [
         value.clone().requires_grad_()
@@ -232,7 +240,7 @@ def test_odd_sizes(form: Form, steps: int, batch: int, hidden: int) -> None:
         return
     p = leaves(made)
     found = made.run(made.masks(), p=p)
-    sum(value.sum() for value in found.states).backward()
+    torch.stack([value.sum() for value in found.states]).sum().backward()
     assert all(value.isfinite().all() for value in found.states)
     assert all(leaf.grad is None or leaf.grad.isfinite().all() for leaf in p.values())
 

@@ -64,10 +64,10 @@ def alone(
     layer = layer if layer >= 0 else int(mask.layers == "later")
     gains = {"embedding": masks.embedding_gain, "outputs": masks.outputs_gain}
     if mask.site in gains:
-        tensor = gains[mask.site]([mask], SHAPE, layer, seed, step, evaluation=evaluation)
+        tensor = gains[mask.site]((mask,), SHAPE, layer, seed, step, evaluation=evaluation)
     else:
         tensor = getattr(
-            masks.drawn([mask], SHAPE, layer, seed, step, evaluation=evaluation), mask.site
+            masks.drawn((mask,), SHAPE, layer, seed, step, evaluation=evaluation), mask.site
         )
     assert isinstance(tensor, Tensor)
     return tensor
@@ -93,9 +93,9 @@ def test_every_setting_and_the_module_are_documented(part: type[Regularizer]) ->
     module = sys.modules[part.__module__]
     assert module.__doc__
     (body,) = (
-        n.body
-        for n in ast.parse(inspect.getsource(module)).body
-        if getattr(n, "name", "") == part.__name__
+        statement.body
+        for statement in ast.parse(inspect.getsource(module)).body
+        if isinstance(statement, ast.ClassDef) and statement.name == part.__name__
     )
     documented = {
         before.target.id
@@ -332,7 +332,7 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
     tokens_TB = torch.randint(
         SYMBOLS, (config.length, config.batch), generator=streams.generator(0, "shuffle", 0)
     )
-    how = {"evaluation": evaluation, "dtype": torch.float64}
+    how: dict[str, Any] = {"evaluation": evaluation, "dtype": torch.float64}
     x, reads = tokens_TB, SYMBOLS
     if model.embedding:
         x, reads = draw.matrix(SYMBOLS, model.embedding)[tokens_TB], model.embedding
