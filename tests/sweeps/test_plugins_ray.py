@@ -20,7 +20,7 @@ from tests.sweeps.driven import curves
 from tests.sweeps.driving import Driver
 from tests.sweeps.truths import check_books
 
-SMALL = {"hidden": 4, "epochs": 40, "fraction": 0.05, "scored": 0.05}
+SMALL = {"hidden": 4, "epochs": 24, "fraction": 0.05, "scored": 0.05}
 SETTINGS = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
 RAY = Path(sys.executable).with_name("ray")
 WITHOUT = 'hostname other-node && mount -t tmpfs none "$0" && exec "$@"'
@@ -64,7 +64,7 @@ def begin(home: Path, plugins: Path, *arguments: str) -> Driver:
 
 def finish(driver: Driver, expected: str, *arguments: str) -> None:
     """Kill it, have it gone on with, and read it."""
-    driver.until_records(20)
+    driver.until_records(12)
     driver.kill()
     again = Driver(driver.home, "resume", "latest", "--tracking", "none", *arguments)
     assert "4 of 4 trials: 4 complete" in again.wait()
