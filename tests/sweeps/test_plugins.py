@@ -16,7 +16,7 @@ from tests.sweeps.driven import curves
 from zoneout_core.config import registry
 from zoneout_core.config.plugins import Plugins
 
-SMALL = {"hidden": 4, "epochs": 2, "fraction": 0.05, "scored": 0.05}
+SMALL = {"hidden_size": 4, "epochs": 2, "train_fraction": 0.05, "eval_fraction": 0.05}
 SETTINGS = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
 
 
@@ -46,7 +46,7 @@ def begin(folder: Path, home: Path, *arguments: str) -> RunFolder:
 @pytest.fixture
 def run(folder: Path, tmp_path: Path) -> RunFolder:
     """A run that a small budget ended."""
-    return begin(folder, tmp_path / "home", "--set", "trials=2")
+    return begin(folder, tmp_path / "home", "--set", "num_trials=2")
 
 
 def test_a_run_keeps_the_files_their_hash_and_needs_no_folder_afterwards(
@@ -64,7 +64,7 @@ def test_a_run_keeps_the_files_their_hash_and_needs_no_folder_afterwards(
         assert done.code == 0, done.err
     assert "finished" in sweep("ls", "--runs", *home_of(run)).out
     resumed = sweep(
-        "resume", run.name, "--inline", "--tracking", "none", "--set", "trials=4", *home_of(run)
+        "resume", run.name, "--inline", "--tracking", "none", "--set", "num_trials=4", *home_of(run)
     )
     assert resumed.code == 0, resumed.err
     assert [trial.config["model"]["cell"] for trial in run.story().trials.values()] == [
@@ -195,7 +195,7 @@ def test_a_trial_of_another_plugin_serves_nothing_and_one_of_another_sweep_file_
 def test_a_sweep_without_plugins_writes_nothing_of_them(tmp_path: Path) -> None:
     tiny = [
         word
-        for key, value in (SMALL | {"trials": 1}).items()
+        for key, value in (SMALL | {"num_trials": 1}).items()
         for word in ("--set", f"{key}={value}")
     ]
     done = sweep("run", "demo", "--inline", "--tracking", "none", "--home", tmp_path, *tiny)
@@ -207,7 +207,7 @@ def test_a_sweep_without_plugins_writes_nothing_of_them(tmp_path: Path) -> None:
 
 def test_two_runs_with_other_plugins_stand_side_by_side(run: RunFolder, folder: Path) -> None:
     edit(folder)
-    other = begin(folder, run.folder.parent, "--set", "trials=2")
+    other = begin(folder, run.folder.parent, "--set", "num_trials=2")
     assert other.plugins.exists()
     listed = json.loads(sweep("ls", "--runs", "--json", *home_of(run)).out)
     assert [one["state"] for one in listed] == ["finished", "finished"]

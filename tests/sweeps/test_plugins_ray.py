@@ -20,7 +20,7 @@ from tests.sweeps.driven import curves
 from tests.sweeps.driving import Driver
 from tests.sweeps.truths import check_books
 
-SMALL = {"hidden": 4, "epochs": 24, "fraction": 0.05, "scored": 0.05}
+SMALL = {"hidden_size": 4, "epochs": 24, "train_fraction": 0.05, "eval_fraction": 0.05}
 SETTINGS = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
 RAY = Path(sys.executable).with_name("ray")
 WITHOUT = 'hostname other-node && mount -t tmpfs none "$0" && exec "$@"'

@@ -235,7 +235,7 @@ def test_odd_sizes(form: Form, steps: int, batch: int, hidden: int) -> None:
     made = make(*form, steps=steps, batch=batch, hidden=hidden)
     if has_batch_statistics(made) and batch == 1:
         with pytest.raises(ConfigError):
-            TrialConfig().with_values({"cell": form[0], "batch": 1})
+            TrialConfig().with_values({"cell": form[0], "batch_size": 1})
         assert made.run(training=False).states[0].isfinite().all()
         return
     p = leaves(made)

@@ -10,7 +10,7 @@ from zoneout_core.conformance import subjects
 from zoneout_core.conformance.packs import admitted, records
 from zoneout_core.tasks import Corpus
 
-SIZES = {"hidden": 6, "batch": 4, "length": 11, "epochs": 2}
+SIZES = {"hidden_size": 6, "batch_size": 4, "sequence_length": 11, "epochs": 2}
 UPDATES = 2
 
 

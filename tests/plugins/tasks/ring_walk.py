@@ -26,5 +26,5 @@ TASK = Task(
     variants=tuple(STEPS),
     load=load,
     workload="warm_language",
-    settings={"length": 20, "batch": 16},
+    settings={"sequence_length": 20, "batch_size": 16},
 )
