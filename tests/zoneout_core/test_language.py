@@ -18,7 +18,13 @@ from zoneout_core.training import evaluate, one_pass
 from zoneout_core.training.batches import Contiguous
 from zoneout_core.training.pack import Pack
 
-BASE: dict[str, Any] = {"hidden": 6, "batch": 4, "length": 11, "epochs": 2, "seed": 5}
+BASE: dict[str, Any] = {
+    "hidden_size": 6,
+    "batch_size": 4,
+    "sequence_length": 11,
+    "epochs": 2,
+    "seed": 5,
+}
 
 
 def config(**values: Any) -> TrialConfig:
@@ -108,9 +114,11 @@ def test_the_state_goes_on_from_chunk_to_chunk_and_over_the_epochs_end_as_said(
 ) -> None:
     """By the rows: what an update leaves is what a run over its chunk gives from what the one
     before left."""
-    one = config(carry=carry, precision="float64", layers=2, learning_rate=1e-9, length=30)
+    one = config(
+        carry=carry, precision="float64", num_layers=2, learning_rate=1e-9, sequence_length=30
+    )
     pack = admitted(tiny_corpus, [one])
-    parts = Contiguous(len(tiny_corpus.train), one.batch, one.length)
+    parts = Contiguous(len(tiny_corpus.train), one.batch_size, one.sequence_length)
     assert pack.workload.updates(one) == parts.updates == 9
     text = torch.tensor(tiny_corpus.train).long()
     state = None
@@ -128,10 +136,12 @@ def test_the_state_goes_on_from_chunk_to_chunk_and_over_the_epochs_end_as_said(
                 else fresh
             )
         starts = parts.at(update)
-        x = torch.stack([text[start : start + one.length] for start in starts.tolist()], dim=1)[
-            None
-        ]
-        sites = pack.workload.sites(network, [pack._lanes[0]], one.length, one.batch, evaluation=0)
+        x = torch.stack(
+            [text[start : start + one.sequence_length] for start in starts.tolist()], dim=1
+        )[None]
+        sites = pack.workload.sites(
+            network, [pack._lanes[0]], one.sequence_length, one.batch_size, evaluation=0
+        )
         state = network.run(p, x, state, sites, pack.choice(one), training=True).states
         kept = pack.layout.kept_views(pack.state(0).weights[None])
         for layer, states in enumerate(state):
@@ -144,7 +154,7 @@ def test_the_state_goes_on_from_chunk_to_chunk_and_over_the_epochs_end_as_said(
 def test_a_carried_lane_resumes_in_the_middle_of_an_epoch(tiny_corpus: Corpus) -> None:
     one = config(
         carry="zero",
-        length=30,
+        sequence_length=30,
         sigma_weights=0.05,
         z_cells=0.3,
         beta_norm=2.0,
@@ -156,7 +166,7 @@ def test_a_carried_lane_resumes_in_the_middle_of_an_epoch(tiny_corpus: Corpus) -
     first = admitted(tiny_corpus, [one])
     advance(first, 5)
     second = Pack(one, tiny_corpus, capacity=3)
-    second.admit(7, config(carry="zero", length=30, seed=9))
+    second.admit(7, config(carry="zero", sequence_length=30, seed=9))
     second.admit(0, one, first.state(0))
     advance(second, 9)
     assert torch.equal(second.state(0).weights, whole.state(0).weights)
@@ -178,7 +188,7 @@ def test_noise_is_where_the_gradient_is_taken_and_not_in_what_is_kept(tiny_corpu
     """The gradient is that at weights with the noise of the trial's stream; the update starts from
     the clean ones."""
     noisy = config(
-        sigma_weights=0.3, precision="float64", method="sgd", learning_rate=1.0, clip_norm="inf"
+        sigma_weights=0.3, precision="float64", optimizer="sgd", learning_rate=1.0, clip_norm="inf"
     )
     pack = admitted(tiny_corpus, [noisy])
     before = pack.state(0).weights
@@ -189,7 +199,7 @@ def test_noise_is_where_the_gradient_is_taken_and_not_in_what_is_kept(tiny_corpu
     views = pack.layout.views(shifted[None])
     noise.noise_([views[name][0] for name in pack.workload.network.matrices()], 0.3, noisy.seed, 0)
     assert not torch.equal(shifted, before)
-    clean = config(precision="float64", method="sgd", learning_rate=1.0, clip_norm="inf")
+    clean = config(precision="float64", optimizer="sgd", learning_rate=1.0, clip_norm="inf")
     other = admitted(tiny_corpus, [clean])
     state = other.state(0)
     state.weights = shifted
@@ -220,10 +230,10 @@ def test_words_are_told_in_perplexity_and_monte_carlo_passes_beside_the_mean_net
     words = {
         "task": "word_ptb",
         "carry": "zero",
-        "embedding": 5,
-        "layers": 2,
+        "embedding_size": 5,
+        "num_layers": 2,
         "loss": "sum",
-        "length": 10,
+        "sequence_length": 10,
     }
     final = []
     for more in ({}, {"p_sequence_states": 0.6, "mc_passes": 3}):

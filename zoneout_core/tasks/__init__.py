@@ -38,7 +38,8 @@ class Corpus:
     vocabulary: tuple[str, ...]
     """V characters or words, sorted by code point."""
     sha256: str
-    """Of vocabulary and all three parts, whole; recorded on every run. A `fraction` keeps it."""
+    """Hash of the vocabulary and of all three complete parts, recorded on every run; a
+    `train_fraction` does not change it."""
 
     def fraction(self, share: float) -> Self:
         """The same corpus with only the first `share` of the training text; valid and test stay
@@ -46,7 +47,7 @@ class Corpus:
 
         Raises `ConfigError` unless 0 < share <= 1.
         """
-        require(0.0 < share <= 1.0, "fraction", share, "above 0 and at most 1")
+        require(0.0 < share <= 1.0, "train_fraction", share, "above 0 and at most 1")
         return replace(self, train=self.train[: int(len(self.train) * share)])
 
 
@@ -66,14 +67,15 @@ class Labelled:
     test_labels: npt.NDArray[np.uint8]
     classes: int
     sha256: str
-    """Of all six arrays, whole; recorded on every run. A `fraction` keeps it."""
+    """Hash of all six complete arrays, recorded on every run; a `train_fraction` does not change
+    it."""
 
     SCALE: ClassVar[float] = 1 / 255
 
     def fraction(self, share: float) -> Self:
         """The same with only the first `share` of the training examples. Raises `ConfigError`
         unless 0 < share <= 1."""
-        require(0.0 < share <= 1.0, "fraction", share, "above 0 and at most 1")
+        require(0.0 < share <= 1.0, "train_fraction", share, "above 0 and at most 1")
         count = int(len(self.train) * share)
         return replace(self, train=self.train[:count], train_labels=self.train_labels[:count])
 
@@ -91,7 +93,10 @@ class Generated:
     def fraction(self, share: float) -> Self:
         """Itself. Raises `ConfigError` unless `share` is 1."""
         require(
-            share == 1.0, "fraction", share, f"1 with task={self.name}, which draws its examples"
+            share == 1.0,
+            "train_fraction",
+            share,
+            f"1 with task={self.name}, which draws its examples",
         )
         return self
 
