@@ -182,7 +182,9 @@ def test_what_is_known_of_the_space() -> None:
     assert whole.whole
     assert (whole.keys, len(whole.points)) == ((X, Y), 8)
     assert {point["seed"] for point in whole.points} == {0, 1}
-    endless = searched(over(Product((PLANE, Range(LR, 1e-4, 1e-2))), sampler="random", num_trials=3))
+    endless = searched(
+        over(Product((PLANE, Range(LR, 1e-4, 1e-2))), sampler="random", num_trials=3)
+    )
     assert (endless.keys, endless.whole) == ((X, Y, LR), False)
     assert [dict(point) for point in endless.points] == [
         {X: x, Y: y} for x in (0.0, 0.5) for y in (0.0, 0.05)
