@@ -146,8 +146,8 @@ def test_a_lane_of_its_workload_is_what_it_is_alone(name: str, tmp_path: Path) -
     a lane has the weights that it has without the other."""
     data = tasks.load_data(name, "", tmp_path)
     task = tasks.get(name)
-    hidden = task.settings.get("hidden", 4)  # a task may work with one size only
-    configs = [task.config(hidden=hidden, seed=seed) for seed in (0, 1)]
+    hidden = task.settings.get("hidden_size", 4)  # a task may work with one size only
+    configs = [task.config(hidden_size=hidden, seed=seed) for seed in (0, 1)]
     packs = [admitted(configs, data), *(admitted([config], data) for config in configs)]
     for pack in packs:
         for _ in range(3):

@@ -10,7 +10,7 @@ from ..spaces import recall
 def sweep() -> Sweep:
     """Four trials, in seconds."""
     base = tasks.get("ring_walk").config(
-        cell="leaky_rnn", squashing="softsign", hidden=16, epochs=3
+        cell="leaky_rnn", squashing="softsign", hidden_size=16, epochs=3
     )
     return Sweep(
         name="leaky_plane",
