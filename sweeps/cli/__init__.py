@@ -116,7 +116,9 @@ def main(given: Sequence[str] | None = None) -> None:
 
 def _answer(given: Sequence[str]) -> int:
     """Run the command line `given`; its exit code."""
-    arguments = _plugins_first([argument for argument in given if argument != "--traceback"])
+    arguments = [argument for argument in given if argument != "--traceback"]
+    plugins, rest = options.plugins_apart(arguments)
+    arguments = [*plugins, *rest]
     try:
         with registry.using(None):
             code = app(arguments, prog_name="sweep", standalone_mode=False)
@@ -143,21 +145,6 @@ def _answer(given: Sequence[str]) -> int:
     if isinstance(code, int):
         return code
     return 0
-
-
-def _plugins_first(arguments: list[str]) -> list[str]:
-    """The arguments with `--plugins DIR` in front, where it is an option of all commands."""
-    for place, argument in enumerate(arguments):
-        if argument == "--plugins":
-            moved = arguments[place : place + 2]
-            if len(moved) == 1:  # so that the folder is missed, and nothing else taken for it
-                return moved
-        elif argument.startswith("--plugins="):
-            moved = [argument]
-        else:
-            continue
-        return [*moved, *arguments[:place], *arguments[place + len(moved) :]]
-    return arguments
 
 
 def _tell_json(error: Exception, said: str, arguments: list[str]) -> None:
