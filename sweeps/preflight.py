@@ -67,7 +67,7 @@ def checkpoint_bytes(config: TrialConfig, data: Any) -> int:
     """About how large a trial's checkpoint is: the parameters of its layers and of what it reads
     and puts out."""
     networks = _NETWORKS.get(tasks.get(config.task).workload, 1)
-    model, cell = config.model, config.cell.chosen(config.model.cell)
+    model, cell = config.model, config.cell
     symbols = len(getattr(data, "vocabulary", ())) or int(getattr(data, "classes", 0)) or 1
     width = next(iter(cell.sizes(model).values()))
     reads = [model.embedding or symbols] + [width] * (model.layers - 1)

@@ -8,23 +8,29 @@ from zoneout_core import tasks
 
 ROWS: Rows = {
     "unregularized": {},
-    "weight-noise": {"sigma_weights": 0.075},
-    "norm-stabilizer": {"beta_norm": 50.0},
-    "stochastic-depth": {"z_depth": 0.05},
-    "recurrent-dropout": {"p_recurrent": 0.25},
+    "weight-noise": {"weight_noise.sigma_weights": 0.075},
+    "norm-stabilizer": {"norm_stabilizer.beta_norm": 50.0},
+    "stochastic-depth": {"stochastic_depth.z_depth": 0.05},
+    "recurrent-dropout": {"recurrent_dropout.p_recurrent": 0.25},
     # What an older text (0.7) and the README (0.7 of keeping?) may mean.
-    "recurrent-dropout-0.7": {"p_recurrent": 0.7},
-    "recurrent-dropout-0.3": {"p_recurrent": 0.3},
-    "zoneout": {"z_cells": 0.5, "z_states": 0.05},
-    "rbn": {"cell": "bn_lstm", "population_rate": 0.05, "init": "whole", "batch": 64, "epochs": 50},
+    "recurrent-dropout-0.7": {"recurrent_dropout.p_recurrent": 0.7},
+    "recurrent-dropout-0.3": {"recurrent_dropout.p_recurrent": 0.3},
+    "zoneout": {"zoneout.z_cells": 0.5, "zoneout.z_states": 0.05},
+    "rbn": {
+        "cell": "bn_lstm",
+        "cell.population_rate": 0.05,
+        "init": "whole",
+        "batch": 64,
+        "epochs": 50,
+    },
     "hyper-lstm": {
         "cell": "hyper_lstm",
         "batch": 128,
         "learning_rate": 0.001,
-        "p_inputs": 0.1,
-        "p_outputs": 0.1,
-        "p_recurrent": 0.1,
-        "recurrent_scale": "inverted",
+        "non_recurrent_dropout.p_inputs": 0.1,
+        "non_recurrent_dropout.p_outputs": 0.1,
+        "recurrent_dropout.p_recurrent": 0.1,
+        "recurrent_dropout.recurrent_scale": "inverted",
     },
     "hm-lstm": {
         "cell": "hm_lstm",
@@ -40,11 +46,17 @@ ROWS: Rows = {
 SCALES = {
     "smoke": Scale(
         values={"hidden": 16, "batch": 8, "epochs": 1, "fraction": 0.001, "scored": 0.005},
-        rows={"hyper-lstm": {"hyper_hidden": 8}, "hm-lstm": {"embedding": 8, "hm_output": 16}},
+        rows={
+            "hyper-lstm": {"cell.hyper_hidden": 8},
+            "hm-lstm": {"embedding": 8, "cell.hm_output": 16},
+        },
     ),
     "small": Scale(
         values={"hidden": 128, "epochs": 4, "fraction": 0.5, "scored": 0.25},
-        rows={"hyper-lstm": {"hyper_hidden": 32}, "hm-lstm": {"embedding": 32, "hm_output": 128}},
+        rows={
+            "hyper-lstm": {"cell.hyper_hidden": 32},
+            "hm-lstm": {"embedding": 32, "cell.hm_output": 128},
+        },
     ),
     "paper": Scale(),
 }

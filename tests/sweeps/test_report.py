@@ -30,7 +30,12 @@ from tests.sweeps.stores import EXPERIMENT
 from zoneout_core.errors import RunError, UnknownName
 from zoneout_core.records import TrialState
 
-X, Y, H, LR = "regularizer.z_cells", "regularizer.z_states", "model.hidden", "optim.learning_rate"
+X, Y, H, LR = (
+    "regularizer.zoneout.z_cells",
+    "regularizer.zoneout.z_states",
+    "model.hidden",
+    "optim.learning_rate",
+)
 PLANE = Product((Choice(X, (0.0, 0.5)), Choice(Y, (0.0, 0.05))))
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from zoneout_core import cells
-from zoneout_core.cells import Cell, CellConfig, Parameters, State, Trajectory, registry_name
+from zoneout_core.cells import Cell, Parameters, State, Trajectory, name_of
+from zoneout_core.config import parts
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.masking.sites import Sites
 from zoneout_core.network.init import InitialDraw
@@ -22,7 +23,7 @@ def forms() -> list[tuple[str, dict[str, Any]]]:
     existing."""
     found: list[tuple[str, dict[str, Any]]] = []
     for name in cells.names():
-        kind = type(CellConfig().chosen(name))
+        kind = parts.cell(name)
         found.append((name, {}))
         for f in fields(kind):
             hint = get_type_hints(kind)[f.name]
@@ -96,8 +97,8 @@ def make(
 ) -> Made:
     """A layer of D = 5 inputs with numbers around their initial values."""
     config = TrialConfig().with_values({"cell": name, "hidden": hidden} | settings)
-    cell = config.cell.chosen(name)
-    assert registry_name(type(cell)) == name
+    cell = cells.chosen(config)
+    assert name_of(type(cell)) == name
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:

@@ -258,7 +258,7 @@ def test_parameters_of_the_paper(values: dict[str, Any], count: int) -> None:
     """1000 units on 50 symbols, with the output layer and the initial states (spec sections 2.3,
     11.4: 4.92 M)."""
     config = TrialConfig().with_values(values | {"hidden": 1000})
-    cell = config.cell.chosen(config.model.cell)
+    cell = config.cell
     own = sum(prod(shape) for shape in cell.parameters(config.model, 50).values())
     assert own + sum(cell.starts(config.model).values()) + 1000 * 50 + 50 == count
 

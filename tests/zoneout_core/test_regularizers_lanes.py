@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
+from zoneout_core.config import parts
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.records import EpochRecord
-from zoneout_core.regularizers import RegularizerConfig
 from zoneout_core.tasks import Corpus
 from zoneout_core.training.lane import Lane
 from zoneout_core.training.pack import Pack
@@ -25,7 +25,7 @@ SIZES = {
 }
 EXAMPLES = [
     TrialConfig().with_values(SIZES | e)
-    for part in RegularizerConfig.kinds()
+    for part in parts.regularizers().values()
     for e in part.EXAMPLES
 ]
 SHAPES: dict[str, list[TrialConfig]] = {}

@@ -7,9 +7,20 @@ Adding a task, space or sweep is adding a file; nothing else has to learn its na
 import functools
 import importlib
 import pkgutil
+from collections.abc import Callable
 from types import ModuleType
+from typing import ParamSpec, TypeVar
 
 from zoneout_core.errors import UnknownName
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def cached(function: Callable[P, T]) -> Callable[P, T]:
+    """`functools.cache` for what follows from the names that there are."""
+    # What it returns has the signature of `function`, which its type does not say.
+    return functools.wraps(function)(functools.cache(function))  # type: ignore[return-value]
 
 
 def names(package: str) -> list[str]:
