@@ -19,13 +19,13 @@ ROWS: Rows = {
     "rbn": {
         "cell": "bn_lstm",
         "cell.population_rate": 0.05,
-        "init": "whole",
-        "batch": 64,
+        "init": "orthogonal",
+        "batch_size": 64,
         "epochs": 50,
     },
     "hyper-lstm": {
         "cell": "hyper_lstm",
-        "batch": 128,
+        "batch_size": 128,
         "learning_rate": 0.001,
         "non_recurrent_dropout.p_inputs": 0.1,
         "non_recurrent_dropout.p_outputs": 0.1,
@@ -34,9 +34,9 @@ ROWS: Rows = {
     },
     "hm-lstm": {
         "cell": "hm_lstm",
-        "hidden": 512,
-        "embedding": 128,
-        "batch": 64,
+        "hidden_size": 512,
+        "embedding_size": 128,
+        "batch_size": 64,
         "offset": "zero",
         "carry": "zero",
         "schedule": "plateau",
@@ -45,17 +45,23 @@ ROWS: Rows = {
 }
 SCALES = {
     "smoke": Scale(
-        values={"hidden": 16, "batch": 8, "epochs": 1, "fraction": 0.001, "scored": 0.005},
+        values={
+            "hidden_size": 16,
+            "batch_size": 8,
+            "epochs": 1,
+            "train_fraction": 0.001,
+            "eval_fraction": 0.005,
+        },
         rows={
             "hyper-lstm": {"cell.hyper_hidden": 8},
-            "hm-lstm": {"embedding": 8, "cell.hm_output": 16},
+            "hm-lstm": {"embedding_size": 8, "cell.hm_output": 16},
         },
     ),
     "small": Scale(
-        values={"hidden": 128, "epochs": 4, "fraction": 0.5, "scored": 0.25},
+        values={"hidden_size": 128, "epochs": 4, "train_fraction": 0.5, "eval_fraction": 0.25},
         rows={
             "hyper-lstm": {"cell.hyper_hidden": 32},
-            "hm-lstm": {"embedding": 32, "cell.hm_output": 128},
+            "hm-lstm": {"embedding_size": 32, "cell.hm_output": 128},
         },
     ),
     "paper": Scale(),

@@ -35,14 +35,14 @@ class GRU(Cell):
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
         if self.reset == "after":
-            second = {"v_H": (model.hidden,)}
+            second = {"v_H": (model.hidden_size,)}
         else:
             second = {}
         return super().parameters(model, inputs) | second
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
         if self.reset == "after":
-            second = {"v_H": draw.bias(model.hidden)}
+            second = {"v_H": draw.bias(model.hidden_size)}
         else:
             second = {}
         return super().initial(model, inputs, draw) | second

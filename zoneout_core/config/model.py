@@ -46,7 +46,9 @@ class ModelConfig:
             raise UnknownName("cell", self.cell, known)
         for name in ("layers", "hidden"):
             require(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), "at least 1")
-        require(self.embedding >= 0, "model.embedding", self.embedding, "at least 0 (0 = none)")
+        require(
+            self.embedding >= 0, "model.embedding_size", self.embedding, "at least 0 (0 = none)"
+        )
         require(self.init_width > 0, "model.init_width", self.init_width, "above 0")
 
 

@@ -210,11 +210,11 @@ class TrialConfig:
             if not f.metadata.get("lane")
         }
         digest = hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:8]
-        if self.model.layers > 1:
-            layers = f"{self.model.layers}x"
+        if self.model.num_layers > 1:
+            layers = f"{self.model.num_layers}x"
         else:
             layers = ""
-        sizes = f"{self.model.cell}{layers}{self.model.hidden}-b{self.batch}-l{self.length}"
+        sizes = f"{self.model.cell}{layers}{self.model.hidden_size}-b{self.batch}-l{self.length}"
         return f"{self.task}-{sizes}-{self.precision}-{digest}"
 
     def to_json(self) -> dict[str, Any]:
@@ -307,7 +307,7 @@ def _of_regularizers(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def locate(key: str) -> tuple[str, str]:
-    """(section, field) of a key: a full one (`model.hidden`, `cell.reset`,
+    """(section, field) of a key: a full one (`model.hidden_size`, `cell.reset`,
     `regularizer.zoneout.z_cells`), a field's bare name, or the name of a regularizer and its field
     (`zoneout.z_cells`).
 

@@ -20,7 +20,7 @@ class NonRecurrentDropout(Regularizer):
 
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
         {"non_recurrent_dropout.p_inputs": 0.5},
-        {"non_recurrent_dropout.p_between": 0.5, "layers": 2},
+        {"non_recurrent_dropout.p_between": 0.5, "num_layers": 2},
         {"non_recurrent_dropout.p_inputs": 0.2, "non_recurrent_dropout.p_outputs": 0.4},
     )
 
