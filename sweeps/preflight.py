@@ -12,7 +12,7 @@ from sweeps.books.storage import check_storage
 from sweeps.definition import Sweep
 from sweeps.runner import NO_TRACKING, How
 from sweeps.tracking.delivery import check_scheme
-from zoneout_core import tasks
+from zoneout_core import cells, tasks
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import HomeError
 from zoneout_core.tasks import load_data
@@ -67,7 +67,7 @@ def checkpoint_bytes(config: TrialConfig, data: Any) -> int:
     """About how large a trial's checkpoint is: the parameters of its layers and of what it reads
     and puts out."""
     networks = _NETWORKS.get(tasks.get(config.task).workload, 1)
-    model, cell = config.model, config.cell
+    model, cell = config.model, cells.chosen(config)
     symbols = len(getattr(data, "vocabulary", ())) or int(getattr(data, "classes", 0)) or 1
     width = next(iter(cell.sizes(model).values()))
     reads = [model.embedding_size or symbols] + [width] * (model.num_layers - 1)
@@ -84,7 +84,7 @@ def checkpoint_bytes(config: TrialConfig, data: Any) -> int:
 def _check_room(home: Home, sweep: Sweep, data: Any) -> None:
     """Every trial leaves a checkpoint; one that trains has two, and writes a third."""
     size = max(checkpoint_bytes(config, data) for config in _shapes(sweep))
-    twice = min(sweep.max_trials, max(sweep.lanes, sweep.concurrency))
+    twice = min(sweep.max_trials, max(sweep.lanes, sweep.max_concurrent_trials))
     need = (
         sweep.max_trials + 2 * twice
     ) * size + sweep.max_trials * sweep.base.epochs * BYTES_A_RECORD

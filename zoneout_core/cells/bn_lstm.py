@@ -68,9 +68,9 @@ class BatchNormLSTM(Cell):
     def check(self, trial: Surroundings) -> None:
         super().check(trial)
         require(
-            trial.batch > 1,
-            "batch",
-            trial.batch,
+            trial.batch_size > 1,
+            "batch_size",
+            trial.batch_size,
             "at least 2 with model.cell=bn_lstm: one example has no spread",
         )
         must = (

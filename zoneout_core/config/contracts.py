@@ -31,8 +31,8 @@ class Surroundings:
     """What the cell carries from step to step, by name: `h`, `c`."""
     program: tuple[Mask, ...]
     """The masks of all regularizers together."""
-    batch: int
-    length: int
+    batch_size: int
+    sequence_length: int
     carry: str
 
     def require_site(self, site: Site, key: str, value: object, must: str) -> None:

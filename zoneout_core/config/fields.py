@@ -80,7 +80,7 @@ def replaced(part: PartType, values: Mapping[str, Any], section: str = "") -> Pa
 
     Raises `UnknownName` for a field that it does not have, and what `coerce` raises.
     """
-    kind = type(part)
+    kind: type = type(part)
     news = {}
     for name, value in values.items():
         if name not in _names(kind):

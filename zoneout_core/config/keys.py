@@ -52,7 +52,8 @@ def type_of(key: str) -> Any:
     """The type of a key: `int`, `float`, `bool`, `str`, or a `Literal` of words; `object` where
     cells do not agree. Raises as `locate`."""
     _, name = locate(key)
-    types = {hints(owner)[name] for owner in owners_of(key)}
+    owners: list[type] = owners_of(key)
+    types = {hints(owner)[name] for owner in owners}
     if len(types) == 1:
         return types.pop()
     if types == {int, float}:

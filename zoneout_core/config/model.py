@@ -20,12 +20,12 @@ class ModelConfig:
 
     cell: str = "lstm"
     """A file name of `zoneout_core.cells`."""
-    layers: int = 1
-    hidden: int = 1000
+    num_layers: int = 1
+    hidden_size: int = 1000
     """H, units of each recurrent layer."""
-    embedding: int = 0
+    embedding_size: int = 0
     """E, width of the embedding of input symbols; 0 = they enter the first layer one-hot."""
-    init: Literal["blocks", "whole", "uniform", "identity"] = "blocks"
+    init: Literal["blocks", "orthogonal", "uniform", "identity"] = "blocks"
     """Orthogonal square blocks (2017 code, default), one orthogonal matrix (2016), uniform, or
     RBN's identity."""
     init_width: float = 0.1
@@ -44,10 +44,13 @@ class ModelConfig:
         known = registry.names(CELLS)
         if self.cell not in known:
             raise UnknownName("cell", self.cell, known)
-        for name in ("layers", "hidden"):
+        for name in ("num_layers", "hidden_size"):
             require(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), "at least 1")
         require(
-            self.embedding >= 0, "model.embedding_size", self.embedding, "at least 0 (0 = none)"
+            self.embedding_size >= 0,
+            "model.embedding_size",
+            self.embedding_size,
+            "at least 0 (0 = none)",
         )
         require(self.init_width > 0, "model.init_width", self.init_width, "above 0")
 
@@ -56,7 +59,7 @@ class ModelConfig:
 class OptimConfig:
     """The optimizer, with a norm clip over all parameters jointly (spec sections 2.3, 3, 5)."""
 
-    method: Literal["adam", "rmsprop", "sgd"] = "adam"
+    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
     """RMSProp is Blocks' of spec section 5, SGD the plain one of section 3."""
     learning_rate: float = field(default=0.002, metadata=LANE)
     clip: Literal["gradient", "update"] = field(default="gradient", metadata=LANE)

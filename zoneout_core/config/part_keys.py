@@ -5,6 +5,7 @@ where they stand for one key.
 """
 
 from zoneout_core.config import parts, registry
+from zoneout_core.config.contracts import CellPart
 from zoneout_core.errors import ConfigError, UnknownName
 
 
@@ -66,7 +67,7 @@ def _full() -> dict[str, list[str]]:
     return {name: list(known) for name, known in found.items()}
 
 
-def require_of_cell(name: str, cell: str, kind: type[parts.CellPart]) -> None:
+def require_of_cell(name: str, cell: str, kind: type[CellPart]) -> None:
     """Raise `ConfigError` saying whose setting it is, unless cell `cell`, of class `kind`, has a
     setting `name`."""
     known = parts.declared(kind)

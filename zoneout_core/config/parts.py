@@ -6,8 +6,8 @@ and to nobody else.
 
 import traceback
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
-from typing import Any, Literal, get_args, get_origin
+from dataclasses import MISSING, Field, fields
+from typing import Any, Literal, cast, get_args, get_origin
 
 from zoneout_core.config import registry
 from zoneout_core.config.contracts import CellPart, Regularizer
@@ -117,7 +117,7 @@ def _place(error: BaseException) -> str:
 # What a part has to be
 
 
-def _problem(part: object, base: type, word: str) -> str:
+def _problem(part: Any, base: type, word: str) -> str:
     """The rule that `part` breaks, and what to do; empty = none."""
     if part is None:
         return (
@@ -129,7 +129,7 @@ def _problem(part: object, base: type, word: str) -> str:
             f"PART must be a class derived from {_home(base)}, but is {part!r}. Derive it from"
             " there."
         )
-    own = "__dataclass_fields__" in vars(part) and is_dataclass(part)
+    own = "__dataclass_fields__" in vars(part)
     # A dataclass keeps what it was made with; the standard library has no public question for it.
     if not own or not getattr(part, "__dataclass_params__").frozen:  # noqa: B009
         return (
@@ -143,7 +143,8 @@ def _problem(part: object, base: type, word: str) -> str:
         problem = _untyped(part, name)
         if problem:
             return problem
-    for f in fields(part):
+    settings: tuple[Field[Any], ...] = fields(cast("type[Part]", part))
+    for f in settings:
         problem = _unfit(part, f, base)
         if problem:
             return problem

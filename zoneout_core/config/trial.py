@@ -62,14 +62,14 @@ class TrialConfig:
     """The settings of the cell that `model.cell` names. Left out, they have their defaults."""
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig.default)
     optim: OptimConfig = field(default_factory=OptimConfig)
-    batch: int = 32
+    batch_size: int = 32
     """B, examples per update."""
-    length: int = 100
-    """Tokens per chunk: length - 1 predictions where chunks are cut apart, length where the state
+    sequence_length: int = 100
+    """Tokens per chunk: one prediction fewer where chunks are cut apart, as many where the state
     is carried."""
     offset: Literal["random", "zero"] = field(default="random", metadata=LANE)
-    """Where an epoch starts to cut chunks: a random offset below `length` (LSTM), or 0 (spec
-    2.2)."""
+    """Where an epoch starts to cut chunks: a random offset below `sequence_length` (LSTM), or 0
+    (spec 2.2)."""
     valid_offset: Literal["zero", "random"] = field(default="zero", metadata=LANE)
     """Where the chunked evaluation starts to cut: at 0, or as the code does, at random (spec
     2.5)."""
@@ -84,25 +84,32 @@ class TrialConfig:
     seed: int = field(default=0, metadata=LANE)
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
     """Of the products; master weights, cells and sums stay float32 (float64 for tests)."""
-    fraction: float = 1.0
+    train_fraction: float = 1.0
     """Share of the training data that is used, from its start; below 1 the numbers are partial."""
-    scored: float = 1.0
+    eval_fraction: float = 1.0
     """Share of the valid and test data that is used, from its start; below 1 the numbers are
     partial."""
 
     def __post_init__(self) -> None:
-        require(self.batch >= 1, "batch", self.batch, "at least 1")
-        require(self.length >= 2, "length", self.length, "at least 2 (one input and one target)")
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        require(
+            self.sequence_length >= 2,
+            "sequence_length",
+            self.sequence_length,
+            "at least 2 (one input and one target)",
+        )
         require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         require(self.patience >= 1, "patience", self.patience, "at least 1")
         require(self.seed >= 0, "seed", self.seed, "at least 0")
-        require(0.0 < self.fraction <= 1.0, "fraction", self.fraction, "above 0 and at most 1")
-        require(0.0 < self.scored <= 1.0, "scored", self.scored, "above 0 and at most 1")
+        for name in ("train_fraction", "eval_fraction"):
+            value = getattr(self, name)
+            require(0.0 < value <= 1.0, name, value, "above 0 and at most 1")
         label = self.label.encode("utf-8", "ignore").decode().replace("\0", "")
         require(label == self.label, "label", self.label, "text that a database can hold")
         require(len(label) <= LABEL, "label", label, f"at most {LABEL} characters long")
         kind = parts.cell(self.model.cell)
-        if self.cell is None:
+        given: CellPart | None = self.cell
+        if given is None:
             object.__setattr__(self, "cell", parts.default(kind))
         must = f"a {kind.__name__} with model.cell={self.model.cell}"
         require(type(self.cell) is kind, "cell", self.cell, must)
@@ -117,8 +124,8 @@ class TrialConfig:
             sites=self.cell.SITES,
             states=tuple(self.cell.sizes(self.model)),
             program=self.regularizer.program(),
-            batch=self.batch,
-            length=self.length,
+            batch_size=self.batch_size,
+            sequence_length=self.sequence_length,
             carry=self.carry,
         )
         for part in self.regularizer.active():
@@ -214,7 +221,8 @@ class TrialConfig:
             layers = f"{self.model.num_layers}x"
         else:
             layers = ""
-        sizes = f"{self.model.cell}{layers}{self.model.hidden_size}-b{self.batch}-l{self.length}"
+        cell = f"{self.model.cell}{layers}{self.model.hidden_size}"
+        sizes = f"{cell}-b{self.batch_size}-l{self.sequence_length}"
         return f"{self.task}-{sizes}-{self.precision}-{digest}"
 
     def to_json(self) -> dict[str, Any]:
@@ -241,8 +249,8 @@ class TrialConfig:
             if getattr(part, f.name) != f.default
         }
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> "TrialConfig":
         """The configuration that `to_json` or `changed` told.
 
         Raises `UnknownName` or `ConfigError` when `data` has unknown keys or values of the wrong
