@@ -23,8 +23,8 @@ vision and in grey."""
 POWER = 0.6
 """Of the colour scale: cells near the best differ least and matter most."""
 NAMES = {
-    "regularizer.z_cells": r"$\bf{z_{cells}}$, probability of preserving a cell",
-    "regularizer.z_states": r"$\bf{z_{states}}$, probability of preserving a state",
+    "regularizer.zoneout.z_cells": r"$\bf{z_{cells}}$, probability of preserving a cell",
+    "regularizer.zoneout.z_states": r"$\bf{z_{states}}$, probability of preserving a state",
 }
 """What axes are called for readers; others by their key."""
 _EQUALS = "\u00a0=\u00a0"

@@ -15,8 +15,9 @@ from search_spaces import Choice, Product, Space
 from sweeps import secrets
 from zoneout_core import tasks
 from zoneout_core.config import registry
-from zoneout_core.config.section import hints, require_finite
-from zoneout_core.config.trial import TrialConfig, coerce, keys, locate, require
+from zoneout_core.config.fields import hints, require_finite
+from zoneout_core.config.keys import full_key
+from zoneout_core.config.trial import TrialConfig, coerce, require
 from zoneout_core.errors import ConfigError, UnknownName
 from zoneout_core.records import Metrics
 
@@ -77,9 +78,9 @@ class Sweep:
     storage: str = field(default="", repr=False)
     """Optuna storage URL; empty = a journal file in the run's folder. Read from a run it has `***`
     for a password."""
-    x_axis: str = "regularizer.z_cells"
+    x_axis: str = "regularizer.zoneout.z_cells"
     """Key of the heatmap's horizontal axis."""
-    y_axis: str = "regularizer.z_states"
+    y_axis: str = "regularizer.zoneout.z_states"
     """Key of the heatmap's vertical axis."""
 
     def __post_init__(self) -> None:
@@ -189,16 +190,9 @@ class Sweep:
 
     def _refuse_searched(self, key: str) -> None:
         try:
-            section, name = locate(key)
+            full = full_key(key)
         except UnknownName as error:
-            known = (
-                keys() if "." in key else error.known
-            )  # full names for one who writes full names
-            raise UnknownName("key of a sweep", key, [*known, *SETTABLE]) from None
-        if section:
-            full = f"{section}.{name}"
-        else:
-            full = name
+            raise UnknownName("key of a sweep", key, [*error.known, *SETTABLE]) from None
         if full == "seed":
             raise ConfigError(
                 "Seeds are set for the whole sweep: use --set seeds=0 or --set seeds=0,1,2."
@@ -243,9 +237,10 @@ class Sweep:
         """What differs from `other` in fields that a resumed run may not change, as `key: old ->
         new`."""
         mine, theirs = _flat(self), _flat(other)
+        keys = [key for key in mine if key in theirs]  # cells have settings of their own
         return [
             f"{key}: {mine[key]} -> {theirs[key]}"
-            for key in mine
+            for key in keys
             if key not in RESUMABLE and mine[key] != theirs[key]
         ]
 
@@ -279,7 +274,7 @@ def _parse(key: str, value: Any) -> Any:
             texts = value
         return tuple(coerce(TrialConfig, "seed", text) for text in texts)
     if key in ("x_axis", "y_axis"):
-        return ".".join(filter(None, locate(str(value))))
+        return full_key(str(value))
     if key in ("sampler", "scheduler") and value not in get_args(hints(Sweep)[key]):
         raise UnknownName(key, str(value), get_args(hints(Sweep)[key]))
     return coerce(Sweep, key, value)

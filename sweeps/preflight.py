@@ -12,7 +12,7 @@ from sweeps.books.storage import check_storage
 from sweeps.definition import Sweep
 from sweeps.runner import NO_TRACKING, How
 from sweeps.tracking.delivery import check_scheme
-from zoneout_core import tasks
+from zoneout_core import cells, tasks
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import HomeError
 from zoneout_core.tasks import load_data
@@ -67,7 +67,7 @@ def checkpoint_bytes(config: TrialConfig, data: Any) -> int:
     """About how large a trial's checkpoint is: the parameters of its layers and of what it reads
     and puts out."""
     networks = _NETWORKS.get(tasks.get(config.task).workload, 1)
-    model, cell = config.model, config.cell.chosen(config.model.cell)
+    model, cell = config.model, cells.chosen(config)
     symbols = len(getattr(data, "vocabulary", ())) or int(getattr(data, "classes", 0)) or 1
     width = next(iter(cell.sizes(model).values()))
     reads = [model.embedding_size or symbols] + [width] * (model.num_layers - 1)

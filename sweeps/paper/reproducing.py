@@ -215,7 +215,8 @@ def smaller(block: Block, sweep: Sweep) -> dict[str, list[str]]:
 
 def _differences(mine: TrialConfig, paper: TrialConfig) -> list[str]:
     ours, theirs = mine.flat(), paper.flat()
-    keys = [key for key in ours if ours[key] != theirs[key] and key != "seed"]
+    both = [key for key in ours if key in theirs]  # cells have settings of their own
+    keys = [key for key in both if ours[key] != theirs[key] and key != "seed"]
     return [f"{key.rpartition('.')[2]}={ours[key]} (paper: {theirs[key]})" for key in keys]
 
 

@@ -58,7 +58,7 @@ class RunMaker:
     def trial(
         self, number: int, z_cells: float = 0.5, z_states: float = 0.05, seed: int = 0
     ) -> None:
-        params = {"regularizer.z_cells": z_cells, "regularizer.z_states": z_states}
+        params = {"regularizer.zoneout.z_cells": z_cells, "regularizer.zoneout.z_states": z_states}
         config = TrialConfig().with_values(
             {**params, "seed": seed, "hidden_size": self.hidden, "epochs": self.epochs}
         )

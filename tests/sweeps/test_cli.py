@@ -157,7 +157,7 @@ def test_show_prints_what_is_searched_and_what_is_set() -> None:
     assert "Searched, 18 trials:" in lines
     for line in (
         "seed 0, 1",
-        "regularizer.z_states 0.0, 0.05, 0.25",
+        "regularizer.zoneout.z_states 0.0, 0.05, 0.25",
         "model.hidden_size 64",
         "lanes 3",
         "model.cell lstm",

@@ -30,7 +30,7 @@ NO_SWEEP = f"There is no sweep named 'dem'. Did you mean 'demo'? What exists: {'
         ),
         (
             "run demo --set clip=updat",
-            "There is no value of clip named 'updat'. Did you mean 'update'? What exists: gradient, update.",
+            "There is no value of optim.clip named 'updat'. Did you mean 'update'? What exists: gradient, update.",
         ),
         (
             "run demo --set task=char_pdb",
@@ -42,7 +42,7 @@ NO_SWEEP = f"There is no sweep named 'dem'. Did you mean 'demo'? What exists: {'
         ("run demo --lanes 0", "lanes must be at least 1, but is 0. Set it with --set lanes=VALUE."),
         (
             "run demo --set z_cells=0.5",
-            "regularizer.z_cells is searched by the space of sweep demo, so it cannot be set. Leave it out.",
+            "regularizer.zoneout.z_cells is searched by the space of sweep demo, so it cannot be set. Leave it out.",
         ),
         ("deliver latest --tracking none", "sweep deliver needs somewhere to deliver to, but --tracking is 'none'. Leave it out."),
     ],
@@ -55,7 +55,7 @@ def test_a_mistake_is_told_in_one_line_with_what_exists(arguments: str, message:
     ("key", "close", "listed"),
     [
         ("hiden_size", "hidden_size", "hidden_size"),
-        ("regularizer.z_cell", "regularizer.z_cells", "model.hidden_size"),
+        ("regularizer.z_cell", "regularizer.zoneout.z_cells", "model.hidden_size"),
     ],
 )
 def test_an_unknown_key_names_the_closest_in_the_same_spelling(

@@ -21,7 +21,7 @@ def conform(folder: Path, *arguments: str, cwd: Path) -> "subprocess.CompletedPr
 
 
 def test_the_examples_conform_and_nothing_else_is_tested(repo_root: Path, tmp_path: Path) -> None:
-    done = conform(repo_root / "tests/plugins", "-v", cwd=tmp_path)
+    done = conform(repo_root / "tests/plugins", "-vv", cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-4000:]
     for name in ("[leaky_rnn", "[recall_dropout", "[ring_walk", "[recall]", "[leaky_plane"):
         assert name in done.stdout

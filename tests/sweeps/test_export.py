@@ -15,7 +15,7 @@ from tests.sweeps.commands import sweep
 from tests.sweeps.driven import begin, drive_inline, tiny
 from tests.sweeps.journals import RunMaker, bpc
 
-PARAMS = ("regularizer.z_cells", "regularizer.z_states")
+PARAMS = ("regularizer.zoneout.z_cells", "regularizer.zoneout.z_states")
 SCORES = ("valid_chunked_bpc", "valid_stream_bpc", "test_chunked_bpc", "test_stream_bpc")
 BEST = (*SCORES, "stream_uncertainty_bpc")
 

@@ -125,7 +125,7 @@ def value(params: dict[str, Any], share: float) -> float | None:
     return (
         None
         if rate > edge
-        else 1.5 + 3 * (rate - 0.8 * edge) ** 2 + (params["regularizer.z_cells"] - 0.4) ** 2
+        else 1.5 + 3 * (rate - 0.8 * edge) ** 2 + (params["regularizer.zoneout.z_cells"] - 0.4) ** 2
     )
 
 

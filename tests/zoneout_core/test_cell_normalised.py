@@ -191,7 +191,7 @@ def test_constant_inputs_have_no_spread_and_give_beta() -> None:
 
 def test_fresh_batch_norm_starts_at_a_tenth() -> None:
     config = TrialConfig().with_values({"cell": "bn_lstm", "hidden_size": 4})
-    cell = config.cell.chosen("bn_lstm")
+    cell = config.cell
     p = cell.initial(config.model, 3, InitialDraw(config.model, 0))
     assert all(p[name].eq(0.1).all() for name in ("gamma_u_G", "gamma_w_G", "gamma_c_H"))
     assert not p["beta_c_H"].any()

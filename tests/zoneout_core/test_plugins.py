@@ -11,8 +11,9 @@ import pytest
 
 from zoneout_core import cells, tasks
 from zoneout_core.config import registry
+from zoneout_core.config.keys import keys
 from zoneout_core.config.plugins import FOLDERS, Plugins
-from zoneout_core.config.trial import TrialConfig, keys
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import PluginError, UnknownName
 
 LAYOUT = (
@@ -123,6 +124,17 @@ def test_only_plugins_that_a_trial_uses_are_said_to_decide_its_numbers(examples:
         )
 
 
+def test_a_plugin_that_is_off_changes_no_trial(examples: Plugins) -> None:
+    plain = TrialConfig()
+    written, shape = plain.to_json(), plain.shape_key()
+    with registry.using(examples):
+        config = TrialConfig()
+        assert (config.to_json(), config.shape_key()) == (written, shape)
+        assert config.value("p_recall") == 0.0
+        on = config.with_values({"p_recall": 0.5})
+        assert on.to_json()["regularizer"]["recall_dropout"] == {"p_recall": 0.5}
+
+
 def test_the_environment_names_a_folder_until_others_are_used(
     repo_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,16 +213,4 @@ def test_an_installed_package_adds_names_by_entry_points(installed: Path, folder
     assert str(error.value) == (
         "A name stands for one file, but 'theirs' of cells is in module their_cells.theirs of their-cells 1.2 and in "
         f"{folder}/cells/theirs.py. Rename one of them."
-    )
-
-
-def test_an_entry_point_is_named_like_its_module(installed: Path) -> None:
-    points = next(installed.parent.glob("*.dist-info")) / "entry_points.txt"
-    points.write_text("[zoneout.cells]\nlstm_of_theirs = their_cells.theirs\n")
-    registry.look_again()
-    with pytest.raises(PluginError) as error:
-        cells.names()
-    assert str(error.value) == (
-        "An entry point of zoneout.cells is named like its module, but 'lstm_of_theirs' is module their_cells.theirs of "
-        "their-cells 1.2. Rename one of them."
     )

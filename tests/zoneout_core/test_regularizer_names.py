@@ -6,17 +6,15 @@ from typing import get_type_hints
 
 import pytest
 
-from zoneout_core import regularizers
-from zoneout_core.config import registry
-from zoneout_core.config.trial import lane_keys
+from zoneout_core.config import parts
+from zoneout_core.config.keys import lane_keys
 from zoneout_core.regularizers import Regularizer
 
-PARTS: dict[str, type[Regularizer]] = {
-    name: registry.load("zoneout_core.regularizers", name, "regularizer").PART
-    for name in regularizers.names()
-}
+PARTS: dict[str, type[Regularizer]] = parts.regularizers()
 SHAPE_KEYS = {"gate_form"}
 """Settings that the lanes of a pack share."""
+KEYS = {part: f"regularizer.{name}" for name, part in PARTS.items()}
+"""Where the settings of each stand in a configuration."""
 
 every_part = pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
 
@@ -30,7 +28,7 @@ def test_every_setting_has_a_name_that_tells_its_direction_and_may_differ_betwee
         assert not (
             hints[field.name] is float and field.name[:2] not in ("z_", "p_")
         ) or field.name.startswith(("sigma_", "beta_", "tau_")), field.name
-        assert (f"regularizer.{field.name}" in lane_keys()) == (field.name not in SHAPE_KEYS), (
+        assert (f"{KEYS[part]}.{field.name}" in lane_keys()) == (field.name not in SHAPE_KEYS), (
             field.name
         )
 

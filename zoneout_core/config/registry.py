@@ -160,9 +160,10 @@ def load(package: str, name: str, kind: str) -> ModuleType:
     return active().load(KINDS[package], name)
 
 
-def plugged(package: str) -> list[str]:
+@cached
+def plugged(package: str) -> tuple[str, ...]:
     """The names of `package` that plug-ins bring, sorted."""
-    return [name for name, origin in origins(package).items() if origin.sha256]
+    return tuple(name for name, origin in origins(package).items() if origin.sha256)
 
 
 def digests() -> dict[str, str]:
@@ -195,12 +196,6 @@ def _installed(kind: str) -> Iterator[tuple[str, Origin]]:
             place = f"module {module}"
             if point.dist is not None:
                 place += f" of {point.dist.name} {point.dist.version}"
-            # A part is known by the last word of its module, in messages and to kernels.
-            if module.rpartition(".")[2] != point.name:
-                raise PluginError(
-                    f"An entry point of zoneout.{kind} is named like its module, but"
-                    f" {point.name!r} is {place}. Rename one of them."
-                )
             yield point.name, Origin(module, place, _source_sha256(module.partition(".")[0]))
 
 

@@ -7,7 +7,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import torch
 from torch import Tensor
 
-from zoneout_core.cells import Cell, CellConfig, Parameters, State, Trajectory, registry_name
+from zoneout_core.cells import Cell, Parameters, State, Trajectory, chosen, name_of
+from zoneout_core.config import parts
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.conformance import subjects
 from zoneout_core.masking.sites import Sites
@@ -22,7 +23,7 @@ def forms() -> list[tuple[str, dict[str, Any]]]:
     existing."""
     found: list[tuple[str, dict[str, Any]]] = []
     for name in subjects("zoneout_core.cells"):
-        kind = type(CellConfig().chosen(name))
+        kind = parts.cell(name)
         found.append((name, {}))
         for f in fields(kind):
             hint = get_type_hints(kind)[f.name]
@@ -97,8 +98,8 @@ def make(
 ) -> Made:
     """A layer of D = 5 inputs with numbers around their initial values."""
     config = TrialConfig().with_values({"cell": name, "hidden_size": hidden} | settings)
-    cell = config.cell.chosen(name)
-    assert registry_name(type(cell)) == name
+    cell = chosen(config)
+    assert name_of(type(cell)) == name
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:

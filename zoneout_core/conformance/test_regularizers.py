@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from zoneout_core import cells, regularizers
-from zoneout_core.config import registry
+from zoneout_core.config import parts
+from zoneout_core.config.section import RegularizerConfig
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.conformance import subjects
 from zoneout_core.errors import ConfigError
@@ -27,8 +28,7 @@ from zoneout_core.network.init import InitialDraw
 from zoneout_core.regularizers import Mask, Regularizer
 
 PARTS: dict[str, type[Regularizer]] = {
-    name: registry.load("zoneout_core.regularizers", name, "regularizer").PART
-    for name in subjects("zoneout_core.regularizers")
+    name: parts.regularizer(name) for name in subjects("zoneout_core.regularizers")
 }
 EXAMPLES = [
     pytest.param(example, id=f"{n}-{i}")
@@ -39,6 +39,9 @@ SHAPE = LayerShape(30, 16, 24, 40)
 SYMBOLS, SEED = 11, 3
 LIMIT = 4.5
 """Standard deviations; the seeds are fixed, so a sound draw passes always."""
+
+KEYS = {part: f"regularizer.{name}" for name, part in PARTS.items()}
+"""Where the settings of each stand in a configuration."""
 
 every_part = pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
 every_example = pytest.mark.parametrize("example", EXAMPLES)
@@ -83,8 +86,12 @@ def test_it_is_off_by_default(part: type[Regularizer]) -> None:
     """The default of every setting means off: no mask, no noise, no penalty, and other masks stay
     as they are."""
     off = part()
-    assert (off.active, off.program(), off.weight_noise, off.penalised) == (False, (), 0.0, "")
-    mask = Mask(site="keep_cells", field="z_cells", one=0.5, expected=0.5, stream="masks_cells")
+    assert (off.active, off.program(), off.weight_noise) == (False, (), 0.0)
+    assert RegularizerConfig(off).penalties() == []
+    key = "regularizer.zoneout.z_cells"
+    mask = Mask(
+        site="keep_cells", key=key, strength=0.5, one=0.5, expected=0.5, stream="masks_cells"
+    )
     assert off.transform((mask,)) == (mask,)
 
 
@@ -118,15 +125,15 @@ def test_probabilities_are_checked(part: type[Regularizer]) -> None:
             with pytest.raises(ConfigError) as error:
                 part(**{name: value})
             assert str(error.value) == (
-                f"regularizer.{name} must be a probability from 0 to 1, but is {value}. "
-                f"Set it with --set regularizer.{name}=VALUE."
+                f"{KEYS[part]}.{name} must be a probability from 0 to 1, but is {value}. "
+                f"Set it with --set {KEYS[part]}.{name}=VALUE."
             )
         for value in (
             (-1.0, float("nan"), float("inf")) if name.startswith(("sigma_", "beta_")) else ()
         ):
             with pytest.raises(
                 ConfigError,
-                match=f"regularizer.{name} must be a number of at least 0, but is {value}",
+                match=f"{KEYS[part]}.{name} must be a number of at least 0, but is {value}",
             ):
                 part(**{name: value})
 
@@ -151,14 +158,17 @@ def test_an_example_is_on_and_round_trips(example: dict[str, Any]) -> None:
     assert active
     assert (
         config.regularizer.program()
-        or config.regularizer.weight_noise
+        or config.regularizer.noise_deviation
         or config.regularizer.penalties()
     )
     assert TrialConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
     assert pickle.loads(pickle.dumps(config)) == config
     for mask in config.regularizer.program():
         assert 0 <= mask.one <= 1
-        assert mask.field in {field.name for part in active for field in fields(part)}
+        assert mask.key in {
+            f"{KEYS[type(part)]}.{field.name}" for part in active for field in fields(part)
+        }
+        assert mask.strength == config.value(mask.key)
 
 
 @every_example
@@ -330,7 +340,7 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
     """The number that a tiny network makes of random symbols, masks and noise as the configuration
     says."""
     model, program, seed = config.model, config.regularizer.program(), config.seed
-    cell, draw = config.cell.chosen(model.cell), InitialDraw(model, 1)
+    cell, draw = cells.chosen(config), InitialDraw(model, 1)
     tokens_TB = torch.randint(
         SYMBOLS,
         (config.sequence_length, config.batch_size),
@@ -354,9 +364,9 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
             for name, (start, size) in cell.statistics(model, config.sequence_length).items()
         }
         p = cell.initial(model, reads, draw) | kept | head
-        if config.regularizer.weight_noise and not evaluation:
+        if config.regularizer.noise_deviation and not evaluation:
             matrices = [p["w_DG"], p["u_HG"], p["out_w_HV"]]
-            noise_(matrices, config.regularizer.weight_noise, seed, step)
+            noise_(matrices, config.regularizer.noise_deviation, seed, step)
         shape = LayerShape(
             config.sequence_length,
             config.batch_size,
@@ -443,7 +453,7 @@ def test_a_cell_without_the_place_refuses_the_setting_that_asks_for_it() -> None
             if isinstance(config, str):
                 assert f"with model.cell={cell}, which " in config
                 continue
-            kind = type(config.cell.chosen(cell))
+            kind = type(config.cell)
             assert {m.site for m in config.regularizer.program()} - {
                 "embedding",
                 "outputs",

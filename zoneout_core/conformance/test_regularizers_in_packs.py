@@ -3,7 +3,7 @@ alone."""
 
 import pytest
 
-from zoneout_core.config import registry
+from zoneout_core.config import parts
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.conformance import subjects
 from zoneout_core.conformance.packs import numbers
@@ -21,7 +21,7 @@ SIZES = {
 EXAMPLES = [
     TrialConfig().with_values(SIZES | example)
     for name in subjects("zoneout_core.regularizers")
-    for example in registry.load("zoneout_core.regularizers", name, "regularizer").PART.EXAMPLES
+    for example in parts.regularizer(name).EXAMPLES
 ]
 SHAPES: dict[str, list[TrialConfig]] = {}
 for config in EXAMPLES:

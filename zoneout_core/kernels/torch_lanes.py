@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from zoneout_core.cells import Cell, registry_name
+from zoneout_core.cells import Cell, name_of
 from zoneout_core.kernels.gru import GRUPass
 from zoneout_core.kernels.lanes import Lanes
 from zoneout_core.kernels.lstm import LSTMPass
@@ -29,9 +29,9 @@ ELSEWHERE: Final = frozenset({"embedding", "outputs"})
 def missing(cell: Cell, places: frozenset[str]) -> str:
     """What of `cell`, its settings and its masks has no kernel here, in words; empty = there is one
     for all of it."""
-    name = registry_name(type(cell))
+    name = name_of(type(cell))
     if name not in KERNELS:
-        return f"cell {name}"
+        return f"cell {name or type(cell).__name__}"
     kernel = KERNELS[name]
     for f in fields(cell):
         value = getattr(cell, f.name)
@@ -57,7 +57,7 @@ def run(
     assert all(mask.dim() == 4 for mask in sites.present().values()), (
         "masks by gate are no business of this kernel"
     )
-    kernel = KERNELS[registry_name(type(cell))].of(cell)
+    kernel = KERNELS[name_of(type(cell))].of(cell)
     if sites.inputs is not None and x.is_floating_point():
         x = x * sites.inputs.to(x.dtype)
     if sites.gate is not None and len(state) == len(cell.STATES):

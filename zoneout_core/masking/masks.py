@@ -18,8 +18,8 @@ import torch
 from torch import Generator, Tensor
 
 from zoneout_core.masking import sites, streams
+from zoneout_core.masking.program import Mask
 from zoneout_core.masking.sites import Sites
-from zoneout_core.regularizers import Mask
 
 Program = tuple[Mask, ...]
 """The masks of all regularizers of a trial."""

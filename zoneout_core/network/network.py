@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from zoneout_core import kernels
+from zoneout_core import cells, kernels
 from zoneout_core.cells import Draw, Parameters
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.kernels import KernelChoice, Shape, Workspace, picking
@@ -81,7 +81,7 @@ class Network:
             prefix,
             steps,
         )
-        self.cell = config.cell.chosen(model.cell)
+        self.cell = cells.chosen(config)
         sizes = self.cell.sizes(model)
         self.width = next(iter(sizes.values()))
         """U, what a layer puts out."""
@@ -289,7 +289,7 @@ def output_product(config: TrialConfig, device: torch.device) -> MatMul:
 def product_shape(config: TrialConfig) -> Shape:
     """Of the products of a lane's recurrence: what the shape key says, so that all lanes of a pack
     take the same."""
-    cell = config.cell.chosen(config.model.cell)
+    cell = cells.chosen(config)
     hidden = config.model.hidden_size
     return Shape(config.batch_size, hidden, cell.GATES * hidden, config.sequence_length)
 

@@ -153,19 +153,19 @@ def text_corpus(name: str, variant: str, train: str, valid: str, test: str) -> C
 def plugins_of(config: TrialConfig) -> dict[str, str]:
     """The source hash of each plug-in that decides the numbers of a trial, by `cells/mine`."""
     task = get(config.task)
-    parts = {
+    used = {
         "zoneout_core.tasks": [config.task],
         "zoneout_core.training.workloads": [task.workload],
         "zoneout_core.cells": [config.model.cell],
         "zoneout_core.regularizers": [
-            type(part).__module__.rpartition(".")[2] for part in config.regularizer.active()
+            name for name, part in config.regularizer.items() if part.active
         ],
     }
     hashes: dict[str, str] = {}
-    for package, used in parts.items():
-        for name, origin in registry.origins(package).items():
-            if origin.sha256 and name in used:
-                hashes[f"{registry.KINDS[package]}/{name}"] = origin.sha256
+    for package, names in used.items():
+        for name in set(registry.plugged(package)).intersection(names):
+            origin = registry.origins(package)[name]
+            hashes[f"{registry.KINDS[package]}/{name}"] = origin.sha256
     return hashes
 
 

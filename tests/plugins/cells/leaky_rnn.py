@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from zoneout_core.cells import Cell, Moment, Parameters, Sites, State, gain, mix, project
-from zoneout_core.config.section import require
+from zoneout_core.cells import Cell, Moment, Parameters, Sites, State, gain, mix, project, require
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class LeakyRNN(Cell):
     """h~ = (1 - leak) f(x W + h' U + b) + leak h'       h = d * h' + (1 - d) * h~"""
 
@@ -20,7 +19,7 @@ class LeakyRNN(Cell):
     GATES: ClassVar[int] = 1
     FORGETS: ClassVar[bool] = False
 
-    squashing: Literal["tanh", "softsign"] = "tanh"
+    activation: Literal["tanh", "softsign"] = "tanh"
     """The function f."""
     leak: float = 0.5
     """Share of the old value in the candidate, before zoneout."""
@@ -33,7 +32,7 @@ class LeakyRNN(Cell):
     ) -> State:
         (h_old,) = state
         a_BH = project(h_old, p["u_HG"], sites.recurrent, a_BG)
-        if self.squashing == "tanh":
+        if self.activation == "tanh":
             new_BH = a_BH.tanh()
         else:
             new_BH = a_BH / (1 + a_BH.abs())

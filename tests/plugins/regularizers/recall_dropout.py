@@ -8,17 +8,17 @@ from typing import Any, ClassVar
 from zoneout_core.regularizers import LANE, Mask, Regularizer, dropout, require_probability
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class RecallDropout(Regularizer):
     """One draw per example and step, for the whole state."""
 
-    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = ({"p_recall": 0.4},)
+    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = ({"recall_dropout.p_recall": 0.4},)
 
     p_recall: float = field(default=0.0, metadata=LANE)
     """Probability that the products do not see an example's state at a step."""
 
     def __post_init__(self) -> None:
-        require_probability("regularizer.p_recall", self.p_recall)
+        require_probability("regularizer.recall_dropout.p_recall", self.p_recall)
 
     @property
     def active(self) -> bool:
@@ -29,7 +29,7 @@ class RecallDropout(Regularizer):
             return ()
         mask = dropout(
             "recurrent",
-            "p_recall",
+            "regularizer.recall_dropout.p_recall",  # the setting, for messages
             self.p_recall,
             stream="masks_recall_dropout",  # names the random numbers: never change it
             shared=frozenset({"unit"}),

@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from zoneout_core import kernels, regularizers
+from zoneout_core import kernels
 from zoneout_core.cells import Parameters
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.kernels import KernelChoice
 from zoneout_core.masking import masks, noise
 from zoneout_core.masking.masks import LayerShape, Places
+from zoneout_core.masking.program import Mask, sampled
 from zoneout_core.network.init import InitialDraw
 from zoneout_core.network.layout import Layout, Shapes
 from zoneout_core.network.network import (
@@ -27,7 +28,6 @@ from zoneout_core.network.network import (
     output_product,
     product_shape,
 )
-from zoneout_core.regularizers import Mask
 from zoneout_core.training import optim
 from zoneout_core.training.lane import Lane
 from zoneout_core.training.workloads import Workload
@@ -134,7 +134,7 @@ class NetworkWorkload(Workload):
     ) -> list[BatchMeans]:
         """One group's gradients, and what its lanes tell."""
         rows = _select(rows_KP, group.lanes)
-        noisy = any(lane.config.regularizer.weight_noise for lane in lanes)
+        noisy = any(lane.config.regularizer.noise_deviation for lane in lanes)
         if noisy:
             trained = self._with_noise(lanes, rows)
         else:
@@ -179,7 +179,7 @@ class NetworkWorkload(Workload):
         views = self.layout.views(noisy_KP)
         for k, lane in enumerate(lanes):
             own = [views[name][k] for name in matrices]
-            noise.noise_(own, lane.config.regularizer.weight_noise, lane.config.seed, lane.step)
+            noise.noise_(own, lane.config.regularizer.noise_deviation, lane.config.seed, lane.step)
         return noisy_KP
 
     def sites(
@@ -290,14 +290,14 @@ class NetworkWorkload(Workload):
     def scores_by_batch(self) -> bool:
         """Whether validations take the statistics of their own batches (spec section 12, row
         25)."""
-        return bool(self.networks[0].normalises and self.config.cell.batch_norm_scores == "batch")
+        return bool(self.networks[0].normalises and self.networks[0].cell.scores_by_batch)
 
     def population_programs(self, lanes: Sequence[Lane]) -> list[tuple[Mask, ...]]:
         """The lanes' masks while population statistics are taken: as expected, or drawn for every
         place that is read (spec section 5)."""
         programs = [lane.config.regularizer.program() for lane in lanes]
-        if self.config.cell.population_masks == "sampled":
-            return [regularizers.sampled(program) for program in programs]
+        if self.networks[0].cell.samples_population:
+            return [sampled(program) for program in programs]
         return programs
 
     def learning_rate(self, lane: Lane) -> float:

@@ -15,9 +15,9 @@ from zoneout_core.errors import ConfigError
 from zoneout_core.kernels import KernelChoice
 from zoneout_core.masking import streams
 from zoneout_core.masking.masks import Places
+from zoneout_core.masking.program import Mask
 from zoneout_core.network.network import DTYPES, Network, Unrolled
 from zoneout_core.records import CLASSES
-from zoneout_core.regularizers import Mask
 from zoneout_core.tasks import Labelled
 from zoneout_core.training.lane import Lane
 from zoneout_core.training.workloads import Means

@@ -82,7 +82,7 @@ class Consistency(Workload):
         )
         keep_TU = torch.empty(config.sequence_length, UNITS, dtype=torch.bool, device=self.device)
         random = streams.generator(config.seed, "masks_states", step, self.device)
-        return x_BU, masks.draw_(keep_TU, config.regularizer.z_states, random)
+        return x_BU, masks.draw_(keep_TU, config.regularizer.part(Zoneout).z_states, random)
 
     def measure(
         self, lanes: Sequence[Lane], rows_KP: Tensor, means: Sequence[dict[str, float]]
@@ -144,10 +144,10 @@ def check(config: TrialConfig) -> None:
                 f"{type(part).__name__}. Leave its settings at their defaults."
             )
     for name in ("z_cells", "z_spread"):
-        value = getattr(config.regularizer, name)
+        value = getattr(config.regularizer.part(Zoneout), name)
         require(
             value == 0,
-            f"regularizer.{name}",
+            f"regularizer.zoneout.{name}",
             value,
             f"0 with task={config.task}, whose zoneout is z_states",
         )

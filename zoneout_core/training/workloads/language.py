@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zoneout_core import regularizers
 from zoneout_core.cells import Parameters
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
 from zoneout_core.kernels import KernelChoice
 from zoneout_core.masking import streams
 from zoneout_core.masking.masks import Places, Program
+from zoneout_core.masking.program import monte_carlo
 from zoneout_core.network.network import Network, NetworkSites, States, Unrolled
 from zoneout_core.records import CHARACTERS
 from zoneout_core.tasks import Corpus, get
@@ -271,7 +271,7 @@ class Language(NetworkWorkload):
     def _monte_carlo(self, lane: Lane, row_1P: Tensor, mean: Score) -> Score:
         """Probabilities averaged over passes whose masks are drawn (spec 9.7); the mean network's
         without passes."""
-        passes, program = regularizers.monte_carlo(lane.config.regularizer.program())
+        passes, program = monte_carlo(lane.config.regularizer.program())
         if not passes:
             return mean
         p, choice = self._parameters(row_1P), self.choose(lane.config)
