@@ -11,7 +11,7 @@ from zoneout_core import tasks
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
 from zoneout_core.masking import masks, streams
-from zoneout_core.masking.masks import LayerShape
+from zoneout_core.masking.draw import LayerShape, MaskDraw
 from zoneout_core.records import EpochRecord
 from zoneout_core.tasks.addition import PROGRAM, Problems
 from zoneout_core.training.lane import Lane
@@ -106,9 +106,18 @@ def logits_of(
 def drawn(one: TrialConfig, evaluation: bool) -> Masks:
     keep = {}
     for layer, steps in enumerate((13, 13, 7, 7)):
-        shape = LayerShape(steps, one.batch, 1 if layer % 2 == 0 else 7, 7)
-        sites = masks.drawn(
-            one.regularizer.program(), shape, layer, one.seed, 0, evaluation=evaluation
+        shape = LayerShape(
+            steps=steps, batch=one.batch, inputs=1 if layer % 2 == 0 else 7, hidden=7
+        )
+        sites = masks.layer_sites(
+            MaskDraw(
+                program=one.regularizer.program(),
+                shape=shape,
+                layer=layer,
+                seed=one.seed,
+                counter=0,
+                evaluation=evaluation,
+            )
         )
         for t in range(steps):
             at = sites.at(t)
@@ -122,7 +131,7 @@ def test_loss_and_gradient_are_those_of_the_equations(regularizer: dict[str, flo
     pack = pack_of(config(precision="float64", **regularizer))
     lane = pack._lanes[0]
     p = trained(pack)
-    seed = streams.stream_seed(4, "examples", 0)
+    seed = streams.stream_seed(4, "examples", counter=0)
     inputs_TB, targets_TB = (torch.tensor(ids).T.long() for ids in DATA.draw(seed, 2, 3))
     logits_TBV = logits_of(p, inputs_TB, targets_TB, drawn(lane.config, evaluation=False))
     sums = torch.nn.functional.cross_entropy(
@@ -149,7 +158,7 @@ def test_answers_are_the_likeliest_symbols_read_again(
     pack = pack_of(one)
     (record,) = run(pack, 3)
     assert isinstance(record, EpochRecord)
-    seed = streams.stream_seed(4, "valid_examples", 2)
+    seed = streams.stream_seed(4, "valid_examples", counter=2)
     inputs_TB, targets_TB = (torch.tensor(ids).T.long() for ids in DATA.draw(seed, 2, 12, "valid"))
     expected_TB = logits_of(trained(pack), inputs_TB, None, drawn(one, evaluation=True)).argmax(
         dim=2

@@ -12,7 +12,7 @@ from zoneout_core import tasks
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
 from zoneout_core.masking import masks
-from zoneout_core.masking.masks import LayerShape
+from zoneout_core.masking.draw import LayerShape, MaskDraw
 from zoneout_core.records import EpochRecord
 from zoneout_core.tasks import Labelled
 from zoneout_core.training.lane import Lane
@@ -94,7 +94,15 @@ def test_loss_and_gradient_are_those_of_the_equations(regularizer: dict[str, obj
         for name, view_1 in pack.layout.views(row_P[None]).items()
     }
     x_BT, label_B = chosen(lane, pack)
-    drawn = masks.drawn(lane.config.regularizer.program(), LayerShape(STEPS, 8, 1, 11), 0, 4, 0)
+    drawn = masks.layer_sites(
+        MaskDraw(
+            program=lane.config.regularizer.program(),
+            shape=LayerShape(steps=STEPS, batch=8, inputs=1, hidden=11),
+            layer=0,
+            seed=4,
+            counter=0,
+        )
+    )
     none = torch.zeros(STEPS, 8, 11)
     keeps = [
         (none if mask is None else mask).double() for mask in (drawn.keep_cells, drawn.keep_states)

@@ -22,7 +22,7 @@ from zoneout_core.cells.lstm import LSTM
 from zoneout_core.cells.rnn import RNN
 from zoneout_core.config import registry
 from zoneout_core.kernels import Workspace, choose, product, torch_lanes
-from zoneout_core.masking import masks
+from zoneout_core.masking import stacking
 
 NAN = float("nan")
 SIZES = [
@@ -259,7 +259,7 @@ def test_a_lane_has_the_same_bits_beside_every_other_regularizer(
         return {name: mask * 1.25 if k % 2 else mask for name, mask in one.items()}
 
     def pick(order: Sequence[int]) -> Lanes:
-        stacked = masks.stack([replace(lanes, masks=own(k)).sites for k in order])
+        stacked = stacking.stack([replace(lanes, masks=own(k)).sites for k in order])
         picked = replace(lanes.pick(order), masks=stacked.present())
         for slot, k in enumerate(order):
             if "gate" not in own(

@@ -131,7 +131,9 @@ def test_the_state_goes_on_from_chunk_to_chunk_and_over_the_epochs_end_as_said(
         x = torch.stack([text[start : start + one.length] for start in starts.tolist()], dim=1)[
             None
         ]
-        sites = pack.workload.sites(network, [pack._lanes[0]], one.length, one.batch, evaluation=0)
+        sites = pack.workload.sites(
+            network, [pack._lanes[0]], steps=one.length, batch=one.batch, evaluation=0
+        )
         state = network.run(p, x, state, sites, pack.choice(one), training=True).states
         kept = pack.layout.kept_views(pack.state(0).weights[None])
         for layer, states in enumerate(state):
@@ -187,7 +189,12 @@ def test_noise_is_where_the_gradient_is_taken_and_not_in_what_is_kept(tiny_corpu
 
     shifted = before.clone()
     views = pack.layout.views(shifted[None])
-    noise.noise_([views[name][0] for name in pack.workload.network.matrices()], 0.3, noisy.seed, 0)
+    noise.noise_(
+        [views[name][0] for name in pack.workload.network.matrices()],
+        0.3,
+        seed=noisy.seed,
+        update=0,
+    )
     assert not torch.equal(shifted, before)
     clean = config(precision="float64", method="sgd", learning_rate=1.0, clip_norm="inf")
     other = admitted(tiny_corpus, [clean])

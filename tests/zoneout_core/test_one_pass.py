@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zoneout_core import regularizers
 from zoneout_core.config.trial import TrialConfig
-from zoneout_core.masking.masks import Places
+from zoneout_core.masking.places import Places
 from zoneout_core.network.init import InitialDraw
 from zoneout_core.tasks import Corpus
 from zoneout_core.training import evaluate, one_pass

@@ -19,7 +19,8 @@ from zoneout_core.cells import CellConfig
 from zoneout_core.config import registry
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.masking import masks
-from zoneout_core.masking.masks import LayerShape, Places
+from zoneout_core.masking.draw import LayerShape, MaskDraw
+from zoneout_core.masking.places import Places
 from zoneout_core.network.init import InitialDraw
 from zoneout_core.training.batches import Batches
 
@@ -157,11 +158,18 @@ def mask_bits(example: dict[str, Any], *, evaluation: bool) -> list[Tensor]:
         )
     bits = []
     for layer in (0, LAYER):
-        drawn = masks.drawn(program, shape, layer, SEED, UPDATE, evaluation=evaluation)
-        bits += [mask > 0.5 for mask in drawn.present().values()]
+        draw = MaskDraw(
+            program=program,
+            shape=shape,
+            layer=layer,
+            seed=SEED,
+            counter=UPDATE,
+            evaluation=evaluation,
+        )
+        bits += [mask > 0.5 for mask in masks.layer_sites(draw).present().values()]
         for gain in (
-            masks.outputs_gain(program, shape, layer, SEED, UPDATE, evaluation=evaluation),
-            masks.embedding_gain(program, EMBEDDING, layer, SEED, UPDATE, evaluation=evaluation),
+            masks.outputs_gain(draw),
+            masks.embedding_gain(replace(draw, shape=EMBEDDING)),
         ):
             bits += [] if gain is None else [gain > 0.5]
     return bits

@@ -17,9 +17,10 @@ from torch import Tensor
 from zoneout_core import cells, regularizers
 from zoneout_core.config.trial import LANE_KEYS, TrialConfig
 from zoneout_core.errors import ConfigError
-from zoneout_core.masking import masks, streams
-from zoneout_core.masking.masks import LayerShape, Places
+from zoneout_core.masking import masks, sampling, stacking, streams
+from zoneout_core.masking.draw import LayerShape, MaskDraw
 from zoneout_core.masking.noise import noise_
+from zoneout_core.masking.places import Places
 from zoneout_core.masking.sites import Sites
 from zoneout_core.network.init import InitialDraw
 from zoneout_core.regularizers import Mask, Regularizer, RegularizerConfig
@@ -32,8 +33,9 @@ EXAMPLES = [
     for n, part in PARTS.items()
     for i, example in enumerate(part.EXAMPLES)
 ]
-SHAPE = LayerShape(30, 16, 24, 40)
+SHAPE = LayerShape(steps=30, batch=16, inputs=24, hidden=40)
 SYMBOLS, SEED = 11, 3
+DRAW = MaskDraw(program=(), shape=SHAPE, layer=0, seed=SEED, counter=0)
 SHAPE_KEYS = {"gate_form"}
 """Settings that the lanes of a pack share."""
 LIMIT = 4.5
@@ -62,10 +64,24 @@ def alone(
     layer = layer if layer >= 0 else int(mask.layers == "later")
     gains = {"embedding": masks.embedding_gain, "outputs": masks.outputs_gain}
     if mask.site in gains:
-        tensor = gains[mask.site]([mask], SHAPE, layer, seed, step, evaluation=evaluation)
+        tensor = gains[mask.site](
+            replace(
+                DRAW, program=(mask,), layer=layer, seed=seed, counter=step, evaluation=evaluation
+            )
+        )
     else:
         tensor = getattr(
-            masks.drawn([mask], SHAPE, layer, seed, step, evaluation=evaluation), mask.site
+            masks.layer_sites(
+                replace(
+                    DRAW,
+                    program=(mask,),
+                    layer=layer,
+                    seed=seed,
+                    counter=step,
+                    evaluation=evaluation,
+                )
+            ),
+            mask.site,
         )
     assert isinstance(tensor, Tensor)
     return tensor
@@ -179,7 +195,7 @@ def test_drawn_masks_have_their_probability_along_every_axis(example: dict[str, 
         for axis in range(drawn.dim()):
             for index in range(drawn.shape[axis]):
                 part = drawn.select(axis, index)
-                rate = masks.rates(mask, drawn.shape[-1], "cpu")
+                rate = sampling.rates(mask, drawn.shape[-1], "cpu")
                 rate = rate[index] if axis == drawn.dim() - 1 else rate
                 assert deviations(part, rate) < LIMIT, (mask.site, axis, index)
 
@@ -252,9 +268,9 @@ def test_axes_are_shared_or_not_as_the_mask_says(example: dict[str, Any]) -> Non
 def test_masks_follow_from_seed_layer_and_step_alone(example: dict[str, Any]) -> None:
     program = configured(example).regularizer.program()
     torch.manual_seed(1)
-    first = masks.drawn(program, SHAPE, 0, SEED, 7)
+    first = masks.layer_sites(replace(DRAW, program=program, counter=7))
     torch.manual_seed(2)
-    again = masks.drawn(tuple(reversed(program)), SHAPE, 0, SEED, 7)
+    again = masks.layer_sites(replace(DRAW, program=tuple(reversed(program)), counter=7))
     assert first.present().keys() == again.present().keys()
     assert all(torch.equal(mask, again.present()[site]) for site, mask in first.present().items())
 
@@ -263,9 +279,9 @@ def test_masks_follow_from_seed_layer_and_step_alone(example: dict[str, Any]) ->
 def test_an_evaluation_is_deterministic(example: dict[str, Any]) -> None:
     program = configured(example).regularizer.program()
     torch.manual_seed(1)
-    first = masks.expected(program, SHAPE, 0, SEED, "cpu", torch.float64)
+    first = masks.layer_sites(replace(DRAW, program=program, dtype=torch.float64, evaluation=True))
     torch.manual_seed(2)
-    again = masks.expected(program, SHAPE, 0, SEED, "cpu", torch.float64)
+    again = masks.layer_sites(replace(DRAW, program=program, dtype=torch.float64, evaluation=True))
     assert all(torch.equal(mask, again.present()[site]) for site, mask in first.present().items())
     for mask in masked(example).values():
         if (
@@ -295,8 +311,14 @@ def test_masks_drawn_in_an_evaluation_do_not_depend_on_how_it_is_cut(
 
     def drawn(places: Places) -> Sites:
         shape = replace(SHAPE, batch=len(places.sequences_B), places=places)
-        return masks.drawn(
-            program, shape, int(any(m.layers == "later" for m in program)), SEED, 0, evaluation=True
+        return masks.layer_sites(
+            replace(
+                DRAW,
+                program=program,
+                shape=shape,
+                layer=int(any(m.layers == "later" for m in program)),
+                evaluation=True,
+            )
         )
 
     cpu = torch.device("cpu")
@@ -323,14 +345,16 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
     model, program, seed = config.model, config.regularizer.program(), config.seed
     cell, draw = config.cell.chosen(model.cell), InitialDraw(model, 1)
     tokens_TB = torch.randint(
-        SYMBOLS, (config.length, config.batch), generator=streams.generator(0, "shuffle", 0)
+        SYMBOLS, (config.length, config.batch), generator=streams.generator(0, "shuffle", counter=0)
     )
     how = {"evaluation": evaluation, "dtype": torch.float64}
     x, reads = tokens_TB, SYMBOLS
     if model.embedding:
         x, reads = draw.matrix(SYMBOLS, model.embedding)[tokens_TB], model.embedding
-        shape = LayerShape(1, config.batch, SYMBOLS, 0)
-        gain_1BV = masks.embedding_gain(program, shape, 0, seed, step, **how)
+        shape = LayerShape(steps=1, batch=config.batch, inputs=SYMBOLS, hidden=0)
+        gain_1BV = masks.embedding_gain(
+            replace(DRAW, program=program, shape=shape, seed=seed, counter=step, **how)
+        )
         if gain_1BV is not None:
             gain_TBV = gain_1BV.to(x.dtype).expand(config.length, config.batch, SYMBOLS)
             x = x * gain_TBV.gather(-1, tokens_TB.unsqueeze(-1))
@@ -343,22 +367,26 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
         p = cell.initial(model, reads, draw) | kept | head
         if config.regularizer.weight_noise and not evaluation:
             matrices = [p["w_DG"], p["u_HG"], p["out_w_HV"]]
-            noise_(matrices, config.regularizer.weight_noise, seed, step)
+            noise_(matrices, config.regularizer.weight_noise, seed=seed, update=step)
         shape = LayerShape(
-            config.length,
-            config.batch,
-            reads if x.is_floating_point() else 1,
-            model.hidden,
-            cell.GATES,
+            steps=config.length,
+            batch=config.batch,
+            inputs=reads if x.is_floating_point() else 1,
+            hidden=model.hidden,
+            gates=cell.GATES,
         )
         sizes = cell.sizes(model).items()
         state = tuple(
             draw.full(0.3 if name in ("h", "c") else 0.0, 1, size) for name, size in sizes
         )
-        at = masks.drawn(program, shape, layer, seed, step, **how)
+        at = masks.layer_sites(
+            replace(DRAW, program=program, shape=shape, layer=layer, seed=seed, counter=step, **how)
+        )
         trajectory = cell.run(p, x, state, at, training=not evaluation)
         x, reads = trajectory.states[0], model.hidden
-    gain = masks.outputs_gain(program, shape, 0, seed, step, **how)
+    gain = masks.outputs_gain(
+        replace(DRAW, program=program, shape=shape, seed=seed, counter=step, **how)
+    )
     total = (x if gain is None else x * gain).square().mean()
     for part in config.regularizer.penalties() if not evaluation else ():
         total = (
@@ -400,8 +428,10 @@ def test_evaluations_draw_nothing_at_random(example: dict[str, Any]) -> None:
 @every_example
 def test_lanes_with_and_without_it_stand_side_by_side(example: dict[str, Any]) -> None:
     """Stacked, a lane has its own masks, and a lane without gets numbers that change nothing."""
-    own = masks.drawn(configured(example).regularizer.program(), SHAPE, 0, SEED, 0)
-    stacked = masks.stack([own, Sites(), own]) if own.uniform is None else masks.stack([own, own])
+    own = masks.layer_sites(replace(DRAW, program=configured(example).regularizer.program()))
+    stacked = (
+        stacking.stack([own, Sites(), own]) if own.uniform is None else stacking.stack([own, own])
+    )
     assert stacked.gate_form == own.gate_form
     assert stacked.present().keys() == own.present().keys()
     for site, mask in stacked.present().items():

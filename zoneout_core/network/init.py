@@ -22,7 +22,7 @@ class InitialDraw:
         """restart: how often the trial has begun anew (spec section 6); each time draws other
         numbers."""
         self.model = model
-        self._generator = streams.generator(seed, "init", restart)
+        self._generator = streams.generator(seed, "init", counter=restart)
 
     def matrix(self, rows: int, columns: int) -> Tensor:
         """[rows, columns] as `model.init` says. `identity` (RBN's scripts) is for hidden states to

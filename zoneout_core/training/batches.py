@@ -57,10 +57,12 @@ class Batches:
         seed, offset = self.config.seed, 0
         if self.config.offset == "random":
             draw = torch.randint(
-                self.config.length, (), generator=streams.generator(seed, "offset", epoch)
+                self.config.length, (), generator=streams.generator(seed, "offset", counter=epoch)
             )
             offset = int(draw)
-        order = torch.randperm(self.chunks, generator=streams.generator(seed, "shuffle", epoch))
+        order = torch.randperm(
+            self.chunks, generator=streams.generator(seed, "shuffle", counter=epoch)
+        )
         return order * self.config.length + offset
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from zoneout_core.cells import Parameters
 from zoneout_core.kernels import KernelChoice
 from zoneout_core.kernels.product import MatMul
-from zoneout_core.masking.masks import Places
+from zoneout_core.masking.places import Places
 from zoneout_core.network.network import Network, NetworkSites, States
 from zoneout_core.training.batches import Contiguous, cut
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from zoneout_core.masking.masks import Places
+from zoneout_core.masking.places import Places
 from zoneout_core.network.network import States
 from zoneout_core.training.evaluate import Reader
 

@@ -4,9 +4,9 @@ and penalties."""
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,8 +15,9 @@ from zoneout_core import kernels, regularizers
 from zoneout_core.cells import Parameters
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.kernels import KernelChoice
-from zoneout_core.masking import masks, noise
-from zoneout_core.masking.masks import LayerShape, Places
+from zoneout_core.masking import masks, noise, stacking
+from zoneout_core.masking.draw import LayerShape, MaskDraw, Program
+from zoneout_core.masking.places import Places
 from zoneout_core.network.init import InitialDraw
 from zoneout_core.network.layout import Layout, Shapes
 from zoneout_core.network.network import (
@@ -27,7 +28,6 @@ from zoneout_core.network.network import (
     output_product,
     product_shape,
 )
-from zoneout_core.regularizers import Mask
 from zoneout_core.training import optim
 from zoneout_core.training.lane import Lane
 from zoneout_core.training.workloads import Workload
@@ -178,63 +178,74 @@ class NetworkWorkload(Workload):
         matrices = [name for network in self.networks for name in network.matrices()]
         views = self.layout.views(noisy_KP)
         for k, lane in enumerate(lanes):
-            own = [views[name][k] for name in matrices]
-            noise.noise_(own, lane.config.regularizer.weight_noise, lane.config.seed, lane.step)
+            noise.noise_(
+                [views[name][k] for name in matrices],
+                lane.config.regularizer.weight_noise,
+                seed=lane.config.seed,
+                update=lane.step,
+            )
         return noisy_KP
 
     def sites(
         self,
         network: Network,
         lanes: Sequence[Lane],
+        *,
         steps: int,
         batch: int,
         first_layer: int = 0,
         evaluation: int | None = None,
-        programs: Sequence[tuple[Mask, ...]] = (),
+        programs: Sequence[Program] = (),
         places: Places | None = None,
     ) -> NetworkSites:
-        """The masks of every lane's coming update or, with `evaluation`, what stands for them
-        there.
+        """The masks of every lane's coming update, or of an evaluation.
 
-        first_layer: where the network's layers stand among all layers of the row. evaluation:
-        numbers the passes, for the masks that are drawn there too. programs: the lanes' own, unless
-        others are given. places: what an evaluation of a text reads, in `steps` of training.
+        first_layer: the number of the network's first layer among all layers of the row.
+        evaluation: the number of the pass over the data, for masks that are drawn there too; None:
+        a coming update. programs: masks to take in place of the lanes' own. places: what an
+        evaluation reads; `steps` are then those of training.
         """
         programs = programs or [lane.config.regularizer.program() for lane in lanes]
-        hidden, gates = network.cell.units(self.config.model), network.cell.GATES
-        tokens = self.reads_tokens and not self.config.model.embedding
+        model = self.config.model
+        units = network.cell.units(model)
 
-        def each(
-            what: Callable[..., Any], layer: int, inputs: int, units: int = hidden
-        ) -> list[Any]:
-            shape = LayerShape(steps, batch, inputs, units, gates, first=layer == 0, places=places)
+        def draws(layer: int, *, inputs: int, hidden: int = units) -> list[MaskDraw]:
+            shape = LayerShape(
+                steps=steps,
+                batch=batch,
+                inputs=inputs,
+                hidden=hidden,
+                gates=network.cell.GATES,
+                first=layer == 0,
+                places=places,
+            )
             return [
-                what(
-                    program,
-                    shape,
-                    first_layer + layer,
-                    lane.config.seed,
-                    lane.step if evaluation is None else evaluation,
-                    self.device,
-                    evaluation is not None,
-                    self.dtype,
+                MaskDraw(
+                    program=program,
+                    shape=shape,
+                    layer=first_layer + layer,
+                    seed=lane.config.seed,
+                    counter=lane.step if evaluation is None else evaluation,
+                    evaluation=evaluation is not None,
+                    device=self.device,
+                    dtype=self.dtype,
                 )
                 for lane, program in zip(lanes, programs, strict=True)
             ]
 
-        reads = [
-            1 if tokens and layer == 0 else inputs for layer, inputs in enumerate(network.reads)
-        ]
-        if self.config.model.embedding:
-            embedding = each(masks.embedding_gain, 0, network.inputs)
-        else:
-            embedding = []
+        layers = []
+        for layer, inputs in enumerate(network.reads):
+            reads_symbols = layer == 0 and self.reads_tokens and not model.embedding
+            layer_draws = draws(layer, inputs=1 if reads_symbols else inputs)
+            layers.append(stacking.stack([masks.layer_sites(draw) for draw in layer_draws]))
+        embedding = []
+        if model.embedding:
+            embedding = [masks.embedding_gain(draw) for draw in draws(0, inputs=network.inputs)]
+        last_draws = draws(len(layers) - 1, inputs=1, hidden=network.width)
         return NetworkSites(
-            layers=tuple(
-                masks.stack(each(masks.drawn, layer, inputs)) for layer, inputs in enumerate(reads)
-            ),
-            embedding=masks.stack_gains(embedding),
-            outputs=masks.stack_gains(each(masks.outputs_gain, len(reads) - 1, 1, network.width)),
+            layers=tuple(layers),
+            embedding=stacking.stack_gains(embedding),
+            outputs=stacking.stack_gains([masks.outputs_gain(draw) for draw in last_draws]),
         )
 
     reads_tokens = True
@@ -292,7 +303,7 @@ class NetworkWorkload(Workload):
         25)."""
         return bool(self.networks[0].normalises and self.config.cell.batch_norm_scores == "batch")
 
-    def population_programs(self, lanes: Sequence[Lane]) -> list[tuple[Mask, ...]]:
+    def population_programs(self, lanes: Sequence[Lane]) -> list[Program]:
         """The lanes' masks while population statistics are taken: as expected, or drawn for every
         place that is read (spec section 5)."""
         programs = [lane.config.regularizer.program() for lane in lanes]

@@ -19,7 +19,7 @@ from torch import Tensor
 from zoneout_core.cells import Parameters
 from zoneout_core.config.trial import TrialConfig, require
 from zoneout_core.masking import streams
-from zoneout_core.masking.masks import Places
+from zoneout_core.masking.places import Places
 from zoneout_core.masking.sites import Sites
 from zoneout_core.network.init import InitialDraw
 from zoneout_core.network.network import Network, NetworkSites, States
@@ -121,8 +121,10 @@ class Addition(NetworkWorkload):
     def _examples(self, lane: Lane, split: Split, at: int, count: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets, int64 [T, count], to train on in the lane's coming update, or to
         validate on."""
-        purpose, step = ("examples", lane.step) if split == "train" else ("valid_examples", at)
-        seed = streams.stream_seed(lane.config.seed, purpose, step)
+        if split == "train":
+            seed = streams.stream_seed(lane.config.seed, "examples", counter=lane.step)
+        else:
+            seed = streams.stream_seed(lane.config.seed, "valid_examples", counter=at)
         inputs_BT, targets_BT = (
             torch.from_numpy(ids) for ids in self.data.draw(seed, at, count, split)
         )
@@ -139,7 +141,15 @@ class Addition(NetworkWorkload):
                 places = None
             else:
                 places = Places.of_examples(first, batch, steps, self.device)
-            return self.sites(network, lanes, steps, batch, first_layer, evaluation, places=places)
+            return self.sites(
+                network,
+                lanes,
+                steps=steps,
+                batch=batch,
+                first_layer=first_layer,
+                evaluation=evaluation,
+                places=places,
+            )
 
         encoder = sites(self.encoder, self.data.input_width, 0)
         return encoder, sites(self.decoder, self.data.target_width, self.config.model.layers)

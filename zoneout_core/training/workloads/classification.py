@@ -14,10 +14,10 @@ from zoneout_core.config.trial import TrialConfig, require
 from zoneout_core.errors import ConfigError
 from zoneout_core.kernels import KernelChoice
 from zoneout_core.masking import streams
-from zoneout_core.masking.masks import Places
+from zoneout_core.masking.draw import Program
+from zoneout_core.masking.places import Places
 from zoneout_core.network.network import DTYPES, Network, Unrolled
 from zoneout_core.records import CLASSES
-from zoneout_core.regularizers import Mask
 from zoneout_core.tasks import Labelled
 from zoneout_core.training.lane import Lane
 from zoneout_core.training.workloads import Means
@@ -67,7 +67,8 @@ class Classification(NetworkWorkload):
         batches = [self._train[self._chosen(lane)] for lane in part.lanes]
         x_KTBD = torch.stack([x_TBD for x_TBD, _ in batches])
         p = part.all
-        sites = self.sites(self.network, part.lanes, x_KTBD.shape[1], x_KTBD.shape[2])
+        _, steps, batch, _ = x_KTBD.shape
+        sites = self.sites(self.network, part.lanes, steps=steps, batch=batch)
         run = self.network.run(
             p,
             x_KTBD,
@@ -99,7 +100,7 @@ class Classification(NetworkWorkload):
         if key not in self._orders:
             for old in [old for old in self._orders if old[0] == lane.config.seed]:
                 del self._orders[old]
-            generator = streams.generator(lane.config.seed, "shuffle", epoch + 1)
+            generator = streams.generator(lane.config.seed, "shuffle", counter=epoch + 1)
             self._orders[key] = torch.randperm(len(self._train), generator=generator)
         return self._orders[key][update * self.config.batch : (update + 1) * self.config.batch]
 
@@ -165,7 +166,7 @@ class Classification(NetworkWorkload):
         *,
         training: bool,
         first: int = 0,
-        programs: Sequence[tuple[Mask, ...]] = (),
+        programs: Sequence[Program] = (),
     ) -> tuple[Parameters, Unrolled]:
         """All lanes read the same examples. training: by the examples' own statistics, not the
         running ones. first: the number of the first example. programs: see `sites`."""
@@ -173,7 +174,13 @@ class Classification(NetworkWorkload):
         steps, batch, _ = x_TBD.shape
         places = Places.of_examples(first, batch, steps, self.device)
         sites = self.sites(
-            self.network, lanes, steps, batch, evaluation=0, programs=programs, places=places
+            self.network,
+            lanes,
+            steps=steps,
+            batch=batch,
+            evaluation=0,
+            programs=programs,
+            places=places,
         )
         x_KTBD = x_TBD.expand(len(lanes), -1, -1, -1)
         return p, self.network.run(

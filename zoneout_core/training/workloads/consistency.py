@@ -18,7 +18,8 @@ from torch import Tensor
 from zoneout_core.config.trial import TrialConfig, require
 from zoneout_core.errors import ConfigError
 from zoneout_core.kernels import KernelChoice, picking
-from zoneout_core.masking import masks, streams
+from zoneout_core.masking import streams
+from zoneout_core.masking.sampling import draw_
 from zoneout_core.network.layout import Layout
 from zoneout_core.network.network import DTYPES
 from zoneout_core.records import CONSISTENCY
@@ -50,7 +51,7 @@ class Consistency(Workload):
         noise_UU = torch.randn(
             UNITS,
             UNITS,
-            generator=streams.generator(config.seed, "init", restart),
+            generator=streams.generator(config.seed, "init", counter=restart),
             dtype=torch.float64,
         )
         w_UU = self.data.start * torch.eye(UNITS, dtype=torch.float64) + self.data.noise * noise_UU
@@ -75,14 +76,20 @@ class Consistency(Workload):
     def _draw(self, lane: Lane) -> tuple[Tensor, Tensor]:
         """x [B, U] and keep [T, U], True where a unit keeps its value, of the lane's coming
         update."""
-        config, step = lane.config, lane.step
-        random = streams.generator(config.seed, "examples", step, self.device)
+        config = lane.config
+
+        def generator(purpose: streams.Purpose) -> torch.Generator:
+            return streams.generator(config.seed, purpose, counter=lane.step, device=self.device)
+
         x_BU = torch.randn(
-            config.batch, UNITS, generator=random, dtype=self.dtype, device=self.device
+            config.batch,
+            UNITS,
+            generator=generator("examples"),
+            dtype=self.dtype,
+            device=self.device,
         )
         keep_TU = torch.empty(config.length, UNITS, dtype=torch.bool, device=self.device)
-        random = streams.generator(config.seed, "masks_states", step, self.device)
-        return x_BU, masks.draw_(keep_TU, config.regularizer.z_states, random)
+        return x_BU, draw_(keep_TU, config.regularizer.z_states, generator("masks_states"))
 
     def measure(
         self, lanes: Sequence[Lane], rows_KP: Tensor, means: Sequence[dict[str, float]]

@@ -22,7 +22,8 @@ from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
 from zoneout_core.kernels import KernelChoice
 from zoneout_core.masking import streams
-from zoneout_core.masking.masks import Places, Program
+from zoneout_core.masking.draw import Program
+from zoneout_core.masking.places import Places
 from zoneout_core.network.network import Network, NetworkSites, States, Unrolled
 from zoneout_core.records import CHARACTERS
 from zoneout_core.tasks import Corpus, get
@@ -103,7 +104,8 @@ class Language(NetworkWorkload):
         starts_KB = torch.stack([starts_B for starts_B, _ in padded]).to(self.device)
         weight_KB = torch.stack([weight_B for _, weight_B in padded]).to(self.device, self.dtype)
         inputs_KTB, targets_KTB = cut(self._train_N, starts_KB, self.span(self.config))
-        sites = self.sites(self.network, part.lanes, inputs_KTB.shape[1], inputs_KTB.shape[2])
+        _, steps, batch = inputs_KTB.shape
+        sites = self.sites(self.network, part.lanes, steps=steps, batch=batch)
         states = self._states(part)
         run = self.network.run(
             part.all,
@@ -241,8 +243,8 @@ class Language(NetworkWorkload):
                 sites = self.sites(
                     self.network,
                     [lane],
-                    length - 1,
-                    len(starts_B),
+                    steps=length - 1,
+                    batch=len(starts_B),
                     evaluation=0,
                     programs=self.population_programs([lane]),
                     places=Places.of_chunks(starts_B, length, self.device),
@@ -293,8 +295,8 @@ class Language(NetworkWorkload):
             return self.sites(
                 self.network,
                 lanes,
-                steps,
-                batch,
+                steps=steps,
+                batch=batch,
                 evaluation=number,
                 programs=programs,
                 places=places,
@@ -333,7 +335,9 @@ def _valid_offset(config: TrialConfig, epoch: int) -> int:
     """Where the code's validation of an epoch begins; negative steps keep its stream apart from
     training's."""
     return int(
-        torch.randint(config.length, (), generator=streams.generator(config.seed, "offset", -epoch))
+        torch.randint(
+            config.length, (), generator=streams.generator(config.seed, "offset", counter=-epoch)
+        )
     )
 
 
