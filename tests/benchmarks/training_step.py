@@ -134,7 +134,7 @@ def ours(hidden: int, lanes: int, precision: str) -> Contender:
         )
         state = (parameters[3], parameters[4])
         return recurrence(
-            LSTM(), p, trainer.tokens_KTB, state, sites, choice, workspace
+            LSTM(), p, trainer.tokens_KTB, state, sites, choice, workspace=workspace
         ).outputs_KTBU
 
     return Contender(

@@ -122,7 +122,7 @@ def recurrence(
         lanes.state,
         lanes.sites,
         choice,
-        workspace,
+        workspace=workspace,
         trajectories=bool(lanes.dmore),
     )
 

@@ -23,9 +23,9 @@ def flushes_subnormals() -> bool:
     return os.environ.get("ZONEOUT_FLUSH_SUBNORMALS", "1") != "0"
 
 
-def said() -> str:
-    """Those that are set and have no words of their own in a reason: `; ZONEOUT_TANH=sigmoid`, or
-    nothing."""
+def note() -> str:
+    """The variables that are set and that no other part of a reason mentions:
+    `; ZONEOUT_TANH=sigmoid`, or nothing."""
     if TANH_BY_SIGMOID:
         return "; ZONEOUT_TANH=sigmoid"
     return ""

@@ -232,7 +232,7 @@ class Network:
                 states[layer],
                 at,
                 choice,
-                workspace,
+                workspace=workspace,
                 training=training,
                 trajectories=keep,
             )
