@@ -235,11 +235,11 @@ class NetworkWorkload(Workload):
 
         layers = []
         for layer, inputs in enumerate(network.reads):
-            reads_symbols = layer == 0 and self.reads_tokens and not model.embedding
+            reads_symbols = layer == 0 and self.reads_tokens and not model.embedding_size
             layer_draws = draws(layer, inputs=1 if reads_symbols else inputs)
             layers.append(stacking.stack([masks.layer_sites(draw) for draw in layer_draws]))
         embedding = []
-        if model.embedding:
+        if model.embedding_size:
             embedding = [masks.embedding_gain(draw) for draw in draws(0, inputs=network.inputs)]
         last_draws = draws(len(layers) - 1, inputs=1, hidden=network.width)
         return NetworkSites(
