@@ -107,7 +107,7 @@ def drawn(one: TrialConfig, evaluation: bool) -> Masks:
     keep = {}
     for layer, steps in enumerate((13, 13, 7, 7)):
         shape = LayerShape(
-            steps=steps, batch=one.batch, inputs=1 if layer % 2 == 0 else 7, hidden=7
+            steps=steps, batch=one.batch_size, inputs=1 if layer % 2 == 0 else 7, hidden=7
         )
         sites = masks.layer_sites(
             MaskDraw(

@@ -347,32 +347,36 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
     model, program, seed = config.model, config.regularizer.program(), config.seed
     cell, draw = config.cell.chosen(model.cell), InitialDraw(model, 1)
     tokens_TB = torch.randint(
-        SYMBOLS, (config.length, config.batch), generator=streams.generator(0, "shuffle", counter=0)
+        SYMBOLS,
+        (config.sequence_length, config.batch_size),
+        generator=streams.generator(0, "shuffle", counter=0),
     )
     how = {"evaluation": evaluation, "dtype": torch.float64}
     x, reads = tokens_TB, SYMBOLS
     if model.embedding_size:
         x, reads = draw.matrix(SYMBOLS, model.embedding_size)[tokens_TB], model.embedding_size
-        shape = LayerShape(steps=1, batch=config.batch, inputs=SYMBOLS, hidden=0)
+        shape = LayerShape(steps=1, batch=config.batch_size, inputs=SYMBOLS, hidden=0)
         gain_1BV = masks.embedding_gain(
             replace(DRAW, program=program, shape=shape, seed=seed, counter=step, **how)
         )
         if gain_1BV is not None:
-            gain_TBV = gain_1BV.to(x.dtype).expand(config.length, config.batch, SYMBOLS)
+            gain_TBV = gain_1BV.to(x.dtype).expand(
+                config.sequence_length, config.batch_size, SYMBOLS
+            )
             x = x * gain_TBV.gather(-1, tokens_TB.unsqueeze(-1))
     head = {"out_w_HV": draw.matrix(model.hidden_size, SYMBOLS), "out_b_V": draw.bias(SYMBOLS)}
     for layer in range(model.num_layers):
         kept = {
             name: draw.full(start, *size)
-            for name, (start, size) in cell.statistics(model, config.length).items()
+            for name, (start, size) in cell.statistics(model, config.sequence_length).items()
         }
         p = cell.initial(model, reads, draw) | kept | head
         if config.regularizer.weight_noise and not evaluation:
             matrices = [p["w_DG"], p["u_HG"], p["out_w_HV"]]
             noise_(matrices, config.regularizer.weight_noise, seed=seed, update=step)
         shape = LayerShape(
-            steps=config.length,
-            batch=config.batch,
+            steps=config.sequence_length,
+            batch=config.batch_size,
             inputs=reads if x.is_floating_point() else 1,
             hidden=model.hidden_size,
             gates=cell.GATES,

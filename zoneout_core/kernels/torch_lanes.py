@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from zoneout_core.cells import Cell, registry_name
 from zoneout_core.cells.gru import GRU
-from zoneout_core.kernels.gru import BY_RESET, GRUPass
+from zoneout_core.kernels.gru import BY_RESET, ResetBefore
 from zoneout_core.kernels.lanes import Lanes
 from zoneout_core.kernels.lstm import LSTMPass
 from zoneout_core.kernels.pass_inputs import PassInputs
@@ -21,8 +21,8 @@ from zoneout_core.kernels.sequence import Pass
 from zoneout_core.kernels.workspace import Workspace
 from zoneout_core.masking.sites import Sites
 
-KERNELS: Final[Mapping[str, type[Pass]]] = {"lstm": LSTMPass, "gru": GRUPass, "rnn": RNNPass}
-"""By cell. A GRU's is one of two, which know the same settings and masks."""
+KERNELS: Final[Mapping[str, type[Pass]]] = {"lstm": LSTMPass, "gru": ResetBefore, "rnn": RNNPass}
+"""By cell. A GRU's is one of two, which know the same settings and masks; one stands for both."""
 OUTSIDE_LAYERS: Final = frozenset({"embedding", "outputs"})
 """Sites of masks that are no part of a layer."""
 

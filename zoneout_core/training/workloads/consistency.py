@@ -38,7 +38,7 @@ class Consistency(Workload):
 
     def __init__(self, config: TrialConfig, data: Recurrence, device: torch.device) -> None:
         check(config)
-        data.fraction(config.fraction)
+        data.fraction(config.train_fraction)
         self.config, self.data, self.device = config, data, device
         self.dtype = DTYPES[config.precision]
         self.layout = Layout({"w_UU": (UNITS, UNITS)})
@@ -82,13 +82,13 @@ class Consistency(Workload):
             return streams.generator(config.seed, purpose, counter=lane.step, device=self.device)
 
         x_BU = torch.randn(
-            config.batch,
+            config.batch_size,
             UNITS,
             generator=generator("examples"),
             dtype=self.dtype,
             device=self.device,
         )
-        keep_TU = torch.empty(config.length, UNITS, dtype=torch.bool, device=self.device)
+        keep_TU = torch.empty(config.sequence_length, UNITS, dtype=torch.bool, device=self.device)
         return x_BU, draw_(keep_TU, config.regularizer.z_states, generator("masks_states"))
 
     def measure(
