@@ -79,7 +79,7 @@ class PackTrainer:
 
     def step(self) -> list[EpochRecord | LaneEnd]:
         """One update of every lane."""
-        return self._pack.step()
+        return self._pack.update()
 
     def save(self, trial: int) -> None:
         """Write the trial's checkpoint. Raises `CheckpointError`."""

@@ -25,7 +25,7 @@ def state(step: int) -> LaneState:
     return LaneState(
         trial=7,
         config=TrialConfig(),
-        step=step,
+        updates=step,
         weights=weights,
         m=m,
         v=v,

@@ -39,7 +39,7 @@ def pack_of(*configs: TrialConfig, data: Problems = DATA) -> Pack:
 
 
 def run(pack: Pack, steps: int) -> list[PackEvent]:
-    return [event for _ in range(steps) for event in pack.step()]
+    return [event for _ in range(steps) for event in pack.update()]
 
 
 def workload(pack: Pack) -> Addition:
@@ -173,14 +173,19 @@ def test_answers_are_the_likeliest_symbols_read_again(
 
 def record(epoch: int, at: int, error: float) -> EpochRecord:
     return EpochRecord(
-        trial=0, epoch=epoch, steps=20 * epoch, metrics={"difficulty": at, "valid_error": error}
+        trial=0, epoch=epoch, updates=20 * epoch, metrics={"difficulty": at, "valid_error": error}
     )
 
 
-def lane_after(*pairs: tuple[int, float], born: int = 0) -> Lane:
+def lane_after(*pairs: tuple[int, float], restarted_at: int = 0) -> Lane:
     records = [record(epoch, at, error) for epoch, (at, error) in enumerate(pairs, start=1)]
     return Lane(
-        trial=0, config=config(), updates=20, step=20 * len(pairs), born=born, records=records
+        trial=0,
+        config=config(),
+        epoch_updates=20,
+        updates=20 * len(pairs),
+        restarted_at=restarted_at,
+        records=records,
     )
 
 
@@ -204,7 +209,7 @@ def test_the_learning_rate_falls_when_the_error_rises_at_most_difficulty() -> No
     )
     assert factor(lane_after((5, 0.5), (5, 0.5), (5, 0.4))) == 1.0
     assert factor(lane_after((5, 0.4), (5, 0.5), (5, 0.45), (5, 0.46))) == pytest.approx(0.95**2)
-    assert factor(lane_after((5, 0.4), (5, 0.5), (5, 0.45), (5, 0.46), born=40)) == 0.95, (
+    assert factor(lane_after((5, 0.4), (5, 0.5), (5, 0.45), (5, 0.46), restarted_at=40)) == 0.95, (
         "since the restart"
     )
 
@@ -216,7 +221,9 @@ def test_a_hopeless_lane_begins_again_after_17_epochs() -> None:
     assert not own.restarts(lane_after(*hopeless[:16]))
     assert not own.restarts(lane_after(*hopeless, (2, 0.9)))
     assert not own.restarts(lane_after(*hopeless[:16], (2, 0.85)))
-    assert own.restarts(lane_after((2, 0.9), *hopeless, born=20)), "17 epochs after it last began"
+    assert own.restarts(lane_after((2, 0.9), *hopeless, restarted_at=20)), (
+        "17 epochs after it last began"
+    )
 
 
 def test_a_restart_draws_other_parameters_and_counts(short_epochs: None) -> None:

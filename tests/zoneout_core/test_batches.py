@@ -12,14 +12,14 @@ TINY = TrialConfig(sequence_length=5, batch_size=4, seed=3)
 
 
 def starts_of_epoch(batches: Batches, epoch: int) -> torch.Tensor:
-    first = (epoch - 1) * batches.updates
-    return torch.cat([batches.at(step) for step in range(first, first + batches.updates)])
+    first = (epoch - 1) * batches.epoch_updates
+    return torch.cat([batches.at(step) for step in range(first, first + batches.epoch_updates)])
 
 
 def test_counts_of_the_penn_treebank() -> None:
     """Spec sections 2.2 and 13: sizes only, no data is needed."""
     overlapping = Batches(TrialConfig(), PTB_446K)
-    assert (overlapping.chunks, overlapping.updates) == (50_594, 1_582)
+    assert (overlapping.chunks, overlapping.epoch_updates) == (50_594, 1_582)
     assert len(overlapping.at(1_581)) == 2
     assert len(overlapping.at(1_580)) == 32
     assert Batches(TrialConfig(offset="zero"), PTB_446K).chunks == 50_595

@@ -49,7 +49,7 @@ def reader(*configs: TrialConfig, number: int = 0, monte_carlo: bool = False) ->
             len(row_P), generator=torch.Generator().manual_seed(4 + trial), dtype=workload.dtype
         )
         rows.append(row_P + 0.5 * noise)
-        lanes.append(Lane(trial=trial, config=one, updates=1))
+        lanes.append(Lane(trial=trial, config=one, epoch_updates=1))
     programs = (
         [regularizers.monte_carlo(one.regularizer.program())[1] for one in configs]
         if monte_carlo

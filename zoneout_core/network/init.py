@@ -1,5 +1,5 @@
-"""The parameters that a lane starts from (spec sections 2.3, 3, 5), drawn on the CPU from the
-trial's seed alone.
+"""The initial parameters of a lane (spec sections 2.3, 3, 5), drawn on the CPU from the trial's
+seed alone.
 
 All draws are float64 and are rounded afterwards, so that every precision and device starts from the
 same numbers.

@@ -28,7 +28,7 @@ from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import CheckpointError, ConfigError, UnknownName
 from zoneout_core.records import EpochRecord
 
-FORMAT = 3
+FORMAT = 4
 INDEX = "lane.json"
 BEFORE = "lane-before.json"
 TENSORS = ("weights", "m", "v", "best")
@@ -45,20 +45,20 @@ class LaneState:
     """All that a lane is between two updates; with the text, all that its future depends on.
 
     Tensors are rows of P numbers (`zoneout_core.network.layout.Layout`) on the CPU. The position in
-    the data and all random streams follow from `step`.
+    the data and all random streams follow from `updates`.
     """
 
     trial: int
     config: TrialConfig
-    step: int
-    """Updates made."""
+    updates: int
+    """Updates made since the trial began."""
     weights: Tensor
     m: Tensor
     """Adam's mean of the gradients."""
     v: Tensor
     """Adam's, or RMSProp's, mean of their squares."""
-    born: int = 0
-    """The step at which its present parameters were drawn: above 0 only after a restart (spec
+    restarted_at: int = 0
+    """Updates made when its present parameters were drawn: above 0 only after a restart (spec
     section 6)."""
     restarts: int = 0
     sums: dict[str, float] = field(default_factory=dict)
@@ -87,8 +87,8 @@ def save(folder: Path, state: LaneState) -> None:
             "format": FORMAT,
             "trial": state.trial,
             "config": state.config.to_json(),
-            "step": state.step,
-            "born": state.born,
+            "updates": state.updates,
+            "restarted_at": state.restarted_at,
             "restarts": state.restarts,
             "sums": state.sums,
             "seconds": state.seconds,
@@ -132,8 +132,8 @@ def load(folder: Path, name: str = INDEX) -> LaneState | None:
         return LaneState(
             trial=index["trial"],
             config=TrialConfig.from_json(index["config"]),
-            step=index["step"],
-            born=index["born"],
+            updates=index["updates"],
+            restarted_at=index["restarted_at"],
             restarts=index["restarts"],
             sums=index["sums"],
             seconds=index["seconds"],
@@ -231,9 +231,15 @@ def _write(folder: Path, state: LaneState, payload: bytes, index: bytes) -> None
         CheckpointError
     ):  # a damaged one must not take the place of a sound one
         newest = _read_index(folder / INDEX)
-        if newest is not None and newest["step"] < state.step and newest["trial"] == state.trial:
+        if newest is not None and _is_before(newest, state):
             _replace(folder / BEFORE, (folder / INDEX).read_bytes())
     _replace(folder / INDEX, index)
+
+
+def _is_before(index: dict[str, Any], state: LaneState) -> bool:
+    """Whether an index is of an earlier checkpoint of the same trial."""
+    updates: int = index["updates"]
+    return index["trial"] == state.trial and updates < state.updates
 
 
 def _replace(path: Path, payload: bytes) -> None:
@@ -277,7 +283,7 @@ def _unwritable(folder: Path, needed: int, error: OSError) -> str:
     free = shutil.disk_usage(existing).free
     before, _ = restore(folder)
     if before:
-        kept = f"the checkpoint of step {before.step} is intact"
+        kept = f"the checkpoint of update {before.updates} is intact"
     else:
         kept = "there was no checkpoint before it"
     remedy = REMEDIES.get(error.errno or 0, "Make the folder writable")

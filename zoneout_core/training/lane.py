@@ -15,10 +15,10 @@ class Lane:
 
     trial: int
     config: TrialConfig
-    updates: int
-    """In an epoch."""
-    step: int = 0
-    born: int = 0
+    epoch_updates: int
+    """Updates in an epoch."""
+    updates: int = 0
+    restarted_at: int = 0
     restarts: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0

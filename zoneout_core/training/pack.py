@@ -74,15 +74,23 @@ class Pack:
         assert len(self._lanes) < self.capacity, f"the pack is full ({self.capacity} lanes)"
         if state is not None:
             self.check(state, trial, config)
-        lane = Lane(trial=trial, config=config, updates=self.workload.updates(config))
+        lane = Lane(trial=trial, config=config, epoch_updates=self.workload.epoch_updates(config))
         index = len(self._lanes)
         for rows_KP in (self._m_KP, self._v_KP, self._best_KP):
             rows_KP[index] = 0.0
         if state is None:
             self._weights_KP[index] = self.workload.initial_row(config)
         else:
-            lane.step, lane.seconds, lane.records = state.step, state.seconds, list(state.records)
-            lane.born, lane.restarts, lane.sums = state.born, state.restarts, dict(state.sums)
+            lane.updates, lane.seconds, lane.records = (
+                state.updates,
+                state.seconds,
+                list(state.records),
+            )
+            lane.restarted_at, lane.restarts, lane.sums = (
+                state.restarted_at,
+                state.restarts,
+                dict(state.sums),
+            )
             self._weights_KP[index], self._m_KP[index], self._v_KP[index] = (
                 state.weights,
                 state.m,
@@ -141,19 +149,19 @@ class Pack:
         return LaneState(
             trial=trial,
             config=lane.config,
-            step=lane.step,
+            updates=lane.updates,
             weights=self._weights_KP[index].to("cpu", copy=True),
             m=self._m_KP[index].to("cpu", copy=True),
             v=self._v_KP[index].to("cpu", copy=True),
             best=self._best_KP[index].to("cpu", copy=True) if lane.records else None,
-            born=lane.born,
+            restarted_at=lane.restarted_at,
             restarts=lane.restarts,
             sums=dict(lane.sums),
             seconds=lane.seconds,
             records=list(lane.records),
         )
 
-    def step(self) -> list[PackEvent]:
+    def update(self) -> list[PackEvent]:
         """One update of every lane; what ended with it. Lanes that completed or failed have left
         the pack."""
         self._completed.clear()
@@ -162,14 +170,14 @@ class Pack:
         started = perf_counter()
         events: list[PackEvent] = []
         for lane, told in zip(tuple(self._lanes), self._update(), strict=True):
-            lane.step += 1
+            lane.updates += 1
             for name, value in told.items():
                 lane.sums[name] = lane.sums.get(name, 0.0) + value
             if not isfinite(told["loss"]):
                 events.append(self._fail(lane, f"training loss is {told['loss']}"))
             elif not isfinite(told[NORM]):
                 events.append(self._fail(lane, f"gradient norm is {told[NORM]}"))
-        ending = [lane for lane in self._lanes if lane.step % lane.updates == 0]
+        ending = [lane for lane in self._lanes if lane.updates % lane.epoch_updates == 0]
         if ending:
             events += self._end_epoch(ending, started)
         elapsed = perf_counter() - started
@@ -192,9 +200,10 @@ class Pack:
         )  # as far as there are lanes
         for lane, one, row in zip(lanes, told, rows, strict=False):
             weights_P, gradient_P, m_P, v_P = (part_P[:trained] for part_P in row)
-            rate, step = self.workload.learning_rate(lane), lane.step + 1 - lane.born
+            rate = self.workload.learning_rate(lane)
+            number = lane.updates + 1 - lane.restarted_at
             one[NORM] = optim.update(
-                weights_P, gradient_P, m_P, v_P, lane.config.optim, step, self._scratch_P, rate
+                weights_P, gradient_P, m_P, v_P, lane.config.optim, number, self._scratch_P, rate
             )
         values = iter(torch.stack([value for one in told for value in one.values()]).tolist())
         return [
@@ -207,7 +216,8 @@ class Pack:
     def _end_epoch(self, ending: list[Lane], started: float) -> list[PackEvent]:
         """Records of the lanes whose epoch ended with this update; those that are done leave."""
         means = [
-            {name: total / lane.updates for name, total in lane.sums.items()} for lane in ending
+            {name: total / lane.epoch_updates for name, total in lane.sums.items()}
+            for lane in ending
         ]
         measured = self.workload.measure(ending, self._rows(self._weights_KP, ending), means)
         events: list[PackEvent] = []
@@ -220,8 +230,8 @@ class Pack:
                 continue
             record = EpochRecord(
                 trial=lane.trial,
-                epoch=lane.step // lane.updates,
-                steps=lane.step,
+                epoch=lane.updates // lane.epoch_updates,
+                updates=lane.updates,
                 metrics=metrics,
                 seconds=lane.seconds + perf_counter() - started,
             )
@@ -243,7 +253,7 @@ class Pack:
     def _restart(self, lane: Lane) -> None:
         """Begin again with other initial parameters and fresh moments; records and the best
         parameters stand."""
-        lane.born, lane.restarts = lane.step, lane.restarts + 1
+        lane.restarted_at, lane.restarts = lane.updates, lane.restarts + 1
         index = self._lanes.index(lane)
         self._weights_KP[index] = self.workload.initial_row(lane.config, lane.restarts)
         self._m_KP[index] = self._v_KP[index] = 0.0
@@ -277,7 +287,7 @@ class Pack:
 
     def _fail(self, lane: Lane, what: str) -> LaneEnd:
         """Let a diverged lane go, after its last update; its last finite record stands."""
-        epoch, update = divmod(lane.step - 1, lane.updates)
+        epoch, update = divmod(lane.updates - 1, lane.epoch_updates)
         self.evict(lane.trial)
         reason = f"diverged: {what} at epoch {epoch + 1}, update {update + 1}"
         return LaneEnd(trial=lane.trial, state=TrialState.FAILED, reason=reason)

@@ -44,8 +44,9 @@ class Consistency(Workload):
         self.layout = Layout({"w_UU": (UNITS, UNITS)})
 
     def choose(self, config: TrialConfig) -> KernelChoice:
-        how = picking.pick("float64" if config.precision == "float64" else "float32", self.device)
-        return KernelChoice("torch", "the gradient of a linear recurrence, written out", how)
+        precision = "float64" if config.precision == "float64" else "float32"
+        product = picking.pick(precision, self.device)
+        return KernelChoice("torch", "the gradient of a linear recurrence, written out", product)
 
     def initial_row(self, config: TrialConfig, restart: int = 0) -> Tensor:
         noise_UU = torch.randn(
@@ -57,9 +58,9 @@ class Consistency(Workload):
         w_UU = self.data.start * torch.eye(UNITS, dtype=torch.float64) + self.data.noise * noise_UU
         return self.layout.row({"w_UU": w_UU}, self.dtype)
 
-    def updates(self, config: TrialConfig) -> int:
+    def epoch_updates(self, config: TrialConfig) -> int:
         check(config)
-        return self.data.updates
+        return self.data.epoch_updates
 
     def gradients(
         self, lanes: Sequence[Lane], rows_KP: Tensor, gradient_KP: Tensor
@@ -79,7 +80,7 @@ class Consistency(Workload):
         config = lane.config
 
         def generator(purpose: streams.Purpose) -> torch.Generator:
-            return streams.generator(config.seed, purpose, counter=lane.step, device=self.device)
+            return streams.generator(config.seed, purpose, counter=lane.updates, device=self.device)
 
         x_BU = torch.randn(
             config.batch_size,
@@ -95,14 +96,14 @@ class Consistency(Workload):
         self, lanes: Sequence[Lane], rows_KP: Tensor, means: Sequence[dict[str, float]]
     ) -> list[dict[str, float]]:
         return [
-            {"train_cost": mean["loss"]} | self._described(row_P)
+            {"train_cost": mean["loss"]} | self._matrix_metrics(row_P)
             for row_P, mean in zip(rows_KP, means, strict=True)
         ]
 
     def conclude(self, lanes: Sequence[Lane], rows_KP: Tensor) -> list[dict[str, float]]:
         return [{name: lane.best.metrics[name] for name in self.metrics.final} for lane in lanes]
 
-    def _described(self, row_P: Tensor) -> dict[str, float]:
+    def _matrix_metrics(self, row_P: Tensor) -> dict[str, float]:
         """The entries of W, and its Frobenius distances to +I and -I."""
         w_UU = self.layout.views(row_P[None])["w_UU"][0].double()
         eye_UU = torch.eye(UNITS, dtype=torch.float64, device=w_UU.device)
@@ -136,8 +137,8 @@ def cost_and_gradient(w_UU: Tensor, x_BU: Tensor, keep_TU: Tensor) -> tuple[Tens
 
 
 def check(config: TrialConfig) -> None:
-    """Raises `ConfigError` unless the configuration asks for what this recurrence is: two units,
-    zoneout of states."""
+    """Raises `ConfigError` unless the configuration asks for two units and no regularizer but
+    zoneout of states, which is all that this recurrence has."""
     require(
         config.model.hidden_size == UNITS,
         "model.hidden_size",
