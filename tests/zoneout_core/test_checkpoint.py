@@ -18,8 +18,8 @@ import torch
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import CheckpointError
 from zoneout_core.records import EpochRecord
-from zoneout_core.training import checkpoint
-from zoneout_core.training.checkpoint import LaneState
+from zoneout_core.training import checkpoint, checkpoint_index
+from zoneout_core.training.lane_state import LaneState
 
 WRITER = Path(__file__).with_name("checkpoint_writer.py")
 METRICS = {"train_bpc": 1.1, "valid_chunked_bpc": 1 / 3, "grad_norm": 0.1}
@@ -144,7 +144,7 @@ def rewrite_index(**changes: object) -> Callable[[Path], None]:
         index = {
             key: value for key, value in index.items() if value is not None and key != "checksum"
         }
-        (folder / "lane.json").write_bytes(checkpoint.seal(index))
+        (folder / "lane.json").write_bytes(checkpoint_index.seal(index))
 
     return rewrite
 

@@ -135,7 +135,7 @@ def test_the_state_goes_on_from_chunk_to_chunk_and_over_the_epochs_end_as_said(
                 if rolled
                 else fresh
             )
-        starts = parts.at(update)
+        starts = parts.starts(update)
         x = torch.stack(
             [text[start : start + one.sequence_length] for start in starts.tolist()], dim=1
         )[None]

@@ -22,7 +22,7 @@ from zoneout_core.records import CHARACTERS, EpochRecord, LaneEnd, TrialState
 from zoneout_core.tasks import Corpus
 from zoneout_core.training import checkpoint, evaluate, one_pass
 from zoneout_core.training.batches import Batches
-from zoneout_core.training.checkpoint import LaneState
+from zoneout_core.training.lane_state import LaneState
 from zoneout_core.training.pack import Pack
 
 Event = EpochRecord | LaneEnd
@@ -443,7 +443,7 @@ def test_updates_agree_with_the_reference_cell_autograd_and_pytorchs_adam(
     batches = Batches(config, len(tiny_corpus.train))
     sizes = []
     for step in range(start.updates, start.updates + 5):
-        starts = batches.at(step)
+        starts = batches.starts(step)
         sizes.append(len(starts))
         chunks_LB = torch.stack(
             [torch.tensor(tiny_corpus.train[s : s + 21]).long() for s in starts.tolist()], dim=1

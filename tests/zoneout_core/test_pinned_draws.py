@@ -212,7 +212,7 @@ def offset_digest(name: str) -> str:
         {"offset": name, "seed": SEED, "sequence_length": 10, "batch_size": 4}
     )
     batches = Batches(config, 500)
-    starts = torch.cat([batches.at(update) for update in range(2 * batches.epoch_updates)])
+    starts = torch.cat([batches.starts(update) for update in range(2 * batches.epoch_updates)])
     return hashlib.blake2b(str(starts.tolist()).encode(), digest_size=6).hexdigest()
 
 

@@ -12,7 +12,7 @@ from tests.zoneout_core import cell_oracles
 from zoneout_core.errors import ConfigError
 from zoneout_core.tasks import Labelled, get
 from zoneout_core.training import propagation
-from zoneout_core.training.checkpoint import LaneState
+from zoneout_core.training.lane_state import LaneState
 from zoneout_core.training.pack import Pack
 from zoneout_core.training.propagation import Noted, norms, noting, shares
 

@@ -1,5 +1,5 @@
-"""Which symbols a lane sees at which update (spec sections 2.2, 3), from its seed and its number
-of updates alone.
+"""The symbols that a lane reads at each update (spec sections 2.2, 3). They depend on its seed and
+its number of updates alone.
 
 An epoch cuts the text into consecutive chunks of L characters, from an offset drawn anew for each
 epoch (or from 0), and shuffles them. A chunk gives T = L - 1 inputs and T targets; its first
@@ -15,13 +15,12 @@ from zoneout_core.masking import streams
 
 
 def chunk_count(characters: int, length: int, offset: str) -> int:
-    """Chunks in an epoch over a text of `characters`: with a random offset the last one is given
-    up."""
+    """Chunks in an epoch over a text of `characters`; with a random offset there is one less."""
     return characters // length - (1 if offset == "random" else 0)
 
 
 class Batches:
-    """The batches of one lane: `at(updates)` says where the chunks of an update start.
+    """The batches of one lane.
 
     Raises `ConfigError` when the text (of `characters`) is shorter than one chunk.
     """
@@ -45,8 +44,8 @@ class Batches:
         """The epoch, from 1, of the update that follows `updates` updates."""
         return updates // self.epoch_updates + 1
 
-    def at(self, updates: int) -> Tensor:
-        """Where the chunks of the update that follows `updates` updates start: int64 [at most B],
+    def starts(self, updates: int) -> Tensor:
+        """The starts of the chunks of the update that follows `updates` updates: int64 [at most B],
         on the CPU."""
         epoch, index = self.epoch(updates), updates % self.epoch_updates
         if epoch != self._epoch:
@@ -91,8 +90,8 @@ class Contiguous:
                 " Set a smaller sequence_length or batch_size, or a larger train_fraction."
             )
 
-    def at(self, updates: int) -> Tensor:
-        """Where the chunks of the update that follows `updates` updates start: int64 [B], on the
+    def starts(self, updates: int) -> Tensor:
+        """The starts of the chunks of the update that follows `updates` updates: int64 [B], on the
         CPU."""
         return self._starts_B + updates % self.epoch_updates * self.length
 

@@ -131,7 +131,7 @@ def carried(reader: Reader, text_N: Tensor, batch: int, length: int) -> list[flo
     within_T1 = torch.arange(length, device=text_N.device).unsqueeze(1)
     state, sums = reader.start(), [0.0] * reader.lanes
     for update in range(parts.epoch_updates):
-        starts_B = parts.at(update).to(text_N.device)
+        starts_B = parts.starts(update).to(text_N.device)
         places = Places(update * length + within_T1, starts_B + within_T1, parts_B)
         nlls, state = reader.nll(
             *cut(text_N, starts_B.expand(reader.lanes, -1), length + 1), state, places

@@ -18,8 +18,8 @@ from zoneout_core.cells import Cell, State
 from zoneout_core.errors import ConfigError
 from zoneout_core.masking.sites import Sites
 from zoneout_core.training import workloads
-from zoneout_core.training.checkpoint import LaneState
 from zoneout_core.training.lane import Lane
+from zoneout_core.training.lane_state import LaneState
 from zoneout_core.training.workloads._network import NetworkWorkload, Part
 
 Of = Literal["carried", "candidate"]

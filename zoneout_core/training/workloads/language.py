@@ -93,7 +93,7 @@ class Language(NetworkWorkload):
 
     def losses(self, part: Part) -> list[BatchMeans]:
         padded = [
-            pad(self.batches(lane.config).at(lane.updates), self.config.batch_size)
+            pad(self.batches(lane.config).starts(lane.updates), self.config.batch_size)
             for lane in part.lanes
         ]
         if part.choice.implementation == "loop":
