@@ -183,7 +183,7 @@ def test_equal_to_the_loop_where_only_the_last_state_counts(cell: Cell) -> None:
 
     def gradients(which: str) -> list[Tensor]:
         leaves = {name: one.detach().requires_grad_() for name, one in lanes.p.items()}
-        choice = choose(cell, "float64", "cpu", lanes.places, which)
+        choice = choose(cell, "float64", "cpu", lanes.site_keys, which)
         last = recurrence(replace(lanes, p=leaves), choice).last[0]
         return list(torch.autograd.grad(last, list(leaves.values()), lanes.dlast[0]))
 
@@ -449,7 +449,7 @@ def test_nothing_depends_on_the_cpu(cell: Cell, precision: str, kind: str) -> No
     )
     result = run(
         lanes.each(lambda one: one.to("meta")),
-        choose(cell, precision, "meta", lanes.places, "torch"),
+        choose(cell, precision, "meta", lanes.site_keys, "torch"),
     )
     expected = run(lanes, torch_choice(precision, lanes))
     assert {name: value.shape for name, value in result.items()} == {

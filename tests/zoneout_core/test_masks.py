@@ -274,7 +274,7 @@ def test_an_evaluation_has_each_units_own_rate() -> None:
         stands = masks.layer_sites(replace(EXPECTED, program=(mask,))).keep_cells
         assert stands is not None
         assert torch.equal(stands[0, 0], sampling.rates(mask, 100, "cpu"))
-    around_0 = replace(mask, one=0.0, expected=0.0)
+    around_0 = replace(mask, probability=0.0, expected=0.0)
     stands = masks.layer_sites(replace(EXPECTED, program=(around_0,))).keep_cells
     assert stands is not None
     assert float(stands.max()) == 0.3
@@ -300,7 +300,12 @@ def test_real_masks_have_the_dtype_asked_for(dtype: torch.dtype) -> None:
 
 def test_a_decoders_first_layer_is_a_first_layer_whatever_its_number() -> None:
     mask = Mask(
-        site="inputs", field="p", one=0.5, expected=0.5, stream="masks_cells", layers="first"
+        site="inputs",
+        field="p",
+        probability=0.5,
+        expected=0.5,
+        stream="masks_cells",
+        layers="first",
     )
     shape = LayerShape(steps=2, batch=3, inputs=5, hidden=4)
     for layer, first, stands in (

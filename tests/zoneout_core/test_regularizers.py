@@ -96,7 +96,9 @@ def alone(
 def test_it_is_off_by_default(part: type[Regularizer]) -> None:
     off = part()
     assert (off.active, off.program(), off.weight_noise, off.penalised) == (False, (), 0.0, "")
-    mask = Mask(site="keep_cells", field="z_cells", one=0.5, expected=0.5, stream="masks_cells")
+    mask = Mask(
+        site="keep_cells", field="z_cells", probability=0.5, expected=0.5, stream="masks_cells"
+    )
     assert off.transform((mask,)) == (mask,)
 
 
@@ -176,7 +178,7 @@ def test_an_example_is_on_and_round_trips(example: dict[str, Any]) -> None:
     assert TrialConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
     assert pickle.loads(pickle.dumps(config)) == config
     for mask in config.regularizer.program():
-        assert 0 <= mask.one <= 1
+        assert 0 <= mask.probability <= 1
         assert mask.field in {field.name for part in active for field in fields(part)}
 
 
@@ -185,7 +187,7 @@ def test_in_the_mean_a_mask_is_what_stands_for_it(example: dict[str, Any]) -> No
     """Of the unscaled dropouts and zoneout, of the inverted ones, and of Gaussian masks alike."""
     for mask in masked(example).values():
         if mask.expected is not None:
-            assert mask.one * mask.scale == pytest.approx(mask.expected, abs=1e-15)
+            assert mask.probability * mask.scale == pytest.approx(mask.expected, abs=1e-15)
 
 
 @every_example

@@ -52,13 +52,13 @@ def choose(
     cell: Cell,
     precision: str,
     device: torch.device | str,
-    places: Iterable[str] = (),
+    site_keys: Iterable[str] = (),
     implementation: str = "",
     shape: Shape | None = None,
 ) -> KernelChoice:
     """Decide how the recurrence of `cell`, with its settings, runs in `precision` on `device`.
 
-    places: the sites of the trial's masks (`Mask.place` of its program); those outside the layers
+    site_keys: those of the trial's masks (`Mask.site_key`); those outside the layers
     do not matter. implementation: empty for the best one; `loop` is for checks and multiplies in
     the parameters' own dtype. shape: the sizes of a lane's products, to take the product that is
     fastest on this machine; None for the default one.
@@ -77,7 +77,7 @@ def choose(
     slowly = "one lane and one step at a time" + (", in float32" if precision == "bfloat16" else "")
     if implementation == "loop":
         return KernelChoice("loop", f"asked for; {slowly}", picking.pick(precision, device))
-    missing = torch_lanes.missing(cell, frozenset(places))
+    missing = torch_lanes.missing(cell, frozenset(site_keys))
     if not missing:
         matmul = picking.pick(precision, device, shape)
         product_reason = f"product {matmul.name}: {matmul.reason}{switches.note()}"

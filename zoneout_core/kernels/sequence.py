@@ -28,7 +28,7 @@ class Pass(ABC):
     BLOCKS: ClassVar[int]
     """Gates, side by side in w, u and b."""
     SITES: ClassVar[frozenset[str]] = frozenset({"inputs", "recurrent", "states", "keep_states"})
-    """The masks that it knows, by `Mask.place`."""
+    """The masks that it knows, by `Mask.site_key`."""
     SETTINGS: ClassVar[dict[str, tuple[Any, ...]]] = {}
     """Values of the cell's settings that it knows beside the defaults."""
     PARAMETERS: ClassVar[tuple[str, ...]] = ("w_DG", "u_HG", "b_G")

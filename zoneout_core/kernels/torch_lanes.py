@@ -27,7 +27,7 @@ OUTSIDE_LAYERS: Final = frozenset({"embedding", "outputs"})
 """Sites of masks that are no part of a layer."""
 
 
-def missing(cell: Cell, places: frozenset[str]) -> str:
+def missing(cell: Cell, site_keys: frozenset[str]) -> str:
     """The first part of `cell`, its settings and its masks that no kernel here supports, in words;
     empty = all is supported."""
     name = registry_name(type(cell))
@@ -38,7 +38,7 @@ def missing(cell: Cell, places: frozenset[str]) -> str:
         value = getattr(cell, setting.name)
         if value != setting.default and value not in kernel.SETTINGS.get(setting.name, ()):
             return f"cell.{setting.name}={value} of {name}"
-    unknown = sorted(places - OUTSIDE_LAYERS - kernel.SITES)
+    unknown = sorted(site_keys - OUTSIDE_LAYERS - kernel.SITES)
     if unknown:
         return f"mask at {', '.join(unknown)} of {name}"
     return ""

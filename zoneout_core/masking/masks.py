@@ -105,7 +105,7 @@ def _expectation(
     if mask.kind == "uniform" or (mask.spread == 0 and expected == neutral(mask.site)):
         return None
     units = sizes[-1] if mask.spread else 1
-    rates_U = rates(replace(mask, one=expected), units, draw.device)
+    rates_U = rates(replace(mask, probability=expected), units, draw.device)
     return rates_U.to(draw.dtype).view(*(1,) * (len(sizes) - 1), -1)
 
 

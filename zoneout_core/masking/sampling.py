@@ -19,7 +19,9 @@ LEVELS = 2**16
 def sample(mask: Mask, sizes: tuple[int, ...], generator: Generator) -> Tensor:
     """Values of `mask` of these sizes, U last: bool, or float32 where it holds real numbers."""
     if mask.flipped:
-        complement = sample(replace(mask, one=1 - mask.one, flipped=False), sizes, generator)
+        complement = sample(
+            replace(mask, probability=1 - mask.probability, flipped=False), sizes, generator
+        )
         if complement.dtype == torch.bool:
             return ~complement
         return 1 - complement
@@ -29,12 +31,12 @@ def sample(mask: Mask, sizes: tuple[int, ...], generator: Generator) -> Tensor:
     if mask.kind == "gaussian":
         normal = torch.randn(sizes, generator=generator, device=device)
         if not mask.spread:
-            return normal * sqrt(mask.one * (1 - mask.one)) + mask.one
+            return normal * sqrt(mask.probability * (1 - mask.probability)) + mask.probability
         rates_U = rates(mask, sizes[-1], device).float()
         return normal * (rates_U * (1 - rates_U)) ** 0.5 + rates_U
     bits = torch.empty(sizes, dtype=torch.bool, device=device)
     if mask.spread == 0:
-        return draw_(bits, mask.one, generator)
+        return draw_(bits, mask.probability, generator)
     thresholds_U = (rates(mask, sizes[-1], device) * LEVELS).round_().int() - LEVELS // 2
     return torch.lt(_random_words(bits, generator, None), thresholds_U, out=bits)
 
@@ -63,10 +65,11 @@ def words_for(positions: int, device: torch.device | str) -> Tensor:
 
 
 def rates(mask: Mask, units: int, device: torch.device | str) -> Tensor:
-    """P(mask = 1) of each unit, [U] float64: spread evenly over one +- spread, within 0..1."""
+    """P(mask = 1) of each unit, [U] float64: spread evenly over its probability +- spread,
+    within 0..1."""
     if units == 1 or mask.spread == 0:
-        return torch.full((units,), mask.one, dtype=torch.float64, device=device)
-    low, high = mask.one - mask.spread, mask.one + mask.spread
+        return torch.full((units,), mask.probability, dtype=torch.float64, device=device)
+    low, high = mask.probability - mask.spread, mask.probability + mask.spread
     return torch.linspace(low, high, units, dtype=torch.float64, device=device).clamp_(0, 1)
 
 

@@ -82,25 +82,26 @@ class Mask:
     site: Site
     field: str
     """The setting that asks for it, for messages."""
-    one: float
+    probability: float
     """P(mask = 1): of letting through at a gain, of preserving at `keep_*`."""
     expected: float | None
-    """What stands for the mask in an evaluation; None: it is drawn there too, from streams of their
-    own."""
+    """The number that replaces the mask in an evaluation; None: it is drawn there too, from other
+    streams."""
     stream: str
-    """Names its random numbers, `masks_...`; masks that name the same stream draw the same numbers.
-    The name is for ever: another one gives other numbers."""
+    """The name of its random stream, `masks_...`. Masks of one stream draw the same numbers. Never
+    rename a stream: another name gives other numbers."""
     scale: float = 1.0
     """What a drawn mask is multiplied with in training: 1 / (1 - p) where dropout is inverted."""
     shared: frozenset[Axis] = frozenset()
     flipped: bool = False
     """The mask is 0 where the stream's numbers would make another one 1: what zoneout with z = 1 -
-    `one` preserves."""
+    `probability` preserves."""
     kind: Literal["bernoulli", "gaussian", "uniform"] = "bernoulli"
     """`gaussian`: real numbers with the mean and variance of the 0/1 mask (spec 9.13). `uniform`:
     from 0 to 1; a cell takes its own expectation where there are none."""
     spread: float = 0.0
-    """Units have rates of their own, spread evenly over one +- spread (clipped to 0..1)."""
+    """Units have rates of their own, spread evenly over probability +- spread (clipped
+    to 0..1)."""
     layers: Literal["all", "first", "later"] = "all"
     """Which recurrent layers it stands in."""
     gates: bool = False
@@ -116,12 +117,15 @@ class Mask:
     """Of the output gate: which of the variants of spec 9.5."""
 
     @property
-    def place(self) -> str:
-        """What a kernel has to know for it: the site, and what is special there, such as `gate
+    def site_key(self) -> str:
+        """The name by which a kernel knows the mask: its site, and its form there, such as `gate
         intent`."""
-        return " ".join(
-            word for word in (self.site, "by gate" if self.gates else "", self.form) if word
-        )
+        words: list[str] = [self.site]
+        if self.gates:
+            words.append("by gate")
+        if self.form:
+            words.append(self.form)
+        return " ".join(words)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -222,7 +226,7 @@ def names() -> list[str]:
 
 
 def dropout(
-    site: Site, name: str, p: float, *, stream: str, inverted: bool = False, **how: Any
+    site: Site, name: str, p: float, *, stream: str, inverted: bool = False, **further: Any
 ) -> Mask:
     """A mask that setting `name` asks for and that is 0 with probability p. Evaluations multiply
     with 1 - p unless it is inverted: divided by 1 - p in training."""
@@ -232,12 +236,19 @@ def dropout(
             site=site,
             field=name,
             stream=stream,
-            one=let_through,
+            probability=let_through,
             expected=1.0,
             scale=1 / let_through,
-            **how,
+            **further,
         )
-    return Mask(site=site, field=name, stream=stream, one=let_through, expected=let_through, **how)
+    return Mask(
+        site=site,
+        field=name,
+        stream=stream,
+        probability=let_through,
+        expected=let_through,
+        **further,
+    )
 
 
 def require_dropped(name: str, p: float, *, inverted: bool) -> None:

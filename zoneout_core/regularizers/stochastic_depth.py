@@ -65,7 +65,7 @@ class StochasticDepth(Regularizer):
             Mask(
                 site=site,
                 field="z_depth",
-                one=z,
+                probability=z,
                 expected=z,
                 shared=shared,
                 stream=self._stream(site),

@@ -49,7 +49,7 @@ class Surprisal(Regularizer):
             Mask(
                 site="uniform",
                 field="surprisal_masks",
-                one=0.5,
+                probability=0.5,
                 expected=stands,
                 stream=stream,
                 kind="uniform",

@@ -59,7 +59,14 @@ class Zoneout(Regularizer):
             ("z_states", "keep_states", cells if self.zoneout_mask == "shared" else states),
         )
         return tuple(
-            Mask(site=site, field=name, one=z, expected=z, stream=stream, spread=self.z_spread)
+            Mask(
+                site=site,
+                field=name,
+                probability=z,
+                expected=z,
+                stream=stream,
+                spread=self.z_spread,
+            )
             for name, site, stream in places
             if (z := getattr(self, name)) > 0
         )

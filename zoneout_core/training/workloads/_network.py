@@ -81,9 +81,9 @@ class NetworkWorkload(Workload):
     def choose(self, config: TrialConfig) -> KernelChoice:
         """The kernel of a lane with this configuration. It depends on nothing else, least of all on
         the neighbours."""
-        places = {mask.place for mask in config.regularizer.program()}
+        site_keys = {mask.site_key for mask in config.regularizer.program()}
         return kernels.choose(
-            self.networks[0].cell, config.precision, self.device, places, shape=self._shape
+            self.networks[0].cell, config.precision, self.device, site_keys, shape=self._shape
         )
 
     def groups(self, lanes: Sequence[Lane]) -> list[Group]:
