@@ -76,7 +76,7 @@ class RunMaker:
         }
         metrics = {name: self._measured(name, value) for name in self.metrics.epoch}
         shared = {"metrics": metrics, "final": final if last else None, "seconds": 1.5}
-        self.tell("record", trial=number, epoch=epoch, steps=100 * epoch, **shared)
+        self.tell("record", trial=number, epoch=epoch, updates=100 * epoch, **shared)
 
     def _measured(self, name: str, value: float) -> float:
         """What a trial with this objective has of another metric; no two are equal."""

@@ -41,7 +41,7 @@ def admitted(corpus: Corpus, configs: Iterable[TrialConfig]) -> Pack:
 
 def advance(pack: Pack, steps: int) -> None:
     for _ in range(steps):
-        pack.step()
+        pack.update()
 
 
 def assert_alone(corpus: Corpus, configs: list[TrialConfig], steps: int) -> None:
@@ -88,7 +88,7 @@ def test_the_hierarchical_cell_carries_its_state_while_its_slope_grows(tiny_corp
     )
     pack = admitted(tiny_corpus, [one])
     slopes = []
-    for _ in range(2 * pack.workload.updates(one) - 1):
+    for _ in range(2 * pack.workload.epoch_updates(one) - 1):
         advance(pack, 1)
         slopes.append(float(pack.layout.kept_views(pack.state(0).weights[None])["slope"]))
     assert len(set(slopes)) == 2
@@ -106,15 +106,15 @@ def test_the_state_goes_on_from_chunk_to_chunk_and_over_the_epochs_end_as_said(
     )
     pack = admitted(tiny_corpus, [one])
     parts = Contiguous(len(tiny_corpus.train), one.batch_size, one.sequence_length)
-    assert pack.workload.updates(one) == parts.updates == 9
+    assert pack.workload.epoch_updates(one) == parts.epoch_updates == 9
     text = torch.tensor(tiny_corpus.train).long()
     state = None
-    for update in range(parts.updates + 2):
+    for update in range(parts.epoch_updates + 2):
         before = pack.state(0).weights[None]
         advance(pack, 1)
         p = pack.layout.views(before)
         network = pack.workload.network
-        if update % parts.updates == 0:
+        if update % parts.epoch_updates == 0:
             fresh = network.start(p)
             rolled = state is not None and carry == "roll"
             state = (
@@ -122,12 +122,12 @@ def test_the_state_goes_on_from_chunk_to_chunk_and_over_the_epochs_end_as_said(
                 if rolled
                 else fresh
             )
-        starts = parts.at(update)
+        starts = parts.starts(update)
         x = torch.stack(
             [text[start : start + one.sequence_length] for start in starts.tolist()], dim=1
         )[None]
         sites = pack.workload.sites(
-            network, [pack._lanes[0]], one.sequence_length, one.batch_size, evaluation=0
+            network, [pack._lanes[0]], steps=one.sequence_length, batch=one.batch_size, evaluation=0
         )
         state = network.run(p, x, state, sites, pack.choice(one), training=True).states
         kept = pack.layout.kept_views(pack.state(0).weights[None])
@@ -184,7 +184,12 @@ def test_noise_is_where_the_gradient_is_taken_and_not_in_what_is_kept(tiny_corpu
 
     shifted = before.clone()
     views = pack.layout.views(shifted[None])
-    noise.noise_([views[name][0] for name in pack.workload.network.matrices()], 0.3, noisy.seed, 0)
+    noise.noise_(
+        [views[name][0] for name in pack.workload.network.matrices()],
+        0.3,
+        seed=noisy.seed,
+        update=0,
+    )
     assert not torch.equal(shifted, before)
     clean = config(precision="float64", optimizer="sgd", learning_rate=1.0, clip_norm="inf")
     other = admitted(tiny_corpus, [clean])
@@ -228,7 +233,7 @@ def test_words_are_told_in_perplexity_and_monte_carlo_passes_beside_the_mean_net
         pack = admitted(tiny_corpus, [one])
         events = []
         while pack.trials:
-            events += pack.step()
+            events += pack.update()
         record = events[-2]
         assert isinstance(record, EpochRecord)
         assert tuple(record.metrics) == (
@@ -261,7 +266,7 @@ def test_the_codes_random_validation_offset_moves_the_number_a_little(tiny_corpu
         pack = admitted(tiny_corpus, [config(valid_offset=offset, epochs=1)])
         events = []
         while pack.trials:
-            events += pack.step()
+            events += pack.update()
         record = events[0]
         assert isinstance(record, EpochRecord)
         values.append(record.metrics["valid_chunked_bpc"])
@@ -271,8 +276,8 @@ def test_the_codes_random_validation_offset_moves_the_number_a_little(tiny_corpu
 
 def test_counts_of_words() -> None:
     """Spec section 3: 1,327 updates an epoch; validation covers 73,500 of 73,760 tokens."""
-    assert Contiguous(929_589, 20, 35).updates == 1327
-    assert Contiguous(73_760, 20, 35).updates * 20 * 35 == 73_500
+    assert Contiguous(929_589, 20, 35).epoch_updates == 1327
+    assert Contiguous(73_760, 20, 35).epoch_updates * 20 * 35 == 73_500
 
 
 def test_perplexity_that_has_no_number_is_infinite() -> None:
@@ -299,7 +304,7 @@ def test_batch_norm_may_be_scored_as_the_code_does(
         )
         pack = admitted(tiny_corpus, [one])
         while pack.trials:
-            pack.step()
+            pack.update()
         states.append(pack.state(0))
     trained = pack.layout.trained_size
     assert torch.equal(states[0].weights[:trained], states[1].weights[:trained])

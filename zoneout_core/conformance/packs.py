@@ -21,7 +21,7 @@ def records(configs: Sequence[TrialConfig], data: Any) -> list[list[EpochRecord]
     pack = admitted(configs, data)
     each: list[list[EpochRecord]] = [[] for _ in configs]
     while pack.trials:
-        for event in pack.step():
+        for event in pack.update():
             if isinstance(event, EpochRecord):
                 each[event.trial].append(event)
     return each

@@ -31,7 +31,7 @@ def test_a_lane_is_what_it_is_alone(cell: str, tiny_corpus: Corpus) -> None:
     solos = [admitted([config], tiny_corpus) for config in configs(cell)]
     for pack in (together, *solos):
         for _ in range(UPDATES):
-            pack.step()
+            pack.update()
     for trial, solo in enumerate(solos):
         assert torch.equal(together.state(trial).weights, solo.state(0).weights)
 

@@ -20,9 +20,10 @@ from zoneout_core.config.section import RegularizerConfig
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.conformance import subjects
 from zoneout_core.errors import ConfigError
-from zoneout_core.masking import masks, streams
-from zoneout_core.masking.masks import LayerShape, Places
+from zoneout_core.masking import masks, sampling, stacking, streams
+from zoneout_core.masking.draw import LayerShape, MaskDraw
 from zoneout_core.masking.noise import noise_
+from zoneout_core.masking.places import Places
 from zoneout_core.masking.sites import Sites
 from zoneout_core.network.init import InitialDraw
 from zoneout_core.regularizers import Mask, Regularizer
@@ -35,8 +36,9 @@ EXAMPLES = [
     for n, part in PARTS.items()
     for i, example in enumerate(part.EXAMPLES)
 ]
-SHAPE = LayerShape(30, 16, 24, 40)
+SHAPE = LayerShape(steps=30, batch=16, inputs=24, hidden=40)
 SYMBOLS, SEED = 11, 3
+DRAW = MaskDraw(program=(), shape=SHAPE, layer=0, seed=SEED, counter=0)
 LIMIT = 4.5
 """Standard deviations; the seeds are fixed, so a sound draw passes always."""
 
@@ -69,10 +71,24 @@ def alone(
     layer = layer if layer >= 0 else int(mask.layers == "later")
     gains = {"embedding": masks.embedding_gain, "outputs": masks.outputs_gain}
     if mask.site in gains:
-        tensor = gains[mask.site]((mask,), SHAPE, layer, seed, step, evaluation=evaluation)
+        tensor = gains[mask.site](
+            replace(
+                DRAW, program=(mask,), layer=layer, seed=seed, counter=step, evaluation=evaluation
+            )
+        )
     else:
         tensor = getattr(
-            masks.drawn((mask,), SHAPE, layer, seed, step, evaluation=evaluation), mask.site
+            masks.layer_sites(
+                replace(
+                    DRAW,
+                    program=(mask,),
+                    layer=layer,
+                    seed=seed,
+                    counter=step,
+                    evaluation=evaluation,
+                )
+            ),
+            mask.site,
         )
     assert isinstance(tensor, Tensor)
     return tensor
@@ -90,7 +106,12 @@ def test_it_is_off_by_default(part: type[Regularizer]) -> None:
     assert RegularizerConfig(off).penalties() == []
     key = "regularizer.zoneout.z_cells"
     mask = Mask(
-        site="keep_cells", key=key, strength=0.5, one=0.5, expected=0.5, stream="masks_cells"
+        site="keep_cells",
+        key=key,
+        strength=0.5,
+        probability=0.5,
+        expected=0.5,
+        stream="masks_cells",
     )
     assert off.transform((mask,)) == (mask,)
 
@@ -164,7 +185,7 @@ def test_an_example_is_on_and_round_trips(example: dict[str, Any]) -> None:
     assert TrialConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
     assert pickle.loads(pickle.dumps(config)) == config
     for mask in config.regularizer.program():
-        assert 0 <= mask.one <= 1
+        assert 0 <= mask.probability <= 1
         assert mask.key in {
             f"{KEYS[type(part)]}.{field.name}" for part in active for field in fields(part)
         }
@@ -177,7 +198,7 @@ def test_in_the_mean_a_mask_is_what_stands_for_it(example: dict[str, Any]) -> No
     place. So it is with unscaled and inverted dropout, zoneout and Gaussian masks."""
     for mask in masked(example).values():
         if mask.expected is not None:
-            assert mask.one * mask.scale == pytest.approx(mask.expected, abs=1e-15)
+            assert mask.probability * mask.scale == pytest.approx(mask.expected, abs=1e-15)
 
 
 @every_example
@@ -190,7 +211,7 @@ def test_drawn_masks_have_their_probability_along_every_axis(example: dict[str, 
         for axis in range(drawn.dim()):
             for index in range(drawn.shape[axis]):
                 part = drawn.select(axis, index)
-                rate = masks.rates(mask, drawn.shape[-1], "cpu")
+                rate = sampling.rates(mask, drawn.shape[-1], "cpu")
                 rate = rate[index] if axis == drawn.dim() - 1 else rate
                 assert deviations(part, rate) < LIMIT, (mask.site, axis, index)
 
@@ -270,9 +291,9 @@ def test_masks_follow_from_seed_layer_and_step_alone(example: dict[str, Any]) ->
     own generator."""
     program = configured(example).regularizer.program()
     torch.manual_seed(1)
-    first = masks.drawn(program, SHAPE, 0, SEED, 7)
+    first = masks.layer_sites(replace(DRAW, program=program, counter=7))
     torch.manual_seed(2)
-    again = masks.drawn(tuple(reversed(program)), SHAPE, 0, SEED, 7)
+    again = masks.layer_sites(replace(DRAW, program=tuple(reversed(program)), counter=7))
     assert first.present().keys() == again.present().keys()
     assert all(torch.equal(mask, again.present()[site]) for site, mask in first.present().items())
 
@@ -282,9 +303,9 @@ def test_an_evaluation_is_deterministic(example: dict[str, Any]) -> None:
     """What stands for a mask in an evaluation is `expected`, and no random number."""
     program = configured(example).regularizer.program()
     torch.manual_seed(1)
-    first = masks.expected(program, SHAPE, 0, SEED, "cpu", torch.float64)
+    first = masks.layer_sites(replace(DRAW, program=program, dtype=torch.float64, evaluation=True))
     torch.manual_seed(2)
-    again = masks.expected(program, SHAPE, 0, SEED, "cpu", torch.float64)
+    again = masks.layer_sites(replace(DRAW, program=program, dtype=torch.float64, evaluation=True))
     assert all(torch.equal(mask, again.present()[site]) for site, mask in first.present().items())
     for mask in masked(example).values():
         if (
@@ -314,8 +335,14 @@ def test_masks_drawn_in_an_evaluation_do_not_depend_on_how_it_is_cut(
 
     def drawn(places: Places) -> Sites:
         shape = replace(SHAPE, batch=len(places.sequences_B), places=places)
-        return masks.drawn(
-            program, shape, int(any(m.layers == "later" for m in program)), SEED, 0, evaluation=True
+        return masks.layer_sites(
+            replace(
+                DRAW,
+                program=program,
+                shape=shape,
+                layer=int(any(m.layers == "later" for m in program)),
+                evaluation=True,
+            )
         )
 
     cpu = torch.device("cpu")
@@ -344,14 +371,16 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
     tokens_TB = torch.randint(
         SYMBOLS,
         (config.sequence_length, config.batch_size),
-        generator=streams.generator(0, "shuffle", 0),
+        generator=streams.generator(0, "shuffle", counter=0),
     )
     how: dict[str, Any] = {"evaluation": evaluation, "dtype": torch.float64}
     x, reads = tokens_TB, SYMBOLS
     if model.embedding_size:
         x, reads = draw.matrix(SYMBOLS, model.embedding_size)[tokens_TB], model.embedding_size
-        shape = LayerShape(1, config.batch_size, SYMBOLS, 0)
-        gain_1BV = masks.embedding_gain(program, shape, 0, seed, step, **how)
+        shape = LayerShape(steps=1, batch=config.batch_size, inputs=SYMBOLS, hidden=0)
+        gain_1BV = masks.embedding_gain(
+            replace(DRAW, program=program, shape=shape, seed=seed, counter=step, **how)
+        )
         if gain_1BV is not None:
             gain_TBV = gain_1BV.to(x.dtype).expand(
                 config.sequence_length, config.batch_size, SYMBOLS
@@ -366,22 +395,26 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
         p = cell.initial(model, reads, draw) | kept | head
         if config.regularizer.noise_deviation and not evaluation:
             matrices = [p["w_DG"], p["u_HG"], p["out_w_HV"]]
-            noise_(matrices, config.regularizer.noise_deviation, seed, step)
+            noise_(matrices, config.regularizer.noise_deviation, seed=seed, update=step)
         shape = LayerShape(
-            config.sequence_length,
-            config.batch_size,
-            reads if x.is_floating_point() else 1,
-            model.hidden_size,
-            cell.GATES,
+            steps=config.sequence_length,
+            batch=config.batch_size,
+            inputs=reads if x.is_floating_point() else 1,
+            hidden=model.hidden_size,
+            gates=cell.GATES,
         )
         sizes = cell.sizes(model).items()
         state = tuple(
             draw.full(0.3 if name in ("h", "c") else 0.0, 1, size) for name, size in sizes
         )
-        at = masks.drawn(program, shape, layer, seed, step, **how)
+        at = masks.layer_sites(
+            replace(DRAW, program=program, shape=shape, layer=layer, seed=seed, counter=step, **how)
+        )
         trajectory = cell.run(p, x, state, at, training=not evaluation)
         x, reads = trajectory.states[0], model.hidden_size
-    gain = masks.outputs_gain(program, shape, 0, seed, step, **how)
+    gain = masks.outputs_gain(
+        replace(DRAW, program=program, shape=shape, seed=seed, counter=step, **how)
+    )
     total = (x if gain is None else x * gain).square().mean()
     for part in config.regularizer.penalties() if not evaluation else ():
         total = (
@@ -426,8 +459,10 @@ def test_evaluations_draw_nothing_at_random(example: dict[str, Any]) -> None:
 @every_example
 def test_lanes_with_and_without_it_stand_side_by_side(example: dict[str, Any]) -> None:
     """Stacked, a lane has its own masks, and a lane without gets numbers that change nothing."""
-    own = masks.drawn(configured(example).regularizer.program(), SHAPE, 0, SEED, 0)
-    stacked = masks.stack([own, Sites(), own]) if own.uniform is None else masks.stack([own, own])
+    own = masks.layer_sites(replace(DRAW, program=configured(example).regularizer.program()))
+    stacked = (
+        stacking.stack([own, Sites(), own]) if own.uniform is None else stacking.stack([own, own])
+    )
     assert stacked.gate_form == own.gate_form
     assert stacked.present().keys() == own.present().keys()
     for site, mask in stacked.present().items():

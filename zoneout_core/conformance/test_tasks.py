@@ -151,7 +151,7 @@ def test_a_lane_of_its_workload_is_what_it_is_alone(name: str, tmp_path: Path) -
     packs = [admitted(configs, data), *(admitted([config], data) for config in configs)]
     for pack in packs:
         for _ in range(3):
-            pack.step()
+            pack.update()
     together, *solos = packs
     for trial, solo in enumerate(solos):
         assert torch.equal(together.state(trial).weights, solo.state(0).weights)

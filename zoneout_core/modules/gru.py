@@ -135,5 +135,5 @@ class ZoneoutGRU(ZoneoutBase):
     def _fused(
         self, x: Tensor, batch_sizes: Tensor | None, state: SequenceState
     ) -> tuple[Tensor, ...]:
-        found: tuple[Tensor, ...] = _VF.gru(*self._fused_arguments(x, batch_sizes, state))
-        return found
+        results: tuple[Tensor, ...] = _VF.gru(*self._fused_arguments(x, batch_sizes, state))
+        return results

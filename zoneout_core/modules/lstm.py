@@ -114,8 +114,8 @@ class ZoneoutLSTM(ZoneoutBase):
     def _fused(
         self, x: Tensor, batch_sizes: Tensor | None, state: SequenceState
     ) -> tuple[Tensor, ...]:
-        found: tuple[Tensor, ...] = _VF.lstm(*self._fused_arguments(x, batch_sizes, state))
-        return found
+        results: tuple[Tensor, ...] = _VF.lstm(*self._fused_arguments(x, batch_sizes, state))
+        return results
 
 
 def _fused_runs(weight: Any) -> bool:

@@ -85,5 +85,5 @@ class ZoneoutRNN(ZoneoutBase):
             run = _VF.rnn_tanh
         else:
             run = _VF.rnn_relu
-        found: tuple[Tensor, ...] = run(*self._fused_arguments(x, batch_sizes, state))
-        return found
+        results: tuple[Tensor, ...] = run(*self._fused_arguments(x, batch_sizes, state))
+        return results

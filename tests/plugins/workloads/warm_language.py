@@ -11,7 +11,7 @@ class WarmLanguage(Language):
 
     def learning_rate(self, lane: Lane) -> float:
         """Of the lane's coming update."""
-        return super().learning_rate(lane) * min(1.0, (lane.step + 1) / WARM_UPDATES)
+        return super().learning_rate(lane) * min(1.0, (lane.updates + 1) / WARM_UPDATES)
 
 
 WORKLOAD = WarmLanguage
