@@ -31,8 +31,17 @@ def ls(
         found = [_run(run) for run in Home(home).runs()]
         options.show_json(found) if as_json else _show_runs(found, Home(home))
     else:
-        sweeps = [definition.get(name) for name in definition.names()]
+        sweeps = list(_sound_sweeps())
         options.show_json([_sweep(sweep) for sweep in sweeps]) if as_json else _show_sweeps(sweeps)
+
+
+def _sound_sweeps() -> Iterator[Sweep]:
+    """All sweeps, but for those whose file is broken, of which stderr says what is wrong."""
+    for name in definition.names():
+        try:
+            yield definition.get(name)
+        except ZoneoutError as error:
+            text.echo(f"Sweep {name} is left out: {error}", err=True)
 
 
 def show(
