@@ -15,7 +15,8 @@ with leaving_at_once():
 
     from sweeps import secrets
     from sweeps.cli import catalogue, data, driving, options, reading, reproduce, text
-    from zoneout_core.errors import ZoneoutError
+    from zoneout_core.config import parts
+    from zoneout_core.errors import PluginError, ZoneoutError
 
 USER_ERROR = 2
 """Exit code of every error that a message can mend."""
@@ -120,13 +121,25 @@ def _answer(given: Sequence[str]) -> int:
         said = secrets.mask(said)
         _tell_json(error, said, arguments)
         text.echo(f"error: {said}", err=True)
+        if not isinstance(error, PluginError):
+            _warn_of_broken_parts()
         if mendable:
             code = USER_ERROR
         else:
             code = FAULT
+    else:
+        _warn_of_broken_parts()
     if isinstance(code, int):
         return code
     return 0
+
+
+def _warn_of_broken_parts() -> None:
+    """A line for each regularizer whose file is broken, if the command looked at regularizers:
+    their settings are missing in what it said. Commands that train do not begin."""
+    if parts.REGULARIZERS in sys.modules:
+        for error in parts.broken_regularizers():
+            text.echo(f"warning: {text.one_line(error)}", err=True)
 
 
 def _tell_json(error: Exception, said: str, arguments: list[str]) -> None:

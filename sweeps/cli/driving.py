@@ -12,6 +12,7 @@ from sweeps.books.run_folder import DEFAULT_HOME, Home, RunFolder, open_run
 from sweeps.cli import options, text
 from sweeps.cli.streams import INTERRUPTED, leaving_at_once
 from sweeps.definition import Sweep
+from zoneout_core.config import parts
 from zoneout_core.errors import ConfigError, ZoneoutError
 from zoneout_core.records import TrialState
 
@@ -98,6 +99,7 @@ def resume(
         how = runner.How(data=data, inline=inline, address=address, tracking=tracking, force=force)
         if tracking != runner.NO_TRACKING:
             check_scheme(tracking)
+        parts.require_regularizers()
         preflight.check_precision(sweep, how)
     _drive(found, sweep, how, as_json)
 

@@ -10,7 +10,8 @@ import torch
 
 from zoneout_core import cells, regularizers
 from zoneout_core.config import registry
-from zoneout_core.config.trial import LANE_KEYS, TrialConfig, locate
+from zoneout_core.config.keys import lane_keys
+from zoneout_core.config.trial import TrialConfig, locate
 from zoneout_core.masking import noise
 from zoneout_core.records import EpochRecord
 from zoneout_core.tasks import Corpus
@@ -64,7 +65,7 @@ def lane_examples() -> list[dict[str, Any]]:
             "zoneout_core.regularizers", name, "regularizer"
         ).PART.EXAMPLES:
             keys = [".".join(part for part in locate(key) if part) for key in example]
-            if LANE_KEYS.issuperset(keys):
+            if lane_keys().issuperset(keys):
                 found.append(dict(example))
     return found
 

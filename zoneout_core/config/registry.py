@@ -17,10 +17,21 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+_forgetful: list[Callable[[], None]] = []
+
+
 def cached(function: Callable[P, T]) -> Callable[P, T]:
     """`functools.cache` for what follows from the names that there are."""
+    kept = functools.cache(function)
+    _forgetful.append(kept.cache_clear)
     # What it returns has the signature of `function`, which its type does not say.
-    return functools.wraps(function)(functools.cache(function))  # type: ignore[return-value]
+    return functools.wraps(function)(kept)  # type: ignore[return-value]
+
+
+def forget() -> None:
+    """Look at all files anew."""
+    for clear in _forgetful:
+        clear()
 
 
 def names(package: str) -> list[str]:
@@ -31,7 +42,7 @@ def names(package: str) -> list[str]:
     return list(_listed(package))
 
 
-@functools.cache
+@cached
 def _listed(package: str) -> tuple[str, ...]:
     path = importlib.import_module(package).__path__
     return tuple(sorted(m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_")))
