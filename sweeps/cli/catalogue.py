@@ -36,12 +36,12 @@ def ls(
 
 
 def _sound_sweeps() -> Iterator[Sweep]:
-    """All sweeps, but for those whose file is broken, of which stderr says what is wrong."""
+    """Every sweep that can be made; one that cannot does not hide the others."""
     for name in definition.names():
         try:
             yield definition.get(name)
-        except ZoneoutError as error:
-            text.echo(f"Sweep {name} is left out: {error}", err=True)
+        except Exception as error:
+            text.echo(f"warning: sweep {name} is left out: {text.one_line(error)}", err=True)
 
 
 def show(

@@ -29,7 +29,7 @@ def ls(data_dir: DataDir = DEFAULT_DATA, as_json: AsJson = False) -> None:
         try:
             listing.append(_described(tasks.get(name), data_dir))
         except PluginError as error:
-            text.echo(f"Task {name} is left out: {error}", err=True)
+            text.echo(f"warning: task {name} is left out: {text.one_line(error)}", err=True)
     if as_json:
         typer.echo(json.dumps(listing, indent=2))
     else:

@@ -225,16 +225,16 @@ def test_a_broken_file_is_named_and_leaves_other_commands_working(folder: Path) 
     assert listed.code == 0
     assert "leaky_plane" in listed.out
     assert listed.err == (
-        f"Sweep broken is left out: Sweep broken cannot be made: ZeroDivisionError: division by zero "
+        f"warning: sweep broken is left out: Sweep broken cannot be made: ZeroDivisionError: division by zero "
         f"({folder}/sweeps/broken.py, line 2). Mend it, or take it away.\n"
     )
     listed = sweep("data", "ls", "--plugins", folder, width=1000)
     assert listed.code == 0
     assert "ring_walk" in listed.out
     assert listed.err.splitlines() == [
-        f"Task empty is left out: {folder}/tasks/empty.py is no task: it must define TASK, but has none. Write it, or begin "
+        f"warning: task empty is left out: {folder}/tasks/empty.py is no task: it must define TASK, but has none. Write it, or begin "
         "the file's name with an underscore if it is a helper.",
-        f"Task torn is left out: The file of task torn cannot be imported: SyntaxError: '(' was never closed (torn.py, "
+        f"warning: task torn is left out: The file of task torn cannot be imported: SyntaxError: '(' was never closed (torn.py, "
         f"line 1) ({folder}/tasks/torn.py, line 1). Mend it, or take it away.",
     ]
     (folder / "sweeps/none.py").write_text("def sweep():\n    pass\n")

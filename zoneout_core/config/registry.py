@@ -71,7 +71,7 @@ def use(plugins: Plugins | None) -> None:
     when they are needed."""
     global _active
     if plugins is None or plugins != _active:
-        _forget()
+        forget()
     _active = plugins
 
 
@@ -79,10 +79,11 @@ def look_again() -> None:
     """Forget which packages are installed: one was, while this process runs."""
     _entry_points.cache_clear()
     _source_sha256.cache_clear()
-    _forget()
+    forget()
 
 
-def _forget() -> None:
+def forget() -> None:
+    """Look at all files anew."""
     for clear in _forgetful:
         clear()
 
