@@ -16,9 +16,9 @@ with leaving_at_once():
 
     from sweeps import secrets
     from sweeps.cli import catalogue, data, driving, options, reading, reproduce, text
-    from zoneout_core.config import registry
+    from zoneout_core.config import parts, registry
     from zoneout_core.config.plugins import Plugins
-    from zoneout_core.errors import ZoneoutError
+    from zoneout_core.errors import PluginError, ZoneoutError
 
 USER_ERROR = 2
 """Exit code of every error that a message can mend."""
@@ -106,7 +106,7 @@ def main(given: Sequence[str] | None = None) -> None:
     traceback, unless `--traceback` or $ZONEOUT_TRACEBACK asks for one. With `--json` it is also the
     one JSON document on stdout: `{"error": KIND, "message": TEXT}`. No password is ever told.
     """
-    with outlets():
+    with outlets(), registry.using(None):
         code = _answer(sys.argv[1:] if given is None else given)
     apart = sys.modules.get("sweeps.drivers.apart")
     if apart is not None and apart.left_behind:
@@ -120,8 +120,7 @@ def _answer(given: Sequence[str]) -> int:
     plugins, rest = options.plugins_apart(arguments)
     arguments = [*plugins, *rest]
     try:
-        with registry.using(None):
-            code = app(arguments, prog_name="sweep", standalone_mode=False)
+        code = app(arguments, prog_name="sweep", standalone_mode=False)
     except TyperException as error:  # a command line that cannot be read
         error.message = secrets.mask(error.message)
         _tell_json(error, error.format_message(), arguments)
@@ -138,13 +137,25 @@ def _answer(given: Sequence[str]) -> int:
         said = secrets.mask(said)
         _tell_json(error, said, arguments)
         text.echo(f"error: {said}", err=True)
+        if not isinstance(error, PluginError):
+            _warn_of_broken_parts()
         if mendable:
             code = USER_ERROR
         else:
             code = FAULT
+    else:
+        _warn_of_broken_parts()
     if isinstance(code, int):
         return code
     return 0
+
+
+def _warn_of_broken_parts() -> None:
+    """A line for each regularizer whose file is broken, if the command looked at regularizers:
+    their settings are missing in what it said. Commands that train do not begin."""
+    if parts.REGULARIZERS in sys.modules:
+        for error in parts.broken_regularizers():
+            text.echo(f"warning: {text.one_line(error)}", err=True)
 
 
 def _tell_json(error: Exception, said: str, arguments: list[str]) -> None:

@@ -13,7 +13,7 @@ from sweeps.books.run_folder import DEFAULT_HOME, Home, RunFolder, open_run
 from sweeps.cli import options, text
 from sweeps.cli.streams import INTERRUPTED, leaving_at_once
 from sweeps.definition import Sweep
-from zoneout_core.config import registry
+from zoneout_core.config import parts, registry
 from zoneout_core.config.plugins import Plugins
 from zoneout_core.errors import ConfigError, PluginError, ZoneoutError
 from zoneout_core.records import TrialState
@@ -105,6 +105,7 @@ def resume(
         how = runner.How(data=data, inline=inline, address=address, tracking=tracking, force=force)
         if tracking != runner.NO_TRACKING:
             check_scheme(tracking)
+        parts.require_regularizers()
         preflight.check_precision(sweep, how)
     _drive(found, sweep, how, as_json)
 

@@ -212,3 +212,34 @@ def test_two_runs_with_other_plugins_stand_side_by_side(run: RunFolder, folder: 
     listed = json.loads(sweep("ls", "--runs", "--json", *home_of(run)).out)
     assert [one["state"] for one in listed] == ["finished", "finished"]
     assert curves(other) == curves(run)
+
+
+# Broken files
+
+
+def test_a_broken_file_is_named_and_leaves_other_commands_working(folder: Path) -> None:
+    (folder / "sweeps/broken.py").write_text("def sweep():\n    return 1 / 0\n")
+    (folder / "tasks/empty.py").write_text("")
+    (folder / "tasks/torn.py").write_text("TASK = (\n")
+    listed = sweep("ls", "--plugins", folder, width=1000)
+    assert listed.code == 0
+    assert "leaky_plane" in listed.out
+    assert listed.err == (
+        f"warning: sweep broken is left out: Sweep broken cannot be made: ZeroDivisionError: division by zero "
+        f"({folder}/sweeps/broken.py, line 2). Mend it, or take it away.\n"
+    )
+    listed = sweep("data", "ls", "--plugins", folder, width=1000)
+    assert listed.code == 0
+    assert "ring_walk" in listed.out
+    assert listed.err.splitlines() == [
+        f"warning: task empty is left out: {folder}/tasks/empty.py is no task: it must define TASK, but has none. Write it, or begin "
+        "the file's name with an underscore if it is a helper.",
+        f"warning: task torn is left out: The file of task torn cannot be imported: SyntaxError: '(' was never closed (torn.py, "
+        f"line 1) ({folder}/tasks/torn.py, line 1). Mend it, or take it away.",
+    ]
+    (folder / "sweeps/none.py").write_text("def sweep():\n    pass\n")
+    refused = sweep("show", "none", "--plugins", folder)
+    assert (refused.code, refused.err) == (
+        2,
+        "error: sweep() of sweep none must return a Sweep, but returns None.\n",
+    )

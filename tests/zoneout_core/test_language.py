@@ -10,7 +10,8 @@ import torch
 
 from zoneout_core import regularizers
 from zoneout_core.config import registry
-from zoneout_core.config.trial import TrialConfig, lane_keys, locate
+from zoneout_core.config.keys import lane_keys
+from zoneout_core.config.trial import TrialConfig, locate
 from zoneout_core.masking import noise
 from zoneout_core.records import EpochRecord
 from zoneout_core.tasks import Corpus

@@ -13,15 +13,16 @@ import importlib.metadata
 import importlib.util
 import os
 import pkgutil
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from zoneout_core.config.plugins import Plugins
-from zoneout_core.errors import PluginError, UnknownName
+from zoneout_core.errors import PluginError, UnknownName, ZoneoutError
 
 VARIABLE = "ZONEOUT_PLUGINS"
 """The environment variable that names the folder of the plug-ins."""
@@ -70,7 +71,7 @@ def use(plugins: Plugins | None) -> None:
     when they are needed."""
     global _active
     if plugins is None or plugins != _active:
-        _forget()
+        forget()
     _active = plugins
 
 
@@ -78,10 +79,11 @@ def look_again() -> None:
     """Forget which packages are installed: one was, while this process runs."""
     _entry_points.cache_clear()
     _source_sha256.cache_clear()
-    _forget()
+    forget()
 
 
-def _forget() -> None:
+def forget() -> None:
+    """Look at all files anew."""
     for clear in _forgetful:
         clear()
 
@@ -150,14 +152,50 @@ def load(package: str, name: str, kind: str) -> ModuleType:
     """Import module `name` of `package`, or the plug-in of that name.
 
     Raises `UnknownName` (with the closest match and the whole list) when there is none; `kind` is
-    the word for the thing in that message, such as "task".
+    the word for the thing in that message, such as "task". Raises `PluginError` when its file
+    cannot be imported.
     """
     known = origins(package)
     if name not in known:
         raise UnknownName(kind, name, known)
-    if known[name].module:
-        return importlib.import_module(known[name].module)
-    return active().load(KINDS[package], name)
+    with blaming(f"The file of {kind} {name} cannot be imported"):
+        if known[name].module:
+            return importlib.import_module(known[name].module)
+        return active().load(KINDS[package], name)
+
+
+def exported(package: str, name: str, kind: str, attribute: str) -> Any:
+    """What module `name` of `package` exports as `attribute`. Raises as `load`, and `PluginError`
+    when it exports none."""
+    module = load(package, name, kind)
+    if not hasattr(module, attribute):
+        raise PluginError(
+            f"{module.__file__} is no {kind}: it must define {attribute}, but has none. Write it,"
+            " or begin the file's name with an underscore if it is a helper."
+        )
+    return getattr(module, attribute)
+
+
+@contextmanager
+def blaming(what: str) -> Iterator[None]:
+    """Raise `PluginError`, with file and line, for whatever the code of a file raises but errors
+    that say what to do."""
+    try:
+        yield
+    except ZoneoutError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"{what}: {type(error).__name__}: {error} ({_place(error)}). Mend it, or take it away."
+        ) from error
+
+
+def _place(error: BaseException) -> str:
+    """File and line where it was raised."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}, line {error.lineno}"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename}, line {frame.lineno}"
 
 
 @cached

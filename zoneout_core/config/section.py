@@ -58,7 +58,10 @@ class RegularizerConfig:
         """A copy with these fields replaced, by part; values are read as the types of the
         fields."""
         copy = object.__new__(type(self))
-        copy._set([replaced(part, values.get(name, {})) for name, part in self.items()])
+        own = []
+        for name, part in self.items():
+            own.append(replaced(part, values.get(name, {}), f"regularizer.{name}"))
+        copy._set(own)
         return copy
 
     @cached_property

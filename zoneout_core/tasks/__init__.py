@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from zoneout_core.config import registry
 from zoneout_core.config.trial import TrialConfig, require
 from zoneout_core.data import datafiles
-from zoneout_core.errors import UnknownName
+from zoneout_core.errors import PluginError, UnknownName
 from zoneout_core.records import CHARACTERS, Metrics
 
 if TYPE_CHECKING:
@@ -136,9 +136,12 @@ def names() -> list[str]:
 
 
 def get(name: str) -> Task:
-    """The task in file `name`. Raises `UnknownName`."""
-    task = registry.load(__name__, name, "task").TASK
-    assert isinstance(task, Task)
+    """The task in file `name`. Raises `UnknownName`, and `PluginError` for a broken file."""
+    task = registry.exported(__name__, name, "task", "TASK")
+    if not isinstance(task, Task):
+        raise PluginError(
+            f"TASK of task {name} must be a zoneout_core.tasks.Task, but is {task!r}. Make it one."
+        )
     return task
 
 
