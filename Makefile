@@ -65,5 +65,5 @@ clean:
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[cluster,postgres,server,dashboard,gp,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[cluster,postgres,server,dashboard,gp,docs,dev]'
 	touch $@
