@@ -49,6 +49,12 @@ FORGOTTEN = (
     "RAY_AUTH_TOKEN",
 )
 
+SPAWNING = {"docker", "sweeps"}
+"""Folders whose tests start processes, each of which may import torch, Ray and MLflow."""
+SPAWNING_LIMIT = 600
+"""Seconds for such a test, where it does not name a limit: on a busy machine an import may take
+ten."""
+
 
 @dataclass(frozen=True)
 class Need:
@@ -123,6 +129,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         asked = getattr(item, "fixturenames", ())
         if "data_dir" in asked:
             item.add_marker("needs_ptb")
+        if SPAWNING & set(item.path.parts) and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SPAWNING_LIMIT))
     lines = []
     for need in needs():
         if not need.missing:
@@ -154,6 +162,16 @@ def pytest_terminal_summary(
         )
         for line in lines:
             terminalreporter.line(line)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist=loadfile`, as `make test` has it."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from tests.workers import LoadFileOnceScheduling
+
+    return LoadFileOnceScheduling(config, log)
 
 
 def pytest_configure(config: pytest.Config) -> None:
