@@ -19,7 +19,19 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-DATA = Path(os.environ.get("ZONEOUT_DATA") or ROOT / ".." / "shared" / "data").resolve()
+
+
+def _data_dir() -> Path:
+    """$ZONEOUT_DATA, or shared/data beside the checkout, or data/ in it."""
+    if named := os.environ.get("ZONEOUT_DATA"):
+        return Path(named).resolve()
+    shared = (ROOT / ".." / "shared" / "data").resolve()
+    if shared.is_dir():
+        return shared
+    return ROOT / "data"
+
+
+DATA = _data_dir()
 ORACLES = ROOT / "tests" / "data" / "oracles.json"
 
 THREADS = os.environ.get("ZONEOUT_TEST_THREADS", "1")
@@ -111,7 +123,7 @@ def needs() -> list[Need]:
         _need_path(
             "needs_ptb",
             DATA / "ptb" / "ptb.train.txt",
-            "set ZONEOUT_DATA to the folder that holds ptb/",
+            f".venv/bin/sweep data fetch char_ptb --data {DATA}",
         ),
     ]
 
@@ -242,7 +254,7 @@ def repo_root() -> Path:
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The folder that holds ptb/: $ZONEOUT_DATA, or shared/data beside the checkout."""
+    """The folder that holds ptb/."""
     return DATA
 
 
