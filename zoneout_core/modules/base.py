@@ -7,7 +7,7 @@ by side.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
+from zoneout_core.compat import MovedModule
 from zoneout_core.modules import keep
 from zoneout_core.modules.checks import check_inputs, check_states
 from zoneout_core.modules.keep import Keep, Rate
@@ -28,7 +29,7 @@ from zoneout_core.modules.weights import (
 )
 
 
-class ZoneoutBase(nn.RNNBase):
+class ZoneoutBase(MovedModule, nn.RNNBase):
     """Base of `ZoneoutLSTM`, `ZoneoutGRU` and `ZoneoutRNN`, where the arguments are described."""
 
     TORCH: ClassVar[type[nn.RNNBase]]
@@ -251,14 +252,14 @@ class ZoneoutBase(nn.RNNBase):
             if isinstance(z, Tensor) and not weight.is_meta:
                 self._rates[name] = z.to(weight.device)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch has no types for it
+    def after_move(self) -> None:
+        """Rates of units follow the weights to their device."""
         self._place_rates()
-        return self
 
     def _static_names(self) -> list[str]:
         """Buffers of the static masks: for each layer and direction those of h, then those of c."""
-        ends = [names[0].removeprefix("weight_ih") for names in self._all_weights]
+        directions = ("", "_reverse") if self.bidirectional else ("",)
+        ends = [f"_l{layer}{way}" for layer in range(self.num_layers) for way in directions]
         return [f"static_{rate.removeprefix('z_')}{end}" for end in ends for rate in self.RATES]
 
     def _draw_static(self) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sweeps.paper.found_trials import Found
+    from zoneout_core.training.propagation import Of
 
 TITLES = {
     "carried": "Figure 6: gradients through time",
@@ -61,7 +62,7 @@ def measure(readings: Sequence[Reading], data: Path, say: Callable[[str], None])
         _write(_file(found), shares)
 
 
-def _write(file: Path, shares: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
+def _write(file: Path, shares: Mapping["Of", Mapping[str, Sequence[float]]]) -> None:
     """A line per kind of gradient, state and time step; floats are exact."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", newline="") as stream:
