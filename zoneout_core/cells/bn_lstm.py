@@ -61,7 +61,7 @@ class BatchNormLSTM(Cell):
         Cell.check(self, config)
         require(
             config.batch_size > 1,
-            "batch",
+            "batch_size",
             config.batch_size,
             "at least 2 with model.cell=bn_lstm: one example has no spread",
         )
