@@ -1,6 +1,8 @@
 """Paper and ours, side by side. Pure computation: a table of trials in, lines out; nothing is drawn
 or printed here."""
 
+import csv
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -245,26 +247,38 @@ def _json_line(table: Table, line: Line) -> dict[str, Any]:
     return told | ran | {"numbers": numbers}
 
 
-def csv(table: Table) -> str:
+CSV_COLUMNS = (
+    "system",
+    "label",
+    "column",
+    "metric",
+    "protocol",
+    "paper",
+    "ours",
+    "low",
+    "high",
+    "seeds",
+    "difference",
+    "scale",
+)
+
+
+def to_csv(table: Table) -> str:
     """A line per system and column; floats are exact, what is not there is empty."""
-    lines = ["system,label,column,metric,protocol,paper,ours,low,high,seeds,difference,scale"]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
     for line in table.lines:
         for column, entry in zip(table.columns, line.entries, strict=True):
-            low, high = entry.ours.interval if entry.ours and entry.ours.interval else (None, None)
-            if entry.ours:
-                ours = entry.ours.mean
-            else:
-                ours = None
-            text = (line.row.title, line.row.label, column.title, column.metric, column.protocol)
-            numbers = (entry.paper, ours, low, high, len(line.seeds), entry.difference)
-            fields = [_quoted(one) for one in text] + [
-                "" if one is None else repr(one) for one in numbers
-            ]
-            lines.append(",".join([*fields, table.scale]))
-    return "\n".join(lines) + "\n"
+            names = (line.row.title, line.row.label, column.title, column.metric, column.protocol)
+            writer.writerow([*names, *_csv_numbers(line, entry), table.scale])
+    return text.getvalue()
 
 
-def _quoted(text: str) -> str:
-    if "," in text:
-        return f'"{text}"'
-    return text
+def _csv_numbers(line: Line, entry: Entry) -> list[float | None]:
+    """From `paper` to `difference`."""
+    mean, low, high = None, None, None
+    if entry.ours:
+        mean = entry.ours.mean
+        low, high = entry.ours.interval or (None, None)
+    return [entry.paper, mean, low, high, len(line.seeds), entry.difference]

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from sweeps.cli import compat
 from zoneout_core.errors import ZoneoutError
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.segment import Segment
     from rich.table import Table
 
 _CONTROL = re.compile(
@@ -42,17 +42,7 @@ def one_line(error: Exception) -> str:
 
 def console(*, stderr: bool = False) -> "Console":
     """A terminal that prints texts as they are: no markup, no guessing of colours, and `plain`."""
-    from rich.console import Console
-    from rich.segment import Segment
-
-    class Plain(Console):
-        def _render_buffer(self, buffer: "Iterable[Segment]") -> str:
-            return super()._render_buffer(
-                segment if segment.control else Segment(plain(segment.text), segment.style)
-                for segment in buffer
-            )
-
-    return Plain(stderr=stderr, highlight=False, markup=False, emoji=False)
+    return compat.filtered_console(plain, stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def duration(seconds: float) -> str:

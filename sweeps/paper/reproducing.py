@@ -231,7 +231,7 @@ def write(
     for number, reading in enumerate(readings, start=1):
         if reading.block.rows:
             files.append(folder / f"{number}_{reading.block.sweep}.csv")
-            files[-1].write_text(table.csv(reading.table))
+            files[-1].write_text(table.to_csv(reading.table))
     files.append(folder / "numbers.json")
     files[-1].write_text(json.dumps(told, indent=2, allow_nan=False) + "\n")
     if reproduction.draw is not None:

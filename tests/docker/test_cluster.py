@@ -12,7 +12,7 @@ import yaml
 from sweeps.books import journal
 from tests.docker.loopback import HEAD, WORKER, Hosts, two_hosts
 
-pytestmark = [pytest.mark.needs_sshd, pytest.mark.timeout(420)]
+pytestmark = pytest.mark.needs_sshd
 
 # So many epochs that the first host is still busy when the second one's clients have started: a
 # client that is free takes any trial that waits.

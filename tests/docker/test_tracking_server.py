@@ -26,7 +26,7 @@ from tests.sweeps.journals import RunMaker
 from tests.sweeps.stores import free_port, postgres
 from zoneout_core.records import WORDS
 
-pytestmark = [pytest.mark.needs_postgres, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.needs_postgres
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def test_every_argument_of_optunas_samplers_and_pruners_is_said() -> None:
         "GPSampler": optuna.samplers.GPSampler,
         "_Qmc": optuna.samplers.QMCSampler,
         "SuccessiveHalvingPruner": optuna.pruners.SuccessiveHalvingPruner,
-        "_HyperBand": optuna.pruners.HyperbandPruner,
+        "NamedHyperbandPruner": optuna.pruners.HyperbandPruner,
         "MedianPruner": optuna.pruners.MedianPruner,
     }
     for name, kind in kinds.items():

@@ -260,7 +260,6 @@ def test_pages_are_served_without_it_in_an_argument(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs_postgres
-@pytest.mark.timeout(600)
 def test_a_whole_sweep_on_a_real_database(tmp_path: Path, uri: str) -> None:
     home = tmp_path / "home"
     with postgres(PASSWORD) as bare:

@@ -311,6 +311,7 @@ def whole_step(folder: Path, name: str = checkpoint.INDEX) -> int:
     return loaded.updates
 
 
+@pytest.mark.timeout(600)  # starts processes that import torch
 def test_killed_at_any_moment_the_last_checkpoint_is_whole(tmp_path: Path) -> None:
     """kill -9 within 30 ms of some save: the checkpoint is the last one announced, or the one after
     it."""
