@@ -179,7 +179,7 @@ class RunFolder:
         """
         story = Story.of(self.journal)
         if (
-            story.told is None
+            story.latest is None
             and (self.study.exists() or self.checkpoints.exists())
             and not self.is_driven()
         ):

@@ -31,23 +31,20 @@ def of_json(data: Mapping[str, Any]) -> str:
     return checksum(json.dumps(data, separators=(",", ":")).encode())
 
 
-def seal(data: Mapping[str, Any]) -> bytes:
-    """One line of JSON, without its newline, that ends with its checksum.
-
-    Raises the standard `ValueError` for a number that is not finite.
-    """
-    body = json.dumps(data, allow_nan=False, separators=(",", ":")).encode()[:-1]
+def seal(line: bytes) -> bytes:
+    """A JSON object in one line, with its checksum as its last field."""
+    body = line[:-1]
     return body + f',"{KEY}":"{checksum(body)}"}}'.encode()
 
 
-def unseal(line: bytes) -> dict[str, Any]:
-    """What a sealed line says. Raises the standard `ValueError` saying what is wrong with it."""
+def unseal(line: bytes) -> bytes:
+    """The JSON object that `seal` was given. Raises the standard `ValueError` saying what is wrong
+    with the line."""
     body, tail = line[:-_TAIL], line[-_TAIL:]
     expected = checksum(body)
     if tail != f',"{KEY}":"{expected}"}}'.encode():
         raise ValueError(f"adds up to {expected}, but ends with {tail.decode(errors='replace')!r}")
-    told: dict[str, Any] = json.loads(body + b"}")
-    return told
+    return body + b"}"
 
 
 def sealed(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,8 @@ says of each."""
 import time
 from typing import Any
 
+from sweeps.books import table
+from sweeps.books.events import DriverEvent
 from sweeps.books.run_folder import RunFolder
 from sweeps.books.story import Story, TrialStory
 from sweeps.cli.picture import elapsed
@@ -12,15 +14,14 @@ from sweeps.definition import Sweep
 
 def of_run(run: RunFolder, sweep: Sweep, story: Story) -> dict[str, Any]:
     """The run as a whole."""
-    driver = story.driver
     return {
         "run": run.name,
         "folder": str(run.folder),
         "sweep": sweep.name,
         "objective": sweep.metrics.objective,
         "state": story.state,
-        "reason": story.closed["reason"] if story.closed else "",
-        "driver": {key: driver[key] for key in ("mode", "pid", "host", "time")} if driver else None,
+        "reason": story.closed.reason if story.closed else "",
+        "driver": _driver(story.driver),
         "seconds": elapsed(story, time.time()),
         "of": sweep.max_trials,
         "cut": sweep.cut,
@@ -29,16 +30,20 @@ def of_run(run: RunFolder, sweep: Sweep, story: Story) -> dict[str, Any]:
     }
 
 
+def _driver(event: DriverEvent | None) -> dict[str, Any] | None:
+    if event is None:
+        return None
+    return {name: getattr(event, name) for name in ("mode", "pid", "host", "time")}
+
+
 def of_trial(trial: TrialStory) -> dict[str, Any]:
     """One trial; `best` is its lowest objective, at `best_epoch`."""
-    best = trial.best
+    row = table.row(trial)
+    facts = row.facts()
+    del facts["shape_key"]
     return {
-        "trial": trial.trial,
-        "params": trial.params,
-        "seed": trial.seed,
-        "state": str(trial.state),
-        "reason": trial.reason,
-        "epoch": trial.epoch,
-        "best": trial.value(best) if best else None,
-        "best_epoch": best.epoch if best else None,
+        **facts,
+        "params": row.params,
+        "best": row.best_value,
+        "best_epoch": row.best.epoch if row.best else None,
     }

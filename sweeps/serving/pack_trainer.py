@@ -35,7 +35,8 @@ class PackTrainer:
         choice = self._pack.choice(config)
         return Placement(
             implementation=choice.implementation,
-            reason=choice.reason + (subnormals.said() if self._device == "cpu" else ""),
+            implementation_reason=choice.reason
+            + (subnormals.said() if self._device == "cpu" else ""),
             device=(
                 self._device if self._device == "cpu" else torch.cuda.get_device_name(self._device)
             ),

@@ -22,8 +22,9 @@ from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
 from sweeps import secrets
-from sweeps.books import sealed
-from sweeps.books.journal import Event, JournalReader
+from sweeps.books import events, sealed
+from sweeps.books.events import ArtifactEvent, ClosedEvent, DriverEvent, EndEvent, Event
+from sweeps.books.journal import JournalReader
 from sweeps.books.run_folder import Home, RunFolder
 from sweeps.books.story import Story
 from sweeps.tracking.home_store import HomeStore
@@ -297,12 +298,12 @@ class Delivery:
     def _read(self) -> None:
         self._unread.extend(self._reader.new())
         while self._unread:
-            warned = len(self._story.warnings)
-            self._story.add(self._unread[0])
-            if self._unread[0]["event"] == "artifact":
+            event, warned = self._unread[0], len(self._story.warnings)
+            self._story.add(event)
+            if isinstance(event, ArtifactEvent):
                 for text in self._story.warnings[warned:]:
                     self._warn(text)
-            self._note(self._unread[0])
+            self._note(event)
             self._unread.popleft()
         if self._driver_gone and self._story.state == "running":
             for number, trial in self._story.trials.items():
@@ -312,28 +313,26 @@ class Delivery:
 
     def _note(self, event: Event) -> None:
         """Which of MLflow's runs this event changes."""
-        kind, number = event["event"], event.get("trial")
-        self._waiting[number] += 1
-        if kind in ("driver", "closed"):
-            for trial in self._story.trials.values():
-                self._waiting[trial.trial] += trial.state is TrialState.INTERRUPTED
-        if kind == "end":
-            self._waiting[None] += 1
-            self._milestones.append(self._milestone(event))
+        self._waiting[events.trial_of(event)] += 1
+        match event:
+            case DriverEvent() | ClosedEvent():
+                for trial in self._story.trials.values():
+                    self._waiting[trial.trial] += trial.state is TrialState.INTERRUPTED
+            case EndEvent():
+                self._waiting[None] += 1
+                self._milestones.append(self._milestone(event))
 
-    def _milestone(self, end: Event) -> Milestone:
+    def _milestone(self, end: EndEvent) -> Milestone:
+        finished, values = 1, []
         if self._milestones:
-            last = self._milestones[-1]
-        else:
-            last = Milestone(0.0, 0, None)
-        value = self._story.trials[end["trial"]].best_value
-        if last.best is None:
-            values = []
-        else:
-            values = [last.best]
-        if value is not None and end["state"] != TrialState.FAILED:
+            before = self._milestones[-1]
+            finished += before.finished
+            if before.best is not None:
+                values.append(before.best)
+        value = self._story.trials[end.trial].best_value
+        if value is not None and end.state is not TrialState.FAILED:
             values.append(value)
-        return Milestone(end["time"], last.finished + 1, min(values, default=None))
+        return Milestone(end.time, finished, min(values, default=None))
 
     def _bring(self) -> None:
         """Everything that waits. Raises at the first failure, with what failed now last in line."""

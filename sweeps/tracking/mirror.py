@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from analysis.mlflow_filter import tag_is
 from sweeps import secrets
+from sweeps.books import table
 from sweeps.books.story import Story, TrialStory
 from sweeps.files import read_inside
 from sweeps.tracking.fields import MetricPoint, metric_tags, run_params, trial_points, trial_tags
@@ -119,17 +120,19 @@ class Mirror:
         run's."""
         sent = self._parent(story)
         points = [("trials_finished", float(m.finished), m.time, m.finished) for m in milestones]
-        closed = story.closed or {}
-        tags = {"zoneout.state": story.state, "zoneout.reason": closed.get("reason", "")}
+        reason, ended = "", None
+        if story.closed is not None:
+            reason, ended = story.closed.reason, story.closed.time
+        tags = {"zoneout.state": str(story.state), "zoneout.reason": reason}
         if story.metrics is not None:
             best = f"best_{story.metrics.objective}"
             points += [(best, m.best, m.time, m.finished) for m in milestones if m.best is not None]
             tags |= metric_tags(story.metrics)
         self._send(sent, points, run_params(folder / "sweep.json"), tags)
         names = {name: name for name in ("sweep.json", "provenance.json")}
-        names |= {name: event["path"] for name, event in story.artifacts.items()}
+        names |= {name: event.path for name, event in story.artifacts.items()}
         self._send_files(sent, folder, names)
-        self._send_status(sent, RUN_STATUS.get(story.state, "RUNNING"), closed.get("time"))
+        self._send_status(sent, RUN_STATUS.get(story.state, "RUNNING"), ended)
 
     def bring_trial(self, story: Story, trial: TrialStory) -> None:
         """The child run of one trial. A trial that still waits has none."""
@@ -141,8 +144,10 @@ class Mirror:
         }
         sent = self._find(self._key(trial.trial), trial.started or trial.asked, identity)
         params = {**trial.params, "seed": trial.seed}
-        self._send(sent, trial_points(trial), params, identity | trial_tags(trial))
-        last = trial.ended or max(trial.times.values(), default=trial.asked)
+        row = table.row(trial)
+        self._send(sent, trial_points(row), params, identity | trial_tags(row))
+        times = (record.time for record in trial.records.values())
+        last = trial.ended or max(times, default=trial.asked)
         self._send_status(sent, TRIAL_STATUS[trial.state], last)
 
     def forget(self, trial: int | None) -> None:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import safetensors.torch
 from torch import Tensor
 
@@ -94,7 +95,7 @@ def save(folder: Path, state: LaneState) -> None:
             "seconds": state.seconds,
             "tensors": _tensor_file(digest),
             "sha256": digest,
-            "records": [record.to_json() for record in state.records],
+            "records": msgspec.to_builtins(state.records),
         }
     )
     try:
@@ -137,10 +138,10 @@ def load(folder: Path, name: str = INDEX) -> LaneState | None:
             restarts=index["restarts"],
             sums=index["sums"],
             seconds=index["seconds"],
-            records=[EpochRecord.from_json(record) for record in index["records"]],
+            records=msgspec.convert(index["records"], list[EpochRecord]),
             **_read_tensors(folder, index["sha256"]),
         )
-    except (TypeError, KeyError, ConfigError, UnknownName) as error:
+    except (TypeError, KeyError, ConfigError, UnknownName, msgspec.ValidationError) as error:
         raise _damaged(
             folder / name, f"the fields of format {FORMAT}", f"{type(error).__name__}: {error}"
         ) from error
