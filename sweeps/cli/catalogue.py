@@ -13,7 +13,7 @@ from sweeps.cli import options, text
 from sweeps.definition import Sweep
 from zoneout_core.errors import ZoneoutError
 
-_TOLD = ("task", "model.cell", "model.hidden", "epochs")
+_TOLD = ("task", "model.cell", "model.hidden_size", "epochs")
 """Keys of the base configuration that `sweep show` tells first even where they have their
 default."""
 

@@ -53,7 +53,10 @@ def test_a_mistake_is_told_in_one_line_with_what_exists(arguments: str, message:
 
 @pytest.mark.parametrize(
     ("key", "close", "listed"),
-    [("hiden", "hidden", "hidden"), ("regularizer.z_cell", "regularizer.z_cells", "model.hidden")],
+    [
+        ("hiden_size", "hidden_size", "hidden_size"),
+        ("regularizer.z_cell", "regularizer.z_cells", "model.hidden_size"),
+    ],
 )
 def test_an_unknown_key_names_the_closest_in_the_same_spelling(
     key: str, close: str, listed: str
