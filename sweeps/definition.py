@@ -26,7 +26,14 @@ Scheduler = Literal["none", "asha", "hyperband", "median"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it becomes the name of a folder
 WIDEST_GP = 100_000
 """The GP sampler makes a table of all values of a whole number, at every draw."""
-RESUMABLE = ("trials", "seconds", "lanes", "concurrency", "retries", "storage")
+RESUMABLE = (
+    "num_trials",
+    "time_budget_s",
+    "lanes",
+    "max_concurrent_trials",
+    "max_failures",
+    "storage",
+)
 """Fields that a resumed run may change, because no number of a trial depends on them."""
 
 
@@ -49,15 +56,15 @@ class Sweep:
     sampler_seed: int = 0
     scheduler: Scheduler = "none"
     """Who stops early: nobody, ASHA, HyperBand or the median rule (all Optuna's pruners)."""
-    grace: int = 1
+    grace_period: int = 1
     """Epochs before a scheduler may stop a trial."""
-    trials: int = 0
+    num_trials: int = 0
     """Budget: how many trials; 0 = the whole grid, and required for every other sampler."""
-    seconds: float = 0.0
+    time_budget_s: float = 0.0
     """Budget: wall time of one driver, in seconds; 0 = none."""
     lanes: int = 8
     """Capacity of a pack; 1 = every trial solo."""
-    concurrency: int = 0
+    max_concurrent_trials: int = 0
     """Trials at a time, all devices together; 0 = as many as there are lanes."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = 0
@@ -65,7 +72,7 @@ class Sweep:
     run's identity, since sums depend on it. 0 = one per core, written down when the run begins."""
     checkpoint_epochs: int = 1
     """Epochs between a lane's checkpoints."""
-    retries: int = 3
+    max_failures: int = 3
     """How often a trial whose process or node died is put on a lane again."""
     storage: str = field(default="", repr=False)
     """Optuna storage URL; empty = a journal file in the run's folder. Read from a run it has `***`
@@ -97,9 +104,16 @@ class Sweep:
                 "Trials of a sweep are compared, so it has one task. Make a sweep for each task."
             )
         self.space.check(self.base)
-        for name in ("trials", "seconds", "concurrency", "threads", "retries", "sampler_seed"):
+        for name in (
+            "num_trials",
+            "time_budget_s",
+            "max_concurrent_trials",
+            "threads",
+            "max_failures",
+            "sampler_seed",
+        ):
             require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
-        for name in ("lanes", "grace", "checkpoint_epochs"):
+        for name in ("lanes", "grace_period", "checkpoint_epochs"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         if self.sampler == "gp":
             self._refuse_wide_ranges()
@@ -107,9 +121,9 @@ class Sweep:
             self.search_space.grid()
         else:
             require(
-                self.trials > 0,
-                "trials",
-                self.trials,
+                self.num_trials > 0,
+                "num_trials",
+                self.num_trials,
                 f"above 0 with sampler={self.sampler}, which never ends by itself",
             )
 
@@ -138,10 +152,10 @@ class Sweep:
     def max_trials(self) -> int:
         """How many trials the sweep has when no time budget ends it."""
         if self.sampler != "grid":
-            return self.trials
+            return self.num_trials
         whole = len(self.search_space.grid())
-        if self.trials:
-            return min(self.trials, whole)
+        if self.num_trials:
+            return min(self.num_trials, whole)
         return whole
 
     @property
@@ -152,8 +166,8 @@ class Sweep:
             whole = len(self.search_space.grid())
         else:
             whole = 0
-        if 0 < self.trials < whole:
-            return f"{self.trials} of {whole} points of the grid, the first in its order"
+        if 0 < self.num_trials < whole:
+            return f"{self.num_trials} of {whole} points of the grid, the first in its order"
         return ""
 
     def trial_config(self, overrides: search_spaces.Overrides) -> TrialConfig:

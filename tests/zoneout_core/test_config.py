@@ -36,7 +36,12 @@ def _field_type(key: str) -> Any:
 
 def test_defaults_are_the_papers() -> None:
     config = TrialConfig()
-    assert (config.task, config.batch, config.length, config.patience) == ("char_ptb", 32, 100, 25)
+    assert (config.task, config.batch_size, config.sequence_length, config.patience) == (
+        "char_ptb",
+        32,
+        100,
+        25,
+    )
     assert (
         config.model.hidden_size,
         config.model.init,

@@ -51,10 +51,10 @@ class ModelConfig:
 
     cell: str = "lstm"
     """A file name of `zoneout_core.cells`."""
-    layers: int = 1
-    hidden: int = 1000
+    num_layers: int = 1
+    hidden_size: int = 1000
     """H, units of each recurrent layer."""
-    embedding: int = 0
+    embedding_size: int = 0
     """E, width of the embedding of input symbols; 0 = they enter the first layer one-hot."""
     init: Literal["blocks", "orthogonal", "uniform", "identity"] = "blocks"
     """Orthogonal square blocks (2017 code, default), one orthogonal matrix (2016), uniform, or
@@ -74,10 +74,13 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.cell not in cell_names():
             raise UnknownName("cell", self.cell, cell_names())
-        for name in ("layers", "hidden"):
+        for name in ("num_layers", "hidden_size"):
             require(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), "at least 1")
         require(
-            self.embedding >= 0, "model.embedding_size", self.embedding, "at least 0 (0 = none)"
+            self.embedding_size >= 0,
+            "model.embedding_size",
+            self.embedding_size,
+            "at least 0 (0 = none)",
         )
         require(self.init_width > 0, "model.init_width", self.init_width, "above 0")
 
@@ -86,7 +89,7 @@ class ModelConfig:
 class OptimConfig:
     """The optimizer, with a norm clip over all parameters jointly (spec sections 2.3, 3, 5)."""
 
-    method: Literal["adam", "rmsprop", "sgd"] = "adam"
+    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
     """RMSProp is Blocks' of spec section 5, SGD the plain one of section 3."""
     learning_rate: float = field(default=0.002, metadata=LANE)
     clip: Literal["gradient", "update"] = field(default="gradient", metadata=LANE)
@@ -144,14 +147,14 @@ class TrialConfig:
     cell: CellConfig = CellConfig()
     regularizer: RegularizerConfig = RegularizerConfig()
     optim: OptimConfig = OptimConfig()
-    batch: int = 32
+    batch_size: int = 32
     """B, examples per update."""
-    length: int = 100
-    """Tokens per chunk: length - 1 predictions where chunks are cut apart, length where the state
+    sequence_length: int = 100
+    """Tokens per chunk: one prediction fewer where chunks are cut apart, as many where the state
     is carried."""
     offset: Literal["random", "zero"] = field(default="random", metadata=LANE)
-    """Where an epoch starts to cut chunks: a random offset below `length` (LSTM), or 0 (spec
-    2.2)."""
+    """Where an epoch starts to cut chunks: a random offset below `sequence_length` (LSTM), or 0
+    (spec 2.2)."""
     valid_offset: Literal["zero", "random"] = field(default="zero", metadata=LANE)
     """Where the chunked evaluation starts to cut: at 0, or as the code does, at random (spec
     2.5)."""
@@ -166,20 +169,26 @@ class TrialConfig:
     seed: int = field(default=0, metadata=LANE)
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
     """Of the products; master weights, cells and sums stay float32 (float64 for tests)."""
-    fraction: float = 1.0
+    train_fraction: float = 1.0
     """Share of the training data that is used, from its start; below 1 the numbers are partial."""
-    scored: float = 1.0
+    eval_fraction: float = 1.0
     """Share of the valid and test data that is used, from its start; below 1 the numbers are
     partial."""
 
     def __post_init__(self) -> None:
-        require(self.batch >= 1, "batch", self.batch, "at least 1")
-        require(self.length >= 2, "length", self.length, "at least 2 (one input and one target)")
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        require(
+            self.sequence_length >= 2,
+            "sequence_length",
+            self.sequence_length,
+            "at least 2 (one input and one target)",
+        )
         require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         require(self.patience >= 1, "patience", self.patience, "at least 1")
         require(self.seed >= 0, "seed", self.seed, "at least 0")
-        require(0.0 < self.fraction <= 1.0, "fraction", self.fraction, "above 0 and at most 1")
-        require(0.0 < self.scored <= 1.0, "scored", self.scored, "above 0 and at most 1")
+        for name in ("train_fraction", "eval_fraction"):
+            value = getattr(self, name)
+            require(0.0 < value <= 1.0, name, value, "above 0 and at most 1")
         label = self.label.encode("utf-8", "ignore").decode().replace("\0", "")
         require(label == self.label, "label", self.label, "text that a database can hold")
         require(len(label) <= LABEL, "label", label, f"at most {LABEL} characters long")
@@ -233,7 +242,8 @@ class TrialConfig:
             layers = f"{self.model.num_layers}x"
         else:
             layers = ""
-        sizes = f"{self.model.cell}{layers}{self.model.hidden_size}-b{self.batch}-l{self.length}"
+        cell = f"{self.model.cell}{layers}{self.model.hidden_size}"
+        sizes = f"{cell}-b{self.batch_size}-l{self.sequence_length}"
         return f"{self.task}-{sizes}-{self.precision}-{digest}"
 
     def to_json(self) -> dict[str, Any]:
