@@ -11,6 +11,7 @@ from typing import Literal
 from analysis.trial_row import COUNTS, Cells, TrialRow, counts
 from sweeps.books import table
 from sweeps.books.story import Story
+from zoneout_core.formats import FORMATS
 
 Format = Literal["csv", "json"]
 _TIMED = ("seconds",)
@@ -32,12 +33,14 @@ def rows(story: Story, *, curves: bool = False, times: bool = True) -> list[Cell
 
 
 def render(table: list[Cells], format: Format) -> str:
-    """The table as text; no rows give no text (CSV) or `[]` (JSON).
+    """The table as text. JSON has its rows beside the number of the format; a CSV without rows is
+    empty.
 
     A column that only some rows have is empty (CSV) or missing (JSON) in the others.
     """
     if format == "json":
-        return json.dumps(table, indent=2, allow_nan=False) + "\n"
+        content = {"format": FORMATS["export"], "rows": table}
+        return json.dumps(content, indent=2, allow_nan=False) + "\n"
     if not table:
         return ""
     columns = list(dict.fromkeys(column for row in table for column in row))

@@ -25,8 +25,10 @@ from sweeps import pasting
 from sweeps.books import events, sealed
 from sweeps.books.events import Event
 from zoneout_core.errors import HomeError, RunError
+from zoneout_core.formats import FORMATS
 
-_HEADER = {"journal": "zoneout-sweeps", "format": sealed.FORMAT}
+FORMAT = FORMATS["journal.jsonl"]
+_HEADER = {"journal": "zoneout-sweeps", "format": FORMAT}
 
 
 class _Head(Struct):
@@ -277,9 +279,9 @@ def _examine(path: Path, lines: Iterable[bytes], before: int) -> Iterator[Event 
             yield Damage(place, str(error), line)
             expected += 1
             continue
-        if head.journal is not None and head.format != sealed.FORMAT:
+        if head.journal is not None and head.format != FORMAT:
             raise RunError(
-                f"This version reads journals of format {sealed.FORMAT}, but {path} is of format "
+                f"This version reads journals of format {FORMAT}, but {path} is of format "
                 f"{head.format!r}. Read it with the version that wrote it."
             )
         number = head.line
@@ -323,7 +325,7 @@ def _refuse_format_1(path: Path, line: bytes) -> None:
         return
     if isinstance(event, dict) and "event" in event and sealed.KEY not in event:
         raise RunError(
-            f"This version reads journals of format {sealed.FORMAT}, but {path} is of format 1, of"
+            f"This version reads journals of format {FORMAT}, but {path} is of format 1, of"
             " version 0.1. Read it with version 0.1, or begin a new run with: sweep run NAME"
         )
 

@@ -68,6 +68,11 @@ class RunFolder:
             raise RunError(
                 f"{self._definition} has no {error}. Begin a new run with: sweep run NAME"
             ) from error
+        except sealed.OtherFormat as error:
+            raise RunError(
+                f"{error} Read the run with the version that wrote it, or begin a new one; what can"
+                " be run is told by: sweep ls"
+            ) from error
         except (OSError, ValueError) as error:
             raise RunError(
                 f"Run {self.name} needs its definition in {self._definition}, but it cannot be"
@@ -84,7 +89,7 @@ class RunFolder:
         temporary = file.with_suffix(".part")
         try:
             with temporary.open("w") as out:
-                json.dump(sealed.sealed(data), out, indent=2, allow_nan=False)
+                json.dump(sealed.sealed(file, data), out, indent=2, allow_nan=False)
                 out.write("\n")
                 out.flush()
                 os.fsync(out.fileno())

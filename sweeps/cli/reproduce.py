@@ -10,6 +10,7 @@ from sweeps.books.run_folder import DEFAULT_HOME, Home
 from sweeps.cli import driving, options, text
 from sweeps.cli.streams import INTERRUPTED
 from zoneout_core.errors import DataError, RunError
+from zoneout_core.formats import FORMATS
 
 if TYPE_CHECKING:
     from sweeps.definition import Sweep
@@ -192,6 +193,7 @@ def _told(asked: "Request", readings: "Sequence[Reading]") -> dict[str, Any]:
     from sweeps.paper import found_trials, reproducing
 
     return {
+        "format": FORMATS["numbers.json"],
         "reproduction": asked.name,
         "scale": asked.scale,
         "set": {key: str(value) for key, value in asked.settings.items()},

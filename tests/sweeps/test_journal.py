@@ -27,7 +27,7 @@ from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import HomeError, RunError
 from zoneout_core.records import CHARACTERS
 
-HEADER = b'{"journal":"zoneout-sweeps","format":2,"line":1,"crc32":"bd7bcf34"}'
+HEADER = b'{"journal":"zoneout-sweeps","format":3,"line":1,"crc32":"52b9a40a"}'
 
 
 def note(number: int) -> Event:
@@ -235,15 +235,15 @@ def test_what_a_later_version_adds_does_no_harm(path: Path) -> None:
 def test_a_journal_of_another_format_is_refused_in_one_sentence(path: Path) -> None:
     path.write_bytes(b'{"event":"driver","time":1.0,"pid":1,"host":"here","mode":"ray"}\n')
     old = (
-        f"This version reads journals of format 2, but {path} is of format 1, of version 0.1. "
+        f"This version reads journals of format 3, but {path} is of format 1, of version 0.1. "
         "Read it with version 0.1, or begin a new run with: sweep run NAME"
     )
     assert refused(path) == old
     with pytest.raises(RunError, match="of format 1, of version 0.1"):
         inspect(path)
-    path.write_bytes(line({"journal": "zoneout-sweeps", "format": 3}, 1))
+    path.write_bytes(line({"journal": "zoneout-sweeps", "format": 4}, 1))
     assert refused(path) == (
-        f"This version reads journals of format 2, but {path} is of format 3. Read it with the version that wrote it."
+        f"This version reads journals of format 3, but {path} is of format 4. Read it with the version that wrote it."
     )
 
 

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from zoneout_core.formats import FORMATS
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -79,7 +81,7 @@ def _file(folder: Path, question: str) -> Path:
 
 
 def _read(folder: Path | None, question: str) -> Answer | None:
-    """None where there is no answer, or a damaged one."""
+    """None where there is no answer, or one that is damaged or of another format."""
     if folder is None:
         return None
     try:
@@ -121,8 +123,8 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _told(question: str, answer: Answer) -> dict[str, str]:
-    told = {"question": question} | asdict(answer)
+def _told(question: str, answer: Answer) -> dict[str, object]:
+    told: dict[str, object] = {"format": FORMATS["product"], "question": question} | asdict(answer)
     return told | {"sha256": hashlib.sha256(json.dumps(told).encode()).hexdigest()}
 
 

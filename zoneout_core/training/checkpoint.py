@@ -27,10 +27,11 @@ from torch import Tensor
 
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import CheckpointError, ConfigError, UnknownName
+from zoneout_core.formats import FORMATS
 from zoneout_core.records import EpochRecord
 
-FORMAT = 3
 INDEX = "lane.json"
+FORMAT = FORMATS[INDEX]
 BEFORE = "lane-before.json"
 TENSORS = ("weights", "m", "v", "best")
 FULL = (errno.ENOSPC, errno.EDQUOT)
