@@ -276,7 +276,7 @@ def test_a_trial_that_cannot_begin_fails_alone(folder: Path) -> None:
         "ConfigError: batch must be a whole number, but is 'many'."
     )
     assert desk.told[2][-1].state == "failed"
-    assert desk.told[2][-1].reason.startswith("ConfigError: length must be at most")
+    assert desk.told[2][-1].reason.startswith("ConfigError: sequence_length must be at most")
     desk.submit(2)
     desk.until(lambda: kinds(desk.told[2]).count("end") == 2)
     assert desk.told[2][-1] == desk.told[2][-2], "it is told again, and tried once"
