@@ -2,12 +2,13 @@
 what some differ in."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 from analysis.plane import PAPER_BEST, PAPER_BPC, Plane
 from analysis.points import Point
 from zoneout_core.records import TrialState
 
+Value = TypeVar("Value")
 STATES = (
     TrialState.PRUNED,
     TrialState.FAILED,
@@ -57,7 +58,7 @@ def network(cell: str | None, layers: int | None, hidden: int | None) -> str:
     return ", ".join(kind + ([f"H = {hidden}"] if hidden is not None else []))
 
 
-def agreed(values: Iterable[Any]) -> Any:
+def agreed(values: Iterable[Value]) -> Value | None:
     """The one value that all of these are; None where they differ."""
     given = set(values)
     if len(given) == 1:
@@ -70,14 +71,14 @@ def short(key: str) -> str:
     return key.rpartition(".")[2]
 
 
-def value(given: Any) -> str:
+def value(given: object) -> str:
     """A hyperparameter as a reader writes it."""
     if isinstance(given, float):
         return f"{given:g}"
     return str(given)
 
 
-def assignment(at: Mapping[str, Any]) -> str:
+def assignment(at: Mapping[str, object]) -> str:
     """`z_cells = 0.5, z_states = 0.05`"""
     return ", ".join(f"{short(key)} = {value(given)}" for key, given in at.items())
 

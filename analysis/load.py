@@ -79,11 +79,10 @@ def stored(
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri)
-    found = client.get_experiment_by_name(experiment)
-    if found is None:
-        children = []
-    else:
-        children = _children(client, found.experiment_id, run)
+    children: list[Any] = []
+    kept = client.get_experiment_by_name(experiment)
+    if kept is not None:
+        children = _children(client, kept.experiment_id, run)
     if not children:
         raise RunError(
             f"MLflow must have the run {run!r} in experiment {experiment!r}, but there is no trial"
@@ -96,14 +95,14 @@ def stored(
 
 def _children(client: Any, experiment_id: str, run: str) -> list[Any]:
     """Every child run of a sweep run."""
-    query, found, token = tag_is("zoneout.run", run), [], ""
+    query, children, token = tag_is("zoneout.run", run), [], ""
     while True:
         page = client.search_runs(
             [experiment_id], query, max_results=1000, page_token=token or None
         )
-        found += [one for one in page if "zoneout.trial" in one.data.tags]
+        children += [child for child in page if "zoneout.trial" in child.data.tags]
         if not (token := page.token):
-            return found
+            return children
 
 
 def _metrics(child: Any) -> Metrics:

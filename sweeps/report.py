@@ -192,10 +192,10 @@ def _listed_numbers(space: Space) -> Iterator[str]:
             yield key
 
 
-def _values(space: Space) -> Mapping[str, list[Any]]:
+def _values(space: Space) -> Mapping[str, list[object]]:
     """The values of every key that has finitely many."""
     endless = {part.key for part in space.ranges()}
-    found: dict[str, dict[Any, None]] = {}
+    found: dict[str, dict[object, None]] = {}
     for point in space.bounds():
         for key, value in point.items():
             found.setdefault(key, {})[value] = None

@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from sweeps import files, pasting, secrets
 from sweeps.books import sealed
@@ -61,9 +62,9 @@ class RunFolder:
 
     def _begun(self) -> tuple[Sweep, int]:
         try:
-            told = sealed.read(self._definition)
-            arithmetic = int(told.pop("arithmetic"))
-            return Sweep.from_json(told), arithmetic
+            content = sealed.read(self._definition)
+            arithmetic = msgspec.convert(content.pop("arithmetic"), int)
+            return Sweep.from_json(content), arithmetic
         except KeyError as error:
             raise RunError(
                 f"{self._definition} has no {error}. Begin a new run with: sweep run NAME"
@@ -80,7 +81,7 @@ class RunFolder:
                 " sweep ls"
             ) from error
 
-    def write(self, file: Path, data: Mapping[str, Any]) -> None:
+    def write(self, file: Path, data: Mapping[str, object]) -> None:
         """Write JSON to a file of the run, sealed, at once or not at all. Raises `HomeError` when
         the disk refuses.
 
@@ -273,7 +274,7 @@ class Home:
 
 
 def open_run(
-    home: Home, name: str, changes: dict[str, Any] | None = None
+    home: Home, name: str, changes: dict[str, object] | None = None
 ) -> tuple[RunFolder, Sweep]:
     """A run and its definition with `changes` applied, for resuming.
 

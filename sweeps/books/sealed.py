@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from zoneout_core import formats
 
@@ -26,7 +25,7 @@ def checksum(data: bytes) -> str:
     return f"{zlib.crc32(data):08x}"
 
 
-def of_json(data: Mapping[str, Any]) -> str:
+def of_json(data: Mapping[str, object]) -> str:
     """The checksum of plain data: of its JSON in one line, without blanks."""
     return checksum(json.dumps(data, separators=(",", ":")).encode())
 
@@ -57,13 +56,13 @@ class OtherFormat(ValueError):
         )
 
 
-def sealed(file: Path, data: Mapping[str, Any]) -> dict[str, Any]:
+def sealed(file: Path, data: Mapping[str, object]) -> dict[str, object]:
     """The whole content of `file`: the number of its format, `data` and their checksum."""
     content = {"format": formats.of(file), **data}
     return content | {KEY: of_json(content)}
 
 
-def read(file: Path) -> dict[str, Any]:
+def read(file: Path) -> dict[str, object]:
     """What a sealed file says, without format and checksum.
 
     Raises `OSError` when it cannot be read, `OtherFormat`, and the standard `ValueError` saying

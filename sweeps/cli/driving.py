@@ -3,7 +3,7 @@
 import sys
 import time
 import traceback
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -165,7 +165,7 @@ def deliver(
         raise typer.Exit(FAILED)
 
 
-def _deliver(run: RunFolder, tracking: str, timeout: float) -> dict[str, Any]:
+def _deliver(run: RunFolder, tracking: str, timeout: float) -> dict[str, object]:
     """Deliver one run. Only when all of it is there does `tracking.json` say so."""
     from sweeps.tracking.delivery import Delivery, Tracking
 

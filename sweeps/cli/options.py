@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -39,9 +39,9 @@ LanesOption = Annotated[
 DEFAULT_DATA = Path("data")
 
 
-def parse(settings: list[str] | None, lanes: int | None = None) -> dict[str, Any]:
+def parse(settings: list[str] | None, lanes: int | None = None) -> dict[str, object]:
     """`KEY=VALUE` texts as a mapping. Raises `ConfigError` for one without `=`."""
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for text in settings or []:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
@@ -52,6 +52,6 @@ def parse(settings: list[str] | None, lanes: int | None = None) -> dict[str, Any
     return values | ({"lanes": lanes} if lanes is not None else {})
 
 
-def show_json(value: Any) -> None:
+def show_json(value: object) -> None:
     """Print `value` as JSON on stdout."""
     typer.echo(json.dumps(value, indent=2, allow_nan=False))

@@ -2,7 +2,6 @@
 says of each."""
 
 import time
-from typing import Any
 
 from sweeps.books import table
 from sweeps.books.events import DriverEvent
@@ -12,7 +11,7 @@ from sweeps.cli.picture import elapsed
 from sweeps.definition import Sweep
 
 
-def of_run(run: RunFolder, sweep: Sweep, story: Story) -> dict[str, Any]:
+def of_run(run: RunFolder, sweep: Sweep, story: Story) -> dict[str, object]:
     """The run as a whole."""
     return {
         "run": run.name,
@@ -30,13 +29,13 @@ def of_run(run: RunFolder, sweep: Sweep, story: Story) -> dict[str, Any]:
     }
 
 
-def _driver(event: DriverEvent | None) -> dict[str, Any] | None:
+def _driver(event: DriverEvent | None) -> dict[str, object] | None:
     if event is None:
         return None
     return {name: getattr(event, name) for name in ("mode", "pid", "host", "time")}
 
 
-def of_trial(trial: TrialStory) -> dict[str, Any]:
+def of_trial(trial: TrialStory) -> dict[str, object]:
     """One trial; `best` is its lowest objective, at `best_epoch`."""
     row = table.row(trial)
     facts = row.facts()

@@ -38,7 +38,7 @@ class LaneActor:
         self._get()
         return os.getpid()
 
-    def submit(self, trial: int, config: dict[str, Any]) -> None:
+    def submit(self, trial: int, config: dict[str, object]) -> None:
         """See `LaneServer.submit`."""
         self._get().submit(trial, config)
 

@@ -33,7 +33,7 @@ class LaneTrial(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Become another trial."""
         self._trial: int = new_config["trial"]
-        self._config: dict[str, Any] = new_config["config"]
+        self._config: dict[str, object] = new_config["config"]
         here = new_config["servers"][ray.get_runtime_context().get_node_id()]
         self._server: Any = ray.get_actor(here[self._trial % len(here)], namespace=NAMESPACE)
         self._submitted = False

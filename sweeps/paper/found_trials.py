@@ -13,7 +13,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.trial_row import FACTS
 from sweeps.books import provenance, table
@@ -121,7 +121,7 @@ def serves(found: Found, sweep: Sweep) -> bool:
     return rank(found.trial) > (_RANK[TrialState.PRUNED] if sweep.scheduler == "none" else 0)
 
 
-def _text(config: Mapping[str, Any]) -> str:
+def _text(config: Mapping[str, object]) -> str:
     """Equal for equal configurations, in whatever order their fields were written."""
     return json.dumps(config, sort_keys=True)
 

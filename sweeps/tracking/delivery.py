@@ -87,16 +87,16 @@ class Tracking(NamedTuple):
         when the password is nowhere.
         """
         try:
-            read = sealed.read(run.tracking)
-            told = cls(str(read["uri"]), str(read["experiment"]))
+            content = sealed.read(run.tracking)
+            tracking = cls(str(content["uri"]), str(content["experiment"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(
                 f"A run's {run.tracking.name} says where MLflow has it, but {run.tracking} cannot"
                 f" be used: {error!r}. Write it anew with: {run.command('deliver')} --tracking URI"
             ) from error
-        if told.shown != told.uri:  # of an earlier version, which wrote passwords into it
-            told.save(run)
-        return told._replace(uri=secrets.whole(told.uri, "tracking", run.folder))
+        if tracking.shown != tracking.uri:  # somebody wrote a password into it
+            tracking.save(run)
+        return tracking._replace(uri=secrets.whole(tracking.uri, "tracking", run.folder))
 
     @classmethod
     def known(cls, run: RunFolder) -> Self | None:
@@ -153,12 +153,10 @@ class Delivery:
         self._fails_since: float | None = None  # at the end: since when nothing was taken
         self._failures: Counter[int | None] = Counter()  # of each since MLflow last took anything
         self._begin()
-        self._draining, self._wake, self._emptied, self._given_up = (
-            Signal(),
-            Signal(),
-            Signal(),
-            Signal(),
-        )
+        self._draining = Signal()
+        self._wake = Signal()
+        self._emptied = Signal()
+        self._given_up = Signal()
         self._over = Signal()  # the thread has ended
         self._thread: Thread | None = None
 
@@ -167,18 +165,16 @@ class Delivery:
         self._reader, self._story = JournalReader(self.run.journal), Story()
         self._unread: deque[Event] = deque()
         self._milestones: list[Milestone] = []
-        self._waiting: Counter[int | None] = (
-            Counter()
-        )  # undelivered events by trial; None = the run itself
+        # Undelivered events by trial; None = the run itself.
+        self._waiting: Counter[int | None] = Counter()
         self._mirror: Mirror | None = None
 
     @property
     def undelivered(self) -> int:
         """How many events have been read and not reached MLflow (for each of its runs that they
         change)."""
-        return len(self._unread) + sum(
-            list(self._waiting.values())
-        )  # a copy: the thread may be adding to it
+        waiting = list(self._waiting.values())  # a copy: the thread may be adding to it
+        return len(self._unread) + sum(waiting)
 
     def start(self) -> None:
         """Begin in a thread of its own, which never keeps the process alive.
@@ -228,9 +224,8 @@ class Delivery:
     def _deliver(self) -> None:
         pause = self._poll_seconds
         while not self._given_up.is_set():
-            draining = (
-                self._draining.is_set()
-            )  # asked before reading: what was appended before drain() is delivered
+            # Asked before reading, so that what was appended before drain() is delivered.
+            draining = self._draining.is_set()
             try:
                 self._read()
                 self._bring()
@@ -239,9 +234,7 @@ class Delivery:
                 if draining and not self._waiting:
                     self._emptied.set()
                     return
-            except (
-                Exception
-            ) as error:  # of MLflow, its HTTP client, its database: none may end the thread
+            except Exception as error:  # MLflow, its HTTP client, its database: the thread goes on
                 pause = self._failed(error, pause)
                 if draining and self._is_hopeless(error):
                     self._given_up.set()
@@ -369,12 +362,11 @@ def _http_status(error: Exception) -> int:
     """The status of a server's answer, as MLflow's exceptions tell it; 0 for any other error."""
     if not hasattr(error, "get_http_status_code"):
         return 0
-    told = re.search(r"(?:failed with error code|too many) (\d{3})\b", str(error))
-    if told:
-        return int(told[1])
-    return min(
-        500, int(error.get_http_status_code())
-    )  # 503 is also what MLflow calls a database that is not there
+    stated = re.search(r"(?:failed with error code|too many) (\d{3})\b", str(error))
+    if stated:
+        return int(stated[1])
+    # 503 is also what MLflow calls a database that is not there.
+    return min(500, int(error.get_http_status_code()))
 
 
 def _require_mlflow(run: RunFolder) -> None:

@@ -4,7 +4,6 @@ run's files."""
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec import structs
@@ -57,11 +56,11 @@ def run_params(definition: Path) -> dict[str, str]:
         return {}
     defaults = dict(_flat({"base": TrialConfig().to_json()}))
     del defaults["base.task"]
-    told = _flat(sealed.read(definition))
-    return {key: secrets.mask(value) for key, value in told if value != defaults.get(key)}
+    fields = _flat(sealed.read(definition))
+    return {key: secrets.mask(value) for key, value in fields if value != defaults.get(key)}
 
 
-def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+def _flat(value: object, prefix: str = "") -> Iterator[tuple[str, str]]:
     """(dotted key, text) of every leaf of plain data; a list is one leaf."""
     if isinstance(value, dict):
         for key, inner in value.items():

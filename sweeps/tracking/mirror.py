@@ -200,9 +200,8 @@ class Mirror:
         if not runs:
             tags = {KEY: key, RUN: self.name, **identity}
             self._client.create_run(self._experiment, start_time=int(began * 1000), tags=tags)
-            runs = list(
-                self._search(query)
-            )  # another process may have created it at the same moment
+            # Another process may have created it at the same moment.
+            runs = list(self._search(query))
         run, *others = sorted(runs, key=lambda r: (r.info.start_time, r.info.run_id))
         for other in others:
             self._client.delete_run(other.info.run_id)
@@ -220,7 +219,7 @@ class Mirror:
         self,
         sent: _Sent,
         points: Iterable[MetricPoint],
-        params: Mapping[str, Any],
+        params: Mapping[str, object],
         tags: Mapping[str, str],
     ) -> None:
         """Points not sent before, params not stored before (MLflow never changes one), and tags
@@ -234,16 +233,12 @@ class Mirror:
         new_params = [Param(k, _fitting(str(v))) for k, v in params.items() if k not in sent.params]
         new_tags = [RunTag(k, _fitting(v)) for k, v in tags.items() if sent.tags.get(k) != v]
         while metrics or new_params or new_tags:
-            last = len(metrics) <= _METRICS and len(new_params) <= _PARAMS
-            now = (
-                new_tags if last else []
-            )  # the state last: whoever reads `complete` finds everything
-            self._client.log_batch(sent.run_id, metrics[:_METRICS], new_params[:_PARAMS], now)
-            metrics, new_params, new_tags = (
-                metrics[_METRICS:],
-                new_params[_PARAMS:],
-                [] if last else new_tags,
-            )
+            tags_now: list[RunTag] = []
+            if len(metrics) <= _METRICS and len(new_params) <= _PARAMS:
+                # The state goes last: whoever reads `complete` finds everything.
+                tags_now, new_tags = new_tags, []
+            self._client.log_batch(sent.run_id, metrics[:_METRICS], new_params[:_PARAMS], tags_now)
+            metrics, new_params = metrics[_METRICS:], new_params[_PARAMS:]
         sent.points.update((key, step) for key, _, _, step in new_points)
         sent.params |= set(params)
         sent.tags |= tags
@@ -292,10 +287,10 @@ def has_run(tracking_uri: str, experiment: str, name: str) -> bool:
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri)
-    found = client.get_experiment_by_name(experiment)
-    return found is not None and bool(
-        client.search_runs([found.experiment_id], tag_is(KEY, name), max_results=1)
-    )
+    stored = client.get_experiment_by_name(experiment)
+    if stored is None:
+        return False
+    return bool(client.search_runs([stored.experiment_id], tag_is(KEY, name), max_results=1))
 
 
 def _fitting(text: str) -> str:
