@@ -3,7 +3,7 @@ values as stars."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis import style
 from analysis.table import Table
@@ -62,7 +62,7 @@ def draw(bars: Sequence[Bar], title: str, subtitle: str, x_label: str) -> "Figur
     axes.set_yticks(range(len(bars)), [bar.title for bar in bars])
     axes.invert_yaxis()
     axes.set_xlim(low, high)
-    handles: list[Any] = [
+    handles: list[object] = [
         Patch(color=style.COLOURS[1], label="ours (whiskers: 95 % confidence over seeds)")
     ]
     if any(bar.paper is not None for bar in bars):

@@ -2,12 +2,13 @@
 what some differ in."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 from analysis.plane import PAPER_BEST, PAPER_BPC, Plane
 from analysis.points import Point
 from zoneout_core.records import TrialState
 
+Value = TypeVar("Value")
 STATES = (
     TrialState.PRUNED,
     TrialState.FAILED,
@@ -57,7 +58,7 @@ def network(cell: str | None, layers: int | None, hidden: int | None) -> str:
     return ", ".join(kind + ([f"H = {hidden}"] if hidden is not None else []))
 
 
-def agreed(values: Iterable[Any]) -> Any:
+def agreed(values: Iterable[Value]) -> Value | None:
     """The one value that all of these are; None where they differ."""
     given = set(values)
     if len(given) == 1:
@@ -79,14 +80,14 @@ def short_names(keys: Iterable[str]) -> list[str]:
     return names
 
 
-def value(given: Any) -> str:
+def value(given: object) -> str:
     """A hyperparameter as a reader writes it."""
     if isinstance(given, float):
         return f"{given:g}"
     return str(given)
 
 
-def assignment(at: Mapping[str, Any]) -> str:
+def assignment(at: Mapping[str, object]) -> str:
     """`z_cells = 0.5, z_states = 0.05`"""
     pairs = zip(short_names(at), at.values(), strict=True)
     return ", ".join(f"{name} = {value(given)}" for name, given in pairs)

@@ -5,7 +5,6 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 DATA = Path(__file__).with_name("paper_results.json")
 
@@ -18,7 +17,7 @@ class Published:
     """As the publication has it; `pmnist` is our task `sequential_mnist`."""
     model: str
     regularizer: str
-    params: dict[str, Any]
+    params: dict[str, object]
     """What is stated of the regularizer's strength."""
     split: str
     metric: str
@@ -53,7 +52,7 @@ def find(
     *,
     version: str = "final",
     source: str = "",
-    **rest: Any,
+    **rest: object,
 ) -> Published:
     """The one number with these fields, whose source holds the text `source`. Raises `LookupError`
     for any other count.

@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis import points
 from analysis.load import plain
@@ -46,7 +46,7 @@ class Axes:
     x: tuple[float, ...]
     y: tuple[float, ...]
 
-    def cell(self, at: Mapping[str, Any]) -> PlaneCell:
+    def cell(self, at: Mapping[str, object]) -> PlaneCell:
         """Where a point lies."""
         return self.y.index(plain(self.y_key, at[self.y_key])), self.x.index(
             plain(self.x_key, at[self.x_key])
@@ -57,7 +57,7 @@ class Axes:
 class Panel:
     """One plane."""
 
-    held: Mapping[str, Any]
+    held: Mapping[str, object]
     """What tells it from the other panels: values by key."""
     cells: Mapping[PlaneCell, Point]
     """The point of each cell that the space has; over several combinations, the best of them."""
@@ -87,7 +87,7 @@ class Plane:
     points: tuple[Point, ...]
     """All of them, whatever the panels show."""
     panels: tuple[Panel, ...]
-    held: Mapping[str, Any]
+    held: Mapping[str, object]
     """Searched keys that are the same everywhere."""
     over: tuple[str, ...]
     """Other keys, over which each cell shows its best; none = each cell is one point, and `panels`
@@ -152,7 +152,7 @@ def plane(
 
 def _told_apart(
     found: Iterable[Point], others: Iterable[str]
-) -> tuple[dict[str, Any], tuple[str, ...]]:
+) -> tuple[dict[str, object], tuple[str, ...]]:
     """What all points have in common of these keys, and which keys tell them apart."""
     values = {key: list(dict.fromkeys(point.at.get(key) for point in found)) for key in others}
     held = {key: given[0] for key, given in values.items() if len(given) == 1}
@@ -161,7 +161,7 @@ def _told_apart(
 
 def _panels(found: Iterable[Point], axes: Axes, varied: Sequence[str]) -> list[Panel]:
     """One for each combination of the keys that vary."""
-    by_combination: dict[tuple[Any, ...], dict[PlaneCell, Point]] = {}
+    by_combination: dict[tuple[object, ...], dict[PlaneCell, Point]] = {}
     for point in found:
         by_combination.setdefault(tuple(point.at.get(key) for key in varied), {})[
             axes.cell(point.at)
@@ -222,7 +222,9 @@ def _nothing(axes: Axes, cell: PlaneCell, those: Iterable[Point]) -> Point:
     )
 
 
-def _axis(known: Iterable[Mapping[str, Any]], keys: Collection[str], key: str) -> tuple[float, ...]:
+def _axis(
+    known: Iterable[Mapping[str, object]], keys: Collection[str], key: str
+) -> tuple[float, ...]:
     """The distinct values of a key, ascending."""
     another = "Choose others with: sweep report RUN --x-axis KEY --y-axis KEY"
     if key not in keys:

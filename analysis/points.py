@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SEED = "seed"
-_Key = tuple[Any, ...]
+_Key = tuple[object, ...]
 _SAYS_MOST = (
     TrialState.COMPLETE,
     TrialState.FAILED,
@@ -35,7 +35,7 @@ class Searched:
 
     keys: tuple[str, ...]
     """Full names, in the definition's order; all but the seed."""
-    points: tuple[Mapping[str, Any], ...] = ()
+    points: tuple[Mapping[str, object], ...] = ()
     """The points of the space, with the seed where it is searched; none = only those that trials
     drew are known."""
     whole: bool = True
@@ -47,7 +47,7 @@ class Searched:
 class Point:
     """What the trials of one point say."""
 
-    at: Mapping[str, Any]
+    at: Mapping[str, object]
     """Its value of every searched key that applies."""
     values: tuple[float, ...]
     """The metric of every seed that completed."""
@@ -112,7 +112,7 @@ def _point(
     )
 
 
-def _key(keys: tuple[str, ...], values: Iterable[Any]) -> _Key:
+def _key(keys: tuple[str, ...], values: Iterable[object]) -> _Key:
     """What tells points apart; None stands for a key that does not apply."""
     return tuple(
         None if _absent(value) else plain(key, value)
@@ -120,5 +120,5 @@ def _key(keys: tuple[str, ...], values: Iterable[Any]) -> _Key:
     )
 
 
-def _absent(value: Any) -> bool:
+def _absent(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))

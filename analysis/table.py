@@ -5,7 +5,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.confidence import Estimate, estimate
 from analysis.paper import Published
@@ -213,7 +213,7 @@ def spread(numbers: Sequence[int]) -> str:
     return ""
 
 
-def to_json(table: Table) -> dict[str, Any]:
+def to_json(table: Table) -> dict[str, object]:
     """Plain data with every digit."""
     return {
         "title": table.title,
@@ -225,7 +225,7 @@ def to_json(table: Table) -> dict[str, Any]:
     }
 
 
-def _json_line(table: Table, line: Line) -> dict[str, Any]:
+def _json_line(table: Table, line: Line) -> dict[str, object]:
     numbers = {
         column.metric: {
             "paper": entry.paper,
@@ -237,7 +237,7 @@ def _json_line(table: Table, line: Line) -> dict[str, Any]:
         }
         for column, entry in zip(table.columns, line.entries, strict=True)
     }
-    told: dict[str, Any] = {
+    told: dict[str, object] = {
         "system": line.row.title,
         "label": line.row.label or None,
         "note": line.row.note,

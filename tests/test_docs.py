@@ -1,6 +1,9 @@
 """What the documents promise about themselves."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 CITATION = re.compile(r"\bspec(?: sections?)?((?:,? (?:and )?\d+(?:\.\d+)*\b)+)")
@@ -111,3 +114,13 @@ def test_every_link_of_a_document_leads_somewhere(repo_root: Path) -> None:
                 document.name,
                 target,
             )
+
+
+def test_the_table_of_events_is_that_of_their_classes(repo_root: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "docs/list_events.py", "--check"],
+        cwd=repo_root,
+        env=os.environ | {"PYTHONPATH": str(repo_root)},
+        timeout=60,
+    )
+    assert done.returncode == 0, "write it again with: python docs/list_events.py"

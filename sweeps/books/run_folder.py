@@ -10,7 +10,9 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+
+import msgspec
+from msgspec import Struct
 
 from sweeps import files, pasting, secrets
 from sweeps.books import plugin_folder, sealed
@@ -23,6 +25,15 @@ from zoneout_core.records import ARITHMETIC
 
 DEFAULT_HOME = Path("runs")
 """In the current folder, unless `--home` or $ZONEOUT_HOME says otherwise."""
+
+
+class KeptPlugins(Struct, frozen=True, omit_defaults=True):
+    """The plug-ins of a run, as its definition says them."""
+
+    sha256: str = ""
+    """Hash of the folder; empty where all plug-ins were installed."""
+    names: dict[str, str] = {}
+    """Source hash of every plug-in, by `cells/mine`."""
 
 
 class RunFolder:
@@ -66,14 +77,14 @@ class RunFolder:
     def begin_again(self, sweep: str) -> str:
         """The command that begins a new run of this sweep with the plug-ins of this run."""
         command = pasting.in_home(self.folder.parent, "run", sweep)
-        if self._kept_of_plugins().get("sha256"):
+        if self._kept_plugins().sha256:
             return f"{command} --plugins {shlex.quote(str(self.plugins.absolute()))}"
         return command
 
     def plugin_hashes(self) -> dict[str, str]:
         """The source hash of every plug-in that decides numbers, installed ones included, as it was
         when the run began, by `cells/mine`."""
-        hashes: dict[str, str] = self._kept_of_plugins().get("names", {})
+        hashes = self._kept_plugins().names
         return {name: sha for name, sha in hashes.items() if name.partition("/")[0] in DECISIVE}
 
     def own_plugins(self) -> Plugins:
@@ -81,7 +92,7 @@ class RunFolder:
 
         Raises `RunError` when the run's copy was changed, or is code that this user never used.
         """
-        sha256 = self._kept_of_plugins().get("sha256", "")
+        sha256 = self._kept_plugins().sha256
         if sha256:
             return plugin_folder.read(self.plugins, sha256)
         return Plugins()
@@ -90,25 +101,29 @@ class RunFolder:
         """Use the run's own plug-ins from now on, in the whole process. Raises as `own_plugins`."""
         registry.use(self.own_plugins())
 
-    def _kept_of_plugins(self) -> dict[str, Any]:
+    def _kept_plugins(self) -> KeptPlugins:
         try:
-            kept: dict[str, Any] = sealed.read(self._definition).get("plugins", {})
+            return msgspec.convert(sealed.read(self._definition).get("plugins", {}), KeptPlugins)
         except (OSError, ValueError):  # `definition` says what is wrong with it
-            return {}
-        return kept
+            return KeptPlugins()
 
     def _begun(self) -> tuple[Sweep, int]:
         try:
-            told = sealed.read(self._definition)
-            told.pop("plugins", None)
-            arithmetic = int(told.pop("arithmetic"))
+            content = sealed.read(self._definition)
+            content.pop("plugins", None)
+            arithmetic = msgspec.convert(content.pop("arithmetic"), int)
             with registry.using(self.own_plugins()):
-                return Sweep.from_json(told), arithmetic
+                return Sweep.from_json(content), arithmetic
         except RunError:
             raise
         except KeyError as error:
             raise RunError(
                 f"{self._definition} has no {error}. Begin a new run with: sweep run NAME"
+            ) from error
+        except sealed.OtherFormat as error:
+            raise RunError(
+                f"{error} Read the run with the version that wrote it, or begin a new one; what can"
+                " be run is told by: sweep ls"
             ) from error
         except (OSError, ValueError) as error:
             raise RunError(
@@ -117,7 +132,7 @@ class RunFolder:
                 " sweep ls"
             ) from error
 
-    def write(self, file: Path, data: Mapping[str, Any]) -> None:
+    def write(self, file: Path, data: Mapping[str, object]) -> None:
         """Write JSON to a file of the run, sealed, at once or not at all. Raises `HomeError` when
         the disk refuses.
 
@@ -126,7 +141,7 @@ class RunFolder:
         temporary = file.with_suffix(".part")
         try:
             with temporary.open("w") as out:
-                json.dump(sealed.sealed(data), out, indent=2, allow_nan=False)
+                json.dump(sealed.sealed(file, data), out, indent=2, allow_nan=False)
                 out.write("\n")
                 out.flush()
                 os.fsync(out.fileno())
@@ -150,7 +165,7 @@ class RunFolder:
         self,
         sweep: Sweep,
         arithmetic: int = ARITHMETIC,
-        plugins: Mapping[str, Any] | None = None,
+        plugins: KeptPlugins | None = None,
     ) -> None:
         """Write `sweep.json`; the run exists from here on. A password in it goes into
         `secrets.json`.
@@ -159,26 +174,24 @@ class RunFolder:
         """
         self.keep("storage", sweep.storage)
         if plugins is None:
-            plugins = self._kept_of_plugins()
-        data: dict[str, Any] = {"arithmetic": arithmetic, **sweep.to_json()}
-        if plugins:
-            data["plugins"] = plugins
+            plugins = self._kept_plugins()
+        data: dict[str, object] = {"arithmetic": arithmetic, **sweep.to_json()}
+        if plugins.names:
+            data["plugins"] = msgspec.to_builtins(plugins)
         self.write(self._definition, data)
 
-    def keep_plugins(self) -> dict[str, Any]:
+    def keep_plugins(self) -> KeptPlugins:
         """Keep the plug-ins that are in use, for `own_plugins`; what the definition has to say of
         them. Raises `HomeError` when the disk refuses."""
         hashes = registry.digests()
-        if not hashes:
-            return {}
         plugins = registry.active()
         if not plugins:  # those there are were installed
-            return {"sha256": "", "names": hashes}
+            return KeptPlugins(names=hashes)
         try:
             plugin_folder.write(self.plugins, plugins)
         except OSError as error:
             raise self.unusable(error) from error
-        return {"sha256": plugins.sha256, "names": hashes}
+        return KeptPlugins(sha256=plugins.sha256, names=hashes)
 
     @contextmanager
     def driving(self, data: Path | None = None) -> Iterator[None]:
@@ -249,7 +262,7 @@ class RunFolder:
         """
         story = Story.of(self.journal)
         if (
-            story.told is None
+            story.latest is None
             and (self.study.exists() or self.checkpoints.exists())
             and not self.is_driven()
         ):
@@ -338,7 +351,7 @@ class Home:
 
 
 def open_run(
-    home: Home, name: str, changes: dict[str, Any] | None = None
+    home: Home, name: str, changes: dict[str, object] | None = None
 ) -> tuple[RunFolder, Sweep]:
     """A run and its definition with `changes` applied, for resuming.
 

@@ -251,13 +251,10 @@ class Study:
 
 def _true_state(trial: FrozenTrial) -> TrialState | None:
     """How a trial ended, as people see it; None while it has not."""
-    if trial.state.is_finished():
-        told = trial.user_attrs.get("state")
-    else:
-        told = None
-    if told is None:
+    state = trial.user_attrs.get("state")
+    if state is None or not trial.state.is_finished():
         return None
-    return TrialState(told)
+    return TrialState(state)
 
 
 def _as_of(trial: FrozenTrial, epoch: int) -> FrozenTrial:

@@ -107,7 +107,7 @@ def _described(space: Space, case: str = "") -> Iterator[tuple[str, str]]:
                         yield from _described(inner, here)
 
 
-def _sweep(sweep: Sweep) -> dict[str, Any]:
+def _sweep(sweep: Sweep) -> dict[str, object]:
     return {
         "sweep": sweep.name,
         "task": sweep.base.task,

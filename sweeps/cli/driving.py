@@ -4,7 +4,7 @@ import shlex
 import sys
 import time
 import traceback
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -204,7 +204,7 @@ def deliver(
         raise typer.Exit(FAILED)
 
 
-def _deliver(run: RunFolder, tracking: str, timeout: float) -> dict[str, Any]:
+def _deliver(run: RunFolder, tracking: str, timeout: float) -> dict[str, object]:
     """Deliver one run. Only when all of it is there does `tracking.json` say so."""
     from sweeps.tracking.delivery import Delivery, Tracking
 

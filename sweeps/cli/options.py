@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -55,9 +55,9 @@ def plugins_apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return [], list(arguments)
 
 
-def parse(settings: list[str] | None, lanes: int | None = None) -> dict[str, Any]:
+def parse(settings: list[str] | None, lanes: int | None = None) -> dict[str, object]:
     """`KEY=VALUE` texts as a mapping. Raises `ConfigError` for one without `=`."""
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for text in settings or []:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
@@ -68,6 +68,6 @@ def parse(settings: list[str] | None, lanes: int | None = None) -> dict[str, Any
     return values | ({"lanes": lanes} if lanes is not None else {})
 
 
-def show_json(value: Any) -> None:
+def show_json(value: object) -> None:
     """Print `value` as JSON on stdout."""
     typer.echo(json.dumps(value, indent=2, allow_nan=False))

@@ -43,15 +43,15 @@ def status(
 
 def _heading(run: RunFolder, story: Story) -> list[str]:
     if story.closed:
-        reason = f" ({story.closed['reason']})"
+        reason = f" ({story.closed.reason})"
     else:
         reason = ""
     lines = [f"{run.name}: {story.state}{reason}", f"folder: {run.folder}"]
     if story.driver:
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(story.driver["time"]))
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(story.driver.time))
         lines.append(
-            f"driver: {story.driver['mode']}, process {story.driver['pid']} on"
-            f" {story.driver['host']}, began {since}"
+            f"driver: {story.driver.mode}, process {story.driver.pid} on"
+            f" {story.driver.host}, began {since}"
         )
     return lines
 

@@ -3,7 +3,7 @@ next."""
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -68,7 +68,7 @@ def clock(seconds: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
-def value(given: Any) -> str:
+def value(given: object) -> str:
     """A hyperparameter, short enough for a table; `sweep export` has every digit."""
     if isinstance(given, float):
         return f"{given:.6g}"
@@ -97,13 +97,13 @@ def short_names(keys: Iterable[str]) -> list[str]:
     return names
 
 
-def assignment(params: Mapping[str, Any]) -> str:
+def assignment(params: Mapping[str, object]) -> str:
     """`z_cells=0.5, z_states=0.05`"""
     pairs = zip(short_names(params), params.values(), strict=True)
     return ", ".join(f"{name}={value(given)}" for name, given in pairs)
 
 
-def listed(given: Any) -> str:
+def listed(given: object) -> str:
     """A field of a definition as `--set` takes it: `0,1,2`; an empty text shows as `''`."""
     if isinstance(given, list | tuple):
         return ", ".join(str(one) for one in given)

@@ -13,9 +13,10 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sweeps.books import provenance
+from analysis.trial_row import FACTS
+from sweeps.books import provenance, table
 from sweeps.books.run_folder import Home, RunFolder
 from sweeps.books.story import Story, TrialStory
 from sweeps.definition import Sweep
@@ -125,7 +126,7 @@ def serves(found: Found, sweep: Sweep) -> bool:
     return rank(found.trial) > (_RANK[TrialState.PRUNED] if sweep.scheduler == "none" else 0)
 
 
-def _text(config: Mapping[str, Any]) -> str:
+def _text(config: Mapping[str, object]) -> str:
     """Equal for equal configurations, in whatever order their fields were written."""
     return json.dumps(config, sort_keys=True)
 
@@ -137,7 +138,7 @@ def commits(found: Iterable[Found]) -> list[str]:
     drivers = [
         entry for run in runs.values() for entry in provenance.known(run.provenance, run.journal)[0]
     ]
-    return sorted({entry["code"]["commit"][:7] for entry in drivers if entry["code"]["commit"]})
+    return sorted({entry.code.commit[:7] for entry in drivers if entry.code.commit})
 
 
 def seconds(found: Iterable[Found]) -> float:
@@ -146,42 +147,29 @@ def seconds(found: Iterable[Found]) -> float:
 
 
 def trials(found: Iterable[Found]) -> "pd.DataFrame":
-    """A line per trial: `label seed state reason epoch hardware`, what was searched, and final
-    metrics by name.
+    """A line per trial: `label`, `hardware` and `TrialRow.cells`.
 
     Final metrics are NaN where a trial did not complete.
     """
     import pandas as pd
 
-    lines = [_line(one) for one in found]
+    lines = [
+        {"label": one.config.label, "hardware": one.hardware} | table.row(one.trial).cells()
+        for one in found
+    ]
     frame = pd.DataFrame(lines)
-    columns = ["label", "seed", "state", "reason", "epoch", "hardware"]
+    columns = ["label", *FACTS, "hardware"]
     return frame.reindex(columns=list(dict.fromkeys([*columns, *frame.columns])))
 
 
-def _line(found: Found) -> dict[str, Any]:
-    trial = found.trial
-    told: Mapping[str, float] = trial.final or {}
-    return {
-        "label": found.config.label,
-        "seed": found.config.seed,
-        "state": str(trial.state),
-        "reason": trial.reason,
-        "epoch": trial.epoch,
-        "hardware": found.hardware,
-        **{key: value for key, value in trial.params.items() if key not in ("label", "seed")},
-        **told,
-    }
-
-
 def curves(found: Iterable[Found]) -> "pd.DataFrame":
-    """A line per trial and epoch: `label seed epoch` and the metrics of every record."""
+    """A line per trial and epoch: `label` and `TrialRow.epoch_cells`."""
     import pandas as pd
 
     lines = [
-        {"label": one.config.label, "seed": one.config.seed, "epoch": epoch, **record.metrics}
+        {"label": one.config.label} | line
         for one in found
-        for epoch, record in one.trial.records.items()
+        for line in table.row(one.trial).epoch_cells()
     ]
     frame = pd.DataFrame(lines)
     return frame.reindex(columns=list(dict.fromkeys(["label", "seed", "epoch", *frame.columns])))

@@ -35,7 +35,7 @@ class Request:
     """Only these rows; none = all."""
     seeds: int = 0
     """Seeds 0 .. seeds - 1; 0 = those of the definitions."""
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)
     """Of `--set`: they make it another experiment, which is always said."""
 
     @property
@@ -221,7 +221,7 @@ def _differences(mine: TrialConfig, paper: TrialConfig) -> list[str]:
 
 
 def write(
-    folder: Path, reproduction: Reproduction, readings: Collection[Reading], told: dict[str, Any]
+    folder: Path, reproduction: Reproduction, readings: Collection[Reading], told: dict[str, object]
 ) -> list[Path]:
     """The numbers as CSV and JSON, the figures, and a page of Markdown into `folder`; equal
     numbers, equal bytes."""

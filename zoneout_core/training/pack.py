@@ -7,12 +7,12 @@ updates alone, bit for bit. Their meaning, training and scores belong to the wor
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from math import isfinite
 from time import perf_counter
 from typing import Any
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
 from zoneout_core import tasks
