@@ -30,13 +30,13 @@ FAULTS = {
         file=NETWORK,
         right="""
                     seed=lane.config.seed,
-                    counter=lane.step if evaluation is None else evaluation,
+                    counter=lane.updates if evaluation is None else evaluation,
                     evaluation=evaluation is not None,
                     device=self.device,
 """,
         wrong="""
                     seed=self.device,
-                    counter=lane.step if evaluation is None else evaluation,
+                    counter=lane.updates if evaluation is None else evaluation,
                     evaluation=evaluation is not None,
                     device=lane.config.seed,
 """,
@@ -89,7 +89,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     arguments = []
     for number, (file, text) in enumerate(texts.items()):
         shadow = folder / f"{number}.py"
-        shadow.write_text(text)
+        # Of another size: mypy takes a shadow of the same size for the file in its cache.
+        shadow.write_text(f"{text}# with faults\n")
         arguments += ["--shadow-file", file, str(shadow)]
     command = [sys.executable, "-m", "mypy", "--no-error-summary", *arguments, *texts]
     found = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
