@@ -89,7 +89,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     arguments = []
     for number, (file, text) in enumerate(texts.items()):
         shadow = folder / f"{number}.py"
-        shadow.write_text(text)
+        # Of another size: mypy takes a shadow of the same size for the file in its cache.
+        shadow.write_text(f"{text}# with faults\n")
         arguments += ["--shadow-file", file, str(shadow)]
     command = [sys.executable, "-m", "mypy", "--no-error-summary", *arguments, *texts]
     found = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
