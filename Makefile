@@ -28,7 +28,7 @@ test: lint
 ARITHMETICS := ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=SSE4_2 \
 	ONEDNN_MAX_CPU_ISA=SSE41 ZONEOUT_PRODUCT=mm ZONEOUT_PRODUCT=addmm ZONEOUT_PRODUCT=onednn ZONEOUT_TEST_THREADS=2
 PERTURBATIONS := 1 2
-NUMBERS := tests/zoneout_core tests/search_spaces tests/sweeps
+NUMBERS := zoneout_core/conformance tests/zoneout_core tests/search_spaces tests/sweeps
 
 test-arithmetic: .venv/installed-dev
 	set -e; for how in $(ARITHMETICS); do echo "== $$how"; env $$how $(BIN)/python -m pytest $(NUMBERS) $(PYTEST_ARGS); done

@@ -65,8 +65,17 @@ def agreed(values: Iterable[Any]) -> Any:
 
 
 def short(key: str) -> str:
-    """A dotted key without its section; names are unique over the sections."""
+    """A dotted key without its section."""
     return key.rpartition(".")[2]
+
+
+def short_names(keys: Iterable[str]) -> list[str]:
+    """Each key without its section, or with the last part of it where two would read the same."""
+    keys = list(keys)
+    names = [short(key) for key in keys]
+    if len(set(names)) < len(names):
+        return [".".join(key.split(".")[-2:]) for key in keys]
+    return names
 
 
 def value(setting: Any) -> str:
@@ -78,7 +87,8 @@ def value(setting: Any) -> str:
 
 def assignment(params: Mapping[str, Any]) -> str:
     """`z_cells = 0.5, z_states = 0.05`"""
-    return ", ".join(f"{short(key)} = {value(setting)}" for key, setting in params.items())
+    pairs = zip(short_names(params), params.values(), strict=True)
+    return ", ".join(f"{name} = {value(setting)}" for name, setting in pairs)
 
 
 def count(number: int, singular: str, plural: str) -> str:
@@ -102,7 +112,7 @@ def sentences(plane: Plane, caption: Caption) -> list[str]:
             number_of = count(tried[0], "combination", "combinations")
         else:
             number_of = each_says
-        keys = ", ".join(short(key) for key in plane.over)
+        keys = ", ".join(short_names(plane.over))
         lines.append(
             f"Each cell is the best over {keys}, of {number_of}; heatmap.csv has all of them."
         )

@@ -24,8 +24,8 @@ POWER = 0.6
 """The exponent of the colour scale. Below 1 it spreads the cells near the best, which differ least
 and matter most."""
 NAMES = {
-    "regularizer.z_cells": r"$\bf{z_{cells}}$, probability of preserving a cell",
-    "regularizer.z_states": r"$\bf{z_{states}}$, probability of preserving a state",
+    "regularizer.zoneout.z_cells": r"$\bf{z_{cells}}$, probability of preserving a cell",
+    "regularizer.zoneout.z_states": r"$\bf{z_{states}}$, probability of preserving a state",
 }
 """The names of axes; others are named by their key."""
 _EQUALS = "\u00a0=\u00a0"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-X, Y = "regularizer.z_cells", "regularizer.z_states"
+X, Y = "regularizer.zoneout.z_cells", "regularizer.zoneout.z_states"
 PAPER_PLANE = ("char_ptb", CHARACTERS.objective, X, Y)
 """Task, metric and axes of the one plane for which the paper published a value."""
 PAPER_BEST, PAPER_BPC = (0.5, 0.05), 1.362

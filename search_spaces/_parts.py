@@ -8,8 +8,9 @@ from itertools import chain, combinations, islice
 from typing import Any, Protocol
 
 from search_spaces._check import check
-from zoneout_core.config.trial import KEYS, TrialConfig, coerce, locate, owner_of, plain, type_of
-from zoneout_core.errors import ConfigError, SpaceError
+from zoneout_core.config.keys import full_key, owners_of, type_of
+from zoneout_core.config.trial import TrialConfig, coerce, plain
+from zoneout_core.errors import ConfigError, SpaceError, UnknownName
 
 Overrides = dict[str, Any]
 """Values by dotted configuration key."""
@@ -55,7 +56,8 @@ class Space(ABC):
 
     @abstractmethod
     def corners(self) -> Iterator[Overrides]:
-        """Every assignment, as if each `Range` had only its two ends. Without a `Range`, the grid."""
+        """Every assignment, as if each `Range` had only its two ends: the grid, where there is
+        one."""
 
     @abstractmethod
     def bounds(self) -> Iterator[Overrides]:
@@ -98,7 +100,7 @@ class Choice(Space):
     values: tuple[Any, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key", _full(self.key))
+        object.__setattr__(self, "key", full_key(self.key))
         values = tuple(_read(self.key, value) for value in self.values)
         if not values or len(set(values)) != len(values):
             raise ConfigError(
@@ -142,7 +144,7 @@ class Range(Space):
     log: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key", _full(self.key))
+        object.__setattr__(self, "key", full_key(self.key))
         if type_of(self.key) not in (int, float):
             raise ConfigError(
                 f"A range needs a key whose values are numbers, but {self.key} is not. Use a"
@@ -263,7 +265,7 @@ class Switch(Space):
     cases: tuple[tuple[Any, Space], ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key", _full(self.key))
+        object.__setattr__(self, "key", full_key(self.key))
         cases = tuple((_read(self.key, value), inner) for value, inner in self.cases)
         values = [value for value, _ in self.cases]
         if not cases or len(dict(cases)) != len(cases):
@@ -319,16 +321,6 @@ NOTHING = Product(())
 alone."""
 
 
-def _full(key: str) -> str:
-    section, name = locate(key)
-    if section:
-        full = f"{section}.{name}"
-    else:
-        full = name
-    assert full in KEYS
-    return full
-
-
 def _merge(points: Iterable[Overrides]) -> Overrides:
     return {key: value for point in points for key, value in point.items()}
 
@@ -343,13 +335,20 @@ def _with(points: Sequence[Overrides], others: dict[int, Overrides]) -> Override
 def _read(key: str, value: Any) -> Any:
     """`value` as the type of the key, so that two values that are one configuration are one value.
 
-    Raises `ConfigError` or `UnknownName`, naming the key, for a value of another type.
+    A setting that several cells have is read as any of them does. Raises `ConfigError` or
+    `UnknownName`, naming the key, for a value of another type.
     """
-    try:
-        return coerce(*owner_of(key), value)
-    except ConfigError as error:
-        why, _, _ = str(error).partition(" Set it with")  # what is searched cannot be set
-        raise ConfigError(f"{why} Mend that value of the space.") from None
+    section, _, name = full_key(key).rpartition(".")
+    refusals: list[ConfigError | UnknownName] = []
+    for owner in owners_of(key):
+        try:
+            return coerce(owner, name, value, section)
+        except (ConfigError, UnknownName) as error:
+            refusals.append(error)
+    if isinstance(refusals[0], UnknownName):
+        raise refusals[0]
+    why, _, _ = str(refusals[0]).partition(" Set it with")  # what is searched cannot be set
+    raise ConfigError(f"{why} Mend that value of the space.")
 
 
 def _chosen(trial: Suggester, name: str, values: Sequence[Any]) -> Any:

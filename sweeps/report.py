@@ -16,7 +16,7 @@ from sweeps.books.story import Story
 from sweeps.definition import Sweep
 from sweeps.tracking.delivery import Tracking
 from zoneout_core import tasks
-from zoneout_core.config.trial import locate
+from zoneout_core.config.keys import full_key
 from zoneout_core.errors import RunError
 from zoneout_core.records import TrialState
 
@@ -205,7 +205,4 @@ def _full(key: str) -> str:
     """The whole name of a key. Raises `UnknownName`."""
     if not key:
         return ""
-    section, name = locate(key)
-    if section:
-        return f"{section}.{name}"
-    return name
+    return full_key(key)

@@ -2,14 +2,14 @@
 all parts."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sweeps import pasting, secrets
+from sweeps import secrets
 from sweeps.books import mending, provenance, sealed
 from sweeps.books.ledger import Ledger
 from sweeps.books.run_folder import Home, RunFolder
@@ -21,6 +21,7 @@ from sweeps.drivers.interrupts import Interrupts
 from sweeps.serving.lane_server import ServerOptions
 from sweeps.tracking.delivery import Delivery, Tracking
 from zoneout_core import tasks
+from zoneout_core.config import registry
 from zoneout_core.errors import RunError, SpaceError, ZoneoutError
 from zoneout_core.records import ARITHMETIC, TrialState
 from zoneout_core.tasks import load_data
@@ -139,6 +140,8 @@ def _drive(run: RunFolder, sweep: Sweep, how: How, ledger: Ledger, stop: Interru
         idle=how.idle,
         products=run.products,
         force=how.force,
+        plugins=registry.active(),
+        plugin_hashes=run.plugin_hashes(),
     )
     if how.inline:
         inline.drive(ledger, options, sweep.max_concurrent_trials or options.lanes, stop)
@@ -177,7 +180,7 @@ def _check_arithmetic(run: RunFolder, sweep: Sweep) -> int:
             f"All trials of a run have the same arithmetic, but {run.name} was begun with edition"
             f" {begun} and this version has edition {ARITHMETIC}: equal configurations would give"
             f" other bits. What it has stays: {run.command('export')}   Begin a new run with:"
-            f" {pasting.in_home(run.folder.parent, 'run', sweep.name)}"
+            f" {run.begin_again(sweep.name)}"
         )
     if trials:
         return begun
@@ -204,11 +207,24 @@ def _write_provenance(
         raise RunError(
             f"A resumed run needs the data it began with, but {sweep.base.task} had SHA-256"
             f" {told[0]['data']['sha256']} then and has {data.sha256} now. Restore the data, or"
-            f" begin a new run with: {pasting.in_home(run.folder.parent, 'run', sweep.name)}"
+            f" begin a new run with: {run.begin_again(sweep.name)}"
         )
     now = provenance.collect(data.name, data.variant, data.sha256, sweep.threads)
+    _check_plugins(run, now["plugins"], sweep)
     run.write(run.provenance, {"drivers": [*told, now]})
     return provenance.summary(now)
+
+
+def _check_plugins(run: RunFolder, now: Mapping[str, str], sweep: Sweep) -> None:
+    """Raises `RunError` when a plug-in that decides numbers is another than at the run's beginning:
+    the run keeps those of a folder, but not those of installed packages."""
+    for name, begun in run.plugin_hashes().items():
+        if now.get(name) != begun:
+            raise RunError(
+                f"A resumed run needs the plug-ins that it began with, but {name} had SHA-256"
+                f" {begun} then and has {now.get(name, 'none')} now. Install the version that it"
+                f" was begun with, or begin a new run with: {run.begin_again(sweep.name)}"
+            )
 
 
 def _start_delivery(

@@ -14,9 +14,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.plugged_in import PlugIn
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -55,6 +58,8 @@ ENVIRONMENT = {
 }
 FORGOTTEN = (
     "ZONEOUT_HOME",
+    "ZONEOUT_PLUGINS",
+    "XDG_STATE_HOME",
     "MLFLOW_TRACKING_URI",
     "MLFLOW_EXPERIMENT_NAME",
     "RAY_ADDRESS",
@@ -244,6 +249,14 @@ def _perturbed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
             row_P.mul_(1 + 2 * ROUNDINGS * torch.finfo(row_P.dtype).eps * noise_P)
 
     monkeypatch.setattr(Pack, "admit", admit_beside)
+
+
+@pytest.fixture
+def plug_in(tmp_path: Path) -> "Iterator[PlugIn]":
+    """Adds a file to the cells or the regularizers for the length of a test."""
+    from tests.plugged_in import plugging_in
+
+    yield from plugging_in(tmp_path)
 
 
 @pytest.fixture(scope="session")

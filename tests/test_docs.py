@@ -54,6 +54,19 @@ def test_every_test_and_file_that_a_document_names_is_there(repo_root: Path) -> 
             )
 
 
+def test_the_examples_of_plugins_are_those_that_are_tested(repo_root: Path) -> None:
+    blocks = re.findall(
+        r"^`DIR/([^`]+)`\n\n```python\n(.*?)^```",
+        (repo_root / "docs/plugins.md").read_text(),
+        re.M | re.S,
+    )
+    examples = {
+        str(file.relative_to(repo_root / "tests/plugins")): file.read_text()
+        for file in (repo_root / "tests/plugins").rglob("*.py")
+    }
+    assert dict(blocks) == examples
+
+
 def promises(text: str) -> list[str]:
     """What is bold at the beginning of a list's item or of a table's row, without the full stop."""
     return [found.rstrip(".") for found in re.findall(r"^[|-] \*\*(.+?)\*\*", text, re.MULTILINE)]

@@ -166,7 +166,7 @@ class EpochRecord:
     trial: int
     epoch: int
     """1-based."""
-    steps: int
+    updates: int
     """Updates made since the trial began, all epochs."""
     metrics: dict[str, float]
     """`Metrics.epoch` of the task, in that order."""

@@ -51,7 +51,7 @@ def _trial(trial: TrialStory, times: bool) -> ExportRow:
         | trial.params
         | {"seed": trial.seed, "state": str(trial.state), "reason": trial.reason}
     )
-    row |= {"epochs": trial.epoch, "steps": last.steps if last else 0}
+    row |= {"epochs": trial.epoch, "updates": last.updates if last else 0}
     row |= {f"last_{name}": last.metrics[name] if last else None for name in trial.metrics.epoch}
     row |= {"best_epoch": best.epoch if best else None}
     row |= {f"best_{name}": final.get(name) for name in trial.metrics.final}
@@ -72,7 +72,7 @@ def _epoch(trial: TrialStory, epoch: int, times: bool) -> ExportRow:
     row = (
         {"trial": trial.trial}
         | trial.params
-        | {"seed": trial.seed, "epoch": epoch, "steps": record.steps}
+        | {"seed": trial.seed, "epoch": epoch, "updates": record.updates}
     )
     row |= record.metrics
     if times:

@@ -30,7 +30,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "driver": ("pid", "host", "mode"),
     "trial": ("trial", "params", "config", "metrics", "shape_key", "seed"),
     "placed": ("trial", *(f.name for f in fields(Placement))),
-    "record": ("trial", "epoch", "steps", "metrics"),
+    "record": ("trial", "epoch", "updates", "metrics"),
     "end": ("trial", "state", "reason", "epoch"),
     "artifact": ("path", "name"),
     "warning": ("text",),

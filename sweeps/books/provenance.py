@@ -13,18 +13,20 @@ from typing import Any
 
 from sweeps import secrets
 from sweeps.books import journal, sealed
+from zoneout_core.config import registry
 
 DIRTY_DIFF_BYTES = 1_000_000
 """A longer diff is cut, and says so."""
 
 
 def collect(task: str, variant: str, sha256: str, threads: int) -> dict[str, Any]:
-    """Plain data: commit and diff of the code, every installed version, hash of the data, machine
-    and threads."""
+    """Plain data: commit and diff of the code, source hashes of plug-ins, every installed version,
+    hash of the data, machine and threads."""
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "code": _code(),
         "data": {"task": task, "variant": variant, "sha256": sha256},
+        "plugins": registry.digests(),
         "python": platform.python_version(),
         "packages": {
             d.name: d.version

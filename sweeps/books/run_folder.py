@@ -4,6 +4,7 @@ stop request."""
 import fcntl
 import json
 import os
+import shlex
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from sweeps import files, pasting, secrets
-from sweeps.books import sealed
+from sweeps.books import plugin_folder, sealed
 from sweeps.books.story import Story
 from sweeps.definition import Sweep
+from zoneout_core.config import registry
+from zoneout_core.config.plugins import DECISIVE, Plugins
 from zoneout_core.errors import ConfigError, HomeError, RunError, UnknownName
 from zoneout_core.records import ARITHMETIC
 
@@ -33,6 +36,7 @@ class RunFolder:
         self.study = folder / "study.journal"
         self.checkpoints = folder / "checkpoints"
         self.products = folder / "products"
+        self.plugins = folder / "plugins"
         self.report = folder / "report"
         self.provenance = folder / "provenance.json"
         self.tracking = folder / "tracking.json"
@@ -59,11 +63,49 @@ class RunFolder:
         as `definition`."""
         return self._begun()[1]
 
+    def begin_again(self, sweep: str) -> str:
+        """The command that begins a new run of this sweep with the plug-ins of this run."""
+        command = pasting.in_home(self.folder.parent, "run", sweep)
+        if self._kept_of_plugins().get("sha256"):
+            return f"{command} --plugins {shlex.quote(str(self.plugins.absolute()))}"
+        return command
+
+    def plugin_hashes(self) -> dict[str, str]:
+        """The source hash of every plug-in that decides numbers, installed ones included, as it was
+        when the run began, by `cells/mine`."""
+        hashes: dict[str, str] = self._kept_of_plugins().get("names", {})
+        return {name: sha for name, sha in hashes.items() if name.partition("/")[0] in DECISIVE}
+
+    def own_plugins(self) -> Plugins:
+        """The folder of plug-ins that the run was begun with.
+
+        Raises `RunError` when the run's copy was changed, or is code that this user never used.
+        """
+        sha256 = self._kept_of_plugins().get("sha256", "")
+        if sha256:
+            return plugin_folder.read(self.plugins, sha256)
+        return Plugins()
+
+    def use_plugins(self) -> None:
+        """Use the run's own plug-ins from now on, in the whole process. Raises as `own_plugins`."""
+        registry.use(self.own_plugins())
+
+    def _kept_of_plugins(self) -> dict[str, Any]:
+        try:
+            kept: dict[str, Any] = sealed.read(self._definition).get("plugins", {})
+        except (OSError, ValueError):  # `definition` says what is wrong with it
+            return {}
+        return kept
+
     def _begun(self) -> tuple[Sweep, int]:
         try:
             told = sealed.read(self._definition)
+            told.pop("plugins", None)
             arithmetic = int(told.pop("arithmetic"))
-            return Sweep.from_json(told), arithmetic
+            with registry.using(self.own_plugins()):
+                return Sweep.from_json(told), arithmetic
+        except RunError:
+            raise
         except KeyError as error:
             raise RunError(
                 f"{self._definition} has no {error}. Begin a new run with: sweep run NAME"
@@ -104,11 +146,39 @@ class RunFolder:
         except OSError as error:
             raise _unusable(self.folder, error) from error
 
-    def write_definition(self, sweep: Sweep, arithmetic: int = ARITHMETIC) -> None:
+    def write_definition(
+        self,
+        sweep: Sweep,
+        arithmetic: int = ARITHMETIC,
+        plugins: Mapping[str, Any] | None = None,
+    ) -> None:
         """Write `sweep.json`; the run exists from here on. A password in it goes into
-        `secrets.json`."""
+        `secrets.json`.
+
+        plugins: what `keep_plugins` says; None = what the file says already.
+        """
         self.keep("storage", sweep.storage)
-        self.write(self._definition, {"arithmetic": arithmetic, **sweep.to_json()})
+        if plugins is None:
+            plugins = self._kept_of_plugins()
+        data: dict[str, Any] = {"arithmetic": arithmetic, **sweep.to_json()}
+        if plugins:
+            data["plugins"] = plugins
+        self.write(self._definition, data)
+
+    def keep_plugins(self) -> dict[str, Any]:
+        """Keep the plug-ins that are in use, for `own_plugins`; what the definition has to say of
+        them. Raises `HomeError` when the disk refuses."""
+        hashes = registry.digests()
+        if not hashes:
+            return {}
+        plugins = registry.active()
+        if not plugins:  # those there are were installed
+            return {"sha256": "", "names": hashes}
+        try:
+            plugin_folder.write(self.plugins, plugins)
+        except OSError as error:
+            raise self.unusable(error) from error
+        return {"sha256": plugins.sha256, "names": hashes}
 
     @contextmanager
     def driving(self, data: Path | None = None) -> Iterator[None]:
@@ -259,7 +329,7 @@ class Home:
                 ) from None
             except OSError as error:
                 raise _unusable(self.folder, error) from error
-            run.write_definition(sweep)
+            run.write_definition(sweep, plugins=run.keep_plugins())
             return run
         raise HomeError(
             f"{self.folder} holds a hundred runs that began in this second. Wait a second and try"
@@ -276,13 +346,14 @@ def open_run(
     of its trials.
     """
     run = home.run(name)
+    run.use_plugins()
     begun = run.definition()
     sweep = begun.with_values(changes or {})
     different = begun.differences(sweep)
     if different:
         raise ConfigError(
             f"A resumed run keeps its definition, but this would change {'; '.join(different)}. "
-            f"Begin a new run with: {home.command('run', begun.name)}"
+            f"Begin a new run with: {run.begin_again(begun.name)}"
         )
     return run, sweep
 

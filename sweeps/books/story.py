@@ -99,7 +99,7 @@ class TrialStory:
             "config": self.config,
             "final": self.final,
             "records": [
-                {"epoch": r.epoch, "steps": r.steps, **r.metrics} for r in self.records.values()
+                {"epoch": r.epoch, "updates": r.updates, **r.metrics} for r in self.records.values()
             ],
         }
 

@@ -1,6 +1,7 @@
 """Options that several commands share, and how they print JSON."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,6 +38,21 @@ LanesOption = Annotated[
 ]
 
 DEFAULT_DATA = Path("data")
+
+
+def plugins_apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """`--plugins DIR`, which may stand before or after the command, and all other arguments."""
+    for place, argument in enumerate(arguments):
+        if argument == "--plugins":
+            end = place + 2
+        elif argument.startswith("--plugins="):
+            end = place + 1
+        else:
+            continue
+        if end > len(arguments):  # nothing else is to be taken for the folder that is missing
+            return ["--plugins"], []
+        return list(arguments[place:end]), [*arguments[:place], *arguments[end:]]
+    return [], list(arguments)
 
 
 def parse(settings: list[str] | None, lanes: int | None = None) -> dict[str, Any]:

@@ -23,6 +23,7 @@ def status(
     from sweeps.cli.picture import picture
 
     run = Home(home).run(name)
+    run.use_plugins()
     story, sweep = run.story(), run.definition()
     if as_json:
         trials = [summary.of_trial(story.trials[number]) for number in sorted(story.trials)]
@@ -103,6 +104,7 @@ def report(
     from sweeps.report import rewrite_report
 
     run = Home(home).run(name)
+    run.use_plugins()
     files = rewrite_report(run, from_mlflow, x_axis, y_axis)
     if as_json:
         options.show_json({"run": run.name, "report": [str(file) for file in files]})

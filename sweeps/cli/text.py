@@ -2,12 +2,13 @@
 next."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from sweeps.cli import compat
+from zoneout_core.errors import ZoneoutError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +29,15 @@ def plain(given: str) -> str:
 def echo(message: str, *, err: bool = False) -> None:
     """A line on stdout or stderr, in plain text."""
     typer.echo(plain(message), err=err)
+
+
+def one_line(error: Exception) -> str:
+    """What an error says; of one that nobody expected, also its kind."""
+    if isinstance(error, ZoneoutError):
+        said = str(error)
+    else:
+        said = f"{type(error).__name__}: {error}"
+    return " ".join(said.split())
 
 
 def console(*, stderr: bool = False) -> "Console":
@@ -74,13 +84,23 @@ def number(measured: float) -> str:
 
 
 def short(key: str) -> str:
-    """A dotted key without its section; field names are unique over the sections."""
+    """A dotted key without its section."""
     return key.rpartition(".")[2]
+
+
+def short_names(keys: Iterable[str]) -> list[str]:
+    """Each key without its section, or with the last part of it where two would read the same."""
+    keys = list(keys)
+    names = [short(key) for key in keys]
+    if len(set(names)) < len(names):
+        return [".".join(key.split(".")[-2:]) for key in keys]
+    return names
 
 
 def assignment(params: Mapping[str, Any]) -> str:
     """`z_cells=0.5, z_states=0.05`"""
-    return ", ".join(f"{short(key)}={value(given)}" for key, given in params.items())
+    pairs = zip(short_names(params), params.values(), strict=True)
+    return ", ".join(f"{name}={value(given)}" for name, given in pairs)
 
 
 def listed(given: Any) -> str:

@@ -5,8 +5,8 @@ finished trial with the wanted configuration: nothing is trained twice, and runs
 rows add up to the whole table.
 
 Configurations are compared whole, as they were written down, so that no default of another version
-makes two of them equal or different; and only runs of the present arithmetic count
-(`records.ARITHMETIC`).
+makes two of them equal or different. Only runs of the present arithmetic count
+(`records.ARITHMETIC`), and only trials whose plug-ins have the present source.
 """
 
 import json
@@ -19,6 +19,7 @@ from sweeps.books import provenance
 from sweeps.books.run_folder import Home, RunFolder
 from sweeps.books.story import Story, TrialStory
 from sweeps.definition import Sweep
+from zoneout_core import tasks
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ZoneoutError
 from zoneout_core.records import ARITHMETIC, TrialState
@@ -97,13 +98,17 @@ def find(home: Home, sweep: Sweep, only: Iterable[str] | None = None) -> list[Fo
     asked = {
         _text(config.to_json()): (number, config) for number, config in enumerate(wanted(sweep))
     }
+    plugins = {text: tasks.plugins_of(config) for text, (_, config) in asked.items()}
     best: dict[str, Found] = {}
     for run, _, story in runs_of(home, sweep.name):
         if only is not None and run.name not in only:
             continue
+        had = run.plugin_hashes().items()
         for trial in story.trials.values():
             text = _text(trial.config)
-            if text in asked and (text not in best or rank(trial) >= rank(best[text].trial)):
+            if text not in asked or not plugins[text].items() <= had:
+                continue
+            if text not in best or rank(trial) >= rank(best[text].trial):
                 best[text] = Found(run, asked[text][1], trial)
     return [best[text] for text in sorted(best, key=lambda text: asked[text][0])]
 

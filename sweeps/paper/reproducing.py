@@ -18,6 +18,7 @@ from sweeps.paper import found_trials
 from sweeps.paper.found_trials import wanted
 from sweeps.paper.reproductions import Block, Reading, Reproduction
 from zoneout_core import tasks
+from zoneout_core.config import registry
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError, UnknownName
 from zoneout_core.records import TrialState
@@ -114,6 +115,8 @@ def resumable(home: Home, sweep: Sweep) -> RunFolder | None:
     found = None
     for run, begun, story in found_trials.runs_of(home, sweep.name):
         ended = sum(trial.state.finished for trial in story.trials.values())
+        if run.own_plugins() != registry.active():  # a resume would train with its own
+            continue
         has_more = begun.sampler == "grid" and ended < begun.max_trials and not run.is_driven()
         if has_more and set(wanted(begun)) <= asked and lacking(home, begun) is not None:
             found = run
@@ -212,7 +215,8 @@ def smaller(block: Block, sweep: Sweep) -> dict[str, list[str]]:
 
 def _differences(mine: TrialConfig, paper: TrialConfig) -> list[str]:
     ours, theirs = mine.flat(), paper.flat()
-    keys = [key for key in ours if ours[key] != theirs[key] and key != "seed"]
+    both = [key for key in ours if key in theirs]  # cells have settings of their own
+    keys = [key for key in both if ours[key] != theirs[key] and key != "seed"]
     return [f"{key.rpartition('.')[2]}={ours[key]} (paper: {theirs[key]})" for key in keys]
 
 

@@ -12,18 +12,21 @@ goes on from its checkpoint, alone, and only who fails alone has failed
 (`sweeps.serving.isolation`).
 """
 
+import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Condition
 from typing import Any, Protocol
 
 from sweeps.books.journal import Event, as_event
 from sweeps.serving.isolation import Isolation, in_words, is_out_of_memory
+from zoneout_core.config import registry
+from zoneout_core.config.plugins import Plugins
 from zoneout_core.config.trial import TrialConfig
-from zoneout_core.errors import CheckpointError
+from zoneout_core.errors import CheckpointError, PluginError
 from zoneout_core.records import EpochRecord, LaneEnd, LaneWarning, Placement, TrialState
 
 AHEAD = 2
@@ -47,6 +50,10 @@ class ServerOptions:
     """The run's folder for which matrix product is the fastest on its machines."""
     force: bool = False
     """Train in a precision that the processor has to emulate."""
+    plugins: Plugins = field(default_factory=Plugins)
+    """Code of the user's own. It travels with this message, so a node needs no folder."""
+    plugin_hashes: Mapping[str, str] = field(default_factory=dict)
+    """See `RunFolder.plugin_hashes`."""
 
 
 class Trainer(Protocol):
@@ -367,9 +374,25 @@ class LaneServer:
             return sum(event["event"] == "record" for event in self._outbox.get(trial, ()))
 
 
+def _check_installed(expected: Mapping[str, str]) -> None:
+    """Raises `PluginError` when this node has other plug-ins than the driver."""
+    if not expected:
+        return
+    here = registry.digests()
+    for name, sha256 in expected.items():
+        if here.get(name) != sha256:
+            raise PluginError(
+                f"All nodes need the same plug-ins, but {name} has SHA-256 {sha256} where the run"
+                f" began and {here.get(name, 'none')} on {socket.gethostname()}. Install the same"
+                " version on every node."
+            )
+
+
 def build_server(options: ServerOptions, lease_seconds: float = float("inf")) -> LaneServer:
     """The lane server that `options` describe. Raises `ConfigError` for a device that is not
-    there."""
+    there, and `PluginError` for an installed plug-in that is another one here."""
+    registry.use(options.plugins)
+    _check_installed(options.plugin_hashes)
     build: Callable[[TrialConfig, int], Trainer]
     if options.idle:
         from sweeps.serving.idle_trainer import IdleTrainer as build

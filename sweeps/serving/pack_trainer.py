@@ -35,7 +35,7 @@ class PackTrainer:
         choice = self._pack.choice(config)
         return Placement(
             implementation=choice.implementation,
-            reason=choice.reason + (subnormals.said() if self._device == "cpu" else ""),
+            reason=choice.reason + (subnormals.note() if self._device == "cpu" else ""),
             device=(
                 self._device if self._device == "cpu" else torch.cuda.get_device_name(self._device)
             ),
@@ -79,7 +79,7 @@ class PackTrainer:
 
     def step(self) -> list[EpochRecord | LaneEnd]:
         """One update of every lane."""
-        return self._pack.step()
+        return self._pack.update()
 
     def save(self, trial: int) -> None:
         """Write the trial's checkpoint. Raises `CheckpointError`."""

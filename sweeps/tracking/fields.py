@@ -9,6 +9,7 @@ from typing import Any
 from sweeps import secrets
 from sweeps.books import sealed
 from sweeps.books.story import TrialStory
+from zoneout_core.config import parts
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.records import Metrics
 
@@ -58,10 +59,19 @@ def run_params(definition: Path) -> dict[str, str]:
     the default."""
     if not definition.is_file():
         return {}
-    defaults = dict(_flat({"base": TrialConfig().to_json()}))
+    told = sealed.read(definition)
+    defaults = dict(_flat({"base": _defaults(told["base"]["model"]["cell"])}))
     del defaults["base.task"]
-    told = _flat(sealed.read(definition))
-    return {key: secrets.mask(value) for key, value in told if value != defaults.get(key)}
+    return {key: secrets.mask(value) for key, value in _flat(told) if value != defaults.get(key)}
+
+
+def _defaults(cell: str) -> dict[str, Any]:
+    """The default configuration, with the default settings of this cell."""
+    defaults = TrialConfig().to_json()
+    kind = parts.cells().get(cell)
+    if kind is not None:
+        defaults["cell"] = {name: f.default for name, f in parts.declared(kind).items()}
+    return defaults
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

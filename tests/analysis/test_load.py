@@ -39,14 +39,18 @@ def test_a_row_per_trial_with_exact_numbers(rows: list[dict[str, Any]]) -> None:
     assert list(frame.columns) == [
         *load.COLUMNS,
         *CHARACTERS.final,
-        "regularizer.z_cells",
-        "regularizer.z_states",
+        "regularizer.zoneout.z_cells",
+        "regularizer.zoneout.z_states",
     ]
     assert frame["trial"].tolist() == [0, 1, 2, 3]
     assert frame["state"].tolist() == ["complete", "pruned", "failed", "interrupted"]
     assert frame["epoch"].tolist() == [3, 2, 1, 0]
     first = frame.iloc[0]
-    assert (first["regularizer.z_cells"], first["regularizer.z_states"], first["seed"]) == (
+    assert (
+        first["regularizer.zoneout.z_cells"],
+        first["regularizer.zoneout.z_states"],
+        first["seed"],
+    ) == (
         0.1,
         1 / 3,
         2,

@@ -260,7 +260,7 @@ def test_an_axis_that_was_not_searched() -> None:
         char_plane(table((0.5, 0.1, "complete", 1.0)), x_key="optim.clip_norm")
     assert str(error.value) == (
         "An axis of the heatmap must be a searched key, but 'optim.clip_norm' is none of "
-        "['regularizer.z_cells', 'regularizer.z_states']. Choose others with: sweep report RUN --x-axis KEY --y-axis KEY"
+        "['regularizer.zoneout.z_cells', 'regularizer.zoneout.z_states']. Choose others with: sweep report RUN --x-axis KEY --y-axis KEY"
     )
 
 
@@ -278,6 +278,6 @@ def test_an_axis_of_too_many_values() -> None:
     with pytest.raises(SpaceError) as error:
         char_plane(table(*((x / 100, 0.1, "complete", 1.0) for x in range(17))))
     assert str(error.value) == (
-        "An axis of the heatmap must be a grid of at most 16 values, but 'regularizer.z_cells' has 17. "
+        "An axis of the heatmap must be a grid of at most 16 values, but 'regularizer.zoneout.z_cells' has 17. "
         "Look at the table instead: sweep export RUN"
     )

@@ -99,7 +99,7 @@ def test_panels_have_equal_bytes_too(tmp_path: Path) -> None:
 def test_the_csv_has_exact_numbers(frame: pd.DataFrame, tmp_path: Path) -> None:
     text = report.write(frame, tmp_path, CAPTION, BPC, SEARCHED)[2].read_text()
     assert text.splitlines()[:3] == [
-        "regularizer.z_cells,regularizer.z_states,valid_chunked_bpc,complete,pruned,failed,interrupted,seeds",
+        "regularizer.zoneout.z_cells,regularizer.zoneout.z_states,valid_chunked_bpc,complete,pruned,failed,interrupted,seeds",
         "0.0,0.0,1.466,1,0,0,0,2",
         "0.5,0.0,0.30000000000000004,1,0,0,0,2",
     ]

@@ -58,7 +58,7 @@ class RunMaker:
     def trial(
         self, number: int, z_cells: float = 0.5, z_states: float = 0.05, seed: int = 0
     ) -> None:
-        params = {"regularizer.z_cells": z_cells, "regularizer.z_states": z_states}
+        params = {"regularizer.zoneout.z_cells": z_cells, "regularizer.zoneout.z_states": z_states}
         config = TrialConfig().with_values(
             {**params, "seed": seed, "hidden_size": self.hidden, "epochs": self.epochs}
         )
@@ -76,7 +76,7 @@ class RunMaker:
         }
         metrics = {name: self._measured(name, value) for name in self.metrics.epoch}
         shared = {"metrics": metrics, "final": final if last else None, "seconds": 1.5}
-        self.tell("record", trial=number, epoch=epoch, steps=100 * epoch, **shared)
+        self.tell("record", trial=number, epoch=epoch, updates=100 * epoch, **shared)
 
     def _measured(self, name: str, value: float) -> float:
         """What a trial with this objective has of another metric; no two are equal."""

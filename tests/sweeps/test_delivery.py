@@ -80,8 +80,8 @@ def test_every_state_and_number_reaches_mlflow(run: RunMaker, uri: str) -> None:
     }
     complete = runs["run1/00000"]
     assert complete.params == {
-        "regularizer.z_cells": "0.5",
-        "regularizer.z_states": "0.05",
+        "regularizer.zoneout.z_cells": "0.5",
+        "regularizer.zoneout.z_states": "0.05",
         "seed": "0",
     }
     first = round(1000 * (BEGAN + 0.3))  # after driver, trial and placed

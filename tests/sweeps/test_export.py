@@ -15,7 +15,7 @@ from tests.sweeps.commands import sweep
 from tests.sweeps.driven import begin, drive_inline, tiny
 from tests.sweeps.journals import RunMaker, bpc
 
-PARAMS = ("regularizer.z_cells", "regularizer.z_states")
+PARAMS = ("regularizer.zoneout.z_cells", "regularizer.zoneout.z_states")
 SCORES = ("valid_chunked_bpc", "valid_stream_bpc", "test_chunked_bpc", "test_stream_bpc")
 BEST = (*SCORES, "stream_uncertainty_bpc")
 
@@ -42,12 +42,12 @@ def test_a_row_per_trial_has_all_there_is_to_know(finished: RunFolder) -> None:
     table = export.rows(finished.story())
     assert [row["trial"] for row in table] == list(range(9))
     assert list(table[0]) == [
-        "trial", *PARAMS, "seed", "state", "reason", "epochs", "steps",
+        "trial", *PARAMS, "seed", "state", "reason", "epochs", "updates",
         "last_train_bpc", "last_valid_chunked_bpc", "last_grad_norm",
         "best_epoch", *(f"best_{name}" for name in BEST),
         "asked", "started", "ended", "seconds",
     ]  # fmt: skip
-    assert {(row["state"], row["reason"], row["epochs"], row["steps"]) for row in table} == {
+    assert {(row["state"], row["reason"], row["epochs"], row["updates"]) for row in table} == {
         ("complete", "all 2 epochs", 2, 8)
     }
     assert all(
@@ -79,11 +79,11 @@ def test_a_float_comes_back_as_it_went(value: float) -> None:
 def test_curves_have_a_row_per_trial_and_epoch(finished: RunFolder) -> None:
     story = finished.story()
     table = export.rows(story, curves=True)
-    assert [(row["trial"], row["epoch"], row["steps"]) for row in table] == [
+    assert [(row["trial"], row["epoch"], row["updates"]) for row in table] == [
         (trial, epoch, 4 * epoch) for trial in range(9) for epoch in (1, 2)
     ]
     assert list(table[0]) == [
-        "trial", *PARAMS, "seed", "epoch", "steps", "train_bpc", "valid_chunked_bpc", "grad_norm", "time", "seconds",
+        "trial", *PARAMS, "seed", "epoch", "updates", "train_bpc", "valid_chunked_bpc", "grad_norm", "time", "seconds",
     ]  # fmt: skip
     assert table[1]["valid_chunked_bpc"] == export.rows(story)[0]["last_valid_chunked_bpc"]
 

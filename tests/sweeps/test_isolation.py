@@ -30,7 +30,7 @@ class Faulty(PackTrainer):
         trials = self._pack.trials
         if len(trials) > self.most:
             raise MemoryError
-        if self.broken in trials and self._pack.state(self.broken).step == 2 * UPDATES + 1:
+        if self.broken in trials and self._pack.state(self.broken).updates == 2 * UPDATES + 1:
             raise self.error("a lane is\nbroken")
         return super().step()
 

@@ -20,7 +20,7 @@ UPDATES = 3
 
 
 def config(trial: int, **values: Any) -> TrialConfig:
-    return BASE.with_values({"seed": trial, "regularizer.z_cells": 0.1 * trial} | values)
+    return BASE.with_values({"seed": trial, "regularizer.zoneout.z_cells": 0.1 * trial} | values)
 
 
 class Desk:

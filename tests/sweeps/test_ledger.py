@@ -51,7 +51,7 @@ def record(trial: int, epoch: int) -> EpochRecord:
         else None
     )
     metrics = dict.fromkeys(CHARACTERS.epoch, 9.0 - value) | {CHARACTERS.objective: value}
-    return EpochRecord(trial=trial, epoch=epoch, steps=4 * epoch, metrics=metrics, final=final)
+    return EpochRecord(trial=trial, epoch=epoch, updates=4 * epoch, metrics=metrics, final=final)
 
 
 def drive(run: RunFolder, sweep: Sweep) -> None:

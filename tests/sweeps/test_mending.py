@@ -353,7 +353,7 @@ def test_provenance_is_written_again_from_the_journal_and_still_knows_the_data(
         Choice("optim.clip_norm", (1.0, math.inf)),
         Switch(
             "model.cell",
-            (("lstm", Choice("regularizer.z_cells", (0.0, 0.5))), ("gru", Product(()))),
+            (("lstm", Choice("regularizer.zoneout.z_cells", (0.0, 0.5))), ("gru", Product(()))),
         ),
     ],
     ids=["whole", "whole log", "log", "infinite", "switch"],

@@ -137,7 +137,10 @@ def test_the_heatmap_is_of_the_objective(made: RunMaker) -> None:
     files = write_report(RunFolder(made.folder), sweep(made), story(made))
     header = next(file for file in files if file.suffix == ".csv").read_text().partition("\n")[0]
     counts = "complete,pruned,failed,interrupted,seeds"
-    assert header == f"regularizer.z_cells,regularizer.z_states,{made.metrics.objective},{counts}"
+    assert (
+        header
+        == f"regularizer.zoneout.z_cells,regularizer.zoneout.z_states,{made.metrics.objective},{counts}"
+    )
 
 
 ROWS = Switch(
@@ -157,7 +160,7 @@ def test_rows_of_a_table_go_all_the_way(tmp_path: Path, uri: str) -> None:
     drive_inline(run, rows)
     labels = ["no regularizer", "zoneout", "zoneout"] * 2
     table = export.rows(run.story(), times=False)
-    assert [(row["label"], row.get("regularizer.z_states")) for row in table[:3]] == [
+    assert [(row["label"], row.get("regularizer.zoneout.z_states")) for row in table[:3]] == [
         ("no regularizer", None), ("zoneout", 0.05), ("zoneout", 0.1),
     ]  # fmt: skip
     assert [row["label"] for row in table] == labels
@@ -177,7 +180,7 @@ def test_a_plane_of_which_only_some_trials_are_is_no_heatmap(tmp_path: Path) -> 
     with pytest.raises(RunError) as error:
         rewrite_report(run)
     assert str(error.value) == (
-        f"A heatmap needs trials over regularizer.z_cells and regularizer.z_states, but run {run.name} "
+        f"A heatmap needs trials over regularizer.zoneout.z_cells and regularizer.zoneout.z_states, but run {run.name} "
         f"has in each of them label. See its numbers with: sweep export {run.name} --home {tmp_path}"
     )
 

@@ -31,8 +31,8 @@ from zoneout_core.errors import RunError, UnknownName
 from zoneout_core.records import TrialState
 
 X, Y, H, LR = (
-    "regularizer.z_cells",
-    "regularizer.z_states",
+    "regularizer.zoneout.z_cells",
+    "regularizer.zoneout.z_states",
     "model.hidden_size",
     "optim.learning_rate",
 )

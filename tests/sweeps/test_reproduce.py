@@ -178,7 +178,10 @@ def test_figure3(reproduce: Reproduce, home: Home) -> None:
     assert len(rows(told)) == 6
     plane = told["blocks"][0]
     assert plane["best"]["of"] == 9
-    assert set(plane["best"]["params"]) == {"regularizer.z_cells", "regularizer.z_states"}
+    assert set(plane["best"]["params"]) == {
+        "regularizer.zoneout.z_cells",
+        "regularizer.zoneout.z_states",
+    }
 
 
 def test_figure4(reproduce: Reproduce) -> None:

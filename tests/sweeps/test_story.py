@@ -125,7 +125,7 @@ def test_rows_are_plain_and_by_number(run: RunMaker) -> None:
     run.complete(1)
     run.trial(0, z_cells=0.25)
     first, second = story(run).rows()
-    assert (first["trial"], first["params"]["regularizer.z_cells"], first["final"]) == (
+    assert (first["trial"], first["params"]["regularizer.zoneout.z_cells"], first["final"]) == (
         0,
         0.25,
         None,

@@ -22,7 +22,7 @@ LEARNING_RATE = {"space": "learning_rate", "num_trials": 6}
 
 def record(trial: int, epoch: int, value: float, kind: Metrics = CHARACTERS) -> EpochRecord:
     metrics = dict.fromkeys(kind.epoch, -value) | {kind.objective: value}
-    return EpochRecord(trial=trial, epoch=epoch, steps=epoch, metrics=metrics)
+    return EpochRecord(trial=trial, epoch=epoch, updates=epoch, metrics=metrics)
 
 
 def run_all(study: Study) -> list[dict[str, object]]:

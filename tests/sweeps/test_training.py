@@ -15,7 +15,7 @@ from tests.sweeps.driven import tiny
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.training import checkpoint
 
-CONFIG = tiny().trial_config({"regularizer.z_cells": 0.25})
+CONFIG = tiny().trial_config({"regularizer.zoneout.z_cells": 0.25})
 LONGER = CONFIG.with_values({"epochs": 4})
 
 

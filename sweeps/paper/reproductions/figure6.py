@@ -57,7 +57,7 @@ def measure(readings: Sequence[Reading], data: Path, say: Callable[[str], None])
         say(f"Measuring the gradients of {found.config.label}, seed {found.config.seed}")
         with TrainingThread() as thread:
             shares = thread.run(
-                propagation.shares, state, corpus, min(propagation.BATCHES, state.step)
+                propagation.shares, state, corpus, min(propagation.BATCHES, state.updates)
             )
         _write(_file(found), shares)
 
