@@ -4,7 +4,7 @@
 # make bench   the benchmarks (minutes)
 # make coverage   every test, and which lines they run
 # make docs    pages of docs/ and of all docstrings, in site/
-# make test-arithmetic   the tests of numbers again and again, as other processors would round (hours)
+# make test-arithmetic   the tests of numbers, repeated as other processors would round (hours)
 
 PYTHON ?= python3
 BIN := .venv/bin

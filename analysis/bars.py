@@ -20,11 +20,11 @@ class Bar:
     title: str
     ours: float | None
     half_width: float | None
-    """Of the confidence interval; None with one seed."""
+    """Half of the confidence interval; None with one seed."""
     paper: float | None
     state: str
     seeds: int = 0
-    """How many completed."""
+    """How many seeds completed."""
 
 
 def compute(table: Table, metric: str) -> list[Bar]:
@@ -72,7 +72,7 @@ def draw(bars: Sequence[Bar], title: str, subtitle: str, x_label: str) -> "Figur
 
 
 def _limits(bars: Sequence[Bar]) -> tuple[float, float]:
-    """Of the axis, with room at the left for the numbers inside the bars."""
+    """The ends of the axis, with room at the left for the numbers inside the bars."""
     ends = [
         bar.ours + sign * (bar.half_width or 0.0)
         for bar in bars

@@ -1,5 +1,4 @@
-"""The paper's published numbers, and those it quotes: data with a source each, none of them
-ours."""
+"""Published numbers: the paper's, and those that it quotes. Each has its source; none is ours."""
 
 import json
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ class Published:
     model: str
     regularizer: str
     params: dict[str, object]
-    """What is stated of the regularizer's strength."""
+    """The regularizer's strength, as far as it was published."""
     split: str
     metric: str
     """`bpc`, `perplexity`, `error_rate` or `accuracy`."""
@@ -41,7 +40,7 @@ class Published:
 
 @cache
 def numbers() -> tuple[Published, ...]:
-    """All of them, in the order of the paper."""
+    """All published numbers, in the order of the paper."""
     return tuple(Published(**record) for record in json.loads(DATA.read_text()))
 
 
@@ -52,22 +51,24 @@ def find(
     *,
     version: str = "final",
     source: str = "",
-    **rest: object,
+    **others: object,
 ) -> Published:
-    """The one number with these fields, whose source holds the text `source`. Raises `LookupError`
-    for any other count.
+    """The number with these fields whose source contains `source`. Raises `LookupError` unless
+    there is exactly one.
 
     Table 1's zoneout on characters, for instance, is `find("char_ptb", "zoneout", "test",
     source="Table 1")`.
     """
-    wanted = {"task": task, "regularizer": regularizer, "split": split, "version": version} | rest
-    found = [
-        one
-        for one in numbers()
-        if source in one.source and all(getattr(one, key) == wanted[key] for key in wanted)
+    fields = {"task": task, "regularizer": regularizer, "split": split, "version": version} | others
+    matches = [
+        published
+        for published in numbers()
+        if source in published.source
+        and all(getattr(published, key) == fields[key] for key in fields)
     ]
-    if len(found) != 1:
+    if len(matches) != 1:
         raise LookupError(
-            f"{len(found)} published numbers are {wanted} with {source!r} in their source, not one"
+            f"{len(matches)} published numbers are {fields} with {source!r} in their source, not"
+            " one"
         )
-    return found[0]
+    return matches[0]

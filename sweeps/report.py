@@ -117,7 +117,7 @@ def searched(sweep: Sweep) -> Searched:
     return Searched(
         keys=keys,
         points=tuple(dict(zip(axes, point, strict=True)) for point in points),
-        whole=False,
+        has_every_key=False,
     )
 
 
