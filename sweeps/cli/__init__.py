@@ -8,6 +8,7 @@ with leaving_at_once():
     import sys
     import traceback
     from collections.abc import Sequence
+    from pathlib import Path
     from typing import Annotated
 
     import typer
@@ -15,7 +16,9 @@ with leaving_at_once():
 
     from sweeps import secrets
     from sweeps.cli import catalogue, data, driving, options, reading, reproduce, text
-    from zoneout_core.errors import ZoneoutError
+    from zoneout_core.config import parts, registry
+    from zoneout_core.config.plugins import Plugins
+    from zoneout_core.errors import PluginError, ZoneoutError
 
 USER_ERROR = 2
 """Exit code of every error that a message can mend."""
@@ -49,8 +52,20 @@ def _options(
         bool,
         typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
     ] = False,
+    plugins: Annotated[
+        Path | None,
+        typer.Option(
+            "--plugins",
+            metavar="DIR",
+            help="A folder with cells, regularizers, tasks, workloads, spaces and sweeps of your"
+            " own; it may also stand after the command.",
+            show_default="$ZONEOUT_PLUGINS",
+        ),
+    ] = None,
 ) -> None:
     """Train many zoneout RNN trials at once, and never lose or blur a result."""
+    if plugins is not None:
+        registry.use(Plugins.read(plugins))
 
 
 for command, examples in (
@@ -91,7 +106,7 @@ def main(given: Sequence[str] | None = None) -> None:
     traceback, unless `--traceback` or $ZONEOUT_TRACEBACK asks for one. With `--json` it is also the
     one JSON document on stdout: `{"error": KIND, "message": TEXT}`. No password is ever told.
     """
-    with outlets():
+    with outlets(), registry.using(None):
         code = _answer(sys.argv[1:] if given is None else given)
     apart = sys.modules.get("sweeps.drivers.apart")
     if apart is not None and apart.left_behind:
@@ -102,6 +117,8 @@ def main(given: Sequence[str] | None = None) -> None:
 def _answer(given: Sequence[str]) -> int:
     """Run the command line `given`; its exit code."""
     arguments = [argument for argument in given if argument != "--traceback"]
+    plugins, rest = options.plugins_apart(arguments)
+    arguments = [*plugins, *rest]
     try:
         code = app(arguments, prog_name="sweep", standalone_mode=False)
     except TyperException as error:  # a command line that cannot be read
@@ -120,13 +137,25 @@ def _answer(given: Sequence[str]) -> int:
         said = secrets.mask(said)
         _tell_json(error, said, arguments)
         text.echo(f"error: {said}", err=True)
+        if not isinstance(error, PluginError):
+            _warn_of_broken_parts()
         if mendable:
             code = USER_ERROR
         else:
             code = FAULT
+    else:
+        _warn_of_broken_parts()
     if isinstance(code, int):
         return code
     return 0
+
+
+def _warn_of_broken_parts() -> None:
+    """A line for each regularizer whose file is broken, if the command looked at regularizers:
+    their settings are missing in what it said. Commands that train do not begin."""
+    if parts.REGULARIZERS in sys.modules:
+        for error in parts.broken_regularizers():
+            text.echo(f"warning: {text.one_line(error)}", err=True)
 
 
 def _tell_json(error: Exception, said: str, arguments: list[str]) -> None:

@@ -19,7 +19,7 @@ class IdleTrainer:
         """Nowhere."""
         return Placement(
             implementation="idle",
-            reason="measures the overhead",
+            implementation_reason="measures the overhead",
             device="none",
             host=socket.gethostname(),
             threads=1,

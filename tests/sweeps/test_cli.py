@@ -157,7 +157,7 @@ def test_show_prints_what_is_searched_and_what_is_set() -> None:
     assert "Searched, 18 trials:" in lines
     for line in (
         "seed 0, 1",
-        "regularizer.z_states 0.0, 0.05, 0.25",
+        "regularizer.zoneout.z_states 0.0, 0.05, 0.25",
         "model.hidden_size 64",
         "lanes 3",
         "model.cell lstm",
@@ -196,7 +196,7 @@ def test_show_names_every_field_that_can_be_set() -> None:
     shown = {line.split()[0] for line in lines if line.startswith("  ")} | set(
         re.findall(r"([\w.]+)=", "".join(lines))
     )
-    fields = {*definition.SETTABLE, *definition.KEYS} - {"space", "seed"}
+    fields = {*definition.SETTABLE, *definition.get("demo").base.flat()} - {"space", "seed"}
     assert fields <= shown
 
 

@@ -142,8 +142,8 @@ def test_a_lane_goes_on_from_its_state() -> None:
         ),
         (
             {"z_cells": 0.5},
-            "regularizer.z_cells must be 0 with task=semantic_consistency, whose zoneout is z_states, but is 0.5. "
-            "Set it with --set regularizer.z_cells=VALUE.",
+            "regularizer.zoneout.z_cells must be 0 with task=semantic_consistency, whose zoneout is z_states, but is 0.5. "
+            "Set it with --set regularizer.zoneout.z_cells=VALUE.",
         ),
         (
             {"sigma_weights": 0.1},

@@ -17,7 +17,7 @@ from tests.zoneout_core.lanes import (
     run,
     torch_choice,
 )
-from zoneout_core.cells import Cell, registry_name
+from zoneout_core.cells import Cell, name_of
 from zoneout_core.cells.lstm import LSTM
 from zoneout_core.cells.rnn import RNN
 from zoneout_core.config import registry
@@ -54,9 +54,7 @@ CELLS = pytest.mark.parametrize("cell", cells(), ids=str)
 
 def sites_of(cell: Cell) -> list[str]:
     """Every site that the cell's kernel knows."""
-    return sorted(
-        place.split()[0] for place in torch_lanes.KERNELS[registry_name(type(cell))].SITES
-    )
+    return sorted(place.split()[0] for place in torch_lanes.KERNELS[name_of(type(cell))].SITES)
 
 
 def dtype_of(precision: str) -> torch.dtype:

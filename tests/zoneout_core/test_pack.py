@@ -1,13 +1,13 @@
 """A pack gives every trial the numbers it has alone, bit for bit, whatever happens beside it."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import fields
 from math import isfinite, log
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from msgspec.structs import fields
 
 from tests.zoneout_core.given_scores import give_scores
 from zoneout_core.cells.lstm import LSTM

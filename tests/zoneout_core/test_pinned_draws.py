@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from zoneout_core import regularizers
-from zoneout_core.cells import CellConfig
-from zoneout_core.config import registry
+from zoneout_core.config import parts, registry
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.masking import masks
 from zoneout_core.masking.draw import LayerShape, MaskDraw
@@ -187,7 +186,7 @@ def regularizer_digests(name: str) -> tuple[str, ...]:
 def cell_digest(name: str) -> str:
     """Signs of a layer's initial parameters, in the order in which they are drawn."""
     model = TrialConfig().with_values({"cell": name, "hidden_size": 8}).model
-    initial = CellConfig().chosen(name).initial(model, 6, InitialDraw(model, SEED))
+    initial = parts.cell(name)().initial(model, 6, InitialDraw(model, SEED))
     return digest([value > 0 for value in initial.values()])
 
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoneout_core import regularizers
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
 from zoneout_core.masking import masks, sampling
 from zoneout_core.masking.draw import LayerShape, MaskDraw
+from zoneout_core.masking.program import monte_carlo
 from zoneout_core.masking.sites import Sites
 from zoneout_core.regularizers import Mask
 from zoneout_core.regularizers.norm_stabilizer import NormStabilizer
@@ -221,10 +221,8 @@ def test_word_types_are_dropped_per_sequence() -> None:
 
 def test_monte_carlo_draws_all_variational_masks_but_those_of_words() -> None:
     values = {"p_sequence_words": 0.3, "p_sequence_states": 0.3, "embedding_size": 4}
-    assert regularizers.monte_carlo(program(**values))[0] == 0
-    passes, sampled = regularizers.monte_carlo(
-        program(mc_passes=100, carry="zero", z_cells=0.5, **values)
-    )
+    assert monte_carlo(program(**values))[0] == 0
+    passes, sampled = monte_carlo(program(mc_passes=100, carry="zero", z_cells=0.5, **values))
     assert passes == 100
     assert {mask.site: mask.expected for mask in sampled} == {
         "embedding": 1.0,
@@ -307,39 +305,39 @@ def test_a_single_step_has_no_differences() -> None:
     [
         (
             {"p_recurrent": 0.5, "cell": "rnn"},
-            "regularizer.p_recurrent must be 0 with model.cell=rnn, which has no place for a mask at update, but is 0.5.",
+            "regularizer.recurrent_dropout.p_recurrent must be 0 with model.cell=rnn, which has no place for a mask at update, but is 0.5.",
         ),
         (
             {"z_cells": 0.5, "cell": "gru"},
-            "regularizer.z_cells must be 0 with model.cell=gru, which has no place for a mask at keep_cells, but is 0.5.",
+            "regularizer.zoneout.z_cells must be 0 with model.cell=gru, which has no place for a mask at keep_cells, but is 0.5.",
         ),
         (
             {"p_gate": 0.5, "cell": "gru"},
-            "regularizer.p_gate must be 0 with model.cell=gru, which has no place for a mask at gate, but is 0.5.",
+            "regularizer.output_gate.p_gate must be 0 with model.cell=gru, which has no place for a mask at gate, but is 0.5.",
         ),
         (
             {"z_depth": 0.5, "cell": "gru"},
-            "regularizer.depth_of must be states with model.cell=gru, which has no place for a mask at keep_cells, but is 'both'.",
+            "regularizer.stochastic_depth.depth_of must be states with model.cell=gru, which has no place for a mask at keep_cells, but is 'both'.",
         ),
         (
             {"beta_norm": 50, "norm_of": "cells", "cell": "rnn"},
-            "regularizer.norm_of must be states with model.cell=rnn, which carries h, but is 'cells'.",
+            "regularizer.norm_stabilizer.norm_of must be states with model.cell=rnn, which carries h, but is 'cells'.",
         ),
         (
             {"z_cells": 0.5, "z_states": 0.1, "zoneout_mask": "shared"},
-            "regularizer.z_states must be equal to regularizer.z_cells (0.5) where they share a mask, but is 0.1.",
+            "regularizer.zoneout.z_states must be equal to regularizer.zoneout.z_cells (0.5) where they share a mask, but is 0.1.",
         ),
         (
             {"p_recurrent": 0.5, "recurrent_mask": "zoneout"},
-            "regularizer.p_recurrent must be equal to regularizer.z_cells (0.0) where recurrent dropout takes zoneout's mask, but is 0.5.",
+            "regularizer.recurrent_dropout.p_recurrent must be equal to regularizer.zoneout.z_cells (0.0) where recurrent dropout takes zoneout's mask, but is 0.5.",
         ),
         (
             {"p_recurrent": 0.5, "z_cells": 0.5, "z_spread": 0.1, "recurrent_mask": "zoneout"},
-            "regularizer.z_spread must be 0 where recurrent dropout takes zoneout's mask, but is 0.1.",
+            "regularizer.zoneout.z_spread must be 0 where recurrent dropout takes zoneout's mask, but is 0.1.",
         ),
         (
             {"surprisal_masks": "sampled"},
-            "regularizer.surprisal_masks must be off with model.cell=lstm, which has no place for a mask at uniform, but is 'sampled'.",
+            "regularizer.surprisal.surprisal_masks must be off with model.cell=lstm, which has no place for a mask at uniform, but is 'sampled'.",
         ),
         (
             {"static_masks": "same", "carry": "zero"},
@@ -347,25 +345,28 @@ def test_a_single_step_has_no_differences() -> None:
         ),
         (
             {"p_outputs": 1.0},
-            "regularizer.p_outputs must be below 1, since training divides by 1 - p, but is 1.0.",
+            "regularizer.non_recurrent_dropout.p_outputs must be below 1, since training divides by 1 - p, but is 1.0.",
         ),
         (
             {"p_recurrent": 1.0, "recurrent_scale": "inverted"},
-            "regularizer.p_recurrent must be below 1, since training divides by 1 - p, but is 1.0.",
+            "regularizer.recurrent_dropout.p_recurrent must be below 1, since training divides by 1 - p, but is 1.0.",
         ),
         (
             {"p_sequence_words": 0.3},
-            "regularizer.p_sequence_words must be 0 with model.embedding_size=0, since it drops rows of an embedding, but is 0.3.",
+            "regularizer.variational.p_sequence_words must be 0 with model.embedding_size=0, since it drops rows of an embedding, but is 0.3.",
         ),
         (
             {"p_sequence_inputs": 0.3},
-            "regularizer.p_sequence_inputs must be 0 with model.embedding_size=0 and one layer, since it would silence whole sequences, but is 0.3.",
+            "regularizer.variational.p_sequence_inputs must be 0 with model.embedding_size=0 and one layer, since it would silence whole sequences, but is 0.3.",
         ),
         (
             {"p_sequence_states": 0.3, "mc_passes": 9},
-            "regularizer.mc_passes must be 0 with carry=none, since only texts that are read on and on are scored by Monte Carlo passes, but is 9.",
+            "regularizer.variational.mc_passes must be 0 with carry=none, since only texts that are read on and on are scored by Monte Carlo passes, but is 9.",
         ),
-        ({"mc_passes": -1}, "regularizer.mc_passes must be at least 0 (0 = none), but is -1."),
+        (
+            {"mc_passes": -1},
+            "regularizer.variational.mc_passes must be at least 0 (0 = none), but is -1.",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused(values: dict[str, Any], text: str) -> None:

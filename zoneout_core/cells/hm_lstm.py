@@ -10,13 +10,13 @@ from zoneout_core.cells import Cell, Draw, Moment, Parameters, State
 from zoneout_core.cells._arithmetic import gain, mix, project
 from zoneout_core.cells._memory import SITES, gates
 from zoneout_core.cells._norm import layer_norm
-from zoneout_core.config.section import require
+from zoneout_core.config.contracts import Surroundings
+from zoneout_core.config.fields import require
+from zoneout_core.config.model import ModelConfig
 from zoneout_core.masking.sites import Sites
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from zoneout_core.config.trial import ModelConfig, TrialConfig
 
 LAYERS = 3
 SLOPE_MAX = 5.0
@@ -31,7 +31,7 @@ class Layer(NamedTuple):
     """1 where it ended a segment, [B, 1]; the third layer never does: 0."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class HMLSTM(Cell):
     """Gate blocks are ordered i, f, o, g, and one more number is the boundary's. Of layer l, z' the
     boundaries before:
@@ -71,17 +71,16 @@ class HMLSTM(Cell):
             "at least 0 (0 = a slope of 1)",
         )
 
-    def check(self, config: TrialConfig) -> None:
-        Cell.check(self, config)
+    def check(self, trial: Surroundings) -> None:
+        super().check(trial)
         must = "1 with model.cell=hm_lstm, which has three layers in itself"
-        require(config.model.num_layers == 1, "model.num_layers", config.model.num_layers, must)
+        require(trial.model.num_layers == 1, "model.num_layers", trial.model.num_layers, must)
         must = (
             "0, or of one mask for all gates, with model.cell=hm_lstm, whose matrices hold a"
             " boundary beside the gates"
         )
-        for mask in config.regularizer.program():
-            strength = getattr(config.regularizer, mask.field)
-            require(not mask.gates, f"regularizer.{mask.field}", strength, must)
+        for mask in trial.program:
+            require(not mask.gates, mask.key, mask.strength, must)
 
     def sizes(self, model: ModelConfig) -> dict[str, int]:
         side_by_side = LAYERS * model.hidden_size

@@ -10,16 +10,15 @@ from zoneout_core.cells import Cell, Draw, Moment, Parameters, State
 from zoneout_core.cells._arithmetic import project
 from zoneout_core.cells._memory import SITES, Gates, candidate, gates, write
 from zoneout_core.cells._norm import layer_norm
-from zoneout_core.config.section import require
+from zoneout_core.config.fields import require
+from zoneout_core.config.model import ModelConfig
 from zoneout_core.masking.sites import Sites
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoneout_core.config.trial import ModelConfig
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class HyperLSTM(Cell):
     """Gate blocks are ordered i, f, o, g. Q units of the hyper LSTM, which reads [h'; x], and N
     numbers for each gate:
@@ -65,7 +64,7 @@ class HyperLSTM(Cell):
             "scale_PNH": (12, numbers, hidden),
         }
         return (
-            Cell.parameters(self, model, inputs)
+            super().parameters(model, inputs)
             | small
             | (self._norms(model) if self.hyper_norm else {})
         )
@@ -80,7 +79,7 @@ class HyperLSTM(Cell):
         import torch
 
         hidden, hyper, numbers = model.hidden_size, self.hyper_hidden, self.hyper_embedding
-        values = Cell.initial(self, model, inputs, draw)
+        values = super().initial(model, inputs, draw)
         values["hyper_w_XG"] = draw.matrix(hidden + inputs, 4 * hyper)
         values["hyper_u_QG"] = draw.matrix(hyper, 4 * hyper)
         values["hyper_b_G"] = draw.full(0.0, 4 * hyper)

@@ -10,15 +10,14 @@ from zoneout_core.cells import Cell, Draw, Moment, Parameters, State
 from zoneout_core.cells._arithmetic import project
 from zoneout_core.cells._memory import SITES, candidate, gates, write
 from zoneout_core.cells._norm import layer_norm
+from zoneout_core.config.model import ModelConfig
 from zoneout_core.masking.sites import Sites
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoneout_core.config.trial import ModelConfig
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerNormLSTM(Cell):
     """Gate blocks are ordered i, f, o, g. L(v) has mean 0 and variance 1 over the units of each
     block.
@@ -39,7 +38,7 @@ class LayerNormLSTM(Cell):
         hidden = model.hidden_size
         gains = dict.fromkeys(self._gains(), (4 * hidden,))
         return (
-            Cell.parameters(self, model, inputs)
+            super().parameters(model, inputs)
             | gains
             | {
                 "gain_c_H": (hidden,),
@@ -48,7 +47,7 @@ class LayerNormLSTM(Cell):
         )
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
-        values = Cell.initial(self, model, inputs, draw)
+        values = super().initial(model, inputs, draw)
         values |= {name: draw.full(1.0, 4 * model.hidden_size) for name in self._gains()}
         return values | {
             "gain_c_H": draw.full(1.0, model.hidden_size),

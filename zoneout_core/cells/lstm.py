@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from zoneout_core.cells import Cell, Draw, Moment, Parameters, State
 from zoneout_core.cells._arithmetic import project
 from zoneout_core.cells._memory import SITES, candidate, gates, opened, remembers_gate, write
+from zoneout_core.config.model import ModelConfig
 from zoneout_core.masking.sites import Sites
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoneout_core.config.trial import ModelConfig
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class LSTM(Cell):
     """Gate blocks are ordered i, f, o, g.
 
@@ -51,14 +50,14 @@ class LSTM(Cell):
             offset = {"offset_H": (model.hidden_size,)}
         else:
             offset = {}
-        return Cell.parameters(self, model, inputs) | offset
+        return super().parameters(model, inputs) | offset
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
         if self.output_offset:
             offset = {"offset_H": draw.full(0.0, model.hidden_size)}
         else:
             offset = {}
-        return Cell.initial(self, model, inputs, draw) | offset
+        return super().initial(model, inputs, draw) | offset
 
     def begin(self, state: State, sites: Sites) -> State:
         plain = len(self.STATES) + (self.output == "candidate")

@@ -4,35 +4,34 @@ Fields marked `lane` may differ between the lanes of a pack; all others make up 
 Probabilities named `z_*` are probabilities of PRESERVING the old value (zoneout), `p_*` of
 DROPPING.
 
-Sections `cell` and `regularizer` have the fields that the files of those packages declare.
+The section `cell` has the settings of the cell that `model.cell` names, and `regularizer` a part
+for each regularizer. The files of those packages declare them, and are imported when a
+configuration is made.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import Any, Literal, Self, cast
 
-from zoneout_core.cells import CellConfig
-from zoneout_core.cells import names as cell_names
-from zoneout_core.config.section import (
-    ENDLESS,
+from zoneout_core.config import part_keys, parts, registry
+from zoneout_core.config.contracts import CellPart, Surroundings
+from zoneout_core.config.fields import (
     LANE,
-    Section,
     coerce,
-    hints,
+    dotted,
     plain,
     replaced,
     require,
     require_finite,
 )
-from zoneout_core.errors import UnknownName
-from zoneout_core.regularizers import RegularizerConfig
+from zoneout_core.config.model import ModelConfig, OptimConfig
+from zoneout_core.config.section import RegularizerConfig
+from zoneout_core.errors import ConfigError, UnknownName
 
 __all__ = [
-    "KEYS",
     "LANE",
-    "LANE_KEYS",
     "ModelConfig",
     "OptimConfig",
     "TrialConfig",
@@ -40,94 +39,11 @@ __all__ = [
     "locate",
     "plain",
     "require",
-    "type_of",
 ]
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelConfig:
-    """The network: (embedding ->) recurrent layers -> linear -> what the task predicts (spec
-    section 2.3)."""
-
-    cell: str = "lstm"
-    """A file name of `zoneout_core.cells`."""
-    num_layers: int = 1
-    hidden_size: int = 1000
-    """H, units of each recurrent layer."""
-    embedding_size: int = 0
-    """E, width of the embedding of input symbols; 0 = they enter the first layer one-hot."""
-    init: Literal["blocks", "orthogonal", "uniform", "identity"] = "blocks"
-    """Orthogonal square blocks (2017 code, default), one orthogonal matrix (2016), uniform, or
-    RBN's identity."""
-    init_width: float = 0.1
-    """`uniform` draws from [-width, width]."""
-    init_biases: Literal["zero", "uniform"] = "zero"
-    """Word models draw their biases as their weights (spec section 3)."""
-    init_state: Literal["trainable", "zero"] = "trainable"
-    """Initial states: parameters that start at zero, or fixed zeros."""
-    forget_bias: float = 1.0
-    """Initial value of the trainable bias of the forget gate."""
-    forget_constant: float = 0.0
-    """A constant that is added to the forget gate's pre-activation (spec section 1; the code's
-    way)."""
-
-    def __post_init__(self) -> None:
-        if self.cell not in cell_names():
-            raise UnknownName("cell", self.cell, cell_names())
-        for name in ("num_layers", "hidden_size"):
-            require(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), "at least 1")
-        require(
-            self.embedding_size >= 0,
-            "model.embedding_size",
-            self.embedding_size,
-            "at least 0 (0 = none)",
-        )
-        require(self.init_width > 0, "model.init_width", self.init_width, "above 0")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OptimConfig:
-    """The optimizer, with a norm clip over all parameters jointly (spec sections 2.3, 3, 5)."""
-
-    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
-    """RMSProp is Blocks' of spec section 5, SGD the plain one of section 3."""
-    learning_rate: float = field(default=0.002, metadata=LANE)
-    clip: Literal["gradient", "update"] = field(default="gradient", metadata=LANE)
-    """Clip the gradient before the optimizer (paper), or its whole step after it (code)."""
-    clip_norm: float = field(default=1.0, metadata=LANE | ENDLESS)
-    """Largest L2 norm that passes unclipped; `inf` never clips."""
-    beta1: float = field(default=0.9, metadata=LANE)
-    beta2: float = field(default=0.999, metadata=LANE)
-    eps: float = field(default=1e-8, metadata=LANE)
-    decay_rate: float = field(default=0.5, metadata=LANE)
-    """RMSProp's share of the old mean square."""
-    rms_floor: float = field(default=1e-5, metadata=LANE)
-    """RMSProp's smallest root mean square."""
-    weight_decay: float = field(default=0.0, metadata=LANE)
-    """Decoupled and not scaled by the learning rate: w <- w - weight_decay w after every update
-    (spec 11.2)."""
-    schedule: Literal["constant", "decay", "plateau"] = field(default="constant", metadata=LANE)
-    """`decay`: divide by `decay_factor` after each epoch from `decay_after` on; `plateau`: whenever
-    the validation value did not improve in an epoch."""
-    decay_after: int = field(default=15, metadata=LANE)
-    """The first epoch after which the learning rate is divided (spec section 3: 15 in programs, 14
-    in the text)."""
-    decay_factor: float = field(default=1.15, metadata=LANE)
-
-    def __post_init__(self) -> None:
-        for name in ("learning_rate", "eps", "rms_floor", "decay_factor"):
-            require(getattr(self, name) > 0, f"optim.{name}", getattr(self, name), "above 0")
-        require(self.clip_norm > 0, "optim.clip_norm", self.clip_norm, "above 0 (inf never clips)")
-        for name in ("beta1", "beta2", "decay_rate"):
-            value = getattr(self, name)
-            require(0.0 <= value < 1.0, f"optim.{name}", value, "at least 0 and below 1")
-        require(
-            0.0 <= self.weight_decay < 1.0,
-            "optim.weight_decay",
-            self.weight_decay,
-            "at least 0 and below 1",
-        )
-        require(self.decay_after >= 1, "optim.decay_after", self.decay_after, "at least 1")
+LABEL = 200
+"""Characters of the longest label: names of Optuna's parameters carry it, and a database takes
+512."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,18 +51,17 @@ class TrialConfig:
     """One trial: a hyperparameter assignment and a seed. Its numbers depend on this and nothing
     else."""
 
-    SECTIONS: ClassVar[tuple[str, ...]] = ("model", "cell", "regularizer", "optim")
-
     label: str = field(default="", metadata=LANE)
     """What people call this trial's row or curve, such as `zoneout`; no number depends on it."""
     task: str = "char_ptb"
     """A file name of `zoneout_core.tasks`."""
     variant: str = ""
     """Which form of the task's data; empty = the task's default."""
-    model: ModelConfig = ModelConfig()
-    cell: CellConfig = CellConfig()
-    regularizer: RegularizerConfig = RegularizerConfig()
-    optim: OptimConfig = OptimConfig()
+    model: ModelConfig = field(default_factory=ModelConfig)
+    cell: CellPart = field(default=cast("CellPart", None))
+    """The settings of the cell that `model.cell` names. Left out, they have their defaults."""
+    regularizer: RegularizerConfig = field(default_factory=RegularizerConfig.default)
+    optim: OptimConfig = field(default_factory=OptimConfig)
     batch_size: int = 32
     """B, examples per update."""
     sequence_length: int = 100
@@ -192,51 +107,123 @@ class TrialConfig:
         label = self.label.encode("utf-8", "ignore").decode().replace("\0", "")
         require(label == self.label, "label", self.label, "text that a database can hold")
         require(len(label) <= LABEL, "label", label, f"at most {LABEL} characters long")
-        for section in self.SECTIONS:
-            chosen = getattr(self, section)
-            for part in chosen.parts if isinstance(chosen, Section) else (chosen,):
-                require_finite(part, section)
+        kind = parts.cell(self.model.cell)
+        given: CellPart | None = self.cell
+        if given is None:
+            object.__setattr__(self, "cell", parts.default(kind))
+        must = f"a {kind.__name__} with model.cell={self.model.cell}"
+        require(type(self.cell) is kind, "cell", self.cell, must)
+        for section, part in self._sections():
+            require_finite(part, section)
+        self._check_parts()
+
+    def _check_parts(self) -> None:
+        trial = Surroundings(
+            task=self.task,
+            model=self.model,
+            sites=self.cell.SITES,
+            states=tuple(self.cell.sizes(self.model)),
+            program=self.regularizer.program(),
+            batch_size=self.batch_size,
+            sequence_length=self.sequence_length,
+            carry=self.carry,
+        )
         for part in self.regularizer.active():
-            part.check(self)
-        self.cell.check(self)
+            part.check(trial)
+        self.cell.check(trial)
+
+    def _sections(self, *, written: bool = False) -> Iterator[tuple[str, Any]]:
+        """Every section with its name: `model`, `cell`, `regularizer.zoneout`, ..., `optim`.
+
+        written: see `RegularizerConfig.written`.
+        """
+        yield "model", self.model
+        yield "cell", self.cell
+        regularizers = self.regularizer.items()
+        if written:
+            regularizers = self.regularizer.written()
+        for name, part in regularizers:
+            yield f"regularizer.{name}", part
+        yield "optim", self.optim
+
+    def _dataclasses(
+        self, *, written: bool = False
+    ) -> Iterator[tuple[str, Any, tuple[Field[Any], ...]]]:
+        """(section, dataclass, its plain fields), those of the top level first; see `_sections`."""
+        yield "", self, PLAIN
+        for section, part in self._sections(written=written):
+            yield section, part, fields(part)
 
     def with_values(self, values: Mapping[str, Any]) -> Self:
-        """A copy with fields replaced, all at once; keys are dotted (`optim.learning_rate`) or
-        unambiguous names.
+        """A copy with fields replaced, all at once.
 
-        Values may be strings (from a command line) and are checked by the field's type.
+        Keys are full (`optim.learning_rate`) or short for one (`learning_rate`): see `locate`.
+        Values may be strings (from a command line) and are checked by the field's type. A new
+        `model.cell` brings its default settings; those of the same call are of the new cell.
+
         Raises `UnknownName` for a key that does not exist and `ConfigError` for a value of the
         wrong type or one that the rest does not allow.
         """
-        top: dict[str, Any] = {}
-        inner: dict[str, dict[str, Any]] = {}
+        sections: dict[str, dict[str, Any]] = {}
         for key, value in values.items():
             section, name = locate(key)
-            if section:
-                inner.setdefault(section, {})[name] = value
-            else:
-                top[name] = coerce(TrialConfig, name, value)
-        for section, own in inner.items():
-            part = getattr(self, section)
-            top[section] = (
-                part.with_values(own) if isinstance(part, Section) else replaced(part, own)
-            )
-        return replace(self, **top)
+            sections.setdefault(section, {})[name] = value
+        return self._with_sections(sections)
+
+    def _with_sections(self, values: Mapping[str, Mapping[str, Any]]) -> Self:
+        """`values`: fields by section, as `_sections` names them."""
+        told: dict[str, Any] = {}
+        for name, value in values.get("", {}).items():
+            told[name] = coerce(TrialConfig, name, value)
+        told["model"] = replaced(self.model, values.get("model", {}), "model")
+        told["optim"] = replaced(self.optim, values.get("optim", {}), "optim")
+        told["cell"] = self._cell_with(told["model"].cell, values.get("cell", {}))
+        of_parts = {}
+        for section, own in values.items():
+            group, _, part = section.partition(".")
+            if group == "regularizer":
+                of_parts[part] = own
+        if of_parts:
+            told["regularizer"] = self.regularizer.with_values(of_parts)
+        return replace(self, **told)
+
+    def _cell_with(self, name: str, values: Mapping[str, Any]) -> CellPart:
+        cell = self.cell
+        if name != self.model.cell:
+            cell = parts.default(parts.cell(name))
+        for setting in values:
+            part_keys.require_of_cell(setting, name, type(cell))
+        return replaced(cell, values, "cell")
 
     def flat(self) -> dict[str, Any]:
-        """All fields by dotted key, in the order of definition."""
-        return {key: self.value(key) for key in KEYS}
+        """All fields by full key; of cells, those of the chosen one."""
+        return {
+            dotted(section, f.name): getattr(part, f.name)
+            for section, part, plain_fields in self._dataclasses()
+            for f in plain_fields
+        }
 
     def value(self, key: str) -> Any:
-        """The value of a dotted key or unambiguous field name."""
+        """The value of a key, full or short. Raises `UnknownName`, and `ConfigError` for a setting
+        of a cell that is not the chosen one."""
         section, name = locate(key)
-        if section:
-            return getattr(getattr(self, section), name)
+        if section == "cell":
+            part_keys.require_of_cell(name, self.model.cell, type(self.cell))
+        group, _, regularizer = section.partition(".")
+        if regularizer:
+            return getattr(self.regularizer[regularizer], name)
+        if group:
+            return getattr(getattr(self, group), name)
         return getattr(self, name)
 
     def shape_key(self) -> str:
         """What lanes of one pack have to share, as readable text plus a short hash of all of it."""
-        shared = {key: self.value(key) for key in KEYS if key not in LANE_KEYS}
+        shared = {
+            dotted(section, f.name): getattr(part, f.name)
+            for section, part, plain_fields in self._dataclasses(written=True)
+            for f in plain_fields
+            if not f.metadata.get("lane")
+        }
         digest = hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:8]
         if self.model.num_layers > 1:
             layers = f"{self.model.num_layers}x"
@@ -248,98 +235,118 @@ class TrialConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Nested plain data; `from_json` gives the same configuration back."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        told: dict[str, Any] = {f.name: plain(getattr(self, f.name)) for f in PLAIN}
+        regularizer: dict[str, Any] = {}
+        for section, part in self._sections(written=True):
+            group, _, name = section.partition(".")
+            if name:
+                regularizer[name] = _plain(part)
+            else:
+                told[group] = _plain(part)
+        return told | {"regularizer": regularizer}
 
     def changed(self) -> dict[str, Any]:
-        """The fields that do not have their default value, by dotted key, as plain data.
+        """The fields that do not have their default value, by full key, as plain data.
 
         Short enough to be read; `from_json` gives the same configuration back.
         """
-        return {key: plain(value) for key, value in self.flat().items() if value != _DEFAULTS[key]}
+        return {
+            dotted(section, f.name): plain(getattr(part, f.name))
+            for section, part, plain_fields in self._dataclasses()
+            for f in plain_fields
+            if getattr(part, f.name) != f.default
+        }
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> "TrialConfig":
         """The configuration that `to_json` or `changed` told.
 
         Raises `UnknownName` or `ConfigError` when `data` has unknown keys or values of the wrong
         type."""
-        flat: dict[str, Any] = {}
+        sections: dict[str, dict[str, Any]] = {}
         for key, value in data.items():
-            if key in cls.SECTIONS and isinstance(value, Mapping):
-                flat |= {f"{key}.{name}": v for name, v in value.items()}
+            if key == "regularizer" and isinstance(value, Mapping):
+                sections |= _of_regularizers(value)
+            elif key in ("model", "cell", "optim") and isinstance(value, Mapping):
+                sections[key] = dict(value)
             else:
-                flat[key] = value
-        return cls().with_values(flat)
+                section, name = locate(key)
+                sections.setdefault(section, {})[name] = value
+        return _default()._with_sections(sections)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TrialConfig.from_json, (self.changed(),)
 
 
-LABEL = 200
-"""Characters of the longest label: names of Optuna's parameters carry it, and a database takes
-512."""
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Section):
-        return {name: _plain(v) for name, v in value.values().items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    return plain(value)
-
-
-def _fields(section: str) -> dict[str, Field[Any]]:
-    kind = hints(TrialConfig)[section]
-    if issubclass(kind, Section):
-        declared: dict[str, Field[Any]] = kind.declared()
-        return declared
-    return {f.name: f for f in fields(kind)}
-
-
-def _keys() -> dict[str, bool]:
-    """Every dotted key and whether lanes may differ in it."""
-    keys: dict[str, bool] = {}
-    for f in fields(TrialConfig):
-        if f.name in TrialConfig.SECTIONS:
-            keys |= {
-                f"{f.name}.{name}": bool(g.metadata.get("lane"))
-                for name, g in _fields(f.name).items()
-            }
-        else:
-            keys[f.name] = bool(f.metadata.get("lane"))
-    return keys
-
-
-KEYS: tuple[str, ...] = tuple(_keys())
-LANE_KEYS: frozenset[str] = frozenset(key for key, lane in _keys().items() if lane)
-_SHORT = {key.rsplit(".", 1)[-1]: key for key in KEYS}
-assert len(_SHORT) == len(KEYS), (
-    "field names are unique over the sections, so that short keys are unambiguous"
+PLAIN = tuple(
+    f for f in fields(TrialConfig) if f.name not in ("model", "cell", "regularizer", "optim")
 )
-_PLACES = {name: (key.rpartition(".")[0], name) for name, key in _SHORT.items()}
-_PLACES |= {key: _PLACES[name] for name, key in _SHORT.items()}
+"""The fields of the top level that are no sections."""
+CORE: dict[str, type] = {"": TrialConfig, "model": ModelConfig, "optim": OptimConfig}
+"""The dataclasses that every configuration has, by section."""
+
+
+def _core_places() -> dict[str, tuple[str, str]]:
+    """(section, field) by full key and by field name."""
+    places = {}
+    for section in ("model", "optim"):
+        for f in fields(CORE[section]):
+            places[f.name] = places[f"{section}.{f.name}"] = (section, f.name)
+    return places | {f.name: ("", f.name) for f in PLAIN}
+
+
+CORE_PLACES = _core_places()
+
+
+@registry.cached
+def _default() -> TrialConfig:
+    return TrialConfig()
+
+
+def _plain(part: Any) -> dict[str, Any]:
+    return {f.name: plain(getattr(part, f.name)) for f in fields(part)}
+
+
+def _of_regularizers(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The section `regularizer` of plain data, as sections of its parts."""
+    sections = {}
+    for name, values in data.items():
+        if not isinstance(values, Mapping):
+            raise ConfigError(
+                f"regularizer.{name} is written as version 0.1 wrote it, but this version reads"
+                " regularizer.PART.FIELD, such as regularizer.zoneout.z_cells: make the file"
+                " again with this version."
+            )
+        parts.regularizer(name)
+        sections[f"regularizer.{name}"] = dict(values)
+    return sections
 
 
 def locate(key: str) -> tuple[str, str]:
-    """(section, field) of a dotted key or bare field name; section is "" at the top level.
+    """(section, field) of a key: a full one (`model.hidden_size`, `cell.reset`,
+    `regularizer.zoneout.z_cells`), a field's bare name, or the name of a regularizer and its field
+    (`zoneout.z_cells`).
 
-    Raises `UnknownName` with the closest match.
+    The section is "" at the top level. A bare name is first that of a setting which every
+    configuration has. Raises `UnknownName` with the closest match, `ConfigError` for a name that
+    stands for several keys, and `PluginError` for a regularizer whose file is broken.
     """
-    if key not in _PLACES:
-        raise UnknownName("configuration key", key, _SHORT)
-    return _PLACES[key]
+    place = CORE_PLACES.get(key)
+    if place is not None:
+        return place
+    full = part_keys.full(key)
+    if full is None:
+        _refuse_broken(key)
+        written_in_full = "." in key
+        known = [name for name in CORE_PLACES if ("." in name) == written_in_full]
+        known += part_keys.every() if written_in_full else part_keys.short()
+        raise UnknownName("configuration key", key, known)
+    section, _, name = full.rpartition(".")
+    return section, name
 
 
-def owner_of(key: str) -> tuple[type, str]:
-    """The dataclass that declares a dotted key or bare field name, and the field. Raises
-    `UnknownName`."""
-    section, name = locate(key)
-    kind: type = hints(TrialConfig)[section] if section else TrialConfig
-    return (kind.owners()[name] if issubclass(kind, Section) else kind), name
-
-
-def type_of(key: str) -> Any:
-    """The type of a key: `int`, `float`, `bool`, `str`, or a `Literal` of words. Raises
-    `UnknownName`."""
-    owner, name = owner_of(key)
-    return hints(owner)[name]
-
-
-_DEFAULTS = TrialConfig().flat()
+def _refuse_broken(key: str) -> None:
+    """Raise `PluginError` where a key names a regularizer whose file is broken."""
+    for name in key.split(".")[-3:-1]:
+        if name in registry.names(parts.REGULARIZERS):
+            parts.regularizer(name)

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from zoneout_core.formats import FORMATS
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -80,7 +82,7 @@ def _file(folder: Path, question: str) -> Path:
 
 
 def _read(folder: Path | None, question: str) -> Answer | None:
-    """None where there is no answer, or a damaged one."""
+    """None where there is no answer, or one that is damaged or of another format."""
     if folder is None:
         return None
     try:
@@ -122,9 +124,10 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _content(question: str, answer: Answer) -> dict[str, str]:
-    """The content of an answer's file, with a checksum."""
-    content = {"question": question} | asdict(answer)
+def _content(question: str, answer: Answer) -> dict[str, object]:
+    """The content of an answer's file, with its format and a checksum."""
+    content: dict[str, object] = {"format": FORMATS["product"], "question": question}
+    content |= asdict(answer)
     return content | {"sha256": hashlib.sha256(json.dumps(content).encode()).hexdigest()}
 
 

@@ -19,6 +19,7 @@ from typing import Final, Self
 import torch
 from torch import Tensor
 
+from zoneout_core import compat
 from zoneout_core.errors import ConfigError, UnknownName
 
 OPERANDS: Final = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
@@ -98,13 +99,9 @@ def default(precision: str) -> str:
 def has_onednn(precision: str = "float32") -> bool:
     """Whether this build of torch has the two private operators, and this processor the
     instructions that they need."""
-    if not torch.backends.mkldnn.is_available():
+    if not compat.has_onednn_product():
         return False
-    if not all(
-        hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight")
-    ):
-        return False
-    return precision == "float32" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return precision == "float32" or bool(compat.onednn_supports(torch.bfloat16))
 
 
 def _mm(operand: torch.dtype) -> MatMul:
@@ -134,8 +131,7 @@ def _copied(b: Tensor, _rows: int) -> Tensor:
 def _onednn_times(a: Tensor, weight_PN: Tensor) -> Tensor:
     if not (a.is_contiguous() or a.t().is_contiguous()):
         a = a.contiguous()  # with gaps between its rows, oneDNN would take a hundred times as long
-    result: Tensor = torch.ops.mkldnn._linear_pointwise(a, weight_PN, None, "none", [], "")
-    return result
+    return compat.onednn_product(a, weight_PN)
 
 
 def _onednn_strided(a: Tensor, b: Tensor) -> Tensor:
@@ -145,5 +141,4 @@ def _onednn_strided(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _onednn_prepare(b: Tensor, rows: int) -> Tensor:
-    prepared: Tensor = torch.ops.mkldnn._reorder_linear_weight(b.t(), rows)
-    return prepared
+    return compat.onednn_prepared(b.t(), rows)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from zoneout_core.cells import Cell, registry_name
+from zoneout_core.cells import Cell, name_of
 from zoneout_core.cells.gru import GRU
 from zoneout_core.kernels.gru import BY_RESET, ResetBefore
 from zoneout_core.kernels.lanes import Lanes
@@ -30,9 +30,9 @@ OUTSIDE_LAYERS: Final = frozenset({"embedding", "outputs"})
 def missing(cell: Cell, site_keys: frozenset[str]) -> str:
     """The first part of `cell`, its settings and its masks that no kernel here supports, in words;
     empty = all is supported."""
-    name = registry_name(type(cell))
+    name = name_of(type(cell))
     if name not in KERNELS:
-        return f"cell {name}"
+        return f"cell {name or type(cell).__name__}"
     kernel = KERNELS[name]
     for setting in fields(cell):
         value = getattr(cell, setting.name)
@@ -93,7 +93,7 @@ def _kernel(cell: Cell) -> type[Pass]:
     """The kernel of a cell with these settings."""
     if isinstance(cell, GRU):
         return BY_RESET[cell.reset]
-    return KERNELS[registry_name(type(cell))]
+    return KERNELS[name_of(type(cell))]
 
 
 class _Sequence(torch.autograd.Function):

@@ -5,10 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from zoneout_core.masking.places import Places
-from zoneout_core.regularizers import Mask
-
-Program = tuple[Mask, ...]
-"""The masks of all regularizers of a trial."""
+from zoneout_core.masking.program import Program
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,10 +16,10 @@ from torch import Tensor
 from zoneout_core.masking import sites, streams
 from zoneout_core.masking.draw import LayerShape, MaskDraw
 from zoneout_core.masking.places import Places
+from zoneout_core.masking.program import Mask, Site
 from zoneout_core.masking.sampling import rates, sample
 from zoneout_core.masking.sites import Sites
 from zoneout_core.masking.stacking import combine, neutral
-from zoneout_core.regularizers import Mask, Site
 
 BLOCK = 50
 """Places of the data whose masks one stream draws in an evaluation."""

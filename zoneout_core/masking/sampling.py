@@ -11,7 +11,7 @@ from math import sqrt
 import torch
 from torch import Generator, Tensor
 
-from zoneout_core.regularizers import Mask
+from zoneout_core.masking.program import Mask
 
 LEVELS = 2**16
 

@@ -1,5 +1,5 @@
 """The masks of one layer as tensors, by their site: the place in a step where they enter
-(`zoneout_core.regularizers.Site`).
+(`zoneout_core.masking.program.Site`).
 
 For one lane a tensor broadcasts to [T, B, U] (U units of what it scales), for K lanes to [K, T, B,
 U]; a mask for each gate has one more axis before the units: [T, B, gates, U]. None = no mask there.

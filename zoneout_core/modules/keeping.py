@@ -5,18 +5,19 @@ Shapes: B batch, H hidden.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from zoneout_core.compat import MovedModule
 from zoneout_core.modules import keep
 from zoneout_core.modules.keep import Keep, Rate
 from zoneout_core.modules.sequences import Keeps
 
 
-class KeepingRNN(nn.RNNBase):
+class KeepingRNN(MovedModule, nn.RNNBase):
     """torch's base of recurrent modules, with rates of keeping and a kind of mask."""
 
     RATES: ClassVar[tuple[str, ...]] = ("z_states",)
@@ -112,14 +113,14 @@ class KeepingRNN(nn.RNNBase):
             if isinstance(z, Tensor) and not weight.is_meta:
                 self._rates[name] = z.to(weight.device)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch has no types for it
+    def after_move(self) -> None:
+        """Rates of units follow the weights to their device."""
         self._place_rates()
-        return self
 
     def _static_names(self) -> list[str]:
         """Buffers of the static masks: for each layer and direction those of h, then those of c."""
-        ends = [names[0].removeprefix("weight_ih") for names in self._all_weights]
+        directions = ("", "_reverse") if self.bidirectional else ("",)
+        ends = [f"_l{layer}{way}" for layer in range(self.num_layers) for way in directions]
         return [f"static_{rate.removeprefix('z_')}{end}" for end in ends for rate in self.RATES]
 
     def _draw_static(self) -> None:

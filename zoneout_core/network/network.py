@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from zoneout_core import kernels
+from zoneout_core import cells, kernels
 from zoneout_core.cells import Draw, Parameters
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.kernels import KernelChoice, Workspace
@@ -52,7 +52,7 @@ class Network:
         model = config.model
         self.config, self.prefix = config, prefix
         self.inputs, self.outputs, self.steps = inputs, outputs, steps
-        self.cell = config.cell.chosen(model.cell)
+        self.cell = cells.chosen(config)
         sizes = self.cell.sizes(model)
         self.width = next(iter(sizes.values()))
         """U, the width of a layer's output."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from zoneout_core import cells
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.kernels import Shape, picking
 from zoneout_core.kernels.product import MatMul
@@ -48,6 +49,6 @@ def output_product(config: TrialConfig, device: torch.device) -> MatMul:
 def product_shape(config: TrialConfig) -> Shape:
     """The shape of the products of a lane's recurrence. It is part of the shape key, so that all
     lanes of a pack take the same product."""
-    cell = config.cell.chosen(config.model.cell)
+    cell = cells.chosen(config)
     hidden = config.model.hidden_size
     return Shape(config.batch_size, hidden, cell.GATES * hidden, config.sequence_length)

@@ -18,16 +18,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import safetensors.torch
 from torch import Tensor
 
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import CheckpointError, ConfigError, UnknownName
 from zoneout_core.records import EpochRecord
-from zoneout_core.training.checkpoint_index import FORMAT, damaged, read_index, seal
+from zoneout_core.training.checkpoint_index import FORMAT, INDEX, damaged, read_index, seal
 from zoneout_core.training.lane_state import LaneState
 
-INDEX = "lane.json"
 BEFORE = "lane-before.json"
 TENSORS = ("weights", "m", "v", "best")
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -60,7 +60,7 @@ def save(folder: Path, state: LaneState) -> None:
             "seconds": state.seconds,
             "tensors": _tensor_file(digest),
             "sha256": digest,
-            "records": [record.to_json() for record in state.records],
+            "records": msgspec.to_builtins(state.records),
         }
     )
     try:
@@ -102,10 +102,10 @@ def load(folder: Path, name: str = INDEX) -> LaneState | None:
             restarts=index["restarts"],
             sums=index["sums"],
             seconds=index["seconds"],
-            records=[EpochRecord.from_json(record) for record in index["records"]],
+            records=msgspec.convert(index["records"], list[EpochRecord]),
             **_read_tensors(folder, index["sha256"]),
         )
-    except (TypeError, KeyError, ConfigError, UnknownName) as error:
+    except (TypeError, KeyError, ConfigError, UnknownName, msgspec.ValidationError) as error:
         raise damaged(
             folder / name, f"the fields of format {FORMAT}", f"{type(error).__name__}: {error}"
         ) from error

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from zoneout_core.errors import CheckpointError
+from zoneout_core.formats import FORMATS
 
-FORMAT = 4
+INDEX = "lane.json"
+FORMAT = FORMATS[INDEX]
 
 
 def seal(index: dict[str, Any]) -> bytes:

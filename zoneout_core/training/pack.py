@@ -7,15 +7,16 @@ updates alone, bit for bit. Their meaning, training and scores belong to the wor
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from math import isfinite
 from time import perf_counter
 from typing import Any
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
 from zoneout_core import tasks
+from zoneout_core.config import parts
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import CheckpointError, ConfigError
 from zoneout_core.kernels import KernelChoice
@@ -35,8 +36,9 @@ class Pack:
         self, config: TrialConfig, data: Any, *, capacity: int, device: str = "cpu"
     ) -> None:
         """data: what `tasks.load_data` returns. Raises `ConfigError` when it does not suit
-        `config`."""
+        `config`, and `PluginError` when a regularizer's file is broken."""
         assert capacity >= 1, "a pack holds at least one lane"
+        parts.require_regularizers()
         self.config = config
         self.capacity = capacity
         self.device = torch.device(device)

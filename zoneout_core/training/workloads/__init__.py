@@ -105,5 +105,5 @@ def names() -> list[str]:
 
 def get(name: str) -> type[Workload]:
     """The workload in file `name`. Raises `UnknownName`."""
-    workload: type[Workload] = registry.load(__name__, name, "workload").WORKLOAD
+    workload: type[Workload] = registry.exported(__name__, name, "workload", "WORKLOAD")
     return workload

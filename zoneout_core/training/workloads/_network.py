@@ -11,13 +11,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from zoneout_core import kernels, regularizers
+from zoneout_core import kernels
 from zoneout_core.cells import Parameters
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.kernels import KernelChoice
 from zoneout_core.masking import masks, noise, stacking
-from zoneout_core.masking.draw import LayerShape, MaskDraw, Program
+from zoneout_core.masking.draw import LayerShape, MaskDraw
 from zoneout_core.masking.places import Places
+from zoneout_core.masking.program import Program, sampled
 from zoneout_core.network.init import InitialDraw
 from zoneout_core.network.layout import Layout, Shapes
 from zoneout_core.network.network import DTYPES, Network, Unrolled
@@ -128,7 +129,7 @@ class NetworkWorkload(Workload):
         """Fill one group's gradients; returns the means of its lanes."""
         rows = _select(rows_KP, group.lanes)
         trained = rows
-        if any(lane.config.regularizer.weight_noise for lane in lanes):
+        if any(lane.config.regularizer.noise_deviation for lane in lanes):
             trained = self._with_noise(lanes, rows)
         # `.data`: kept numbers may change before the backward pass, which must not see that as a
         # changed weight.
@@ -172,7 +173,7 @@ class NetworkWorkload(Workload):
         for k, lane in enumerate(lanes):
             noise.noise_(
                 [views[name][k] for name in matrices],
-                lane.config.regularizer.weight_noise,
+                lane.config.regularizer.noise_deviation,
                 seed=lane.config.seed,
                 update=lane.updates,
             )
@@ -291,14 +292,14 @@ class NetworkWorkload(Workload):
     def scores_by_batch(self) -> bool:
         """Whether a validation normalises by the statistics of its own batches (spec section 12,
         row 25)."""
-        return bool(self.networks[0].normalises and self.config.cell.batch_norm_scores == "batch")
+        return bool(self.networks[0].normalises and self.networks[0].cell.scores_by_batch)
 
     def population_programs(self, lanes: Sequence[Lane]) -> list[Program]:
         """The lanes' masks while population statistics are taken: expectations, or drawn for every
         place that is read (spec section 5)."""
         programs = [lane.config.regularizer.program() for lane in lanes]
-        if self.config.cell.population_masks == "sampled":
-            return [regularizers.sampled(program) for program in programs]
+        if self.networks[0].cell.samples_population:
+            return [sampled(program) for program in programs]
         return programs
 
     def learning_rate(self, lane: Lane) -> float:

@@ -14,8 +14,8 @@ from zoneout_core.config.trial import TrialConfig, require
 from zoneout_core.errors import ConfigError
 from zoneout_core.kernels import KernelChoice
 from zoneout_core.masking import streams
-from zoneout_core.masking.draw import Program
 from zoneout_core.masking.places import Places
+from zoneout_core.masking.program import Program
 from zoneout_core.network.network import DTYPES, Network, Unrolled
 from zoneout_core.records import CLASSES
 from zoneout_core.tasks import Labelled

@@ -90,7 +90,8 @@ class Consistency(Workload):
             device=self.device,
         )
         keep_TU = torch.empty(config.sequence_length, UNITS, dtype=torch.bool, device=self.device)
-        return x_BU, draw_(keep_TU, config.regularizer.z_states, generator("masks_states"))
+        z_states = config.regularizer.part(Zoneout).z_states
+        return x_BU, draw_(keep_TU, z_states, generator("masks_states"))
 
     def measure(
         self, lanes: Sequence[Lane], rows_KP: Tensor, means: Sequence[dict[str, float]]
@@ -152,10 +153,10 @@ def check(config: TrialConfig) -> None:
                 f"{type(part).__name__}. Leave its settings at their defaults."
             )
     for name in ("z_cells", "z_spread"):
-        value = getattr(config.regularizer, name)
+        value = getattr(config.regularizer.part(Zoneout), name)
         require(
             value == 0,
-            f"regularizer.{name}",
+            f"regularizer.zoneout.{name}",
             value,
             f"0 with task={config.task}, whose zoneout is z_states",
         )

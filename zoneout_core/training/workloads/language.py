@@ -16,14 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zoneout_core import regularizers
 from zoneout_core.cells import Parameters
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
 from zoneout_core.kernels import KernelChoice
 from zoneout_core.masking import streams
-from zoneout_core.masking.draw import Program
 from zoneout_core.masking.places import Places
+from zoneout_core.masking.program import Program, monte_carlo
 from zoneout_core.network.network import Network, States, Unrolled
 from zoneout_core.network.network_sites import NetworkSites
 from zoneout_core.records import CHARACTERS
@@ -271,7 +270,7 @@ class Language(NetworkWorkload):
     def _monte_carlo(self, lane: Lane, row_1P: Tensor, mean: Score) -> Score:
         """The score of probabilities averaged over passes with drawn masks (spec 9.7). Without
         passes it is `mean`, the mean network's."""
-        passes, program = regularizers.monte_carlo(lane.config.regularizer.program())
+        passes, program = monte_carlo(lane.config.regularizer.program())
         if not passes:
             return mean
         p, choice = self._parameters(row_1P), self.choose(lane.config)

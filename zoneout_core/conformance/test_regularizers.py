@@ -1,4 +1,4 @@
-"""One suite for every file in `zoneout_core.regularizers`: a new one is tested by being there."""
+"""What every regularizer has to satisfy: a new one is tested by being there."""
 
 import ast
 import inspect
@@ -8,14 +8,17 @@ import sys
 from dataclasses import fields, replace
 from itertools import combinations, pairwise
 from math import sqrt
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from zoneout_core import cells, regularizers
-from zoneout_core.config.trial import LANE_KEYS, TrialConfig
+from zoneout_core.config import parts
+from zoneout_core.config.section import RegularizerConfig
+from zoneout_core.config.trial import TrialConfig
+from zoneout_core.conformance import subjects
 from zoneout_core.errors import ConfigError
 from zoneout_core.masking import masks, sampling, stacking, streams
 from zoneout_core.masking.draw import LayerShape, MaskDraw
@@ -23,11 +26,11 @@ from zoneout_core.masking.noise import noise_
 from zoneout_core.masking.places import Places
 from zoneout_core.masking.sites import Sites
 from zoneout_core.network.init import InitialDraw
-from zoneout_core.regularizers import Mask, Regularizer, RegularizerConfig
+from zoneout_core.regularizers import Mask, Regularizer
 
-PARTS: dict[str, type[Regularizer]] = dict(
-    zip(regularizers.names(), RegularizerConfig.kinds(), strict=True)
-)
+PARTS: dict[str, type[Regularizer]] = {
+    name: parts.regularizer(name) for name in subjects("zoneout_core.regularizers")
+}
 EXAMPLES = [
     pytest.param(example, id=f"{n}-{i}")
     for n, part in PARTS.items()
@@ -36,16 +39,18 @@ EXAMPLES = [
 SHAPE = LayerShape(steps=30, batch=16, inputs=24, hidden=40)
 SYMBOLS, SEED = 11, 3
 DRAW = MaskDraw(program=(), shape=SHAPE, layer=0, seed=SEED, counter=0)
-SHAPE_KEYS = {"gate_form"}
-"""Settings that the lanes of a pack share."""
 LIMIT = 4.5
 """Standard deviations; the seeds are fixed, so a sound draw passes always."""
+
+KEYS = {part: f"regularizer.{name}" for name, part in PARTS.items()}
+"""Where the settings of each stand in a configuration."""
 
 every_part = pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
 every_example = pytest.mark.parametrize("example", EXAMPLES)
 
 
 def configured(example: dict[str, Any], **further: Any) -> TrialConfig:
+    """A small configuration with the example and further values."""
     return TrialConfig().with_values(
         {"hidden_size": 6, "batch_size": 5, "sequence_length": 9} | example | further
     )
@@ -94,36 +99,33 @@ def alone(
 
 @every_part
 def test_it_is_off_by_default(part: type[Regularizer]) -> None:
+    """The default of every setting means off: no mask, no noise, no penalty, and other masks stay
+    as they are."""
     off = part()
-    assert (off.active, off.program(), off.weight_noise, off.penalised) == (False, (), 0.0, "")
+    assert (off.active, off.program(), off.weight_noise) == (False, (), 0.0)
+    assert RegularizerConfig(off).penalties() == []
+    key = "regularizer.zoneout.z_cells"
     mask = Mask(
-        site="keep_cells", field="z_cells", probability=0.5, expected=0.5, stream="masks_cells"
+        site="keep_cells",
+        key=key,
+        strength=0.5,
+        probability=0.5,
+        expected=0.5,
+        stream="masks_cells",
     )
     assert off.transform((mask,)) == (mask,)
 
 
 @every_part
-def test_every_setting_has_a_name_that_tells_its_direction_and_may_differ_between_lanes(
-    part: type[Regularizer],
-) -> None:
-    hints = get_type_hints(part, vars(sys.modules[part.__module__]))
-    for field in fields(part):
-        assert not (
-            hints[field.name] is float and field.name[:2] not in ("z_", "p_")
-        ) or field.name.startswith(("sigma_", "beta_", "tau_")), field.name
-        assert (f"regularizer.{field.name}" in LANE_KEYS) == (field.name not in SHAPE_KEYS), (
-            field.name
-        )
-
-
-@every_part
 def test_every_setting_and_the_module_are_documented(part: type[Regularizer]) -> None:
+    """The file has a docstring, and every setting a string under it, which `sweep explain`
+    shows."""
     module = sys.modules[part.__module__]
-    assert "spec" in str(module.__doc__)
+    assert module.__doc__
     (body,) = (
-        n.body
-        for n in ast.parse(inspect.getsource(module)).body
-        if getattr(n, "name", "") == part.__name__
+        statement.body
+        for statement in ast.parse(inspect.getsource(module)).body
+        if isinstance(statement, ast.ClassDef) and statement.name == part.__name__
     )
     documented = {
         before.target.id
@@ -137,26 +139,29 @@ def test_every_setting_and_the_module_are_documented(part: type[Regularizer]) ->
 
 @every_part
 def test_probabilities_are_checked(part: type[Regularizer]) -> None:
+    """A setting z_* or p_* is a probability from 0 to 1, and sigma_* and beta_* are finite and at
+    least 0: others are refused with the usual words (`require_probability`, `require`)."""
     for name in (field.name for field in fields(part)):
         for value in (-0.1, 1.1, float("nan")) if name.startswith(("z_", "p_")) else ():
             with pytest.raises(ConfigError) as error:
                 part(**{name: value})
             assert str(error.value) == (
-                f"regularizer.{name} must be a probability from 0 to 1, but is {value}. "
-                f"Set it with --set regularizer.{name}=VALUE."
+                f"{KEYS[part]}.{name} must be a probability from 0 to 1, but is {value}. "
+                f"Set it with --set {KEYS[part]}.{name}=VALUE."
             )
         for value in (
             (-1.0, float("nan"), float("inf")) if name.startswith(("sigma_", "beta_")) else ()
         ):
             with pytest.raises(
                 ConfigError,
-                match=f"regularizer.{name} must be a number of at least 0, but is {value}",
+                match=f"{KEYS[part]}.{name} must be a number of at least 0, but is {value}",
             ):
                 part(**{name: value})
 
 
 @every_part
 def test_loading_it_loads_no_torch(part: type[Regularizer]) -> None:
+    """The file imports no torch at its top: a command that trains nothing loads it too."""
     source = inspect.getsource(sys.modules[part.__module__])
     assert "\nimport torch" not in source
     assert "\nfrom torch" not in source
@@ -167,24 +172,30 @@ def test_loading_it_loads_no_torch(part: type[Regularizer]) -> None:
 
 @every_example
 def test_an_example_is_on_and_round_trips(example: dict[str, Any]) -> None:
+    """Each of EXAMPLES switches the regularizer on, with masks, noise or a penalty; its masks name
+    settings that exist, and the configuration survives JSON and pickle."""
     config = configured(example)
     active = config.regularizer.active()
     assert active
     assert (
         config.regularizer.program()
-        or config.regularizer.weight_noise
+        or config.regularizer.noise_deviation
         or config.regularizer.penalties()
     )
     assert TrialConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
     assert pickle.loads(pickle.dumps(config)) == config
     for mask in config.regularizer.program():
         assert 0 <= mask.probability <= 1
-        assert mask.field in {field.name for part in active for field in fields(part)}
+        assert mask.key in {
+            f"{KEYS[type(part)]}.{field.name}" for part in active for field in fields(part)
+        }
+        assert mask.strength == config.value(mask.key)
 
 
 @every_example
 def test_in_the_mean_a_mask_is_what_stands_for_it(example: dict[str, Any]) -> None:
-    """Of the unscaled dropouts and zoneout, of the inverted ones, and of Gaussian masks alike."""
+    """The mean of a drawn mask, scale included, is `expected`: what an evaluation takes in its
+    place. So it is with unscaled and inverted dropout, zoneout and Gaussian masks."""
     for mask in masked(example).values():
         if mask.expected is not None:
             assert mask.probability * mask.scale == pytest.approx(mask.expected, abs=1e-15)
@@ -192,6 +203,7 @@ def test_in_the_mean_a_mask_is_what_stands_for_it(example: dict[str, Any]) -> No
 
 @every_example
 def test_drawn_masks_have_their_probability_along_every_axis(example: dict[str, Any]) -> None:
+    """A drawn mask is 1 with the probability `one` along every axis."""
     for mask in masked(example).values():
         drawn = alone(mask).double() / mask.scale
         if mask.kind == "bernoulli":
@@ -220,6 +232,8 @@ def deviations(drawn: Tensor, rates: Tensor) -> float:
 def test_masks_of_different_sites_layers_lanes_and_updates_are_uncorrelated(
     example: dict[str, Any],
 ) -> None:
+    """Masks of different streams, layers, seeds and updates are independent, unless the mask says
+    that it is shared."""
     found = masked(example)
     for first, second in combinations(found.values(), 2):
         if first.stream != second.stream:
@@ -237,6 +251,7 @@ def test_masks_of_different_sites_layers_lanes_and_updates_are_uncorrelated(
 
 @every_example
 def test_neighbours_within_a_mask_are_uncorrelated(example: dict[str, Any]) -> None:
+    """Neighbours in a mask are independent."""
     for mask in masked(example).values():
         drawn = alone(mask)
         for axis, size in enumerate(drawn.shape):
@@ -255,6 +270,8 @@ def correlation(a: Tensor, b: Tensor) -> float:
 
 @every_example
 def test_axes_are_shared_or_not_as_the_mask_says(example: dict[str, Any]) -> None:
+    """A mask has one value along the axes in `shared`, and a value for each index along all
+    others."""
     for mask in masked(example).values():
         steps, batch, *gates, units = alone(mask).shape
         full = SHAPE.inputs if mask.site in ("inputs", "embedding") else SHAPE.hidden
@@ -270,6 +287,8 @@ def test_axes_are_shared_or_not_as_the_mask_says(example: dict[str, Any]) -> Non
 
 @every_example
 def test_masks_follow_from_seed_layer_and_step_alone(example: dict[str, Any]) -> None:
+    """Masks follow from the seed, the layer and the update alone, whatever their order and torch's
+    own generator."""
     program = configured(example).regularizer.program()
     torch.manual_seed(1)
     first = masks.layer_sites(replace(DRAW, program=program, counter=7))
@@ -281,6 +300,7 @@ def test_masks_follow_from_seed_layer_and_step_alone(example: dict[str, Any]) ->
 
 @every_example
 def test_an_evaluation_is_deterministic(example: dict[str, Any]) -> None:
+    """What stands for a mask in an evaluation is `expected`, and no random number."""
     program = configured(example).regularizer.program()
     torch.manual_seed(1)
     first = masks.layer_sites(replace(DRAW, program=program, dtype=torch.float64, evaluation=True))
@@ -310,7 +330,7 @@ def nothing(mask: Mask) -> bool:
 def test_masks_drawn_in_an_evaluation_do_not_depend_on_how_it_is_cut(
     example: dict[str, Any],
 ) -> None:
-    """Examples and chunks read one by one have the masks that they have together."""
+    """Examples and chunks that are evaluated one by one have the masks that they have together."""
     program = regularizers.sampled(configured(example).regularizer.program())
 
     def drawn(places: Places) -> Sites:
@@ -347,13 +367,13 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
     """The number that a tiny network makes of random symbols, masks and noise as the configuration
     says."""
     model, program, seed = config.model, config.regularizer.program(), config.seed
-    cell, draw = config.cell.chosen(model.cell), InitialDraw(model, 1)
+    cell, draw = cells.chosen(config), InitialDraw(model, 1)
     tokens_TB = torch.randint(
         SYMBOLS,
         (config.sequence_length, config.batch_size),
         generator=streams.generator(0, "shuffle", counter=0),
     )
-    how = {"evaluation": evaluation, "dtype": torch.float64}
+    how: dict[str, Any] = {"evaluation": evaluation, "dtype": torch.float64}
     x, reads = tokens_TB, SYMBOLS
     if model.embedding_size:
         x, reads = draw.matrix(SYMBOLS, model.embedding_size)[tokens_TB], model.embedding_size
@@ -373,9 +393,9 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
             for name, (start, size) in cell.statistics(model, config.sequence_length).items()
         }
         p = cell.initial(model, reads, draw) | kept | head
-        if config.regularizer.weight_noise and not evaluation:
+        if config.regularizer.noise_deviation and not evaluation:
             matrices = [p["w_DG"], p["u_HG"], p["out_w_HV"]]
-            noise_(matrices, config.regularizer.weight_noise, seed=seed, update=step)
+            noise_(matrices, config.regularizer.noise_deviation, seed=seed, update=step)
         shape = LayerShape(
             steps=config.sequence_length,
             batch=config.batch_size,
@@ -408,6 +428,8 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
 def test_it_changes_training_differently_at_every_update_and_for_every_seed(
     example: dict[str, Any],
 ) -> None:
+    """Each example changes what a network computes in training, anew for every update and seed
+    unless the mask is shared among updates."""
     config = configured(example)
     off = TrialConfig().with_values(
         {key: config.value(key) for key in config.changed() if "regularizer." not in key}
@@ -422,6 +444,7 @@ def test_it_changes_training_differently_at_every_update_and_for_every_seed(
 
 @every_example
 def test_evaluations_draw_nothing_at_random(example: dict[str, Any]) -> None:
+    """An evaluation gives a finite number, the same each time."""
     config = configured(example)
     torch.manual_seed(1)
     first = trained(config, evaluation=True)
@@ -458,13 +481,14 @@ def accepted(values: dict[str, Any]) -> TrialConfig | str:
 
 
 def test_a_cell_without_the_place_refuses_the_setting_that_asks_for_it() -> None:
+    """An example on a cell that has no place for its masks is refused, naming the cell."""
     for example in (example for part in PARTS.values() for example in part.EXAMPLES):
         for cell in sorted({"lstm", "gru", "rnn"} & set(cells.names())):
             config = accepted(example | {"cell": cell})
             if isinstance(config, str):
                 assert f"with model.cell={cell}, which " in config
                 continue
-            kind = type(config.cell.chosen(cell))
+            kind = type(config.cell)
             assert {m.site for m in config.regularizer.program()} - {
                 "embedding",
                 "outputs",
