@@ -56,7 +56,7 @@ def run_params(definition: Path) -> dict[str, str]:
     if not definition.is_file():
         return {}
     fields = dict(_flat(sealed.read(definition)))
-    defaults = dict(_flat({"base": _defaults(fields["base.model.cell"])}))
+    defaults = dict(_flat({"base": _defaults(fields.get("base.model.cell", ""))}))
     del defaults["base.task"]
     return {key: secrets.mask(value) for key, value in fields.items() if value != defaults.get(key)}
 

@@ -272,7 +272,7 @@ def test_a_trial_that_was_asked_for_is_told_whole() -> None:
 def test_a_number_that_is_not_finite_is_refused_and_leaves_no_trace(
     path: Path, value: float
 ) -> None:
-    record = RecordEvent(trial=0, epoch=1, steps=4, metrics={"train_bpc": value})
+    record = RecordEvent(trial=0, epoch=1, updates=4, metrics={"train_bpc": value})
     with Journal(path) as journal, pytest.raises(ValueError, match="has finite numbers only"):
         journal.append(record)
     assert path.read_bytes() == HEADER + b"\n"

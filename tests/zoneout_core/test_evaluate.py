@@ -87,7 +87,7 @@ def stream(reader: Reader, text_N: Tensor, **how: int) -> list[float]:
 
 
 def trust_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    for limit in ("STATES_AGREE", "SCORES_AGREE"):
+    for limit in ("STATE_TOLERANCE", "SCORE_TOLERANCE"):
         monkeypatch.setattr(one_pass, limit, inf)
 
 

@@ -28,7 +28,7 @@ def test_the_norm_stabilizer_looks_at_the_carried_state_and_not_at_masked_output
             config = TrialConfig().with_values(SIZES | values)
             workload = Language(config, tiny_corpus, torch.device("cpu"))
             row_P = workload.initial_row(config)
-            lane = Lane(trial=0, config=config, updates=workload.updates(config))
+            lane = Lane(trial=0, config=config, epoch_updates=workload.epoch_updates(config))
             told = workload.gradients([lane], row_P[None], torch.zeros_like(row_P)[None])
             penalties.append(told[0]["loss"].item())
         losses.append(penalties[1] - penalties[0])

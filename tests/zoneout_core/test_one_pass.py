@@ -101,8 +101,8 @@ def test_what_one_lane_needs_changes_no_bit_of_another(monkeypatch: pytest.Monke
     for k in range(len(configs)):
         assert stream(reader(*configs).alone(k)) == [together[k]]
     assert stream(reader(configs[0])) == [together[0]]
-    monkeypatch.setattr(one_pass, "STATES_AGREE", float("inf"))
-    monkeypatch.setattr(one_pass, "SCORES_AGREE", float("inf"))
+    monkeypatch.setattr(one_pass, "STATE_TOLERANCE", float("inf"))
+    monkeypatch.setattr(one_pass, "SCORE_TOLERANCE", float("inf"))
     trusted = stream(reader(*configs))
     assert trusted[0] == together[0], "a warm-up that suffices leaves the first reading as it is"
     assert abs(trusted[1].nats - together[1].nats) > 1e-3, "and one that does not, does not"
