@@ -105,5 +105,7 @@ def names() -> list[str]:
 
 def get(name: str) -> Space:
     """Space `name` with its default values. Raises `UnknownName` with the closest match."""
-    space: Space = registry.load(__name__, name, "space").space()
+    make = registry.exported(__name__, name, "space", "space")
+    with registry.blaming(f"Space {name} cannot be made"):
+        space: Space = make()
     return space

@@ -20,7 +20,7 @@ next in a wider one."""
 
 
 class Suggester(Protocol):
-    """What a space asks for a value of each parameter, such as a trial of Optuna's."""
+    """Gives a space the values of its parameters, as a trial of Optuna's does."""
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """One of `choices`."""
@@ -56,7 +56,8 @@ class Space(ABC):
 
     @abstractmethod
     def corners(self) -> Iterator[Overrides]:
-        """Every assignment, were each `Range` only its two ends: the grid, where there is one."""
+        """Every assignment, as if each `Range` had only its two ends: the grid, where there is
+        one."""
 
     @abstractmethod
     def bounds(self) -> Iterator[Overrides]:
@@ -68,7 +69,7 @@ class Space(ABC):
 
     @abstractmethod
     def ranges(self) -> Iterator["Range"]:
-        """What keeps the space from being finite."""
+        """The ranges in the space, which make it infinite."""
 
     @abstractmethod
     def keys(self) -> Iterator[str]:
@@ -83,8 +84,8 @@ class Space(ABC):
         """Plain data that `from_json` turns back into an equal space."""
 
     def check(self, base: TrialConfig) -> None:
-        """Try the space on top of `base`: at its corners, or at bounds when there are too many, and
-        in between.
+        """Try the space on top of `base`: at its corners, or at its bounds where it has too many
+        corners, and at points between.
 
         Raises `ConfigError` naming the point and why no trial can have it.
         """
@@ -134,7 +135,7 @@ class Choice(Space):
 class Range(Space):
     """Any number from `low` to `high`, drawn uniformly or, with `log`, uniformly in its logarithm.
 
-    Of a key that is a whole number, such as `epochs`, whole numbers are drawn, both ends included.
+    Where the key is a whole number, such as `epochs`, only whole numbers are drawn, ends included.
     """
 
     key: str
@@ -227,19 +228,19 @@ class Product(Space):
     def corners(self) -> Iterator[Overrides]:
         if not self.parts:
             return iter([{}])
-        first, rest = self.parts[0], Product(self.parts[1:])
-        return (point | other for point in first.corners() for other in rest.corners())
+        first, others = self.parts[0], Product(self.parts[1:])
+        return (corner | other for corner in first.corners() for other in others.corners())
 
     def bounds(self) -> Iterator[Overrides]:
         firsts = [next(part.bounds()) for part in self.parts]
         yield _merge(firsts)
         for index, part in enumerate(self.parts):
             yield from (_with(firsts, {index: bound}) for bound in islice(part.bounds(), 1, None))
-        for one, other in combinations(range(len(self.parts)), 2):
-            for bound in islice(self.parts[one].bounds(), 1, None):
+        for i, j in combinations(range(len(self.parts)), 2):
+            for bound in islice(self.parts[i].bounds(), 1, None):
                 yield from (
-                    _with(firsts, {one: bound, other: its})
-                    for its in islice(self.parts[other].bounds(), 1, None)
+                    _with(firsts, {i: bound, j: other})
+                    for other in islice(self.parts[j].bounds(), 1, None)
                 )
 
     def ranges(self) -> Iterator[Range]:
@@ -257,8 +258,8 @@ class Product(Space):
 
 @dataclass(frozen=True)
 class Switch(Space):
-    """A choice of `key` whose value brings its own further space: what is only there for some
-    values."""
+    """A choice of `key`, each of whose values brings a further space: keys that exist for some
+    values only."""
 
     key: str
     cases: tuple[tuple[Any, Space], ...]

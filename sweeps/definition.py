@@ -18,7 +18,7 @@ from zoneout_core.config import registry
 from zoneout_core.config.fields import hints, require_finite
 from zoneout_core.config.keys import full_key
 from zoneout_core.config.trial import TrialConfig, coerce, require
-from zoneout_core.errors import ConfigError, UnknownName
+from zoneout_core.errors import ConfigError, PluginError, UnknownName
 from zoneout_core.records import Metrics
 
 Sampler = Literal["grid", "tpe", "random", "qmc", "gp"]
@@ -258,7 +258,11 @@ def names() -> list[str]:
 
 def get(name: str) -> Sweep:
     """The sweep `name`. Raises `UnknownName` with the closest match."""
-    sweep: Sweep = registry.load("sweeps.definitions", name, "sweep").sweep()
+    make = registry.exported("sweeps.definitions", name, "sweep", "sweep")
+    with registry.blaming(f"Sweep {name} cannot be made"):
+        sweep = make()
+    if not isinstance(sweep, Sweep):
+        raise PluginError(f"sweep() of sweep {name} must return a Sweep, but returns {sweep!r}.")
     return sweep
 
 

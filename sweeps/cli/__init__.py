@@ -8,6 +8,7 @@ with leaving_at_once():
     import sys
     import traceback
     from collections.abc import Sequence
+    from pathlib import Path
     from typing import Annotated
 
     import typer
@@ -15,7 +16,8 @@ with leaving_at_once():
 
     from sweeps import secrets
     from sweeps.cli import catalogue, data, driving, options, reading, reproduce, text
-    from zoneout_core.config import parts
+    from zoneout_core.config import parts, registry
+    from zoneout_core.config.plugins import Plugins
     from zoneout_core.errors import PluginError, ZoneoutError
 
 USER_ERROR = 2
@@ -50,8 +52,20 @@ def _options(
         bool,
         typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
     ] = False,
+    plugins: Annotated[
+        Path | None,
+        typer.Option(
+            "--plugins",
+            metavar="DIR",
+            help="A folder with cells, regularizers, tasks, workloads, spaces and sweeps of your"
+            " own; it may also stand after the command.",
+            show_default="$ZONEOUT_PLUGINS",
+        ),
+    ] = None,
 ) -> None:
     """Train many zoneout RNN trials at once, and never lose or blur a result."""
+    if plugins is not None:
+        registry.use(Plugins.read(plugins))
 
 
 for command, examples in (
@@ -92,7 +106,7 @@ def main(given: Sequence[str] | None = None) -> None:
     traceback, unless `--traceback` or $ZONEOUT_TRACEBACK asks for one. With `--json` it is also the
     one JSON document on stdout: `{"error": KIND, "message": TEXT}`. No password is ever told.
     """
-    with outlets():
+    with outlets(), registry.using(None):
         code = _answer(sys.argv[1:] if given is None else given)
     apart = sys.modules.get("sweeps.drivers.apart")
     if apart is not None and apart.left_behind:
@@ -103,6 +117,8 @@ def main(given: Sequence[str] | None = None) -> None:
 def _answer(given: Sequence[str]) -> int:
     """Run the command line `given`; its exit code."""
     arguments = [argument for argument in given if argument != "--traceback"]
+    plugins, rest = options.plugins_apart(arguments)
+    arguments = [*plugins, *rest]
     try:
         code = app(arguments, prog_name="sweep", standalone_mode=False)
     except TyperException as error:  # a command line that cannot be read

@@ -11,6 +11,7 @@ from sweeps import definition
 from sweeps.books.run_folder import DEFAULT_HOME, Home, RunFolder
 from sweeps.cli import options, text
 from sweeps.definition import Sweep
+from zoneout_core.config import registry
 from zoneout_core.errors import ZoneoutError
 
 _TOLD = ("task", "model.cell", "model.hidden_size", "epochs")
@@ -106,7 +107,7 @@ def _described(space: Space, case: str = "") -> Iterator[tuple[str, str]]:
                         yield from _described(inner, here)
 
 
-def _sweep(sweep: Sweep) -> dict[str, Any]:
+def _sweep(sweep: Sweep) -> dict[str, object]:
     return {
         "sweep": sweep.name,
         "task": sweep.base.task,
@@ -137,7 +138,8 @@ def _run(run: RunFolder) -> dict[str, Any]:
     from sweeps.cli import summary
 
     try:
-        told = summary.of_run(run, run.definition(), run.story())
+        with registry.using(run.own_plugins()):
+            told = summary.of_run(run, run.definition(), run.story())
     except ZoneoutError as error:
         blank: dict[str, Any] = {"of": None, "counts": {}, "best": None, "objective": None}
         return {"run": run.name, "state": "unreadable", "reason": str(error)} | blank

@@ -64,8 +64,9 @@ def pace(story: Story, sweep: Sweep, now: float) -> str:
     spent = elapsed(story, now)
     said = [f"{done} of {whole} epochs", *([text.duration(spent)] if spent is not None else [])]
     if spent is not None and story.driver is not None and story.closed is None and done < whole:
-        began = story.driver["time"]
-        told = sum(time >= began for trial in trials for time in list(trial.times.values()))
+        began = story.driver.time
+        records = (record for trial in trials for record in list(trial.records.values()))
+        told = sum(record.time >= began for record in records)
         if told:
             said.append(f"about {text.duration(spent / told * (whole - done))} left")
         elif not any(trial.state is TrialState.RUNNING for trial in trials):
@@ -111,10 +112,10 @@ def elapsed(story: Story, now: float) -> float | None:
     if story.driver is None:
         return None
     if story.closed:
-        until = story.closed["time"]
+        until = story.closed.time
     else:
-        until = max(now, story.told or now)
-    return max(0.0, float(until - story.driver["time"]))
+        until = max(now, story.latest or now)
+    return max(0.0, until - story.driver.time)
 
 
 def _heading(name: str, unit: str) -> str:
@@ -297,7 +298,7 @@ def _time(trial: TrialStory, story: Story, now: float) -> str:
     if trial.started is None or story.driver is None:
         return ""
     if trial.state is TrialState.RUNNING:
-        return text.clock(now - max(trial.started, story.driver["time"]))
+        return text.clock(now - max(trial.started, story.driver.time))
     if trial.ended is not None:
         return text.clock(trial.ended - trial.started)
     return ""

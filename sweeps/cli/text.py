@@ -3,15 +3,15 @@ next."""
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
+from sweeps.cli import compat
 from zoneout_core.errors import ZoneoutError
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.segment import Segment
     from rich.table import Table
 
 _CONTROL = re.compile(
@@ -42,17 +42,7 @@ def one_line(error: Exception) -> str:
 
 def console(*, stderr: bool = False) -> "Console":
     """A terminal that prints texts as they are: no markup, no guessing of colours, and `plain`."""
-    from rich.console import Console
-    from rich.segment import Segment
-
-    class Plain(Console):
-        def _render_buffer(self, buffer: "Iterable[Segment]") -> str:
-            return super()._render_buffer(
-                segment if segment.control else Segment(plain(segment.text), segment.style)
-                for segment in buffer
-            )
-
-    return Plain(stderr=stderr, highlight=False, markup=False, emoji=False)
+    return compat.filtered_console(plain, stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def duration(seconds: float) -> str:
@@ -78,7 +68,7 @@ def clock(seconds: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
-def value(given: Any) -> str:
+def value(given: object) -> str:
     """A hyperparameter, short enough for a table; `sweep export` has every digit."""
     if isinstance(given, float):
         return f"{given:.6g}"
@@ -107,13 +97,13 @@ def short_names(keys: Iterable[str]) -> list[str]:
     return names
 
 
-def assignment(params: Mapping[str, Any]) -> str:
+def assignment(params: Mapping[str, object]) -> str:
     """`z_cells=0.5, z_states=0.05`"""
     pairs = zip(short_names(params), params.values(), strict=True)
     return ", ".join(f"{name}={value(given)}" for name, given in pairs)
 
 
-def listed(given: Any) -> str:
+def listed(given: object) -> str:
     """A field of a definition as `--set` takes it: `0,1,2`; an empty text shows as `''`."""
     if isinstance(given, list | tuple):
         return ", ".join(str(one) for one in given)

@@ -23,7 +23,6 @@ from tests.sweeps.commands import sweep
 from tests.sweeps.stores import sqlite_store
 from tests.sweeps.truths import check_books, check_mlflow
 
-pytestmark = pytest.mark.timeout(300)
 Reproduce = Callable[..., dict[str, Any]]
 
 

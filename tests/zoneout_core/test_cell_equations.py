@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm
 
-from tests.zoneout_core.made_cells import Made, make
 from zoneout_core.config.trial import TrialConfig
+from zoneout_core.conformance.made_cells import Made, make
 from zoneout_core.masking.sites import Sites
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm, one_hot
 
-from tests.zoneout_core.made_cells import Made, make
 from zoneout_core.cells.hm_lstm import boundary
 from zoneout_core.config.trial import TrialConfig
+from zoneout_core.conformance.made_cells import Made, make
 from zoneout_core.network.init import InitialDraw
 
 H = 5

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from tests.zoneout_core.cell_oracles import tensor
-from tests.zoneout_core.made_cells import make
 from zoneout_core.cells import Trajectory
 from zoneout_core.cells.bn_lstm import BatchNormLSTM
 from zoneout_core.config.trial import TrialConfig
+from zoneout_core.conformance.made_cells import make
 from zoneout_core.masking.sites import Sites
 from zoneout_core.network.init import InitialDraw
 

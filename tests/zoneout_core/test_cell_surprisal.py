@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from tests.zoneout_core.cell_oracles import BLOCKS, side_by_side, tensor
-from tests.zoneout_core.made_cells import make
 from zoneout_core.cells.surprisal_lstm import SurprisalLSTM
 from zoneout_core.config.trial import TrialConfig
+from zoneout_core.conformance.made_cells import make
 from zoneout_core.errors import ConfigError
 from zoneout_core.masking.sites import Sites
 from zoneout_core.network.init import InitialDraw

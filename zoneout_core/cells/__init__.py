@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
-from zoneout_core.cells._arithmetic import project
+from zoneout_core.cells._arithmetic import gain, mix, project
 from zoneout_core.config import parts, registry
 from zoneout_core.config.contracts import CellPart, Surroundings
 from zoneout_core.config.fields import require
@@ -27,6 +27,24 @@ from zoneout_core.masking.sites import Sites
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+__all__ = [
+    "Cell",
+    "Draw",
+    "Moment",
+    "Parameters",
+    "Sites",
+    "State",
+    "Surroundings",
+    "Trajectory",
+    "chosen",
+    "gain",
+    "mix",
+    "name_of",
+    "names",
+    "project",
+    "require",
+]
 
 Parameters = Mapping[str, "Tensor"]
 State = tuple["Tensor", ...]
@@ -124,14 +142,14 @@ class Cell(CellPart):
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
         """Values for `parameters`, by the same names."""
         hidden, gates = model.hidden_size, self.GATES * model.hidden_size
-        found = {
+        values = {
             "w_DG": draw.matrix(inputs, gates),
             "u_HG": draw.matrix(hidden, gates),
             "b_G": draw.bias(gates),
         }
         if self.FORGETS:
-            found["b_G"][hidden : 2 * hidden] += model.forget_bias
-        return found
+            values["b_G"][hidden : 2 * hidden] += model.forget_bias
+        return values
 
     def statistics(
         self, model: ModelConfig, steps: int
@@ -200,19 +218,25 @@ class Cell(CellPart):
         p = self.unpack(p)
         a_TBG = self.project(p, x, sites.inputs)
         steps, batch = a_TBG.shape[:2]
-        state = self.begin(tuple(one.expand(batch, -1) for one in state), sites)
-        found: list[State] = []
-        noted: list[dict[str, Tensor]] = []
-        each = zip(a_TBG.unbind(0), sites.steps(steps, a_TBG.dtype), x.unbind(0), strict=True)
-        for t, (a_BG, masks, x_t) in enumerate(each):
+        state = self.begin(tuple(value.expand(batch, -1) for value in state), sites)
+        states: list[State] = []
+        step_statistics: list[dict[str, Tensor]] = []
+        step_inputs = zip(
+            a_TBG.unbind(0), sites.steps(steps, a_TBG.dtype), x.unbind(0), strict=True
+        )
+        for t, (a_BG, masks, x_t) in enumerate(step_inputs):
             moment = Moment(t=t, training=training, statistics={}, x=x_t)
             state = self.step(p, a_BG, state, masks, moment)
-            found.append(state)
-            noted.append(moment.statistics)
+            states.append(state)
+            step_statistics.append(moment.statistics)
         import torch
 
-        statistics = {name: torch.stack([one[name] for one in noted]) for name in noted[0]}
-        return Trajectory(tuple(torch.stack(one) for one in zip(*found, strict=True)), statistics)
+        statistics = {
+            name: torch.stack([statistics[name] for statistics in step_statistics])
+            for name in step_statistics[0]
+        }
+        trajectories = tuple(torch.stack(values) for values in zip(*states, strict=True))
+        return Trajectory(trajectories, statistics)
 
 
 def names() -> list[str]:

@@ -106,15 +106,15 @@ class BatchNormLSTM(Cell):
         return super().parameters(model, inputs) | gains | offset
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
-        found = super().initial(model, inputs, draw)
-        own = {
+        values = super().initial(model, inputs, draw)
+        further = {
             name: shape
             for name, shape in self.parameters(model, inputs).items()
-            if name not in found
+            if name not in values
         }
-        return found | {
+        return values | {
             name: draw.full(GAMMA if name.startswith("gamma") else 0.0, *s)
-            for name, s in own.items()
+            for name, s in further.items()
         }
 
     def statistics(
@@ -157,8 +157,8 @@ class BatchNormLSTM(Cell):
         else:
             from_h_BG = normalised(p, "u_G", project(h_old, p["u_HG"], sites.recurrent), moment)
             a_BG = normalised(p, "w_G", a_BG, moment, p["b_G"]) + from_h_BG
-        at = gates(a_BG)
-        cell = candidate(at, c_old, sites)
+        step_gates = gates(a_BG)
+        cell = candidate(step_gates, c_old, sites)
         if self.batch_norm_cell == "forward":
             cell = normalised(p, "c_H", cell, moment, p["beta_c_H"])
 
@@ -167,7 +167,7 @@ class BatchNormLSTM(Cell):
                 cell = normalised(p, "c_H", cell, moment, p["beta_c_H"])
             return cell.tanh()
 
-        h, c, _ = write(cell, at.o, (h_old, c_old), sites, read)
+        h, c, _ = write(cell, step_gates.o, (h_old, c_old), sites, read)
         return h, c, t_old + 1
 
 

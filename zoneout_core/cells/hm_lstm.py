@@ -134,28 +134,28 @@ class HMLSTM(Cell):
         import torch
 
         hidden = model.hidden_size
-        found = {
+        values = {
             name: self._matrix(draw, *shape, hidden)
             for name, shape in self._matrices(model, inputs).items()
         }
-        found["weigh_w_HL"] = torch.cat([draw.matrix(hidden, LAYERS) for _ in range(LAYERS)])
-        found["output_w_HE"] = torch.cat(
+        values["weigh_w_HL"] = torch.cat([draw.matrix(hidden, LAYERS) for _ in range(LAYERS)])
+        values["output_w_HE"] = torch.cat(
             [draw.matrix(hidden, self.hm_output) for _ in range(LAYERS)]
         )
         for name, shape in self.parameters(model, inputs).items():
-            if name not in found:
-                found[name] = draw.full(float(name.startswith("gain")), *shape)
+            if name not in values:
+                values[name] = draw.full(float(name.startswith("gain")), *shape)
         for layer in (1, 2, 3):
-            found[f"b{layer}_G"][hidden : 2 * hidden] += model.forget_bias
-        return found
+            values[f"b{layer}_G"][hidden : 2 * hidden] += model.forget_bias
+        return values
 
     def _matrix(self, draw: Draw, rows: int, columns: int, hidden: int) -> Tensor:
         import torch
 
         if self.hm_gates == "separate":
             return draw.matrix(rows, columns)
-        one = draw.matrix(rows, hidden + columns % 4)
-        return torch.cat([one[:, :hidden]] * 4 + [one[:, hidden:]], dim=1)
+        matrix = draw.matrix(rows, hidden + columns % 4)
+        return torch.cat([matrix[:, :hidden]] * 4 + [matrix[:, hidden:]], dim=1)
 
     def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
         return project(x, p["w1_DG"], gain)
@@ -168,8 +168,8 @@ class HMLSTM(Cell):
         _, h_old, c_old, z_old = state
         bounds = (*z_old.split(1, dim=-1), 0.0)
         olds = [
-            Layer(*one)
-            for one in zip(h_old.chunk(LAYERS, -1), c_old.chunk(LAYERS, -1), bounds, strict=True)
+            Layer(*states)
+            for states in zip(h_old.chunk(LAYERS, -1), c_old.chunk(LAYERS, -1), bounds, strict=True)
         ]
         masks = [_of_layer(sites, layer) for layer in range(LAYERS)]
         read = [gain(mask.recurrent, old.h) for mask, old in zip(masks, olds, strict=True)]

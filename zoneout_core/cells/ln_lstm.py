@@ -47,9 +47,9 @@ class LayerNormLSTM(Cell):
         )
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
-        found = super().initial(model, inputs, draw)
-        found |= {name: draw.full(1.0, 4 * model.hidden_size) for name in self._gains()}
-        return found | {
+        values = super().initial(model, inputs, draw)
+        values |= {name: draw.full(1.0, 4 * model.hidden_size) for name in self._gains()}
+        return values | {
             "gain_c_H": draw.full(1.0, model.hidden_size),
             "shift_c_H": draw.full(0.0, model.hidden_size),
         }
@@ -72,12 +72,14 @@ class LayerNormLSTM(Cell):
             a_BG = layer_norm(
                 project(h_old, p["u_HG"], sites.recurrent), p["gain_u_G"], a_BG, blocks=4
             )
-        at = gates(a_BG)
+        step_gates = gates(a_BG)
 
         def read(cell_BH: Tensor) -> Tensor:
             return layer_norm(cell_BH, p["gain_c_H"], p["shift_c_H"]).tanh()
 
-        h, c, _ = write(candidate(at, c_old, sites), at.o, (h_old, c_old), sites, read)
+        h, c, _ = write(
+            candidate(step_gates, c_old, sites), step_gates.o, (h_old, c_old), sites, read
+        )
         return h, c
 
 

@@ -70,17 +70,19 @@ class LSTM(Cell):
     ) -> State:
         upward = self.output == "candidate"
         h_old, c_old, *more = state[1:] if upward else state
-        at = gates(project(h_old, p["u_HG"], sites.recurrent, a_BG))
+        step_gates = gates(project(h_old, p["u_HG"], sites.recurrent, a_BG))
         if remembers_gate(sites):
-            used, seen = opened(at.o, more[0], sites)
-            at, more = at._replace(o=used), [seen]
+            used, seen = opened(step_gates.o, more[0], sites)
+            step_gates, more = step_gates._replace(o=used), [seen]
 
         def read(cell_BH: Tensor) -> Tensor:
             return (cell_BH + p["offset_H"] if self.output_offset else cell_BH).tanh()
 
-        h, c, h_new = write(candidate(at, c_old, sites), at.o, (h_old, c_old), sites, read)
+        h, c, h_new = write(
+            candidate(step_gates, c_old, sites), step_gates.o, (h_old, c_old), sites, read
+        )
         if sites.gate is not None and sites.gate_form == "code":
-            h = sites.gate * h + (1 - sites.gate) * (at.f * h_old)
+            h = sites.gate * h + (1 - sites.gate) * (step_gates.f * h_old)
         if upward:
             return (h_new, h, c, *more)
         return (h, c, *more)

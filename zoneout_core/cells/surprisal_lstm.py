@@ -62,9 +62,9 @@ class SurprisalLSTM(Cell):
         return super().parameters(model, inputs) | {"v_G": (4 * model.hidden_size,)}
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
-        found = super().initial(model, inputs, draw)
-        found["b_G"][model.hidden_size : 2 * model.hidden_size] -= model.forget_bias
-        return found | {"v_G": draw.full(0.0, 4 * model.hidden_size)}
+        values = super().initial(model, inputs, draw)
+        values["b_G"][model.hidden_size : 2 * model.hidden_size] -= model.forget_bias
+        return values | {"v_G": draw.full(0.0, 4 * model.hidden_size)}
 
     def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
         if x.is_floating_point() or len(p["w_DG"]) != len(p["out_b_V"]):

@@ -4,7 +4,6 @@ A file is imported when its part is asked for. What is wrong with one is said to
 and to nobody else.
 """
 
-import traceback
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any, Literal, cast, get_args, get_origin
@@ -92,26 +91,13 @@ def _loaded(package: str, name: str) -> type | PluginError:
     word = _WORDS[package]
     try:
         module = registry.load(package, name, word)
-    except ZoneoutError as error:
-        if isinstance(error, PluginError):
-            return error
-        raise
-    except (Exception, SystemExit) as error:
-        where = f"The file of {word} {name} cannot be imported: {type(error).__name__}: {error}"
-        return PluginError(f"{where} ({_place(error)}). Mend it, or take it away.")
+    except PluginError as error:
+        return error
     problem = _problem(getattr(module, "PART", None), _BASES[package], word)
     if problem:
         return PluginError(f"{getattr(module, '__file__', name)} is no {word}: {problem}")
     kind: type = module.PART
     return kind
-
-
-def _place(error: BaseException) -> str:
-    """File and line where it was raised."""
-    if isinstance(error, SyntaxError):
-        return f"{error.filename}, line {error.lineno}"
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{frame.filename}, line {frame.lineno}"
 
 
 # What a part has to be

@@ -1,7 +1,7 @@
 """The section `regularizer` of a configuration: a part for each regularizer, by its file's name.
 Imports no torch."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Self, TypeVar
 
@@ -39,6 +39,16 @@ class RegularizerConfig:
         """(name, part) of each."""
         return self._parts.items()
 
+    def written(self) -> Iterator[tuple[str, Regularizer]]:
+        """What stands in files and hashes: the project's regularizers, and plug-ins that are set.
+
+        So a trial is the same whatever other plug-ins there are.
+        """
+        plugged = registry.plugged(parts.REGULARIZERS)
+        for name, part in self.items():
+            if name not in plugged or part != parts.default(type(part)):
+                yield name, part
+
     def part(self, kind: type[PartType]) -> PartType:
         """The part of this class."""
         (part,) = [part for part in self._parts.values() if type(part) is kind]
@@ -51,7 +61,7 @@ class RegularizerConfig:
         for name, fields in values.items():
             own[name] = replaced(self[name], fields, f"regularizer.{name}")
         copy = object.__new__(type(self))
-        copy.__dict__["_parts"] = own
+        copy.__dict__["_parts"] = dict(sorted(own.items()))  # a new plug-in has its place, too
         return copy
 
     @cached_property

@@ -132,18 +132,26 @@ class TrialConfig:
             part.check(trial)
         self.cell.check(trial)
 
-    def _sections(self) -> Iterator[tuple[str, Any]]:
-        """Every section with its name: `model`, `cell`, `regularizer.zoneout`, ..., `optim`."""
+    def _sections(self, *, written: bool = False) -> Iterator[tuple[str, Any]]:
+        """Every section with its name: `model`, `cell`, `regularizer.zoneout`, ..., `optim`.
+
+        written: see `RegularizerConfig.written`.
+        """
         yield "model", self.model
         yield "cell", self.cell
-        for name, part in self.regularizer.items():
+        regularizers = self.regularizer.items()
+        if written:
+            regularizers = self.regularizer.written()
+        for name, part in regularizers:
             yield f"regularizer.{name}", part
         yield "optim", self.optim
 
-    def _dataclasses(self) -> Iterator[tuple[str, Any, tuple[Field[Any], ...]]]:
-        """(section, dataclass, its plain fields), those of the top level first."""
+    def _dataclasses(
+        self, *, written: bool = False
+    ) -> Iterator[tuple[str, Any, tuple[Field[Any], ...]]]:
+        """(section, dataclass, its plain fields), those of the top level first; see `_sections`."""
         yield "", self, PLAIN
-        for section, part in self._sections():
+        for section, part in self._sections(written=written):
             yield section, part, fields(part)
 
     def with_values(self, values: Mapping[str, Any]) -> Self:
@@ -212,7 +220,7 @@ class TrialConfig:
         """What lanes of one pack have to share, as readable text plus a short hash of all of it."""
         shared = {
             dotted(section, f.name): getattr(part, f.name)
-            for section, part, plain_fields in self._dataclasses()
+            for section, part, plain_fields in self._dataclasses(written=True)
             for f in plain_fields
             if not f.metadata.get("lane")
         }
@@ -229,7 +237,7 @@ class TrialConfig:
         """Nested plain data; `from_json` gives the same configuration back."""
         told: dict[str, Any] = {f.name: plain(getattr(self, f.name)) for f in PLAIN}
         regularizer: dict[str, Any] = {}
-        for section, part in self._sections():
+        for section, part in self._sections(written=True):
             group, _, name = section.partition(".")
             if name:
                 regularizer[name] = _plain(part)

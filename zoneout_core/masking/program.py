@@ -59,25 +59,26 @@ class Mask:
     """Key of the setting that asks for it, for messages: `regularizer.zoneout.z_cells`."""
     strength: float | str
     """The value of that setting, for messages."""
-    one: float
+    probability: float
     """P(mask = 1): of letting through at a gain, of preserving at `keep_*`."""
     expected: float | None
-    """What stands for the mask in an evaluation; None: it is drawn there too, from streams of their
-    own."""
+    """The number that replaces the mask in an evaluation; None: it is drawn there too, from other
+    streams."""
     stream: str
-    """Names its random numbers, `masks_...`; masks that name the same stream draw the same numbers.
-    The name is for ever: another one gives other numbers."""
+    """The name of its random stream, `masks_...`. Masks of one stream draw the same numbers. Never
+    rename a stream: another name gives other numbers."""
     scale: float = 1.0
     """What a drawn mask is multiplied with in training: 1 / (1 - p) where dropout is inverted."""
     shared: frozenset[Axis] = frozenset()
     flipped: bool = False
     """The mask is 0 where the stream's numbers would make another one 1: what zoneout with z = 1 -
-    `one` preserves."""
+    `probability` preserves."""
     kind: Literal["bernoulli", "gaussian", "uniform"] = "bernoulli"
     """`gaussian`: real numbers with the mean and variance of the 0/1 mask (spec 9.13). `uniform`:
     from 0 to 1; a cell takes its own expectation where there are none."""
     spread: float = 0.0
-    """Units have rates of their own, spread evenly over one +- spread (clipped to 0..1)."""
+    """Units have rates of their own, spread evenly over probability +- spread
+    (clipped to 0..1)."""
     layers: Literal["all", "first", "later"] = "all"
     """Which recurrent layers it stands in."""
     gates: bool = False
@@ -93,39 +94,46 @@ class Mask:
     """Of the output gate: which of the variants of spec 9.5."""
 
     @property
-    def place(self) -> str:
-        """What a kernel has to know for it: the site, and what is special there, such as `gate
+    def site_key(self) -> str:
+        """The name by which a kernel knows the mask: its site, and its form there, such as `gate
         intent`."""
-        return " ".join(
-            word for word in (self.site, "by gate" if self.gates else "", self.form) if word
-        )
+        words: list[str] = [self.site]
+        if self.gates:
+            words.append("by gate")
+        if self.form:
+            words.append(self.form)
+        return " ".join(words)
+
+
+Program = tuple[Mask, ...]
+"""The masks of all regularizers of a trial."""
 
 
 def dropout(
-    site: Site, key: str, p: float, *, stream: str, inverted: bool = False, **how: Any
+    site: Site, key: str, p: float, *, stream: str, inverted: bool = False, **further: Any
 ) -> Mask:
     """A mask that setting `key` asks for and that is 0 with probability p. Evaluations multiply
     with 1 - p unless it is inverted: divided by 1 - p in training."""
     let_through = 1 - p
     if inverted:
-        how |= {"expected": 1.0, "scale": 1 / let_through}
+        further |= {"expected": 1.0, "scale": 1 / let_through}
     else:
-        how |= {"expected": let_through}
-    return Mask(site=site, key=key, strength=p, stream=stream, one=let_through, **how)
+        further |= {"expected": let_through}
+    return Mask(site=site, key=key, strength=p, stream=stream, probability=let_through, **further)
 
 
-def changed(program: tuple[Mask, ...], streams: tuple[str, ...], **values: Any) -> tuple[Mask, ...]:
+def changed(program: Program, streams: tuple[str, ...], **values: Any) -> Program:
     """The program with fields of the masks of these streams replaced."""
     return tuple(replace(mask, **values) if mask.stream in streams else mask for mask in program)
 
 
-def sampled(program: tuple[Mask, ...]) -> tuple[Mask, ...]:
+def sampled(program: Program) -> Program:
     """The program whose masks are drawn in evaluations too, where expectations would stand for
     them."""
     return tuple(replace(mask, expected=None) for mask in program)
 
 
-def monte_carlo(program: tuple[Mask, ...]) -> tuple[int, tuple[Mask, ...]]:
+def monte_carlo(program: Program) -> tuple[int, Program]:
     """How many passes a Monte Carlo evaluation makes, and the program whose evaluation masks are
     drawn in each.
 

@@ -109,7 +109,7 @@ def _zoneout_of_cells(program: tuple[Mask, ...]) -> tuple[float, float]:
     one."""
     for mask in program:
         if (mask.site, mask.stream) == ("keep_cells", CELLS):
-            return mask.one, mask.spread
+            return mask.probability, mask.spread
     return 0.0, 0.0
 
 

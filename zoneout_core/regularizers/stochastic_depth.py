@@ -72,7 +72,7 @@ class StochasticDepth(Regularizer):
                 site=site,
                 key="regularizer.stochastic_depth.z_depth",
                 strength=z,
-                one=z,
+                probability=z,
                 expected=z,
                 shared=shared,
                 stream=self._stream(site),

@@ -49,7 +49,7 @@ class Surprisal(Regularizer):
                 site="uniform",
                 key=KEY,
                 strength=self.surprisal_masks,
-                one=0.5,
+                probability=0.5,
                 expected=stands,
                 stream=stream,
                 kind="uniform",

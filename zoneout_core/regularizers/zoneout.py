@@ -75,7 +75,7 @@ class Zoneout(Regularizer):
                 site=site,
                 key=f"regularizer.zoneout.{name}",
                 strength=z,
-                one=z,
+                probability=z,
                 expected=z,
                 stream=stream,
                 spread=self.z_spread,

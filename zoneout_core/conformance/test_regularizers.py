@@ -1,4 +1,4 @@
-"""One suite for every file in `zoneout_core.regularizers`: a new one is tested by being there."""
+"""What every regularizer has to satisfy: a new one is tested by being there."""
 
 import ast
 import inspect
@@ -8,7 +8,7 @@ import sys
 from dataclasses import fields, replace
 from itertools import combinations, pairwise
 from math import sqrt
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 import torch
@@ -16,27 +16,29 @@ from torch import Tensor
 
 from zoneout_core import cells, regularizers
 from zoneout_core.config import parts
-from zoneout_core.config.keys import lane_keys
 from zoneout_core.config.section import RegularizerConfig
 from zoneout_core.config.trial import TrialConfig
+from zoneout_core.conformance import subjects
 from zoneout_core.errors import ConfigError
-from zoneout_core.masking import masks, streams
-from zoneout_core.masking.masks import LayerShape, Places
+from zoneout_core.masking import masks, sampling, stacking, streams
+from zoneout_core.masking.draw import LayerShape, MaskDraw
 from zoneout_core.masking.noise import noise_
+from zoneout_core.masking.places import Places
 from zoneout_core.masking.sites import Sites
 from zoneout_core.network.init import InitialDraw
 from zoneout_core.regularizers import Mask, Regularizer
 
-PARTS: dict[str, type[Regularizer]] = parts.regularizers()
+PARTS: dict[str, type[Regularizer]] = {
+    name: parts.regularizer(name) for name in subjects("zoneout_core.regularizers")
+}
 EXAMPLES = [
     pytest.param(example, id=f"{n}-{i}")
     for n, part in PARTS.items()
     for i, example in enumerate(part.EXAMPLES)
 ]
-SHAPE = LayerShape(30, 16, 24, 40)
+SHAPE = LayerShape(steps=30, batch=16, inputs=24, hidden=40)
 SYMBOLS, SEED = 11, 3
-SHAPE_KEYS = {"gate_form"}
-"""Settings that the lanes of a pack share."""
+DRAW = MaskDraw(program=(), shape=SHAPE, layer=0, seed=SEED, counter=0)
 LIMIT = 4.5
 """Standard deviations; the seeds are fixed, so a sound draw passes always."""
 
@@ -48,6 +50,7 @@ every_example = pytest.mark.parametrize("example", EXAMPLES)
 
 
 def configured(example: dict[str, Any], **further: Any) -> TrialConfig:
+    """A small configuration with the example and further values."""
     return TrialConfig().with_values(
         {"hidden_size": 6, "batch_size": 5, "sequence_length": 9} | example | further
     )
@@ -68,10 +71,24 @@ def alone(
     layer = layer if layer >= 0 else int(mask.layers == "later")
     gains = {"embedding": masks.embedding_gain, "outputs": masks.outputs_gain}
     if mask.site in gains:
-        tensor = gains[mask.site]([mask], SHAPE, layer, seed, step, evaluation=evaluation)
+        tensor = gains[mask.site](
+            replace(
+                DRAW, program=(mask,), layer=layer, seed=seed, counter=step, evaluation=evaluation
+            )
+        )
     else:
         tensor = getattr(
-            masks.drawn([mask], SHAPE, layer, seed, step, evaluation=evaluation), mask.site
+            masks.layer_sites(
+                replace(
+                    DRAW,
+                    program=(mask,),
+                    layer=layer,
+                    seed=seed,
+                    counter=step,
+                    evaluation=evaluation,
+                )
+            ),
+            mask.site,
         )
     assert isinstance(tensor, Tensor)
     return tensor
@@ -82,38 +99,33 @@ def alone(
 
 @every_part
 def test_it_is_off_by_default(part: type[Regularizer]) -> None:
+    """The default of every setting means off: no mask, no noise, no penalty, and other masks stay
+    as they are."""
     off = part()
     assert (off.active, off.program(), off.weight_noise) == (False, (), 0.0)
     assert RegularizerConfig(off).penalties() == []
     key = "regularizer.zoneout.z_cells"
     mask = Mask(
-        site="keep_cells", key=key, strength=0.5, one=0.5, expected=0.5, stream="masks_cells"
+        site="keep_cells",
+        key=key,
+        strength=0.5,
+        probability=0.5,
+        expected=0.5,
+        stream="masks_cells",
     )
     assert off.transform((mask,)) == (mask,)
 
 
 @every_part
-def test_every_setting_has_a_name_that_tells_its_direction_and_may_differ_between_lanes(
-    part: type[Regularizer],
-) -> None:
-    hints = get_type_hints(part, vars(sys.modules[part.__module__]))
-    for field in fields(part):
-        assert not (
-            hints[field.name] is float and field.name[:2] not in ("z_", "p_")
-        ) or field.name.startswith(("sigma_", "beta_", "tau_")), field.name
-        assert (f"{KEYS[part]}.{field.name}" in lane_keys()) == (field.name not in SHAPE_KEYS), (
-            field.name
-        )
-
-
-@every_part
 def test_every_setting_and_the_module_are_documented(part: type[Regularizer]) -> None:
+    """The file has a docstring, and every setting a string under it, which `sweep explain`
+    shows."""
     module = sys.modules[part.__module__]
-    assert "spec" in str(module.__doc__)
+    assert module.__doc__
     (body,) = (
-        n.body
-        for n in ast.parse(inspect.getsource(module)).body
-        if getattr(n, "name", "") == part.__name__
+        statement.body
+        for statement in ast.parse(inspect.getsource(module)).body
+        if isinstance(statement, ast.ClassDef) and statement.name == part.__name__
     )
     documented = {
         before.target.id
@@ -127,6 +139,8 @@ def test_every_setting_and_the_module_are_documented(part: type[Regularizer]) ->
 
 @every_part
 def test_probabilities_are_checked(part: type[Regularizer]) -> None:
+    """A setting z_* or p_* is a probability from 0 to 1, and sigma_* and beta_* are finite and at
+    least 0: others are refused with the usual words (`require_probability`, `require`)."""
     for name in (field.name for field in fields(part)):
         for value in (-0.1, 1.1, float("nan")) if name.startswith(("z_", "p_")) else ():
             with pytest.raises(ConfigError) as error:
@@ -147,6 +161,7 @@ def test_probabilities_are_checked(part: type[Regularizer]) -> None:
 
 @every_part
 def test_loading_it_loads_no_torch(part: type[Regularizer]) -> None:
+    """The file imports no torch at its top: a command that trains nothing loads it too."""
     source = inspect.getsource(sys.modules[part.__module__])
     assert "\nimport torch" not in source
     assert "\nfrom torch" not in source
@@ -157,6 +172,8 @@ def test_loading_it_loads_no_torch(part: type[Regularizer]) -> None:
 
 @every_example
 def test_an_example_is_on_and_round_trips(example: dict[str, Any]) -> None:
+    """Each of EXAMPLES switches the regularizer on, with masks, noise or a penalty; its masks name
+    settings that exist, and the configuration survives JSON and pickle."""
     config = configured(example)
     active = config.regularizer.active()
     assert active
@@ -168,7 +185,7 @@ def test_an_example_is_on_and_round_trips(example: dict[str, Any]) -> None:
     assert TrialConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
     assert pickle.loads(pickle.dumps(config)) == config
     for mask in config.regularizer.program():
-        assert 0 <= mask.one <= 1
+        assert 0 <= mask.probability <= 1
         assert mask.key in {
             f"{KEYS[type(part)]}.{field.name}" for part in active for field in fields(part)
         }
@@ -177,14 +194,16 @@ def test_an_example_is_on_and_round_trips(example: dict[str, Any]) -> None:
 
 @every_example
 def test_in_the_mean_a_mask_is_what_stands_for_it(example: dict[str, Any]) -> None:
-    """Of the unscaled dropouts and zoneout, of the inverted ones, and of Gaussian masks alike."""
+    """The mean of a drawn mask, scale included, is `expected`: what an evaluation takes in its
+    place. So it is with unscaled and inverted dropout, zoneout and Gaussian masks."""
     for mask in masked(example).values():
         if mask.expected is not None:
-            assert mask.one * mask.scale == pytest.approx(mask.expected, abs=1e-15)
+            assert mask.probability * mask.scale == pytest.approx(mask.expected, abs=1e-15)
 
 
 @every_example
 def test_drawn_masks_have_their_probability_along_every_axis(example: dict[str, Any]) -> None:
+    """A drawn mask is 1 with the probability `one` along every axis."""
     for mask in masked(example).values():
         drawn = alone(mask).double() / mask.scale
         if mask.kind == "bernoulli":
@@ -192,7 +211,7 @@ def test_drawn_masks_have_their_probability_along_every_axis(example: dict[str, 
         for axis in range(drawn.dim()):
             for index in range(drawn.shape[axis]):
                 part = drawn.select(axis, index)
-                rate = masks.rates(mask, drawn.shape[-1], "cpu")
+                rate = sampling.rates(mask, drawn.shape[-1], "cpu")
                 rate = rate[index] if axis == drawn.dim() - 1 else rate
                 assert deviations(part, rate) < LIMIT, (mask.site, axis, index)
 
@@ -213,6 +232,8 @@ def deviations(drawn: Tensor, rates: Tensor) -> float:
 def test_masks_of_different_sites_layers_lanes_and_updates_are_uncorrelated(
     example: dict[str, Any],
 ) -> None:
+    """Masks of different streams, layers, seeds and updates are independent, unless the mask says
+    that it is shared."""
     found = masked(example)
     for first, second in combinations(found.values(), 2):
         if first.stream != second.stream:
@@ -230,6 +251,7 @@ def test_masks_of_different_sites_layers_lanes_and_updates_are_uncorrelated(
 
 @every_example
 def test_neighbours_within_a_mask_are_uncorrelated(example: dict[str, Any]) -> None:
+    """Neighbours in a mask are independent."""
     for mask in masked(example).values():
         drawn = alone(mask)
         for axis, size in enumerate(drawn.shape):
@@ -248,6 +270,8 @@ def correlation(a: Tensor, b: Tensor) -> float:
 
 @every_example
 def test_axes_are_shared_or_not_as_the_mask_says(example: dict[str, Any]) -> None:
+    """A mask has one value along the axes in `shared`, and a value for each index along all
+    others."""
     for mask in masked(example).values():
         steps, batch, *gates, units = alone(mask).shape
         full = SHAPE.inputs if mask.site in ("inputs", "embedding") else SHAPE.hidden
@@ -263,22 +287,25 @@ def test_axes_are_shared_or_not_as_the_mask_says(example: dict[str, Any]) -> Non
 
 @every_example
 def test_masks_follow_from_seed_layer_and_step_alone(example: dict[str, Any]) -> None:
+    """Masks follow from the seed, the layer and the update alone, whatever their order and torch's
+    own generator."""
     program = configured(example).regularizer.program()
     torch.manual_seed(1)
-    first = masks.drawn(program, SHAPE, 0, SEED, 7)
+    first = masks.layer_sites(replace(DRAW, program=program, counter=7))
     torch.manual_seed(2)
-    again = masks.drawn(tuple(reversed(program)), SHAPE, 0, SEED, 7)
+    again = masks.layer_sites(replace(DRAW, program=tuple(reversed(program)), counter=7))
     assert first.present().keys() == again.present().keys()
     assert all(torch.equal(mask, again.present()[site]) for site, mask in first.present().items())
 
 
 @every_example
 def test_an_evaluation_is_deterministic(example: dict[str, Any]) -> None:
+    """What stands for a mask in an evaluation is `expected`, and no random number."""
     program = configured(example).regularizer.program()
     torch.manual_seed(1)
-    first = masks.expected(program, SHAPE, 0, SEED, "cpu", torch.float64)
+    first = masks.layer_sites(replace(DRAW, program=program, dtype=torch.float64, evaluation=True))
     torch.manual_seed(2)
-    again = masks.expected(program, SHAPE, 0, SEED, "cpu", torch.float64)
+    again = masks.layer_sites(replace(DRAW, program=program, dtype=torch.float64, evaluation=True))
     assert all(torch.equal(mask, again.present()[site]) for site, mask in first.present().items())
     for mask in masked(example).values():
         if (
@@ -303,13 +330,19 @@ def nothing(mask: Mask) -> bool:
 def test_masks_drawn_in_an_evaluation_do_not_depend_on_how_it_is_cut(
     example: dict[str, Any],
 ) -> None:
-    """Examples and chunks read one by one have the masks that they have together."""
+    """Examples and chunks that are evaluated one by one have the masks that they have together."""
     program = regularizers.sampled(configured(example).regularizer.program())
 
     def drawn(places: Places) -> Sites:
         shape = replace(SHAPE, batch=len(places.sequences_B), places=places)
-        return masks.drawn(
-            program, shape, int(any(m.layers == "later" for m in program)), SEED, 0, evaluation=True
+        return masks.layer_sites(
+            replace(
+                DRAW,
+                program=program,
+                shape=shape,
+                layer=int(any(m.layers == "later" for m in program)),
+                evaluation=True,
+            )
         )
 
     cpu = torch.device("cpu")
@@ -334,18 +367,20 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
     """The number that a tiny network makes of random symbols, masks and noise as the configuration
     says."""
     model, program, seed = config.model, config.regularizer.program(), config.seed
-    cell, draw = config.cell, InitialDraw(model, 1)
+    cell, draw = cells.chosen(config), InitialDraw(model, 1)
     tokens_TB = torch.randint(
         SYMBOLS,
         (config.sequence_length, config.batch_size),
-        generator=streams.generator(0, "shuffle", 0),
+        generator=streams.generator(0, "shuffle", counter=0),
     )
-    how = {"evaluation": evaluation, "dtype": torch.float64}
+    how: dict[str, Any] = {"evaluation": evaluation, "dtype": torch.float64}
     x, reads = tokens_TB, SYMBOLS
     if model.embedding_size:
         x, reads = draw.matrix(SYMBOLS, model.embedding_size)[tokens_TB], model.embedding_size
-        shape = LayerShape(1, config.batch_size, SYMBOLS, 0)
-        gain_1BV = masks.embedding_gain(program, shape, 0, seed, step, **how)
+        shape = LayerShape(steps=1, batch=config.batch_size, inputs=SYMBOLS, hidden=0)
+        gain_1BV = masks.embedding_gain(
+            replace(DRAW, program=program, shape=shape, seed=seed, counter=step, **how)
+        )
         if gain_1BV is not None:
             gain_TBV = gain_1BV.to(x.dtype).expand(
                 config.sequence_length, config.batch_size, SYMBOLS
@@ -360,22 +395,26 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
         p = cell.initial(model, reads, draw) | kept | head
         if config.regularizer.noise_deviation and not evaluation:
             matrices = [p["w_DG"], p["u_HG"], p["out_w_HV"]]
-            noise_(matrices, config.regularizer.noise_deviation, seed, step)
+            noise_(matrices, config.regularizer.noise_deviation, seed=seed, update=step)
         shape = LayerShape(
-            config.sequence_length,
-            config.batch_size,
-            reads if x.is_floating_point() else 1,
-            model.hidden_size,
-            cell.GATES,
+            steps=config.sequence_length,
+            batch=config.batch_size,
+            inputs=reads if x.is_floating_point() else 1,
+            hidden=model.hidden_size,
+            gates=cell.GATES,
         )
         sizes = cell.sizes(model).items()
         state = tuple(
             draw.full(0.3 if name in ("h", "c") else 0.0, 1, size) for name, size in sizes
         )
-        at = masks.drawn(program, shape, layer, seed, step, **how)
+        at = masks.layer_sites(
+            replace(DRAW, program=program, shape=shape, layer=layer, seed=seed, counter=step, **how)
+        )
         trajectory = cell.run(p, x, state, at, training=not evaluation)
         x, reads = trajectory.states[0], model.hidden_size
-    gain = masks.outputs_gain(program, shape, 0, seed, step, **how)
+    gain = masks.outputs_gain(
+        replace(DRAW, program=program, shape=shape, seed=seed, counter=step, **how)
+    )
     total = (x if gain is None else x * gain).square().mean()
     for part in config.regularizer.penalties() if not evaluation else ():
         total = (
@@ -389,6 +428,8 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
 def test_it_changes_training_differently_at_every_update_and_for_every_seed(
     example: dict[str, Any],
 ) -> None:
+    """Each example changes what a network computes in training, anew for every update and seed
+    unless the mask is shared among updates."""
     config = configured(example)
     off = TrialConfig().with_values(
         {key: config.value(key) for key in config.changed() if "regularizer." not in key}
@@ -403,6 +444,7 @@ def test_it_changes_training_differently_at_every_update_and_for_every_seed(
 
 @every_example
 def test_evaluations_draw_nothing_at_random(example: dict[str, Any]) -> None:
+    """An evaluation gives a finite number, the same each time."""
     config = configured(example)
     torch.manual_seed(1)
     first = trained(config, evaluation=True)
@@ -417,8 +459,10 @@ def test_evaluations_draw_nothing_at_random(example: dict[str, Any]) -> None:
 @every_example
 def test_lanes_with_and_without_it_stand_side_by_side(example: dict[str, Any]) -> None:
     """Stacked, a lane has its own masks, and a lane without gets numbers that change nothing."""
-    own = masks.drawn(configured(example).regularizer.program(), SHAPE, 0, SEED, 0)
-    stacked = masks.stack([own, Sites(), own]) if own.uniform is None else masks.stack([own, own])
+    own = masks.layer_sites(replace(DRAW, program=configured(example).regularizer.program()))
+    stacked = (
+        stacking.stack([own, Sites(), own]) if own.uniform is None else stacking.stack([own, own])
+    )
     assert stacked.gate_form == own.gate_form
     assert stacked.present().keys() == own.present().keys()
     for site, mask in stacked.present().items():
@@ -437,6 +481,7 @@ def accepted(values: dict[str, Any]) -> TrialConfig | str:
 
 
 def test_a_cell_without_the_place_refuses_the_setting_that_asks_for_it() -> None:
+    """An example on a cell that has no place for its masks is refused, naming the cell."""
     for example in (example for part in PARTS.values() for example in part.EXAMPLES):
         for cell in sorted({"lstm", "gru", "rnn"} & set(cells.names())):
             config = accepted(example | {"cell": cell})
