@@ -60,7 +60,7 @@ def run_params(definition: Path) -> dict[str, str]:
     if not definition.is_file():
         return {}
     told = sealed.read(definition)
-    defaults = dict(_flat({"base": _defaults(told["base"]["model"]["cell"])}))
+    defaults = dict(_flat({"base": _defaults(told["base"].get("model", {}).get("cell", ""))}))
     del defaults["base.task"]
     return {key: secrets.mask(value) for key, value in _flat(told) if value != defaults.get(key)}
 
