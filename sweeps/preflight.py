@@ -57,7 +57,7 @@ def check_precision(sweep: Sweep, how: How) -> None:
     """Raises `ConfigError` for a precision that this machine would emulate, where it is the one
     that trains."""
     trains_here = (how.inline or how.address == "local") and not how.idle
-    precisions = {config.precision for config in _shapes(sweep)}
+    precisions = {config.precision for config in shapes(sweep)}
     if how.force or not trains_here or "bfloat16" not in precisions:
         return
     from sweeps.serving.pack_trainer import choose_device  # torch takes a moment to load
@@ -86,7 +86,7 @@ def checkpoint_bytes(config: TrialConfig, data: Any) -> int:
 
 def _check_room(home: Home, sweep: Sweep, data: Any) -> None:
     """Every trial leaves a checkpoint; one that trains has two, and writes a third."""
-    size = max(checkpoint_bytes(config, data) for config in _shapes(sweep))
+    size = max(checkpoint_bytes(config, data) for config in shapes(sweep))
     twice = min(sweep.max_trials, max(sweep.lanes, sweep.max_concurrent_trials))
     need = (
         sweep.max_trials + 2 * twice
@@ -100,7 +100,7 @@ def _check_room(home: Home, sweep: Sweep, data: Any) -> None:
         )
 
 
-def _shapes(sweep: Sweep) -> Iterator[TrialConfig]:
+def shapes(sweep: Sweep) -> Iterator[TrialConfig]:
     """Configurations that may differ in size."""
     yield from (
         sweep.trial_config(point) for point in islice(sweep.search_space.corners(), _CORNERS)
