@@ -35,45 +35,59 @@ class Sweep:
     """Task + base configuration + space + sampler + scheduler + seeds + budget."""
 
     name: str
-    """The file of `sweeps.definitions` that it came from."""
+    """The name that `sweep run` takes: that of the file which defines the sweep."""
     description: str
-    """One line for `sweep ls`."""
+    """One line about the sweep, for `sweep ls`."""
     base: TrialConfig
     """What all trials share; the space and the seeds override it."""
     space: Space
+    """What is searched: which settings of a trial vary, and over which values. It is the name of a
+    file in `search_spaces`."""
     seeds: tuple[int, ...] = (0,)
-    """Every assignment is tried with every seed; more than one makes the seed a part of the
-    space."""
+    """Seeds, separated by commas; every assignment is tried with each. Several seeds give
+    confidence intervals and multiply the number of trials."""
     sampler: Sampler = "grid"
-    """Who chooses: the exact grid, TPE, random, QMC or GP (all Optuna's)."""
+    """How assignments are chosen. `grid`: every combination once; `random`: independently; `qmc`:
+    spread evenly over the space; `tpe` and `gp`: near what did well so far. All are Optuna's."""
     sampler_seed: int = 0
+    """Seed of the sampler's random choices. The same seed proposes the same trials again."""
     scheduler: Scheduler = "none"
-    """Who stops early: nobody, ASHA, HyperBand or the median rule (all Optuna's pruners)."""
+    """What stops bad trials early. `none`: nothing; `asha` and `hyperband`: only the best third
+    goes on at each rung of epochs; `median`: a trial worse than the median of the others ends. All
+    are Optuna's pruners."""
     grace: int = 1
-    """Epochs before a scheduler may stop a trial."""
+    """Epochs that every trial trains before the scheduler may stop it."""
     trials: int = 0
-    """Budget: how many trials; 0 = the whole grid, and required for every other sampler."""
+    """Number of trials. 0 takes the whole grid; every sampler but the grid needs a number."""
     seconds: float = 0.0
-    """Budget: wall time of one driver, in seconds; 0 = none."""
+    """Wall time, in seconds, after which the driver saves and stops. 0 sets no limit; a resumed run
+    has the whole time again."""
     lanes: int = 8
-    """Capacity of a pack; 1 = every trial solo."""
+    """Most trials that train together as lanes of one pack. More use a device better and take more
+    memory; with 1, every trial trains alone. No result depends on it."""
     concurrency: int = 0
-    """Trials at a time, all devices together; 0 = as many as there are lanes."""
+    """Trials that run at the same time, over all devices. 0 takes as many as there are lanes."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """What trains: a GPU where there is one (`auto`), only the CPU, or only a CUDA GPU. GPU and CPU
+    results differ by rounding."""
     threads: int = 0
-    """CPU threads of a lane server, which a machine with C cores has C // threads of; part of a
-    run's identity, since sums depend on it. 0 = one per core, written down when the run begins."""
+    """CPU threads of each lane server. 0 takes one per core; the number is written down when a run
+    begins, because sums are rounded differently with another one."""
     checkpoint_epochs: int = 1
-    """Epochs between a lane's checkpoints."""
+    """Epochs between two checkpoints of a trial. A higher number writes less and loses more work
+    after a crash; no result depends on it."""
     retries: int = 3
-    """How often a trial whose process or node died is put on a lane again."""
+    """How often a trial is started again, from its checkpoint, after its process or node died."""
     storage: str = field(default="", repr=False)
-    """Optuna storage URL; empty = a journal file in the run's folder. Read from a run it has `***`
-    for a password."""
+    """URL of the database that keeps the Optuna study, such as `postgresql://user@host/optuna`.
+    Empty keeps it in a file in the run's folder; a password is never written into the
+    definition."""
     x_axis: str = "regularizer.z_cells"
-    """Key of the heatmap's horizontal axis."""
+    """Setting on the horizontal axis of the heatmap; the space must search it over a list of
+    values."""
     y_axis: str = "regularizer.z_states"
-    """Key of the heatmap's vertical axis."""
+    """Setting on the vertical axis of the heatmap; the space must search it over a list of
+    values."""
 
     def __post_init__(self) -> None:
         for name in _PLAIN:

@@ -50,26 +50,36 @@ class ModelConfig:
     section 2.3)."""
 
     cell: str = "lstm"
-    """A file name of `zoneout_core.cells`."""
+    """The recurrence of each layer, such as `lstm`, `gru` or `rnn`: the name of a file in
+    `zoneout_core/cells` (spec section 1)."""
     layers: int = 1
+    """How many recurrent layers stand above one another."""
     hidden: int = 1000
-    """H, units of each recurrent layer."""
+    """Units of each recurrent layer (H). Time and memory grow with its square; the paper takes 1000
+    for characters (spec section 2.3)."""
     embedding: int = 0
-    """E, width of the embedding of input symbols; 0 = they enter the first layer one-hot."""
+    """Width of the embedding of input symbols (E). At 0 there is none: symbols enter the first
+    layer one-hot (spec section 3)."""
     init: Literal["blocks", "whole", "uniform", "identity"] = "blocks"
-    """Orthogonal square blocks (2017 code, default), one orthogonal matrix (2016), uniform, or
-    RBN's identity."""
+    """How weight matrices are drawn. `blocks`: tiles of independent orthogonal squares, as the
+    original code of 2017 does; `whole`: one orthogonal matrix, as its code of 2016; `uniform`:
+    numbers from -init_width to init_width; `identity`: the identity for the recurrent weights of
+    the LSTM's candidate and one orthogonal matrix for its gates (spec sections 2.3 and 5)."""
     init_width: float = 0.1
-    """`uniform` draws from [-width, width]."""
+    """Bound of uniform initial numbers, which lie between -init_width and init_width. It matters
+    only where weights or biases are drawn uniformly (spec section 3)."""
     init_biases: Literal["zero", "uniform"] = "zero"
-    """Word models draw their biases as their weights (spec section 3)."""
+    """Where biases start: at zero, or drawn uniformly as the weights of word models are (spec
+    section 3)."""
     init_state: Literal["trainable", "zero"] = "trainable"
-    """Initial states: parameters that start at zero, or fixed zeros."""
+    """The state that a sequence starts from: parameters that start at zero and are trained, or
+    zeros that stay (spec section 1)."""
     forget_bias: float = 1.0
-    """Initial value of the trainable bias of the forget gate."""
+    """Initial value of the forget gate's trainable bias. At 1 a new network remembers most of its
+    state (spec section 1)."""
     forget_constant: float = 0.0
-    """A constant that is added to the forget gate's pre-activation (spec section 1; the code's
-    way)."""
+    """A constant that is added to the forget gate's input and never trained. The original code has
+    1 here and a bias that starts at 0; set it together with `forget_bias` (spec section 1)."""
 
     def __post_init__(self) -> None:
         if self.cell not in cell_names():
@@ -85,29 +95,45 @@ class OptimConfig:
     """The optimizer, with a norm clip over all parameters jointly (spec sections 2.3, 3, 5)."""
 
     method: Literal["adam", "rmsprop", "sgd"] = "adam"
-    """RMSProp is Blocks' of spec section 5, SGD the plain one of section 3."""
+    """The optimizer. `adam` is the paper's for text (spec section 2.3), `rmsprop` its variant for
+    MNIST (spec section 5), `sgd` plain gradient descent for words (spec section 3)."""
     learning_rate: float = field(default=0.002, metadata=LANE)
+    """Step size of the optimizer. Tune it first: trials diverge when it is too high and learn
+    slowly when it is too low. The paper takes 0.002 for an LSTM on characters (spec section
+    2.3)."""
     clip: Literal["gradient", "update"] = field(default="gradient", metadata=LANE)
-    """Clip the gradient before the optimizer (paper), or its whole step after it (code)."""
+    """What is scaled down to `clip_norm`. `gradient`: the gradient, before the optimizer sees it,
+    as the paper says; `update`: the optimizer's step, as the original code does (spec section
+    2.3)."""
     clip_norm: float = field(default=1.0, metadata=LANE | ENDLESS)
-    """Largest L2 norm that passes unclipped; `inf` never clips."""
+    """Largest L2 norm, over all parameters together, that passes unchanged; `inf` switches clipping
+    off. The paper takes 1 for characters and 10 for words (spec sections 2.3 and 3)."""
     beta1: float = field(default=0.9, metadata=LANE)
+    """Share of Adam's mean gradient that an update keeps. Nearer to 1, it averages over more
+    updates (spec section 2.3)."""
     beta2: float = field(default=0.999, metadata=LANE)
+    """Share of Adam's mean squared gradient that an update keeps. Nearer to 1, it averages over
+    more updates (spec section 2.3)."""
     eps: float = field(default=1e-8, metadata=LANE)
+    """Number that Adam adds to its divisor, the root of the mean square, so that it never divides
+    by zero (spec section 2.3)."""
     decay_rate: float = field(default=0.5, metadata=LANE)
-    """RMSProp's share of the old mean square."""
+    """Share of RMSProp's mean squared gradient that an update keeps (spec section 5)."""
     rms_floor: float = field(default=1e-5, metadata=LANE)
-    """RMSProp's smallest root mean square."""
+    """Smallest divisor of RMSProp, which otherwise divides by the root of the mean square (spec
+    section 5)."""
     weight_decay: float = field(default=0.0, metadata=LANE)
-    """Decoupled and not scaled by the learning rate: w <- w - weight_decay w after every update
-    (spec 11.2)."""
+    """Share of itself that every weight loses after every update, whatever the learning rate: w <-
+    w - weight_decay * w (spec section 11.2)."""
     schedule: Literal["constant", "decay", "plateau"] = field(default="constant", metadata=LANE)
-    """`decay`: divide by `decay_factor` after each epoch from `decay_after` on; `plateau`: whenever
-    the validation value did not improve in an epoch."""
+    """How the learning rate falls. `constant`: never; `decay`: it is divided by `decay_factor`
+    after each epoch from `decay_after` on; `plateau`: it is divided after each epoch without a
+    better validation score (spec sections 3 and 11.5)."""
     decay_after: int = field(default=15, metadata=LANE)
-    """The first epoch after which the learning rate is divided (spec section 3: 15 in programs, 14
-    in the text)."""
+    """The first epoch after which `decay` divides the learning rate. The paper says 14 for words,
+    the programs behind it do 15 (spec section 3)."""
     decay_factor: float = field(default=1.15, metadata=LANE)
+    """What the learning rate is divided by, each time the schedule lowers it (spec section 3)."""
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "eps", "rms_floor", "decay_factor"):
@@ -133,42 +159,58 @@ class TrialConfig:
     SECTIONS: ClassVar[tuple[str, ...]] = ("model", "cell", "regularizer", "optim")
 
     label: str = field(default="", metadata=LANE)
-    """What people call this trial's row or curve, such as `zoneout`; no number depends on it."""
+    """What tables and figures call this trial's row or curve, such as `zoneout`. No number depends
+    on it."""
     task: str = "char_ptb"
-    """A file name of `zoneout_core.tasks`."""
+    """What is learned: a data set with its loss, metrics and evaluation protocol. `sweep data ls`
+    lists the tasks."""
     variant: str = ""
-    """Which form of the task's data; empty = the task's default."""
+    """Which form of the task's data is used, such as `442k` of char_ptb (spec section 2.1). Empty
+    takes the first that `sweep data ls` lists."""
     model: ModelConfig = ModelConfig()
     cell: CellConfig = CellConfig()
     regularizer: RegularizerConfig = RegularizerConfig()
     optim: OptimConfig = OptimConfig()
     batch: int = 32
-    """B, examples per update."""
+    """Sequences per update (B). The paper takes 32 for characters, 20 for words, 128 for text8 and
+    100 for MNIST (spec sections 2.2 to 5)."""
     length: int = 100
-    """Tokens per chunk: length - 1 predictions where chunks are cut apart, length where the state
-    is carried."""
+    """Tokens per training sequence; gradients reach no further back. A chunk that is cut apart has
+    one prediction fewer than tokens, one whose state is carried has as many (spec sections 2.2 and
+    3)."""
     offset: Literal["random", "zero"] = field(default="random", metadata=LANE)
-    """Where an epoch starts to cut chunks: a random offset below `length` (LSTM), or 0 (spec
-    2.2)."""
+    """Where an epoch starts to cut the training text into chunks. `random`: at an offset below
+    `length`, drawn anew each epoch (the paper's LSTM); `zero`: at the first token (its GRU and
+    RNN); spec section 2.2."""
     valid_offset: Literal["zero", "random"] = field(default="zero", metadata=LANE)
-    """Where the chunked evaluation starts to cut: at 0, or as the code does, at random (spec
-    2.5)."""
+    """Where the chunked evaluation starts to cut the text. `zero`: at the first token, so that no
+    chance is in the score; `random`: anywhere below `length`, as the original code does (spec
+    section 2.5)."""
     carry: Literal["none", "zero", "roll"] = "none"
-    """The state between chunks: not carried; carried and zeroed at an epoch's start; or carried
-    there too, each example's to the next (spec section 3)."""
+    """What happens to the state between chunks. `none`: each chunk begins at the initial state;
+    `zero`: the state is carried on and set to zero when an epoch begins; `roll`: it is carried into
+    the next epoch too, from each sequence of the batch to the next (spec section 3)."""
     loss: Literal["mean", "sum"] = "mean"
-    """Over the time steps; over the batch it is the mean (spec section 3)."""
+    """How the loss adds up over time steps: their mean, or their sum, whose gradient is larger by
+    the number of steps. Over the batch it is always the mean (spec section 3)."""
     epochs: int = field(default=30, metadata=LANE)
+    """Largest number of passes over the training data; `patience` may end a trial before (spec
+    section 2.3)."""
     patience: int = field(default=25, metadata=LANE)
-    """Epochs without a better validation value after which the trial ends early."""
+    """Epochs without a better validation score after which a trial ends. Its final scores are those
+    of its best weights (spec section 2.3)."""
     seed: int = field(default=0, metadata=LANE)
+    """Seed of initial weights, masks and the order of the data. The sweep's `seeds` sets it, so it
+    cannot be set alone."""
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
-    """Of the products; master weights, cells and sums stay float32 (float64 for tests)."""
+    """Number format of the matrix products. With `bfloat16` weights, states and sums stay float32;
+    `float64` is for tests."""
     fraction: float = 1.0
-    """Share of the training data that is used, from its start; below 1 the numbers are partial."""
+    """Share of the training data that is used, from its start. Below 1 a trial is quick and its
+    scores cannot be compared with published ones."""
     scored: float = 1.0
-    """Share of the valid and test data that is used, from its start; below 1 the numbers are
-    partial."""
+    """Share of the validation and test data that is scored, from its start. Below 1 evaluations are
+    quick and their scores cannot be compared with published ones."""
 
     def __post_init__(self) -> None:
         require(self.batch >= 1, "batch", self.batch, "at least 1")
