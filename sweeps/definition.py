@@ -16,7 +16,7 @@ from sweeps import secrets
 from zoneout_core import tasks
 from zoneout_core.config import registry
 from zoneout_core.config.section import hints, require_finite
-from zoneout_core.config.trial import KEYS, TrialConfig, coerce, locate, require
+from zoneout_core.config.trial import KEYS, LISTING, TrialConfig, coerce, locate, require
 from zoneout_core.errors import ConfigError, UnknownName
 from zoneout_core.records import Metrics
 
@@ -191,8 +191,7 @@ class Sweep:
         try:
             section, name = locate(key)
         except UnknownName as error:
-            known = KEYS if "." in key else error.known  # full names for one who writes full names
-            raise UnknownName("key of a sweep", key, [*known, *SETTABLE]) from None
+            raise UnknownName("setting", key, [*error.known, *SETTABLE], LISTING) from None
         if section:
             full = f"{section}.{name}"
         else:

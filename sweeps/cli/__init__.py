@@ -14,7 +14,17 @@ with leaving_at_once():
     from typer.exceptions import TyperException
 
     from sweeps import secrets
-    from sweeps.cli import catalogue, data, driving, options, reading, reproduce, text
+    from sweeps.cli import (
+        catalogue,
+        data,
+        driving,
+        explain,
+        options,
+        reading,
+        reproduce,
+        show,
+        text,
+    )
     from zoneout_core.errors import ZoneoutError
 
 USER_ERROR = 2
@@ -55,7 +65,8 @@ def _options(
 
 for command, examples in (
     (catalogue.ls, ()),
-    (catalogue.show, ("sweep show figure3 --set epochs=2",)),
+    (show.show, ("sweep show figure3 --set epochs=2", "sweep show demo --explain")),
+    (explain.explain, ("sweep explain learning_rate", "sweep explain optim zoneout")),
     (driving.run, (
         "sweep run demo",
         "sweep run figure3 --data data --set seeds=0,1,2",

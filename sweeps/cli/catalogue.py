@@ -1,21 +1,14 @@
-"""`sweep ls` and `sweep show`: what can be run, and what was."""
+"""`sweep ls`: what can be run, and what was."""
 
-from collections.abc import Iterator
-from itertools import islice
 from typing import Annotated, Any
 
 import typer
 
-from search_spaces import Choice, Product, Range, Space, Switch
 from sweeps import definition
 from sweeps.books.run_folder import DEFAULT_HOME, Home, RunFolder
 from sweeps.cli import options, text
 from sweeps.definition import Sweep
 from zoneout_core.errors import ZoneoutError
-
-_TOLD = ("task", "model.cell", "model.hidden", "epochs")
-"""Keys of the base configuration that `sweep show` tells first even where they have their
-default."""
 
 
 def ls(
@@ -32,69 +25,6 @@ def ls(
     else:
         sweeps = [definition.get(name) for name in definition.names()]
         options.show_json([_sweep(sweep) for sweep in sweeps]) if as_json else _show_sweeps(sweeps)
-
-
-def show(
-    name: options.SweepName,
-    settings: options.Settings = None,
-    lanes: options.LanesOption = None,
-    as_json: options.AsJson = False,
-) -> None:
-    """Print the complete definition of a sweep, with what is set."""
-    sweep = definition.get(name).with_values(options.parse(settings, lanes))
-    if as_json:
-        options.show_json(sweep.to_json())
-        return
-    from rich.padding import Padding
-
-    console = text.console()
-    console.print(f"{sweep.name}: {sweep.description}")
-    plain = sweep.to_json()
-    own = {key: text.listed(plain[key]) for key in definition.SETTABLE if key != "space"}
-    searched = list(sweep.search_space.keys())
-    base = {
-        key: text.listed(value)
-        for key, value in sweep.base.flat().items()
-        if key not in [*searched, "seed"]
-    }
-    changed = {key: value for key, value in base.items() if key in [*_TOLD, *sweep.base.changed()]}
-    for title, table in (
-        (
-            f"Searched, {sweep.cut or f'{sweep.max_trials} trials'}:",
-            dict(_described(sweep.search_space)),
-        ),
-        ("Of the sweep:", own),
-        ("Of every trial:", changed),
-    ):
-        console.print(f"\n{title}")
-        console.print(Padding(text.pairs(table), (0, 0, 0, 2)))
-    console.print("\nOf every trial, by default:")
-    rest = ", ".join(f"{key}={value}" for key, value in base.items() if key not in changed)
-    console.print(Padding(rest, (0, 0, 0, 2)))
-
-
-def _described(space: Space, case: str = "") -> Iterator[tuple[str, str]]:
-    """What each key of a space may be, in words."""
-    match space:
-        case Choice():
-            yield space.key + case, text.listed(space.values)
-        case Range():
-            yield (
-                space.key + case,
-                f"{space.low} to {space.high}" + (", by its logarithm" if space.log else ""),
-            )
-        case Product():
-            for part in space.parts:
-                yield from _described(part, case)
-        case Switch():
-            yield space.key + case, text.listed([value for value, _ in space.cases])
-            for value, inner in space.cases:
-                here = f"{case} [{text.short(space.key)}={value}]"
-                match list(islice(inner.corners(), 2)):
-                    case [point]:  # a row of a table: its settings in one line
-                        yield from [(here.strip(), text.assignment(point))] if point else []
-                    case _:
-                        yield from _described(inner, here)
 
 
 def _sweep(sweep: Sweep) -> dict[str, Any]:

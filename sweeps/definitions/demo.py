@@ -1,5 +1,5 @@
-"""What `make demo` runs: a 3 x 3 corner of the plane on text that every Python carries, in about
-two minutes."""
+"""What `make demo` runs: a 3 x 3 corner of the plane on text that comes with Python, in a few
+minutes."""
 
 from search_spaces import zoneout_plane
 from sweeps.definition import Sweep
@@ -10,10 +10,7 @@ def sweep() -> Sweep:
     """Nine trials of H=128 on Python's own language reference; needs no download."""
     return Sweep(
         name="demo",
-        description=(
-            "3 x 3 zoneout plane on Python's language reference; no download, two minutes on two"
-            " cores"
-        ),
+        description="3 x 3 zoneout plane on Python's language reference; no download, takes minutes",
         base=TrialConfig(
             task="char_pydoc",
             model=ModelConfig(hidden=128),

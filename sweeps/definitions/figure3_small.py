@@ -16,8 +16,7 @@ def sweep() -> Sweep:
         paper,
         name="figure3_small",
         description=(
-            "Figure 3 on a small scale: 3 x 3 cells, H=128, one epoch of Penn Treebank; minutes on"
-            " two cores"
+            "Figure 3 on a small scale: 3 x 3 cells, H=128, one epoch of Penn Treebank; takes minutes"
         ),
         base=replace(paper.base, model=ModelConfig(hidden=128), epochs=1),
         space=zoneout_plane.space(z_cells=(0.0, 0.25, 0.5), z_states=(0.0, 0.05, 0.25)),

@@ -67,7 +67,7 @@ def test_values_are_set_on_the_sweep_or_on_its_base() -> None:
         (
             {"hiden": "3"},
             UnknownName,
-            "There is no key of a sweep named 'hiden'. Did you mean 'hidden'? What exists: ",
+            "There is no setting named 'hiden'. Did you mean 'hidden'? List all with: sweep explain",
         ),
         (
             {"sampler": "tpee"},
@@ -246,7 +246,7 @@ def test_what_no_trial_can_have_is_refused_before_the_run(
 def test_axes_are_keys() -> None:
     assert definition.get("demo").with_values({"x_axis": "hidden"}).x_axis == "model.hidden"
     with pytest.raises(
-        UnknownName, match="There is no configuration key named 'z_cell'. Did you mean 'z_cells'"
+        UnknownName, match="There is no setting named 'z_cell'. Did you mean 'z_cells'"
     ):
         definition.get("demo").with_values({"x_axis": "z_cell"})
 

@@ -165,9 +165,7 @@ def test_other_axes_can_be_asked_for(four_keys: RunFolder, tmp_path: Path) -> No
     files = rewrite_report(four_keys, x_axis="hidden", y_axis="z_cells")
     assert len(files) == 3
     assert list(lines(four_keys)[0])[:2] == [H, X]
-    with pytest.raises(
-        UnknownName, match=r"configuration key named 'hiden'\. Did you mean 'hidden'"
-    ):
+    with pytest.raises(UnknownName, match=r"setting named 'hiden'\. Did you mean 'hidden'"):
         rewrite_report(four_keys, x_axis="hiden")
     rewrite_report(four_keys)
 

@@ -168,12 +168,17 @@ class TrialConfig:
     """Which form of the task's data is used, such as `442k` of char_ptb (spec section 2.1). Empty
     takes the first that `sweep data ls` lists."""
     model: ModelConfig = ModelConfig()
+    """The network: its cell, its size and how its weights start (spec section 2.3)."""
     cell: CellConfig = CellConfig()
+    """What is special to one cell. Only the settings of the cell in `model.cell` may be changed."""
     regularizer: RegularizerConfig = RegularizerConfig()
+    """Zoneout and other noise, masks and penalties of training, all off by default; several may be
+    on at once (spec section 9)."""
     optim: OptimConfig = OptimConfig()
+    """The optimizer: its update rule, learning rate and clipping (spec sections 2.3, 3 and 5)."""
     batch: int = 32
     """Sequences per update (B). The paper takes 32 for characters, 20 for words, 128 for text8 and
-    100 for MNIST (spec sections 2.2 to 5)."""
+    100 for MNIST (spec sections 2.2, 3, 4 and 5)."""
     length: int = 100
     """Tokens per training sequence; gradients reach no further back. A chunk that is cut apart has
     one prediction fewer than tokens, one whose state is carried has as many (spec sections 2.2 and
@@ -347,13 +352,17 @@ _PLACES = {name: (key.rpartition(".")[0], name) for name, key in _SHORT.items()}
 _PLACES |= {key: _PLACES[name] for name, key in _SHORT.items()}
 
 
+LISTING = "sweep explain"
+"""The command that lists all settings."""
+
+
 def locate(key: str) -> tuple[str, str]:
     """(section, field) of a dotted key or bare field name; section is "" at the top level.
 
     Raises `UnknownName` with the closest match.
     """
     if key not in _PLACES:
-        raise UnknownName("configuration key", key, _SHORT)
+        raise UnknownName("setting", key, KEYS if "." in key else _SHORT, LISTING)
     return _PLACES[key]
 
 
