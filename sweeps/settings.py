@@ -9,7 +9,7 @@ docs/settings.md read it.
 import functools
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields, replace
 from typing import Any, Literal, get_args, get_origin
 
 from search_spaces import zoneout_plane
@@ -156,15 +156,10 @@ def find(word: str) -> tuple[Setting, ...]:
 
 
 def _sweep_settings() -> Iterator[Setting]:
-    example = {
-        "name": "example",
-        "description": "",
-        "base": TrialConfig(),
-        "space": zoneout_plane.space(),
-    }
+    example = Sweep(name="example", description="", base=TrialConfig(), space=zoneout_plane.space())
     for f in fields(Sweep):
         if f.name in SETTABLE:
-            yield _setting(Sweep, f, SWEEP, "", f.name, lambda **values: Sweep(**example | values))
+            yield _setting(Sweep, f, SWEEP, "", f.name, functools.partial(replace, example))
 
 
 def _trial() -> Iterator[Setting]:

@@ -10,7 +10,9 @@ def sweep() -> Sweep:
     """Nine trials of H=128 on Python's own language reference; needs no download."""
     return Sweep(
         name="demo",
-        description="3 x 3 zoneout plane on Python's language reference; no download, takes minutes",
+        description=(
+            "3 x 3 zoneout plane on Python's language reference; no download, takes minutes"
+        ),
         base=TrialConfig(
             task="char_pydoc",
             model=ModelConfig(hidden=128),
