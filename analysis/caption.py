@@ -152,7 +152,7 @@ def number(given: float, digits: int) -> str:
 
 def _held(plane: Plane) -> str:
     """Searched keys that are the same everywhere, unless the model's words or the epochs say it."""
-    said = ("model.cell", "model.layers", "model.hidden", "epochs")
+    said = ("model.cell", "model.num_layers", "model.hidden_size", "epochs")
     return assignment(
         {key: given for key, given in plane.held.items() if key not in said and given is not None}
     )

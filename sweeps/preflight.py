@@ -70,8 +70,8 @@ def checkpoint_bytes(config: TrialConfig, data: Any) -> int:
     model, cell = config.model, config.cell.chosen(config.model.cell)
     symbols = len(getattr(data, "vocabulary", ())) or int(getattr(data, "classes", 0)) or 1
     width = next(iter(cell.sizes(model).values()))
-    reads = [model.embedding or symbols] + [width] * (model.layers - 1)
-    numbers = symbols * (model.embedding or 0) + width * symbols
+    reads = [model.embedding_size or symbols] + [width] * (model.num_layers - 1)
+    numbers = symbols * (model.embedding_size or 0) + width * symbols
     for size in reads:
         for shape in cell.parameters(model, size).values():
             count = 1

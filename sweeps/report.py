@@ -82,7 +82,9 @@ def caption(title: str, sweep: Sweep, frame: "pd.DataFrame") -> Caption:
             base if value is None or value != value else value for value in given
         )  # NaN: it does not apply
 
-    layers, hidden, epochs = (shared(key) for key in ("model.layers", "model.hidden", "epochs"))
+    layers, hidden, epochs = (
+        shared(key) for key in ("model.num_layers", "model.hidden_size", "epochs")
+    )
     has_network = (
         tasks.get(sweep.base.task).workload != "consistency"
     )  # a recurrence on two numbers

@@ -70,9 +70,9 @@ for command, examples in (
     (driving.run, (
         "sweep run demo",
         "sweep run figure3 --data data --set seeds=0,1,2",
-        "sweep run demo --set hidden=64 --set scheduler=asha --inline",
+        "sweep run demo --set hidden_size=64 --set scheduler=asha --inline",
     )),
-    (driving.resume, ("sweep resume latest", "sweep resume latest --set trials=100")),
+    (driving.resume, ("sweep resume latest", "sweep resume latest --set num_trials=100")),
     (reading.status, ("sweep status latest",)),
     (driving.stop, ("sweep stop latest",)),
     (reading.report, ()),

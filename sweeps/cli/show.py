@@ -15,7 +15,7 @@ from sweeps.settings import Setting
 if TYPE_CHECKING:
     from rich.console import Console
 
-FIRST = ("task", "model.cell", "model.hidden", "epochs")
+FIRST = ("task", "model.cell", "model.hidden_size", "epochs")
 """Settings of a trial that are shown on a line of their own even where they have their default."""
 
 

@@ -12,8 +12,8 @@ ROWS: Rows = {
     "zoneout": {"z_cells": 0.5, "z_states": 0.05},  # what the README says
 }
 SCALES = {
-    "smoke": Scale(values={"hidden": 8, "epochs": 1}),
-    "small": Scale(values={"hidden": 64, "epochs": 5}),
+    "smoke": Scale(values={"hidden_size": 8, "epochs": 1}),
+    "small": Scale(values={"hidden_size": 64, "epochs": 5}),
     "paper": Scale(),
 }
 

@@ -17,7 +17,7 @@ ROWS: Rows = {
 }
 SCALES = {
     "smoke": table2.SCALES["smoke"],
-    "small": Scale(values={"fraction": 0.1, "scored": 0.1}),
+    "small": Scale(values={"train_fraction": 0.1, "eval_fraction": 0.1}),
     "paper": Scale(),
 }
 

@@ -16,10 +16,16 @@ ROWS: Rows = {
     "recurrent-dropout-0.7": {"p_recurrent": 0.7},
     "recurrent-dropout-0.3": {"p_recurrent": 0.3},
     "zoneout": {"z_cells": 0.5, "z_states": 0.05},
-    "rbn": {"cell": "bn_lstm", "population_rate": 0.05, "init": "whole", "batch": 64, "epochs": 50},
+    "rbn": {
+        "cell": "bn_lstm",
+        "population_rate": 0.05,
+        "init": "orthogonal",
+        "batch_size": 64,
+        "epochs": 50,
+    },
     "hyper-lstm": {
         "cell": "hyper_lstm",
-        "batch": 128,
+        "batch_size": 128,
         "learning_rate": 0.001,
         "p_inputs": 0.1,
         "p_outputs": 0.1,
@@ -28,9 +34,9 @@ ROWS: Rows = {
     },
     "hm-lstm": {
         "cell": "hm_lstm",
-        "hidden": 512,
-        "embedding": 128,
-        "batch": 64,
+        "hidden_size": 512,
+        "embedding_size": 128,
+        "batch_size": 64,
         "offset": "zero",
         "carry": "zero",
         "schedule": "plateau",
@@ -39,12 +45,21 @@ ROWS: Rows = {
 }
 SCALES = {
     "smoke": Scale(
-        values={"hidden": 16, "batch": 8, "epochs": 1, "fraction": 0.001, "scored": 0.005},
-        rows={"hyper-lstm": {"hyper_hidden": 8}, "hm-lstm": {"embedding": 8, "hm_output": 16}},
+        values={
+            "hidden_size": 16,
+            "batch_size": 8,
+            "epochs": 1,
+            "train_fraction": 0.001,
+            "eval_fraction": 0.005,
+        },
+        rows={"hyper-lstm": {"hyper_hidden": 8}, "hm-lstm": {"embedding_size": 8, "hm_output": 16}},
     ),
     "small": Scale(
-        values={"hidden": 128, "epochs": 4, "fraction": 0.5, "scored": 0.25},
-        rows={"hyper-lstm": {"hyper_hidden": 32}, "hm-lstm": {"embedding": 32, "hm_output": 128}},
+        values={"hidden_size": 128, "epochs": 4, "train_fraction": 0.5, "eval_fraction": 0.25},
+        rows={
+            "hyper-lstm": {"hyper_hidden": 32},
+            "hm-lstm": {"embedding_size": 32, "hm_output": 128},
+        },
     ),
     "paper": Scale(),
 }

@@ -13,11 +13,11 @@ ROWS: Rows = {
     "recurrent-dropout": {"p_recurrent": 0.5},
     "zoneout": {"z_cells": 0.5, "z_states": 0.05},
     "zoneout-0.2": {"z_cells": 0.2, "z_states": 0.2},  # the README's, by its own warning
-    "rbn": {"cell": "bn_lstm", "population_rate": 0.05, "init": "whole", "epochs": 50},
+    "rbn": {"cell": "bn_lstm", "population_rate": 0.05, "init": "orthogonal", "epochs": 50},
     "hm-lstm": {
         "cell": "hm_lstm",
-        "hidden": 1024,
-        "embedding": 128,
+        "hidden_size": 1024,
+        "embedding_size": 128,
         "hm_output": 2048,
         "slope_growth": 0.0,
         "offset": "zero",
@@ -31,18 +31,18 @@ the README's."""
 SCALES = {
     "smoke": Scale(
         values={
-            "hidden": 16,
-            "batch": 8,
-            "length": 50,
+            "hidden_size": 16,
+            "batch_size": 8,
+            "sequence_length": 50,
             "epochs": 1,
-            "fraction": 5e-5,
-            "scored": 4e-4,
+            "train_fraction": 5e-5,
+            "eval_fraction": 4e-4,
         },
-        rows={"hm-lstm": {"embedding": 8, "hm_output": 16}},
+        rows={"hm-lstm": {"embedding_size": 8, "hm_output": 16}},
     ),
     "small": Scale(
-        values={"hidden": 128, "epochs": 1, "fraction": 0.02, "scored": 0.02},
-        rows={"hm-lstm": {"embedding": 32, "hm_output": 128}},
+        values={"hidden_size": 128, "epochs": 1, "train_fraction": 0.02, "eval_fraction": 0.02},
+        rows={"hm-lstm": {"embedding_size": 32, "hm_output": 128}},
     ),
     "paper": Scale(),
 }

@@ -33,23 +33,23 @@ ROWS: Rows = {
 SCALES = {
     "smoke": Scale(
         values={
-            "hidden": 8,
-            "embedding": 8,
-            "length": 10,
+            "hidden_size": 8,
+            "embedding_size": 8,
+            "sequence_length": 10,
             "epochs": 1,
-            "fraction": 0.003,
-            "scored": 0.01,
+            "train_fraction": 0.003,
+            "eval_fraction": 0.01,
         },
         rows={"v-dropout": {"mc_passes": 2}},
     ),
     "small": Scale(
         values={
-            "hidden": 200,
-            "embedding": 200,
-            "length": 20,
+            "hidden_size": 200,
+            "embedding_size": 200,
+            "sequence_length": 20,
             "epochs": 4,
-            "fraction": 0.2,
-            "scored": 0.2,
+            "train_fraction": 0.2,
+            "eval_fraction": 0.2,
         },
         rows={"v-dropout": {"mc_passes": 10}},
     ),

@@ -18,16 +18,22 @@ ROWS: Rows = {
 SCALES = {
     "smoke": Scale(
         values={
-            "hidden": 8,
-            "batch": 20,
-            "length": 28,
+            "hidden_size": 8,
+            "batch_size": 20,
+            "sequence_length": 28,
             "epochs": 1,
-            "fraction": 0.004,
-            "scored": 0.01,
+            "train_fraction": 0.004,
+            "eval_fraction": 0.01,
         },
     ),
     "small": Scale(
-        values={"length": 196, "batch": 50, "epochs": 8, "fraction": 0.2, "scored": 0.2},
+        values={
+            "sequence_length": 196,
+            "batch_size": 50,
+            "epochs": 8,
+            "train_fraction": 0.2,
+            "eval_fraction": 0.2,
+        },
         # Running statistics have to follow within few updates.
         rows={"rbn": {"population_rate": 0.05}, "rbn-zoneout": {"population_rate": 0.05}},
     ),

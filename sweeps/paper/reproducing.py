@@ -125,7 +125,10 @@ def going_on(begun: Sweep, sweep: Sweep) -> Sweep:
     now."""
     return replace(
         begun,
-        **{name: getattr(sweep, name) for name in ("seconds", "lanes", "concurrency", "retries")},
+        **{
+            name: getattr(sweep, name)
+            for name in ("time_budget_s", "lanes", "max_concurrent_trials", "max_failures")
+        },
     )
 
 
@@ -166,7 +169,8 @@ def subtitle(sweep: Sweep, request: Request, numbers: Table) -> str:
     """
     models = [config.model for config in wanted(sweep)]
     cell, layers, hidden = (
-        agreed(getattr(model, name) for model in models) for name in ("cell", "layers", "hidden")
+        agreed(getattr(model, name) for model in models)
+        for name in ("cell", "num_layers", "hidden_size")
     )
     if tasks.get(sweep.base.task).workload == "consistency":
         whole = ""
@@ -189,7 +193,7 @@ def _seeds(sweep: Sweep, numbers: Table) -> str:
 
 
 def smaller(block: Block, sweep: Sweep) -> dict[str, list[str]]:
-    """What is not as in the paper, `hidden=128 (paper: 1000)`: of all rows (under ""), and by label
+    """What is not as in the paper, `hidden_size=128 (paper: 1000)`: of all rows (under ""), and by label
     what one has alone.
 
     Rows that differ in what all have differ from it in the paper.

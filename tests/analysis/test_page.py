@@ -32,7 +32,10 @@ def told(**block: Any) -> dict[str, Any]:
         "scale": "small",
         "columns": [{"title": "Valid", "metric": "valid_bpc", "protocol": "chunks of 100"}],
         "rows": [row, lost],
-        "not_as_in_the_paper": {"": ["hidden=8 (paper: 1000)"], "lstm": ["batch=2 (paper: 32)"]},
+        "not_as_in_the_paper": {
+            "": ["hidden_size=8 (paper: 1000)"],
+            "lstm": ["batch_size=2 (paper: 32)"],
+        },
         "best": None,
         "runs": ["run-1"],
         "commits": ["abcdef0"],
@@ -52,14 +55,14 @@ def test_a_page_says_what_was_run_at_which_scale_beside_the_paper() -> None:
         "## Table 1\n\n"
         "`sweep reproduce table1 --scale small --set epochs=3`\n\n"
         "**Characters**\n\n"
-        "Not as in the paper: hidden=8 (paper: 1000).\n\n"
+        "Not as in the paper: hidden_size=8 (paper: 1000).\n\n"
         "| system | Valid, paper | Valid, ours (small) | seeds | epochs |\n"
         "| --- | ---: | ---: | ---: | ---: |\n"
         "| Zoneout | 1.362 | 1.500 ± 0.100 | 2 | 2-3 |\n"
         "| LSTM | - | not run | 0 |  |\n\n"
         "- Valid: chunks of 100 (`valid_bpc`)\n"
         "- Zoneout: as printed\n"
-        "- LSTM: not as in the paper: batch=2 (paper: 32)\n\n"
+        "- LSTM: not as in the paper: batch_size=2 (paper: 32)\n\n"
         "Commit abcdef0; trained on cpu, 1 thread; 1.5 lane-minutes; runs run-1.\n\n"
         "![figure](figure.png)\n\n"
         "- Mind the split.\n"

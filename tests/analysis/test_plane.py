@@ -14,7 +14,7 @@ from zoneout_core.records import TrialState
 
 NAN = float("nan")
 BPC = "valid_chunked_bpc"
-LR, H = "optim.learning_rate", "model.hidden"
+LR, H = "optim.learning_rate", "model.hidden_size"
 
 
 def table(*rows: tuple[float, float, str, float]) -> pd.DataFrame:

@@ -24,7 +24,7 @@ CAPTION = Caption(
     metric=CHARACTERS.label,
 )
 BPC = CHARACTERS.objective
-LR, H = "optim.learning_rate", "model.hidden"
+LR, H = "optim.learning_rate", "model.hidden_size"
 SEARCHED = Searched(
     keys=(X, Y),
     points=tuple(

@@ -25,7 +25,7 @@ def measure(home: Path, *, inline: bool, lanes: int, tracking: str) -> dict[str,
     values = {
         "space": "learning_rate",
         "sampler": "random",
-        "trials": START_UP + TRIALS,
+        "num_trials": START_UP + TRIALS,
         "lanes": lanes,
     }
     run = runner.begin(Home(home), definition.get("demo").with_values(values))

@@ -21,9 +21,9 @@ SWEEP = [
     "--set",
     "epochs=80",
     "--set",
-    "hidden=8",
+    "hidden_size=8",
     "--set",
-    "fraction=0.005",
+    "train_fraction=0.005",
     "--lanes",
     "4",
 ]

@@ -140,7 +140,7 @@ def test_ends_of_ranges_are_tried_with_one_another() -> None:
 def test_a_space_with_very_many_points_is_tried_at_its_bounds() -> None:
     hundred = tuple(range(1, 101))
     many = Product(
-        (Choice("z_cells", (0.1, 0.2, 1.1)), Choice("seed", hundred), Choice("batch", hundred))
+        (Choice("z_cells", (0.1, 0.2, 1.1)), Choice("seed", hundred), Choice("batch_size", hundred))
     )
     with pytest.raises(ConfigError, match=r"but seed=1, batch=1, regularizer.z_cells=1.1 is none"):
         many.check(TrialConfig())
@@ -240,13 +240,13 @@ def test_values_that_are_one_configuration_are_one_value(
 
 
 def test_values_have_the_type_of_their_key() -> None:
-    assert Choice("hidden", (2.0, "3")).values == (2, 3)
+    assert Choice("hidden_size", (2.0, "3")).values == (2, 3)
     assert str(Choice("z_cells", (-0.0,)).values) == "(0.0,)"
     with pytest.raises(ConfigError) as error:
-        Choice("hidden", (8, 2.5))
+        Choice("hidden_size", (8, 2.5))
     assert (
         str(error.value)
-        == "hidden must be a whole number, but is 2.5. Mend that value of the space."
+        == "hidden_size must be a whole number, but is 2.5. Mend that value of the space."
     )
     with pytest.raises(
         UnknownName, match="There is no value of clip named 'gradeint'. Did you mean 'gradient'"
@@ -269,7 +269,9 @@ def test_infinity_is_a_word_in_json_and_in_optuna() -> None:
 
 
 @pytest.mark.parametrize("log", [False, True])
-@pytest.mark.parametrize("key", ["epochs", "model.hidden", "batch", "model.layers", "seed"])
+@pytest.mark.parametrize(
+    "key", ["epochs", "model.hidden_size", "batch_size", "model.num_layers", "seed"]
+)
 def test_a_range_over_whole_numbers_draws_whole_numbers_and_both_ends(key: str, log: bool) -> None:
     space = Range(key, 1, 4, log=log)
     drawn = [overrides[key] for overrides in suggestions(space, 60)]

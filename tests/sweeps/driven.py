@@ -15,7 +15,7 @@ from sweeps.books.run_folder import Home, RunFolder
 from sweeps.definition import Sweep
 from sweeps.runner import How, Outcome
 
-TINY = {"hidden": "8", "epochs": "2", "fraction": "0.03", "threads": "1"}
+TINY = {"hidden_size": "8", "epochs": "2", "train_fraction": "0.03", "threads": "1"}
 """4 updates an epoch."""
 SWEEP = Path(sys.executable).with_name("sweep")
 

@@ -60,7 +60,7 @@ class RunMaker:
     ) -> None:
         params = {"regularizer.z_cells": z_cells, "regularizer.z_states": z_states}
         config = TrialConfig().with_values(
-            {**params, "seed": seed, "hidden": self.hidden, "epochs": self.epochs}
+            {**params, "seed": seed, "hidden_size": self.hidden, "epochs": self.epochs}
         )
         config = replace(config, task=self.task)
         self.tell(**asked(number, params, config, self.metrics))

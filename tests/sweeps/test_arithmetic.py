@@ -42,7 +42,7 @@ def test_numbers_do_not_depend_on_lanes_with_any_product(
     monkeypatch.setenv("ZONEOUT_PRODUCT", name)
     found = []
     for lanes in (1, 3):
-        asked = tiny(lanes=lanes, trials=3)
+        asked = tiny(lanes=lanes, num_trials=3)
         run = begin(tmp_path, asked)
         drive_inline(run, asked)
         assert reasons(run) == {
@@ -55,7 +55,7 @@ def test_numbers_do_not_depend_on_lanes_with_any_product(
 def test_a_run_goes_on_with_the_product_that_it_began_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = tiny(lanes=1, trials=2)
+    asked = tiny(lanes=1, num_trials=2)
     whole = begin(tmp_path, asked)
     monkeypatch.setenv("ZONEOUT_PRODUCT", "mm")
     drive_inline(whole, asked)
@@ -85,7 +85,7 @@ def test_a_run_goes_on_with_the_product_that_it_began_with(
 def test_a_sweep_in_this_process_flushes_subnormal_numbers_and_leaves_its_threads_alone(
     tmp_path: Path,
 ) -> None:
-    asked = tiny(trials=1)
+    asked = tiny(num_trials=1)
     run = begin(tmp_path, asked)
     threads = torch.get_num_threads()
     drive_inline(run, asked)
@@ -98,7 +98,7 @@ def test_a_run_says_when_subnormal_numbers_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZONEOUT_FLUSH_SUBNORMALS", "0")
-    asked = tiny(trials=1)
+    asked = tiny(num_trials=1)
     run = begin(tmp_path, asked)
     drive_inline(run, asked)
     assert all(
@@ -165,7 +165,7 @@ def test_resuming_with_an_emulated_precision_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("_no_bfloat16")
 def test_an_emulated_precision_trains_by_force_and_says_what_it_is(tmp_path: Path) -> None:
-    asked = [*settings(), "--set", "precision=bfloat16", "--set", "trials=1"]
+    asked = [*settings(), "--set", "precision=bfloat16", "--set", "num_trials=1"]
     done = sweep(
         "run", "demo", *asked, "--inline", "--force", "--home", tmp_path, "--tracking", "none"
     )

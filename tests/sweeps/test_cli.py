@@ -155,13 +155,13 @@ def test_ls_keeps_descriptions_readable_on_80_columns() -> None:
 
 
 def test_show_prints_what_is_searched_and_what_is_set() -> None:
-    done = sweep("show", "demo", "--set", "hidden=64", "--set", "seeds=0,1", "--lanes", "3")
+    done = sweep("show", "demo", "--set", "hidden_size=64", "--set", "seeds=0,1", "--lanes", "3")
     lines = [" ".join(line.split()) for line in done.lines]
     assert "Searched, 18 trials:" in lines
     for line in (
         "seed 0, 1",
         "regularizer.z_states 0.0, 0.05, 0.25",
-        "model.hidden 64",
+        "model.hidden_size 64",
         "lanes 3",
         "model.cell lstm",
     ):
@@ -172,12 +172,16 @@ def test_show_prints_what_is_searched_and_what_is_set() -> None:
     assert "optim.clip=gradient, optim.clip_norm=1.0, " in " ".join(
         lines[lines.index("Every trial, by default:") :]
     )
-    plain = json.loads(sweep("show", "demo", "--set", "hidden=64", "--json").out)
-    assert definition.Sweep.from_json(plain) == definition.get("demo").with_values({"hidden": 64})
+    plain = json.loads(sweep("show", "demo", "--set", "hidden_size=64", "--json").out)
+    assert definition.Sweep.from_json(plain) == definition.get("demo").with_values(
+        {"hidden_size": 64}
+    )
 
 
 def test_show_puts_ranges_and_switches_into_words() -> None:
-    done = sweep("show", "demo", "--set", "space=clip", "--set", "sampler=tpe", "--set", "trials=5")
+    done = sweep(
+        "show", "demo", "--set", "space=clip", "--set", "sampler=tpe", "--set", "num_trials=5"
+    )
     lines = [" ".join(line.split()) for line in done.lines]
     assert "Searched, 5 trials:" in lines
     assert "optim.clip gradient, update" in lines

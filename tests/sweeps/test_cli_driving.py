@@ -15,7 +15,7 @@ def test_a_run_prints_one_document_with_json(tmp_path: Path) -> None:
     done = sweep(
         "run",
         "demo",
-        *settings(TINY | {"trials": "2"}),
+        *settings(TINY | {"num_trials": "2"}),
         "--inline",
         "--tracking",
         "none",
@@ -39,7 +39,7 @@ def test_a_run_prints_one_document_with_json(tmp_path: Path) -> None:
 
 
 def test_a_sweep_whose_trials_all_fail_ends_with_1(tmp_path: Path) -> None:
-    diverging = TINY | {"trials": "2", "learning_rate": "1e30", "clip_norm": "inf"}
+    diverging = TINY | {"num_trials": "2", "learning_rate": "1e30", "clip_norm": "inf"}
     done = sweep(
         "run", "demo", *settings(diverging), "--inline", "--tracking", "none", "--home", tmp_path
     )

@@ -56,7 +56,7 @@ def test_a_mistake_is_told_in_one_line_with_what_exists(arguments: str, message:
     [
         ("hiden", "'hidden'"),
         ("regularizer.z_cell", "'regularizer.z_cells' or 'regularizer.p_cells'"),
-        ("model.hiden", "'model.hidden'"),
+        ("model.hiden", "'model.hidden_size'"),
     ],
 )
 def test_an_unknown_key_names_the_closest_in_the_same_spelling(key: str, close: str) -> None:

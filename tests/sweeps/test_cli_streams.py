@@ -118,7 +118,7 @@ def test_a_file_that_cannot_be_drawn_takes_nothing_from_the_sweep(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("sweeps.report.write_report", full)
-    sweep_, said = tiny(epochs=1, trials=2), list[str]()
+    sweep_, said = tiny(epochs=1, num_trials=2), list[str]()
     run = begin(tmp_path, sweep_)
     outcome = runner.drive(
         run, sweep_, How(data=tmp_path, inline=True, tracking="none"), said.append
@@ -148,7 +148,7 @@ def test_a_home_that_is_deleted_meanwhile_is_told_and_does_not_come_back(tmp_pat
 
 def test_after_a_delivery_that_failed_nobody_is_sent_to_look_at_it(tmp_path: Path) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
-    more = ["--set", "trials=1", "--set", "epochs=1", "--inline", "--tracking", nobody]
+    more = ["--set", "num_trials=1", "--set", "epochs=1", "--inline", "--tracking", nobody]
     done = sweep("run", "demo", *settings(), *more, "--home", tmp_path)
     assert done.code == 0
     assert "Look at it" not in done.out

@@ -35,9 +35,9 @@ def test_a_clock_that_is_set_back_changes_no_duration(monkeypatch: pytest.Monkey
 def test_times_never_decrease_over_a_resume_with_a_clock_an_hour_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sweep = tiny(epochs=1, trials=3)
-    run = begin(tmp_path, tiny(epochs=1, trials=3))
-    drive_inline(run, tiny(epochs=1, trials=2))
+    sweep = tiny(epochs=1, num_trials=3)
+    run = begin(tmp_path, tiny(epochs=1, num_trials=3))
+    drive_inline(run, tiny(epochs=1, num_trials=2))
     real = time.time
     monkeypatch.setattr(clock.time, "time", lambda: real() - HOUR)
     drive_inline(run, sweep)

@@ -25,7 +25,12 @@ def test_every_definition_is_named_after_its_file_and_round_trips(name: str) -> 
 def test_figure3_is_the_papers_plane_at_the_papers_size() -> None:
     sweep = definition.get("figure3")
     assert sweep.max_trials == 36
-    assert (sweep.base.model.hidden, sweep.base.epochs, sweep.base.batch, sweep.base.length) == (
+    assert (
+        sweep.base.model.hidden_size,
+        sweep.base.epochs,
+        sweep.base.batch,
+        sweep.base.length,
+    ) == (
         1000,
         30,
         32,
@@ -36,7 +41,7 @@ def test_figure3_is_the_papers_plane_at_the_papers_size() -> None:
         1.0,
         (0,),
     )
-    assert definition.get("figure3_small").base.model.hidden == 128
+    assert definition.get("figure3_small").base.model.hidden_size == 128
 
 
 def test_seeds_become_the_slowest_part_of_the_space() -> None:
@@ -50,9 +55,14 @@ def test_seeds_become_the_slowest_part_of_the_space() -> None:
 
 def test_values_are_set_on_the_sweep_or_on_its_base() -> None:
     sweep = definition.get("demo").with_values(
-        {"hidden": "64", "optim.clip_norm": "inf", "lanes": "3", "seconds": "9.5"}
+        {"hidden_size": "64", "optim.clip_norm": "inf", "lanes": "3", "time_budget_s": "9.5"}
     )
-    assert (sweep.base.model.hidden, sweep.base.optim.clip_norm, sweep.lanes, sweep.seconds) == (
+    assert (
+        sweep.base.model.hidden_size,
+        sweep.base.optim.clip_norm,
+        sweep.lanes,
+        sweep.seconds,
+    ) == (
         64,
         float("inf"),
         3,
@@ -65,9 +75,9 @@ def test_values_are_set_on_the_sweep_or_on_its_base() -> None:
     ("values", "kind", "text"),
     [
         (
-            {"hiden": "3"},
+            {"hiden_size": "3"},
             UnknownName,
-            "There is no setting named 'hiden'. Did you mean 'hidden'? List all with: sweep explain",
+            "There is no setting named 'hiden_size'. Did you mean 'hidden_size'? List all with: sweep explain",
         ),
         (
             {"sampler": "tpee"},
@@ -112,7 +122,7 @@ def test_values_are_set_on_the_sweep_or_on_its_base() -> None:
         (
             {"sampler": "tpe"},
             ConfigError,
-            "trials must be above 0 with sampler=tpe, which never ends by itself, but is 0. Set it with --set trials=VALUE.",
+            "num_trials must be above 0 with sampler=tpe, which never ends by itself, but is 0. Set it with --set num_trials=VALUE.",
         ),
         (
             {"space": "learning_rate"},
@@ -126,9 +136,9 @@ def test_values_are_set_on_the_sweep_or_on_its_base() -> None:
             "There is no space named 'plane'. Did you mean 'zoneout_plane'?",
         ),
         (
-            {"space": "seed", "hidden": "0"},
+            {"space": "seed", "hidden_size": "0"},
             ConfigError,
-            "model.hidden must be at least 1, but is 0. Set it with --set model.hidden=VALUE.",
+            "model.hidden_size must be at least 1, but is 0. Set it with --set model.hidden_size=VALUE.",
         ),
         (
             {"cell": "gru"},
@@ -156,14 +166,14 @@ def test_a_wrong_value_is_refused_with_the_rule_and_the_next_step(
 def test_a_probability_outside_its_range_is_refused() -> None:
     with pytest.raises(ConfigError) as error:
         definition.get("demo").with_values(
-            {"space": "learning_rate", "sampler": "tpe", "trials": "3", "z_states": "1.5"}
+            {"space": "learning_rate", "sampler": "tpe", "num_trials": "3", "z_states": "1.5"}
         )
     assert (
         str(error.value)
         == "regularizer.z_states is searched by the space of sweep demo, so it cannot be set. Leave it out."
     )
     only_rates = definition.get("demo").with_values(
-        {"space": "learning_rate", "sampler": "tpe", "trials": "3"}
+        {"space": "learning_rate", "sampler": "tpe", "num_trials": "3"}
     )
     with pytest.raises(ConfigError) as error:
         only_rates.with_values({"z_states": "1.5"})
@@ -185,7 +195,9 @@ def test_a_definition_with_unknown_or_missing_fields_is_refused() -> None:
 def test_only_fields_that_no_number_depends_on_may_differ_after_a_resume() -> None:
     sweep = definition.get("demo")
     assert (
-        sweep.differences(sweep.with_values({"lanes": "2", "seconds": "5", "concurrency": "1"}))
+        sweep.differences(
+            sweep.with_values({"lanes": "2", "time_budget_s": "5", "max_concurrent_trials": "1"})
+        )
         == []
     )
     assert sweep.differences(sweep.with_values({"epochs": "9", "sampler_seed": "1"})) == [
@@ -222,8 +234,8 @@ def test_rows_of_a_table_are_trials_with_labels() -> None:
     ("values", "text"),
     [
         ({"forget_bias": "nan"}, "model.forget_bias must be a finite number, but is nan."),
-        ({"seconds": "inf"}, "seconds must be a finite number, but is inf."),
-        ({"seconds": "nan"}, "seconds must be a finite number, but is nan."),
+        ({"time_budget_s": "inf"}, "time_budget_s must be a finite number, but is inf."),
+        ({"time_budget_s": "nan"}, "time_budget_s must be a finite number, but is nan."),
         ({"learning_rate": "inf"}, "optim.learning_rate must be a finite number, but is inf."),
         ({"learning_rate": "1e999"}, "optim.learning_rate must be a finite number, but is inf."),
         ({"init_width": "inf"}, "model.init_width must be a finite number, but is inf."),
@@ -231,7 +243,7 @@ def test_rows_of_a_table_are_trials_with_labels() -> None:
         ({"clip_norm": "nan"}, "optim.clip_norm must be above 0 (inf never clips), but is nan."),
         ({"sampler_seed": "1" + "0" * 30}, "sampler_seed must be below 2^63 in size, but is "),
         ({"lanes": True}, "lanes must be a whole number, but is True."),
-        ({"hidden": 2.5}, "hidden must be a whole number, but is 2.5."),
+        ({"hidden_size": 2.5}, "hidden_size must be a whole number, but is 2.5."),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
 )
@@ -244,7 +256,9 @@ def test_what_no_trial_can_have_is_refused_before_the_run(
 
 
 def test_axes_are_keys() -> None:
-    assert definition.get("demo").with_values({"x_axis": "hidden"}).x_axis == "model.hidden"
+    assert (
+        definition.get("demo").with_values({"x_axis": "hidden_size"}).x_axis == "model.hidden_size"
+    )
     with pytest.raises(
         UnknownName, match="There is no setting named 'z_cell'. Did you mean 'z_cells'"
     ):
@@ -262,10 +276,10 @@ def test_a_name_can_be_that_of_a_folder(name: str) -> None:
 
 def test_a_definition_that_was_edited_by_hand_is_read_with_the_fields_types() -> None:
     plain = definition.get("demo").to_json()
-    assert Sweep.from_json(plain | {"trials": 4.0, "seeds": ["1", 2.0]}) == replace(
+    assert Sweep.from_json(plain | {"num_trials": 4.0, "seeds": ["1", 2.0]}) == replace(
         definition.get("demo"), trials=4, seeds=(1, 2)
     )
-    with pytest.raises(ConfigError, match=r"trials must be a whole number, but is 2.5"):
-        Sweep.from_json(plain | {"trials": 2.5})
+    with pytest.raises(ConfigError, match=r"num_trials must be a whole number, but is 2.5"):
+        Sweep.from_json(plain | {"num_trials": 2.5})
     with pytest.raises(ConfigError, match="seeds must be distinct"):
         Sweep.from_json(plain | {"seeds": [0, 0.0]})

@@ -160,14 +160,14 @@ def test_of_the_base_configuration_mlflow_shows_the_task_and_what_was_changed(
     run.driver()
     run.closed()
     RunFolder(run.folder).write_definition(
-        definition.get("figure3_small").with_values({"batch": 16, "clip_norm": "inf"})
+        definition.get("figure3_small").with_values({"batch_size": 16, "clip_norm": "inf"})
     )
     deliver(run, uri)
     parent = stored(uri)["run1"]
     base = {key: value for key, value in parent.params.items() if key.startswith("base.")}
     assert base == {
         "base.task": "char_ptb",
-        "base.model.hidden": "128",
+        "base.model.hidden_size": "128",
         "base.epochs": "1",
         "base.batch": "16",
         "base.optim.clip_norm": "inf",

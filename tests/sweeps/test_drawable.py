@@ -166,7 +166,10 @@ def test_a_definition_is_refused_or_can_be_drawn_from(
 
 def test_gp_can_draw_from_what_is_not_refused(tmp_path: Path) -> None:
     space = Product(
-        (Range("hidden", 1, 100_000, log=True), Range("learning_rate", 5e-324, 1e308, log=True))
+        (
+            Range("hidden_size", 1, 100_000, log=True),
+            Range("learning_rate", 5e-324, 1e308, log=True),
+        )
     )
     sweep = replace(DEMO, space=space, sampler="gp", trials=START_UP + 1)
     assert len(draw(sweep, tmp_path)) == START_UP + 1

@@ -73,8 +73,8 @@ def test_trials_of_another_arithmetic_are_not_served_and_it_is_said(
 
 
 def stopped(home: Path, sweep_trials: int) -> RunFolder:
-    run = begin(home, tiny(trials=9))
-    drive_inline(run, tiny(trials=sweep_trials), idle=True)
+    run = begin(home, tiny(num_trials=9))
+    drive_inline(run, tiny(num_trials=sweep_trials), idle=True)
     return run
 
 

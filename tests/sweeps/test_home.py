@@ -107,7 +107,7 @@ def test_a_file_in_the_way_of_the_home_is_named(tmp_path: Path) -> None:
 def test_a_resumed_run_keeps_its_definition_but_may_change_how_it_is_driven(home: Home) -> None:
     begun = home.create(tiny())
     run, sweep = open_run(
-        home, "latest", {"lanes": "2", "seconds": "9", "retries": "0", "trials": "5"}
+        home, "latest", {"lanes": "2", "time_budget_s": "9", "max_failures": "0", "num_trials": "5"}
     )
     assert (run.name, sweep.lanes, sweep.seconds, sweep.retries, sweep.trials) == (
         begun.name,
@@ -208,10 +208,10 @@ def test_commands_on_runs_that_do_not_fit_say_so_in_one_line(copied: RunFolder) 
 def test_resuming_with_more_trials_goes_on_where_the_budget_ended(
     home: Home, finished: RunFolder
 ) -> None:
-    sweep: Sweep = tiny(trials=2)
+    sweep: Sweep = tiny(num_trials=2)
     run = begin(home.folder, sweep)
     drive_inline(run, sweep)
-    again, more = open_run(home, "latest", {"trials": "0"})
+    again, more = open_run(home, "latest", {"num_trials": "0"})
     assert drive_inline(again, more).state == "finished"
     assert curves(again) == curves(finished)
 

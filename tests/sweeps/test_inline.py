@@ -35,7 +35,7 @@ def test_numbers_do_not_depend_on_how_many_lanes_there_are(tmp_path: Path) -> No
 
 
 def test_fewer_trials_at_a_time_than_lanes_give_the_same_numbers(tmp_path: Path) -> None:
-    sweep = tiny(trials=4)
+    sweep = tiny(num_trials=4)
     assert finish(tmp_path, replace(sweep, concurrency=2, lanes=3)) == finish(tmp_path, sweep)
 
 
@@ -80,7 +80,7 @@ def test_a_diverged_trial_failed_with_its_reason_and_its_neighbours_keep_every_b
 
 
 def test_an_exception_in_a_lane_fails_that_trial_with_its_message(tmp_path: Path, uri: str) -> None:
-    sweep = replace(tiny(), space=Choice("length", (100, 20_000, 50)))
+    sweep = replace(tiny(), space=Choice("sequence_length", (100, 20_000, 50)))
     run = begin(tmp_path / "home", sweep)
     assert drive_inline(run, sweep, tracking=uri).undelivered == 0
     assert states(run) == [COMPLETE, FAILED, COMPLETE]
@@ -96,11 +96,11 @@ def test_an_exception_in_a_lane_fails_that_trial_with_its_message(tmp_path: Path
 def test_a_trial_whose_final_numbers_are_not_finite_fails_alone(tmp_path: Path) -> None:
     """A recurrence that doubles its state with each step: finite over 19 of them, not over a whole
     text."""
-    base = tiny(epochs=2, length=20, batch=100).base.with_values(
+    base = tiny(epochs=2, sequence_length=20, batch_size=100).base.with_values(
         {
             "cell": "rnn",
             "activation": "relu",
-            "hidden": 32,
+            "hidden_size": 32,
             "init": "uniform",
             "init_width": 0.87,
             "learning_rate": 1e-9,
@@ -122,7 +122,7 @@ def test_a_trial_whose_final_numbers_are_not_finite_fails_alone(tmp_path: Path) 
 
 
 def test_a_spent_time_budget_ends_the_sweep_where_it_stands(tmp_path: Path, uri: str) -> None:
-    sweep = tiny(trials=3, lanes=2, epochs=1000, patience=1000, seconds=2)
+    sweep = tiny(num_trials=3, lanes=2, epochs=1000, patience=1000, time_budget_s=2)
     run = begin(tmp_path / "home", sweep)
     outcome = drive_inline(run, sweep, tracking=uri)
     assert (outcome.state, outcome.reason, outcome.undelivered) == (

@@ -143,7 +143,9 @@ def test_a_checkpoint_there_is_no_memory_for_is_warned_of_and_training_goes_on(
 
 def test_an_empty_pack_that_nobody_got_into_is_given_back(folder: Path) -> None:
     packed = desk(folder, 2)
-    packed.submit(0, batch=3, length=300, fraction=1e-4)  # not one chunk to train on
+    packed.submit(
+        0, batch_size=3, sequence_length=300, train_fraction=1e-4
+    )  # not one chunk to train on
     packed.until(lambda: packed.ended(0))
     assert packed.told[0][-1]["state"] == "failed"
     assert packed.server._trainers == {}
@@ -156,7 +158,7 @@ from sweeps.serving.lane_server import ServerOptions, build_server
 from tests.sweeps.driven import tiny
 
 folder, lanes = Path(sys.argv[1]), 4
-values = {"hidden": 4, "batch": 1000, "length": 100, "epochs": 1, "fraction": 0.02, "scored": 0.1}
+values = {"hidden_size": 4, "batch_size": 1000, "sequence_length": 100, "epochs": 1, "train_fraction": 0.02, "eval_fraction": 0.1}
 base = tiny().base.with_values(values)
 
 def train(name, trials):
@@ -204,7 +206,7 @@ def test_a_real_limit_of_memory_that_four_lanes_hit_together_and_none_alone(tmp_
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (ConfigError("batch must be at least 1."), "ConfigError: batch must be at least 1."),
+        (ConfigError("batch_size must be at least 1."), "ConfigError: batch must be at least 1."),
         (MemoryError(), "out of memory: MemoryError"),
         (
             RuntimeError(

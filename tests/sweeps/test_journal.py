@@ -207,7 +207,7 @@ def test_what_is_rewritten_is_read_again_and_a_reader_of_what_was_there_is_told(
 
 
 def test_a_trial_that_was_asked_for_is_told_whole() -> None:
-    config = TrialConfig().with_values({"hidden": 12})
+    config = TrialConfig().with_values({"hidden_size": 12})
     event = asked(3, {}, config, CHARACTERS)
     assert event["config"] == config.to_json()
     assert len(event["config"]["optim"]) > 5, "also what has its default"

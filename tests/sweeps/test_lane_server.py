@@ -14,7 +14,7 @@ from sweeps.serving.lane_server import AHEAD, LaneServer, ServerOptions, build_s
 from tests.sweeps.driven import tiny
 from zoneout_core.config.trial import TrialConfig
 
-BASE = tiny().base.with_values({"epochs": 5, "fraction": 0.02})
+BASE = tiny().base.with_values({"epochs": 5, "train_fraction": 0.02})
 UPDATES = 3
 """Of an epoch."""
 
@@ -231,9 +231,9 @@ def test_what_a_dead_client_left_unread_comes_in_its_order(folder: Path) -> None
 def test_two_shapes_side_by_side_are_what_they_are_alone(folder: Path) -> None:
     desk = Desk(folder, lanes=3)
     desk.submit(0, 1)
-    desk.submit(2, hidden=9)
+    desk.submit(2, hidden_size=9)
     desk.until(lambda: desk.ended(0, 1, 2))
-    for trial, values in ((0, {}), (2, {"hidden": 9})):
+    for trial, values in ((0, {}), (2, {"hidden_size": 9})):
         assert numbers(desk.told[trial]) == alone(folder, trial, **values)
 
 
@@ -263,8 +263,8 @@ def test_a_server_that_died_is_followed_by_one_that_goes_on_from_the_checkpoints
 def test_a_trial_that_cannot_begin_fails_alone(folder: Path) -> None:
     desk = Desk(folder, lanes=3)
     desk.submit(0)
-    desk.server.submit(1, config(1).to_json() | {"batch": "many"})
-    desk.submit(2, length=20_000)
+    desk.server.submit(1, config(1).to_json() | {"batch_size": "many"})
+    desk.submit(2, sequence_length=20_000)
     desk.until(lambda: desk.ended(0, 1, 2))
     assert kinds(desk.told[0]) == ["placed", *["record"] * 5, "end"]
     assert desk.told[0][-1]["state"] == "complete"

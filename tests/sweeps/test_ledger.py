@@ -211,7 +211,7 @@ def test_an_epoch_and_an_end_told_again_change_nothing(fresh: Path) -> None:
 def test_a_trial_whose_last_epoch_has_no_final_numbers_is_not_pruned_there(fresh: Path) -> None:
     """It diverged when they were taken: FAILED, whatever the scheduler thinks of an epoch after
     which none comes."""
-    definition = tiny(epochs=EPOCHS, scheduler="asha", trials=6)
+    definition = tiny(epochs=EPOCHS, scheduler="asha", num_trials=6)
     run = begin(fresh, definition)
     ledger = Ledger(run, definition, "inline")
     for trial, best in ((0, 1.0), (1, 2.0), (2, 3.0), (3, 0.5)):

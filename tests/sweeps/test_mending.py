@@ -87,11 +87,11 @@ def pruning(**changes: object) -> Sweep:
         "space": "learning_rate",
         "sampler": "tpe",
         "scheduler": "asha",
-        "trials": 5,
+        "num_trials": 5,
         "epochs": 2,
         "lanes": 2,
     }
-    values |= {"hidden": 4, "fraction": 0.02, "scored": 0.02}
+    values |= {"hidden_size": 4, "train_fraction": 0.02, "eval_fraction": 0.02}
     return tiny(**values | changes)
 
 
@@ -251,7 +251,7 @@ def test_a_study_that_is_lost_is_rebuilt_and_draws_what_it_would_have_drawn(
     from tests.sweeps.test_study import record
 
     changes = {} if sampler == "grid" else {"space": "learning_rate"}
-    sweep = tiny(**changes, sampler=sampler, scheduler="asha", epochs=3, trials=9)
+    sweep = tiny(**changes, sampler=sampler, scheduler="asha", epochs=3, num_trials=9)
     whole, lost = (begin(tmp_path / name, sweep) for name in ("whole", "lost"))
 
     def drive(run: RunFolder, trials: int) -> None:
@@ -306,7 +306,7 @@ def test_a_study_that_says_another_number_is_written_anew(copy: RunFolder) -> No
 
 def test_a_storage_that_is_not_ours_is_compared_and_left_alone(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/study.db"
-    sweep = tiny(trials=2, epochs=1, storage=url)
+    sweep = tiny(num_trials=2, epochs=1, storage=url)
     run = begin(tmp_path / "home", sweep)
     drive_inline(run, sweep, idle=True)
     with sqlite3.connect(tmp_path / "study.db") as database:
@@ -318,7 +318,7 @@ def test_a_storage_that_is_not_ours_is_compared_and_left_alone(tmp_path: Path) -
         f"{run.name} trial 0 has 0.5, and 1.0 in the journal. Restore the storage, or have the study written again in "
         f"a file of the run: {run.command('resume')} --set storage="
     )
-    elsewhere = tiny(trials=2, epochs=1)
+    elsewhere = tiny(num_trials=2, epochs=1)
     assert drive_inline(run, elsewhere, idle=True).state == "finished"
     check_books(run)
 
@@ -347,8 +347,8 @@ def test_provenance_is_written_again_from_the_journal_and_still_knows_the_data(
 @pytest.mark.parametrize(
     "space",
     [
-        Range("model.hidden", 3, 40),
-        Range("model.hidden", 3, 40, log=True),
+        Range("model.hidden_size", 3, 40),
+        Range("model.hidden_size", 3, 40, log=True),
         Range("optim.learning_rate", 1e-4, 1e-2, log=True),
         Choice("optim.clip_norm", (1.0, math.inf)),
         Switch(
@@ -359,7 +359,7 @@ def test_provenance_is_written_again_from_the_journal_and_still_knows_the_data(
     ids=["whole", "whole log", "log", "infinite", "switch"],
 )
 def test_a_configuration_says_which_point_of_its_space_it_is(space: Space, tmp_path: Path) -> None:
-    sweep = replace(tiny(), space=space, sampler="random", trials=1)
+    sweep = replace(tiny(), space=space, sampler="random", num_trials=1)
     books = mending._Books(begin(tmp_path, sweep), sweep)
     for point in space.corners():
         config = sweep.trial_config(point)
@@ -372,9 +372,11 @@ def test_a_configuration_says_which_point_of_its_space_it_is(space: Space, tmp_p
 
 
 def test_a_configuration_outside_of_the_space_is_no_point_of_it(tmp_path: Path) -> None:
-    sweep = replace(tiny(), space=Choice("model.hidden", (4, 8)), sampler="random", trials=1)
+    sweep = replace(
+        tiny(), space=Choice("model.hidden_size", (4, 8)), sampler="random", num_trials=1
+    )
     books = mending._Books(begin(tmp_path, sweep), sweep)
-    config = sweep.trial_config({"model.hidden": 5})
+    config = sweep.trial_config({"model.hidden_size": 5})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(books, "checkpoint", lambda trial: (config, {}))
         assert books.assigned(0) is None

@@ -63,7 +63,7 @@ def test_everything_that_a_run_prints_can_be_pasted(
         "demo",
         *settings(),
         "--set",
-        "trials=2",
+        "num_trials=2",
         "--inline",
         "--tracking",
         "none",

@@ -80,7 +80,7 @@ def test_a_disk_that_is_clearly_too_small_is_told_with_the_numbers(
 
 
 def test_the_estimate_is_near_what_a_trial_leaves(tmp_path: Path) -> None:
-    one = tiny(hidden=64, trials=1, epochs=1)
+    one = tiny(hidden_size=64, num_trials=1, epochs=1)
     run = begin(tmp_path, one)
     drive_inline(run, one)
     (written,) = run.checkpoint(0).glob("*.safetensors")

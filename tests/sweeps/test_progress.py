@@ -155,7 +155,7 @@ def test_state_and_best_are_seen_at_any_width_and_what_is_left_out_is_told(
     maker.failed(2, 1)
     maker.trial(3)
     told = story(maker)
-    more = {"optim.learning_rate": 0.0001, "model.hidden": 16}
+    more = {"optim.learning_rate": 0.0001, "model.hidden_size": 16}
     for trial in told.trials.values():
         trial.params |= more
     four = Product((SWEEP.space, *(Choice(key, (value,)) for key, value in more.items())))
@@ -166,7 +166,7 @@ def test_state_and_best_are_seen_at_any_width_and_what_is_left_out_is_told(
         "z_cells",
         "z_states",
         "learning_rate",
-        "hidden",
+        "hidden_size",
         "epoch",
         "train",
         "valid",

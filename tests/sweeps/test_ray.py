@@ -71,7 +71,7 @@ def test_begun_with_ray_killed_resumed_inline_killed_and_ended_with_ray(
 def test_a_client_that_dies_more_often_than_is_tolerated_fails_its_trial_alone(
     tmp_path: Path, uri: str, expected: str
 ) -> None:
-    driver = sweep_run(tmp_path / "home", epochs=EPOCHS, lanes=LANES, retries=0)
+    driver = sweep_run(tmp_path / "home", epochs=EPOCHS, lanes=LANES, max_failures=0)
     driver.until_records(3)
     driver.workers(CLIENT, 1)[0].kill()
     assert "finished" in driver.wait()

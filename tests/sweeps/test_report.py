@@ -30,7 +30,12 @@ from tests.sweeps.stores import EXPERIMENT
 from zoneout_core.errors import RunError, UnknownName
 from zoneout_core.records import TrialState
 
-X, Y, H, LR = "regularizer.z_cells", "regularizer.z_states", "model.hidden", "optim.learning_rate"
+X, Y, H, LR = (
+    "regularizer.z_cells",
+    "regularizer.z_states",
+    "model.hidden_size",
+    "optim.learning_rate",
+)
 PLANE = Product((Choice(X, (0.0, 0.5)), Choice(Y, (0.0, 0.05))))
 
 
@@ -162,11 +167,13 @@ def test_mlflow_and_the_journal_give_the_same_bytes_on_four_keys(
 
 
 def test_other_axes_can_be_asked_for(four_keys: RunFolder, tmp_path: Path) -> None:
-    files = rewrite_report(four_keys, x_axis="hidden", y_axis="z_cells")
+    files = rewrite_report(four_keys, x_axis="hidden_size", y_axis="z_cells")
     assert len(files) == 3
     assert list(lines(four_keys)[0])[:2] == [H, X]
-    with pytest.raises(UnknownName, match=r"setting named 'hiden'\. Did you mean 'hidden'"):
-        rewrite_report(four_keys, x_axis="hiden")
+    with pytest.raises(
+        UnknownName, match=r"setting named 'hiden_size'\. Did you mean 'hidden_size'"
+    ):
+        rewrite_report(four_keys, x_axis="hiden_size")
     rewrite_report(four_keys)
 
 
@@ -238,7 +245,8 @@ def test_where_no_plane_can_be_drawn_run_and_report_say_so_in_one_line(
     assert line in done.err
     if rest:
         assert (
-            sweep("report", run.name, *home_of(run), "--x-axis", "hidden", "--y-axis", LR).code == 0
+            sweep("report", run.name, *home_of(run), "--x-axis", "hidden_size", "--y-axis", LR).code
+            == 0
         )
 
 
@@ -252,7 +260,13 @@ def test_one_key_twice_is_no_plane(four_keys: RunFolder) -> None:
 
 def test_ctrl_c_before_the_first_record_draws_nothing_and_says_why(tmp_path: Path) -> None:
     """As a process of its own, whose epochs take far longer than it has."""
-    long = {"hidden": "8", "epochs": "1", "threads": "1", "batch": "2", "length": "400"}
+    long = {
+        "hidden_size": "8",
+        "epochs": "1",
+        "threads": "1",
+        "batch_size": "2",
+        "sequence_length": "400",
+    }
     driver = subprocess.Popen(
         command(tmp_path, "run", "demo", *settings(long), "--inline", "--tracking", "none"),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -279,7 +293,7 @@ def test_ctrl_c_before_the_first_record_draws_nothing_and_says_why(tmp_path: Pat
 def test_trials_with_numbers_of_which_none_is_complete_are_no_picture_either(
     tmp_path: Path,
 ) -> None:
-    definition = replace(tiny(epochs=3), scheduler="asha", trials=1)
+    definition = replace(tiny(epochs=3), scheduler="asha", num_trials=1)
     run = begin(tmp_path, definition)
     drive_inline(run, definition)
     story = run.story()
@@ -321,7 +335,7 @@ def test_the_picture_of_a_run_that_stopped_is_the_one_that_report_draws(
 def test_a_grid_that_a_budget_cuts_says_so_everywhere(tmp_path: Path) -> None:
     cut = "4 of 9 points of the grid, the first in its order"
     how = ["--inline", "--tracking", "none", "--home", tmp_path]
-    done = sweep("run", "demo", *settings(), "--set", "trials=4", "--set", "epochs=1", *how)
+    done = sweep("run", "demo", *settings(), "--set", "num_trials=4", "--set", "epochs=1", *how)
     run = Home(tmp_path).run("latest")
     assert done.err.splitlines()[:2] == [f"Run {run.name} in {tmp_path}", cut]
     assert f"4 of 4 trials: 4 complete ({cut})" in done.out
@@ -329,11 +343,11 @@ def test_a_grid_that_a_budget_cuts_says_so_everywhere(tmp_path: Path) -> None:
         sweep("status", "latest", *home_of(run)).out.split()
     )
     assert json.loads(sweep("status", "latest", *home_of(run), "--json").out)["cut"] == cut
-    shown = sweep("show", "demo", "--set", "trials=4").lines
+    shown = sweep("show", "demo", "--set", "num_trials=4").lines
     assert f"Searched, {cut}:" in shown
     frame = load.from_rows(run.story().rows(), run.definition().metrics)
     assert caption("a run", run.definition(), frame).note == cut
     assert len(lines(run)) == 9
     assert [line["complete"] for line in lines(run)].count("0") == 5
-    whole = sweep("show", "demo", "--set", "trials=9").lines
+    whole = sweep("show", "demo", "--set", "num_trials=9").lines
     assert "Searched, 9 trials:" in whole

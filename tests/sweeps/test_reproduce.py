@@ -144,9 +144,9 @@ def test_table1(reproduce: Reproduce, home: Home) -> None:
     )
     monte_carlo = found["table1_word", "v-dropout"]["numbers"]
     assert set(monte_carlo) == {"test_mc_perplexity"}, "the last block of that row"
-    assert "hidden=16 (paper: 1000)" in told["blocks"][0]["not_as_in_the_paper"][""]
+    assert "hidden_size=16 (paper: 1000)" in told["blocks"][0]["not_as_in_the_paper"][""]
     assert told["blocks"][0]["not_as_in_the_paper"]["rbn"] == [
-        "batch=8 (paper: 64)",
+        "batch_size=8 (paper: 64)",
         "epochs=1 (paper: 50)",
     ]
     for name, trials in (("table1_char", 11), ("table1_word", 5)):

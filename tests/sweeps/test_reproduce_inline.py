@@ -108,9 +108,9 @@ def test_what_stopped_on_its_way_is_gone_on_with(home: Home, data_dir: Path) -> 
 
 def test_what_a_budget_cut_off_is_trained_by_the_next_command(home: Home, data_dir: Path) -> None:
     """Whether the trials were running then, and so are pruned, or were still waiting."""
-    assert not Request(name="table2", settings={"seconds": "0.001"}).changed
+    assert not Request(name="table2", settings={"time_budget_s": "0.001"}).changed
     stopped = reproduce(
-        home, data_dir, "table2", "--rows", THREE, "--set", "seconds=0.001", "--lanes", "2"
+        home, data_dir, "table2", "--rows", THREE, "--set", "time_budget_s=0.001", "--lanes", "2"
     )
     assert stopped.code == 130
     (run,) = home.runs()
@@ -147,7 +147,7 @@ def test_what_is_printed(home: Home, data_dir: Path) -> None:
         "Scale: smoke",
         "",
         "Permuted sequential MNIST",
-        "Not as in the paper: hidden=8 (paper: 100), batch=20 (paper: 100), length=28 (paper: 784), epochs=1 (paper: 150), fraction=0.004 (paper: 1.0), scored=0.01 (paper: 1.0)",
+        "Not as in the paper: hidden_size=8 (paper: 100), batch_size=20 (paper: 100), sequence_length=28 (paper: 784), epochs=1 (paper: 150), train_fraction=0.004 (paper: 1.0), eval_fraction=0.01 (paper: 1.0)",
         "",
     ]
     table = [line.split() for line in done.lines[6:11]]
@@ -208,7 +208,7 @@ def test_text8_on_a_text_of_the_same_form(
     file = replace(text8.TASK.files[0], bytes=len(letters), sha256=digest)
     monkeypatch.setattr(text8, "TASK", replace(text8.TASK, files=(file,)))
     done = reproduce(
-        home, tmp_path, "table1", "--rows", "zoneout-0.2", "--set", "fraction=0.02", "--json"
+        home, tmp_path, "table1", "--rows", "zoneout-0.2", "--set", "train_fraction=0.02", "--json"
     )
     assert done.code == 0, done.err
     ((row,),) = [block["rows"] for block in json.loads(done.out)["blocks"]]
@@ -252,7 +252,7 @@ def test_a_checkpoint_that_is_gone_is_said(home: Home, data_dir: Path) -> None:
             "regularizer.zoneout_mask is searched by the space of sweep table2, so it cannot be set. Leave it out.",
         ),
         (
-            ["figure3", "--set", "trials=4"],
+            ["figure3", "--set", "num_trials=4"],
             "A reproduction needs all trials of its sweeps, but trials=4 leaves 4 of 36 points of the grid, the first in "
             "its order, of figure3. Leave trials out, or train a part of figure3 with `sweep run` and the same --set.",
         ),

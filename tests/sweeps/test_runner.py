@@ -17,7 +17,7 @@ def test_inline_needs_no_ray_mlflow_pandas_or_matplotlib(tmp_path: Path) -> None
         "--inline",
         "--home",
         str(tmp_path),
-        *settings(TINY | {"trials": "2", "epochs": "1"}),
+        *settings(TINY | {"num_trials": "2", "epochs": "1"}),
     ]
     code = f"import sys; sys.modules.update(dict.fromkeys({WITHOUT!r})); from sweeps.cli import main; main({arguments!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
@@ -33,7 +33,7 @@ def test_inline_needs_no_ray_mlflow_pandas_or_matplotlib(tmp_path: Path) -> None
 
 
 def test_a_space_that_is_no_plane_ends_without_a_heatmap_and_is_finished(tmp_path: Path) -> None:
-    sweep = tiny(space="learning_rate", sampler="random", trials=2, epochs=1)
+    sweep = tiny(space="learning_rate", sampler="random", num_trials=2, epochs=1)
     outcome = drive_inline(begin(tmp_path, sweep), sweep)
     assert (outcome.state, outcome.report) == ("finished", [])
 
@@ -46,7 +46,7 @@ def test_a_plane_with_too_many_values_to_read_ends_without_a_heatmap_and_is_fini
     from search_spaces import zoneout_plane
 
     whole = replace(
-        tiny(epochs=1), space=zoneout_plane.space(None, None), sampler="random", trials=20
+        tiny(epochs=1), space=zoneout_plane.space(None, None), sampler="random", num_trials=20
     )
     outcome = drive_inline(begin(tmp_path, whole), whole)
     assert (outcome.state, outcome.report) == ("finished", [])

@@ -25,7 +25,7 @@ EVERYTHING = Product(
     (
         Range("learning_rate", 1e-4, 1e-2, log=True),
         Range("z_cells", 0.0, 0.9),
-        Range("hidden", 8, 64, log=True),
+        Range("hidden_size", 8, 64, log=True),
         Range("epochs", 2, 9),
         Choice("offset", ("random", "zero")),
         Switch(

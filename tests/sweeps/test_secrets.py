@@ -195,7 +195,7 @@ def test_a_command_line_that_cannot_be_read_is_told_without_it() -> None:
 
 
 def test_an_mlflow_that_does_not_answer_is_told_without_it(tmp_path: Path) -> None:
-    definition, said = tiny(trials=1), list[str]()
+    definition, said = tiny(num_trials=1), list[str]()
     run = begin(tmp_path / "home", definition)
     address = f"http://bob:{ENCODED}@127.0.0.1:1"
     how = How(data=tmp_path, inline=True, tracking=address, drain_seconds=2)
@@ -267,7 +267,7 @@ def test_a_whole_sweep_on_a_real_database(tmp_path: Path, uri: str) -> None:
         address = bare.replace("mlflow@", f"mlflow:{ENCODED}@")
         hidden = bare.replace("mlflow@", "mlflow:***@")
 
-        two = ["run", "demo", *settings(), "--set", "trials=2", "--inline"]
+        two = ["run", "demo", *settings(), "--set", "num_trials=2", "--inline"]
         ended = call(
             *two, "--set", f"storage={address}", "--tracking", uri, "--home", str(home), timeout=400
         )

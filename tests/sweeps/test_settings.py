@@ -71,7 +71,7 @@ def test_a_setting_says_what_its_class_says() -> None:
     assert only("forget_bias").values == "a number"
     assert only("gaussian_masks").values == "true, false"
     assert only("seeds").values == "whole numbers, separated by commas"
-    assert only("optim.method").words == ("adam", "rmsprop", "sgd")
+    assert only("optim.optimizer").words == ("adam", "rmsprop", "sgd")
     assert "lstm" in only("model.cell").words
     assert "zoneout_plane" in only("space").words
     assert only("space").default is None
@@ -82,7 +82,7 @@ def test_a_setting_says_what_its_class_says() -> None:
 @pytest.mark.parametrize(
     ("word", "first"),
     [
-        ("optim", "optim.method"),
+        ("optim", "optim.optimizer"),
         ("sweep", "space"),
         ("trial", "label"),
         ("zoneout", "regularizer.z_cells"),

@@ -137,7 +137,7 @@ def test_rows_are_plain_and_by_number(run: RunMaker) -> None:
 def test_what_a_trial_reports_is_what_its_task_said_then() -> None:
     """A journal needs no task file to be read: the task may report something else today, or be
     gone."""
-    config = TrialConfig().with_values({"task": "char_pydoc", "hidden": 12})
+    config = TrialConfig().with_values({"task": "char_pydoc", "hidden_size": 12})
     event = {"time": 0.0} | asked(0, {}, config, CLASSES)
     trial = Story([event]).trials[0]
     assert (trial.config, trial.metrics) == (config.to_json(), CLASSES)

@@ -17,7 +17,7 @@ from zoneout_core import tasks
 from zoneout_core.errors import ConfigError
 from zoneout_core.records import CHARACTERS, EpochRecord, Metrics, TrialState
 
-LEARNING_RATE = {"space": "learning_rate", "trials": 6}
+LEARNING_RATE = {"space": "learning_rate", "num_trials": 6}
 
 
 def record(trial: int, epoch: int, value: float, kind: Metrics = CHARACTERS) -> EpochRecord:
@@ -42,7 +42,7 @@ def test_a_grid_is_exact_and_its_numbers_are_its_indices(tmp_path: Path) -> None
 
 def test_reopening_a_grid_enqueues_only_what_is_missing(tmp_path: Path) -> None:
     sweep = tiny()
-    Study("s", tiny(trials=4), tmp_path / "study.journal")
+    Study("s", tiny(num_trials=4), tmp_path / "study.journal")
     assert run_all(Study("s", sweep, tmp_path / "study.journal")) == sweep.search_space.grid()
 
 
@@ -72,7 +72,7 @@ def test_trials_that_are_asked_together_differ(tmp_path: Path, sampler: str) -> 
 
 
 def test_qmc_covers_a_range_more_evenly_than_chance_from_the_first_trial(tmp_path: Path) -> None:
-    sweep = tiny(space="learning_rate", trials=16, sampler="qmc")
+    sweep = tiny(space="learning_rate", num_trials=16, sampler="qmc")
     study = Study("s", sweep, tmp_path / "study.journal")
     asked = [study.ask() for _ in range(16)]
     sixteenths = {
@@ -195,7 +195,7 @@ def test_schedulers_stop_the_worse_trials(tmp_path: Path, scheduler: str) -> Non
 
 def test_any_optuna_storage_will_do_and_a_wrong_one_is_named(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/study.db"
-    sweep = tiny(storage=url, trials=3)
+    sweep = tiny(storage=url, num_trials=3)
     assert len(run_all(Study("s", sweep, tmp_path / "unused"))) == 3
     assert {t.state for t in optuna.load_study(study_name="s", storage=url).trials} == {
         OptunaState.COMPLETE
@@ -223,6 +223,6 @@ def stored(path: Path, state: OptunaState) -> list[optuna.trial.FrozenTrial]:
 
 
 def test_trials_beyond_the_budget_are_not_asked(tmp_path: Path) -> None:
-    sweep: Sweep = tiny(trials=2)
+    sweep: Sweep = tiny(num_trials=2)
     assert len(run_all(Study("s", sweep, tmp_path / "study.journal"))) == 2
-    assert len(run_all(Study("s", tiny(trials=5), tmp_path / "study.journal"))) == 3
+    assert len(run_all(Study("s", tiny(num_trials=5), tmp_path / "study.journal"))) == 3

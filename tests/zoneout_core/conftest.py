@@ -32,9 +32,9 @@ def tiny_config() -> TrialConfig:
     """14 updates an epoch, the last with one chunk of the four; sizes that fill no vector
     register."""
     values = {
-        "hidden": 13,
-        "batch": 4,
-        "length": 21,
+        "hidden_size": 13,
+        "batch_size": 4,
+        "sequence_length": 21,
         "epochs": 3,
         "z_cells": 0.5,
         "z_states": 0.05,

@@ -95,7 +95,7 @@ def make(
     seed: int = 0,
 ) -> Made:
     """A layer of D = 5 inputs with numbers around their initial values."""
-    config = TrialConfig().with_values({"cell": name, "hidden": hidden} | settings)
+    config = TrialConfig().with_values({"cell": name, "hidden_size": hidden} | settings)
     cell = config.cell.chosen(name)
     assert registry_name(type(cell)) == name
     generator = torch.Generator().manual_seed(seed)

@@ -21,7 +21,7 @@ from zoneout_core.training.workloads.addition import Addition, difficulty
 
 TASK = tasks.get("addition")
 DATA: Problems = tasks.load_data("addition", "addition", Path("not there"))
-SMALL = {"hidden": 7, "batch": 3, "epochs": 3, "seed": 4}
+SMALL = {"hidden_size": 7, "batch_size": 3, "epochs": 3, "seed": 4}
 ZONEOUT = {"z_cells": 0.5, "z_states": 0.3}
 Masks = dict[tuple[int, int, str], Tensor]
 """By layer (those of the decoder come last), step and site."""
@@ -287,8 +287,8 @@ def test_programs_train_as_well(short_epochs: None) -> None:
     ("values", "message"),
     [
         (
-            {"length": 12},
-            "length must be 13, the inputs' width, but is 12. Set it with --set length=VALUE.",
+            {"sequence_length": 12},
+            "sequence_length must be 13, the inputs' width, but is 12. Set it with --set sequence_length=VALUE.",
         ),
         (
             {"cell": "bn_lstm", "output": "zoned"},
@@ -296,9 +296,9 @@ def test_programs_train_as_well(short_epochs: None) -> None:
             "encoder, but is 'bn_lstm'. Set it with --set model.cell=VALUE.",
         ),
         (
-            {"fraction": 0.5},
-            "fraction must be 1 with task=addition, which draws its examples, but is 0.5. "
-            "Set it with --set fraction=VALUE.",
+            {"train_fraction": 0.5},
+            "train_fraction must be 1 with task=addition, which draws its examples, but is 0.5. "
+            "Set it with --set train_fraction=VALUE.",
         ),
     ],
 )

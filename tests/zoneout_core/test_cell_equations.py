@@ -181,7 +181,7 @@ def test_hyper_lstm(read: str, normed: bool) -> None:
 
 
 def test_a_fresh_hyper_lstm_scales_everything_by_a_tenth() -> None:
-    config = TrialConfig().with_values({"cell": "hyper_lstm", "hidden": 5})
+    config = TrialConfig().with_values({"cell": "hyper_lstm", "hidden_size": 5})
     made = make("hyper_lstm", {})
     p = config.cell.chosen("hyper_lstm").initial(config.model, 5, Zeros())
     by_h, by_x, offset = made.cell._scales(p, torch.randn(3, 128))

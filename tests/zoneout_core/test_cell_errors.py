@@ -21,8 +21,8 @@ REFUSED = {
         "model.forget_constant must be 0 with model.cell=gru, whose biases have no place for it, but is 1.0. Set it with --set model.forget_constant=VALUE.",
     ),
     "bn_lstm-batch": (
-        {"cell": "bn_lstm", "batch": 1},
-        "batch must be at least 2 with model.cell=bn_lstm: one example has no spread, but is 1. Set it with --set batch=VALUE.",
+        {"cell": "bn_lstm", "batch_size": 1},
+        "batch_size must be at least 2 with model.cell=bn_lstm: one example has no spread, but is 1. Set it with --set batch_size=VALUE.",
     ),
     "bn_lstm-carry": (
         {"cell": "bn_lstm", "carry": "zero"},
@@ -33,8 +33,8 @@ REFUSED = {
         "cell.population_rate must be above 0 and at most 1, but is 0.0. Set it with --set cell.population_rate=VALUE.",
     ),
     "hm_lstm-layers": (
-        {"cell": "hm_lstm", "layers": 2},
-        "model.layers must be 1 with model.cell=hm_lstm, which has three layers in itself, but is 2. Set it with --set model.layers=VALUE.",
+        {"cell": "hm_lstm", "num_layers": 2},
+        "model.num_layers must be 1 with model.cell=hm_lstm, which has three layers in itself, but is 2. Set it with --set model.num_layers=VALUE.",
     ),
     "hm_lstm-untied": (
         {"cell": "hm_lstm", "p_sequence_states": 0.3},
@@ -49,12 +49,12 @@ REFUSED = {
         "cell.hyper_embedding must be at least 1, but is 0. Set it with --set cell.hyper_embedding=VALUE.",
     ),
     "surprisal_lstm-embedding": (
-        {"cell": "surprisal_lstm", "embedding": 8},
-        "model.embedding must be 0 with model.cell=surprisal_lstm, which compares the symbols with what it predicted, but is 8. Set it with --set model.embedding=VALUE.",
+        {"cell": "surprisal_lstm", "embedding_size": 8},
+        "model.embedding_size must be 0 with model.cell=surprisal_lstm, which compares the symbols with what it predicted, but is 8. Set it with --set model.embedding_size=VALUE.",
     ),
     "surprisal_lstm-layers": (
-        {"cell": "surprisal_lstm", "layers": 2},
-        "model.layers must be 1 with model.cell=surprisal_lstm, which compares the symbols with what it predicted, but is 2. Set it with --set model.layers=VALUE.",
+        {"cell": "surprisal_lstm", "num_layers": 2},
+        "model.num_layers must be 1 with model.cell=surprisal_lstm, which compares the symbols with what it predicted, but is 2. Set it with --set model.num_layers=VALUE.",
     ),
     "surprisal_lstm-tau": (
         {"cell": "surprisal_lstm", "tau": 1.5},

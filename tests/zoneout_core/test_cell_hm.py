@@ -188,7 +188,7 @@ def test_the_slope_grows_by_the_epoch() -> None:
 
 def test_the_same_numbers_for_all_gates() -> None:
     config = TrialConfig().with_values(
-        {"cell": "hm_lstm", "hm_gates": "same", "hidden": 6, "hm_output": 4}
+        {"cell": "hm_lstm", "hm_gates": "same", "hidden_size": 6, "hm_output": 4}
     )
     p = config.cell.chosen("hm_lstm").initial(config.model, 5, InitialDraw(config.model, 3))
     for name in ("w1_DG", "u2_HG", "w3_HG"):

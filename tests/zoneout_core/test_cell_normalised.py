@@ -110,7 +110,7 @@ def test_batch_norm_with_population_statistics(oracles: dict[str, Any], name: st
     """After one move of the running statistics towards those of the training batch."""
     cell, wanted = BatchNormLSTM(), rbn(oracles, name)
     p, x, state = inputs_of(oracles)
-    model = TrialConfig().with_values({"hidden": 3, "cell": "bn_lstm"}).model
+    model = TrialConfig().with_values({"hidden_size": 3, "cell": "bn_lstm"}).model
     running = trained(oracles).statistics
     for key, (start, shape) in cell.statistics(model, 2).items():
         p[key] = torch.full(shape, start, dtype=F64).lerp(running[key], cell.statistics_rate)
@@ -190,7 +190,7 @@ def test_constant_inputs_have_no_spread_and_give_beta() -> None:
 
 
 def test_fresh_batch_norm_starts_at_a_tenth() -> None:
-    config = TrialConfig().with_values({"cell": "bn_lstm", "hidden": 4})
+    config = TrialConfig().with_values({"cell": "bn_lstm", "hidden_size": 4})
     cell = config.cell.chosen("bn_lstm")
     p = cell.initial(config.model, 3, InitialDraw(config.model, 0))
     assert all(p[name].eq(0.1).all() for name in ("gamma_u_G", "gamma_w_G", "gamma_c_H"))

@@ -115,7 +115,7 @@ def test_gradients_flow_through_surprise_but_not_through_the_choice() -> None:
 
 def test_forgetting_starts_low() -> None:
     """f says how much is forgotten here: its bias starts at -1."""
-    config = TrialConfig().with_values({"cell": "surprisal_lstm", "hidden": 3})
+    config = TrialConfig().with_values({"cell": "surprisal_lstm", "hidden_size": 3})
     p = config.cell.chosen("surprisal_lstm").initial(config.model, 5, InitialDraw(config.model, 0))
     assert p["b_G"].tolist() == [0.0] * 3 + [-1.0] * 3 + [0.0] * 6
     assert not p["v_G"].any()

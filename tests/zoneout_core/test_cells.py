@@ -215,7 +215,7 @@ def test_odd_sizes(form: Form, steps: int, batch: int, hidden: int) -> None:
     made = make(*form, steps=steps, batch=batch, hidden=hidden)
     if has_batch_statistics(made) and batch == 1:
         with pytest.raises(ConfigError):
-            TrialConfig().with_values({"cell": form[0], "batch": 1})
+            TrialConfig().with_values({"cell": form[0], "batch_size": 1})
         assert made.run(training=False).states[0].isfinite().all()
         return
     p = leaves(made)
@@ -257,7 +257,7 @@ def test_one_initial_state_serves_the_batch(form: Form) -> None:
 def test_parameters_of_the_paper(values: dict[str, Any], count: int) -> None:
     """1000 units on 50 symbols, with the output layer and the initial states (spec sections 2.3,
     11.4: 4.92 M)."""
-    config = TrialConfig().with_values(values | {"hidden": 1000})
+    config = TrialConfig().with_values(values | {"hidden_size": 1000})
     cell = config.cell.chosen(config.model.cell)
     own = sum(prod(shape) for shape in cell.parameters(config.model, 50).values())
     assert own + sum(cell.starts(config.model).values()) + 1000 * 50 + 50 == count

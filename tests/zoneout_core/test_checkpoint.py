@@ -31,7 +31,7 @@ def state(step: int = 17, best: bool = True) -> LaneState:
     weights, m, v, kept = (torch.randn(33, generator=source) for _ in range(4))
     return LaneState(
         trial=7,
-        config=TrialConfig().with_values({"hidden": 4, "clip_norm": "inf"}),
+        config=TrialConfig().with_values({"hidden_size": 4, "clip_norm": "inf"}),
         step=step,
         weights=weights,
         m=m,
@@ -194,7 +194,7 @@ def rewrite_index(**changes: object) -> Callable[[Path], None]:
             "found TypeError",
         ),
         (
-            rewrite_index(config={"batch": "many"}),
+            rewrite_index(config={"batch_size": "many"}),
             "lane.json",
             "expected the fields of format 3",
             "found ConfigError",

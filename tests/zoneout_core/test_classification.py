@@ -22,7 +22,14 @@ from zoneout_core.training.workloads.classification import TOGETHER, Classificat
 
 TASK = tasks.get("sequential_mnist")
 TRAIN, STEPS, CLASSES = 57, 14, 3
-SMALL = {"hidden": 11, "batch": 8, "length": STEPS, "epochs": 2, "seed": 4, "learning_rate": 0.01}
+SMALL = {
+    "hidden_size": 11,
+    "batch_size": 8,
+    "sequence_length": STEPS,
+    "epochs": 2,
+    "seed": 4,
+    "learning_rate": 0.01,
+}
 ZONEOUT = {"z_cells": 0.15, "z_states": 0.15, "zoneout_mask": "shared"}
 
 
@@ -234,16 +241,16 @@ def test_no_score_depends_on_how_many_examples_are_read_at_once(
     ("values", "message"),
     [
         (
-            {"length": STEPS + 1},
-            "length must be at most 14, the length of the sequences, but is 15. Set it with --set length=VALUE.",
+            {"sequence_length": STEPS + 1},
+            "sequence_length must be at most 14, the length of the sequences, but is 15. Set it with --set sequence_length=VALUE.",
         ),
         (
-            {"embedding": 5},
-            "model.embedding must be 0 with task=sequential_mnist, but is 5. Set it with --set model.embedding=VALUE.",
+            {"embedding_size": 5},
+            "model.embedding_size must be 0 with task=sequential_mnist, but is 5. Set it with --set model.embedding_size=VALUE.",
         ),
         (
-            {"batch": 29, "fraction": 0.5},
-            "batch must be at most the number of examples to train on, but is 29 of 28. "
+            {"batch_size": 29, "train_fraction": 0.5},
+            "batch_size must be at most the number of examples to train on, but is 29 of 28. "
             "Set a smaller batch or a larger fraction.",
         ),
     ],

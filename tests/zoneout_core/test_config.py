@@ -37,7 +37,7 @@ def test_defaults_are_the_papers() -> None:
     config = TrialConfig()
     assert (config.task, config.batch, config.length, config.patience) == ("char_ptb", 32, 100, 25)
     assert (
-        config.model.hidden,
+        config.model.hidden_size,
         config.model.init,
         config.model.init_state,
         config.model.forget_bias,
@@ -64,12 +64,12 @@ def test_json_round_trips_and_is_plain() -> None:
 
 def test_what_was_changed_is_short_plain_and_all_there_is_to_know() -> None:
     config = TrialConfig().with_values(
-        {"clip_norm": "inf", "z_cells": 0.5, "label": "zoneout", "layers": 2, "batch": 32}
+        {"clip_norm": "inf", "z_cells": 0.5, "label": "zoneout", "num_layers": 2, "batch_size": 32}
     )
     changed = json.loads(json.dumps(config.changed(), allow_nan=False))
     assert changed == {
         "label": "zoneout",
-        "model.layers": 2,
+        "model.num_layers": 2,
         "regularizer.z_cells": 0.5,
         "optim.clip_norm": "inf",
     }
@@ -78,22 +78,22 @@ def test_what_was_changed_is_short_plain_and_all_there_is_to_know() -> None:
 
 
 def test_keys_may_be_full_or_short_and_values_may_be_texts() -> None:
-    assert TrialConfig().with_values({"hidden": "64"}) == TrialConfig().with_values(
-        {"model.hidden": 64}
+    assert TrialConfig().with_values({"hidden_size": "64"}) == TrialConfig().with_values(
+        {"model.hidden_size": 64}
     )
     assert (
         TrialConfig().with_values({"optim.learning_rate": "1e-3"}).value("learning_rate") == 0.001
     )
-    assert TrialConfig().flat()["model.hidden"] == 1000
+    assert TrialConfig().flat()["model.hidden_size"] == 1000
     assert locate("z_cells") == ("regularizer", "z_cells")
-    assert locate("batch") == ("", "batch")
+    assert locate("batch_size") == ("", "batch_size")
 
 
 NAMES = {"task": "char_pydoc", "variant": "442k", "label": "zoneout", "model.cell": "gru"}
 NEEDED: dict[str, dict[str, object]] = {
     "regularizer.surprisal_masks": {"cell": "surprisal_lstm"},
-    "regularizer.p_sequence_words": {"embedding": 4},
-    "regularizer.p_sequence_inputs": {"embedding": 4},
+    "regularizer.p_sequence_words": {"embedding_size": 4},
+    "regularizer.p_sequence_inputs": {"embedding_size": 4},
 }
 """What a setting cannot be changed without."""
 
@@ -134,13 +134,16 @@ def test_a_shape_key_can_be_read() -> None:
             "regularizer.z_states must be a probability from 0 to 1, but is -0.1.",
         ),
         ({"z_cells": "nan"}, "regularizer.z_cells must be a probability from 0 to 1, but is nan."),
-        ({"hidden": 0}, "model.hidden must be at least 1, but is 0."),
-        ({"length": 1}, "length must be at least 2 (one input and one target), but is 1."),
+        ({"hidden_size": 0}, "model.hidden_size must be at least 1, but is 0."),
+        (
+            {"sequence_length": 1},
+            "sequence_length must be at least 2 (one input and one target), but is 1.",
+        ),
         ({"learning_rate": 0}, "optim.learning_rate must be above 0, but is 0.0."),
         ({"beta2": 1}, "optim.beta2 must be at least 0 and below 1, but is 1.0."),
-        ({"fraction": 1.1}, "fraction must be above 0 and at most 1, but is 1.1."),
-        ({"hidden": "12.5"}, "hidden must be a whole number, but is '12.5'."),
-        ({"hidden": "many"}, "hidden must be a whole number, but is 'many'."),
+        ({"train_fraction": 1.1}, "train_fraction must be above 0 and at most 1, but is 1.1."),
+        ({"hidden_size": "12.5"}, "hidden_size must be a whole number, but is '12.5'."),
+        ({"hidden_size": "many"}, "hidden_size must be a whole number, but is 'many'."),
         ({"epochs": True}, "epochs must be a whole number, but is True."),
         ({"learning_rate": "fast"}, "learning_rate must be a number, but is 'fast'."),
     ],
@@ -156,7 +159,7 @@ def test_an_unknown_name_tells_the_closest_and_all() -> None:
     with pytest.raises(
         UnknownName, match="There is no setting named 'hiden'. Did you mean 'hidden'"
     ):
-        locate("hiden")
+        locate("hiden_size")
     with pytest.raises(UnknownName) as error:
         coerce(type(TrialConfig().optim), "clip", "gradients")
     assert str(error.value) == (

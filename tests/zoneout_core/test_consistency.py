@@ -137,8 +137,8 @@ def test_a_lane_goes_on_from_its_state() -> None:
     ("values", "message"),
     [
         (
-            {"hidden": 3},
-            "model.hidden must be 2 with task=semantic_consistency, but is 3. Set it with --set model.hidden=VALUE.",
+            {"hidden_size": 3},
+            "model.hidden_size must be 2 with task=semantic_consistency, but is 3. Set it with --set model.hidden_size=VALUE.",
         ),
         (
             {"z_cells": 0.5},
@@ -151,9 +151,9 @@ def test_a_lane_goes_on_from_its_state() -> None:
             "Leave its settings at their defaults.",
         ),
         (
-            {"fraction": 0.5},
-            "fraction must be 1 with task=semantic_consistency, which draws its examples, but is 0.5. "
-            "Set it with --set fraction=VALUE.",
+            {"train_fraction": 0.5},
+            "train_fraction must be 1 with task=semantic_consistency, which draws its examples, but is 0.5. "
+            "Set it with --set train_fraction=VALUE.",
         ),
     ],
 )

@@ -20,7 +20,7 @@ from zoneout_core.training.evaluate import Reader
 Z_CELLS, Z_STATES = 0.5, 0.05
 VOCABULARY, LENGTH = 6, 11
 CONFIG = TrialConfig().with_values(
-    {"hidden": 7, "length": LENGTH, "precision": "float64", "batch": 3}
+    {"hidden_size": 7, "sequence_length": LENGTH, "precision": "float64", "batch_size": 3}
 )
 NETWORK = Network(CONFIG, VOCABULARY, VOCABULARY)
 LAYOUT = Layout(NETWORK.trained())

@@ -70,13 +70,13 @@ def test_uniform_stays_within_its_width() -> None:
     ("kind", "deviations"),
     [
         ("blocks", {"w_DG": 0.1414, "u_HG": 0.0316, "out_w_HV": 0.1414}),
-        ("whole", {"w_DG": 0.0158, "u_HG": 0.0158, "out_w_HV": 0.0316}),
+        ("orthogonal", {"w_DG": 0.0158, "u_HG": 0.0158, "out_w_HV": 0.0316}),
     ],
 )
 def test_scale_and_count_of_the_papers_network(kind: str, deviations: dict[str, float]) -> None:
     """Entry standard deviations and the 4,256,050 parameters of spec section 2.3, at H = 1000 and V
     = 50."""
-    parameters = initial(50, hidden=1000, init=kind)
+    parameters = initial(50, hidden_size=1000, init=kind)
     assert sum(prod(p.shape) for p in parameters.values()) == 4_256_050
     for name, deviation in deviations.items():
         assert float(parameters[name].std()) == pytest.approx(deviation, rel=0.01)
@@ -84,29 +84,31 @@ def test_scale_and_count_of_the_papers_network(kind: str, deviations: dict[str, 
 
 def test_identity_gives_the_candidate_the_identity_and_the_gates_orthonormal_columns() -> None:
     """RBN's scripts (spec section 5): gates i, f, o are one orthonormal block, g the identity."""
-    u_HG = initial(10, hidden=6, init="identity")["u_HG"]
+    u_HG = initial(10, hidden_size=6, init="identity")["u_HG"]
     assert torch.equal(u_HG[:, 18:], torch.eye(6, dtype=torch.float64))
     assert eye_error(u_HG[:, :18]) < 1e-12
-    assert eye_error(initial(10, hidden=6, init="identity")["w_DG"]) < 1e-12
+    assert eye_error(initial(10, hidden_size=6, init="identity")["w_DG"]) < 1e-12
 
 
 def test_word_models_are_uniform_everywhere() -> None:
     """Spec section 3: every parameter, biases included, within its width; no forget bias."""
     settings = {"init": "uniform", "init_width": 0.04, "init_biases": "uniform", "forget_bias": 0.0}
-    parameters = initial(30, hidden=20, layers=2, embedding=20, init_state="zero", **settings)
+    parameters = initial(
+        30, hidden_size=20, num_layers=2, embedding_size=20, init_state="zero", **settings
+    )
     for name, value in parameters.items():
         assert 0.03 < float(value.abs().max()) <= 0.04, name
 
 
 def test_biases_are_zero_but_for_the_forget_gate() -> None:
-    b_G = initial(5, hidden=8, forget_bias=1.5)["b_G"]
+    b_G = initial(5, hidden_size=8, forget_bias=1.5)["b_G"]
     assert b_G.tolist() == [0.0] * 8 + [1.5] * 8 + [0.0] * 16
 
 
 def test_initial_state_is_a_zero_parameter_or_none() -> None:
-    trainable = initial(5, hidden=8)
+    trainable = initial(5, hidden_size=8)
     assert trainable["h0_H"].tolist() == trainable["c0_H"].tolist() == [0.0] * 8
-    assert set(trainable) - set(initial(5, hidden=8, init_state="zero")) == {"h0_H", "c0_H"}
+    assert set(trainable) - set(initial(5, hidden_size=8, init_state="zero")) == {"h0_H", "c0_H"}
 
 
 def test_the_seed_and_the_restart_decide() -> None:

@@ -18,7 +18,13 @@ from zoneout_core.training import evaluate, one_pass
 from zoneout_core.training.batches import Contiguous
 from zoneout_core.training.pack import Pack
 
-BASE: dict[str, Any] = {"hidden": 6, "batch": 4, "length": 11, "epochs": 2, "seed": 5}
+BASE: dict[str, Any] = {
+    "hidden_size": 6,
+    "batch_size": 4,
+    "sequence_length": 11,
+    "epochs": 2,
+    "seed": 5,
+}
 
 
 def config(**values: Any) -> TrialConfig:
@@ -108,7 +114,9 @@ def test_the_state_goes_on_from_chunk_to_chunk_and_over_the_epochs_end_as_said(
 ) -> None:
     """By the rows: what an update leaves is what a run over its chunk gives from what the one
     before left."""
-    one = config(carry=carry, precision="float64", layers=2, learning_rate=1e-9, length=30)
+    one = config(
+        carry=carry, precision="float64", num_layers=2, learning_rate=1e-9, sequence_length=30
+    )
     pack = admitted(tiny_corpus, [one])
     parts = Contiguous(len(tiny_corpus.train), one.batch, one.length)
     assert pack.workload.updates(one) == parts.updates == 9
@@ -156,7 +164,7 @@ def test_a_carried_lane_resumes_in_the_middle_of_an_epoch(tiny_corpus: Corpus) -
     first = admitted(tiny_corpus, [one])
     advance(first, 5)
     second = Pack(one, tiny_corpus, capacity=3)
-    second.admit(7, config(carry="zero", length=30, seed=9))
+    second.admit(7, config(carry="zero", sequence_length=30, seed=9))
     second.admit(0, one, first.state(0))
     advance(second, 9)
     assert torch.equal(second.state(0).weights, whole.state(0).weights)
@@ -189,7 +197,7 @@ def test_noise_is_where_the_gradient_is_taken_and_not_in_what_is_kept(tiny_corpu
     views = pack.layout.views(shifted[None])
     noise.noise_([views[name][0] for name in pack.workload.network.matrices()], 0.3, noisy.seed, 0)
     assert not torch.equal(shifted, before)
-    clean = config(precision="float64", method="sgd", learning_rate=1.0, clip_norm="inf")
+    clean = config(precision="float64", optimizer="sgd", learning_rate=1.0, clip_norm="inf")
     other = admitted(tiny_corpus, [clean])
     state = other.state(0)
     state.weights = shifted
@@ -220,10 +228,10 @@ def test_words_are_told_in_perplexity_and_monte_carlo_passes_beside_the_mean_net
     words = {
         "task": "word_ptb",
         "carry": "zero",
-        "embedding": 5,
-        "layers": 2,
+        "embedding_size": 5,
+        "num_layers": 2,
         "loss": "sum",
-        "length": 10,
+        "sequence_length": 10,
     }
     final = []
     for more in ({}, {"p_sequence_states": 0.6, "mc_passes": 3}):

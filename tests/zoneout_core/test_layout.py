@@ -31,7 +31,7 @@ def test_the_papers_network_has_its_number_of_parameters() -> None:
 def test_parameters_lie_apart_aligned_and_whole(hidden: int) -> None:
     """Numbering each parameter's place shows no overlap; a lane's part of a view is contiguous in
     every slot."""
-    layout = layout_of(7, hidden=hidden)
+    layout = layout_of(7, hidden_size=hidden)
     rows_KP = torch.zeros(3, layout.size)
     shapes = layout.shapes | layout.kept
     views = layout.views(rows_KP) | layout.kept_views(rows_KP)
@@ -49,7 +49,7 @@ def test_parameters_lie_apart_aligned_and_whole(hidden: int) -> None:
 
 
 def test_a_row_holds_what_was_put_into_it() -> None:
-    layout = layout_of(5, hidden=3)
+    layout = layout_of(5, hidden_size=3)
     parameters = {
         name: torch.randn(shape, dtype=torch.float64) for name, shape in layout.shapes.items()
     }

@@ -30,7 +30,7 @@ Rows = Callable[..., tuple[Language, list[Lane], Tensor]]
 
 
 def config(**values: Any) -> TrialConfig:
-    base = {"hidden": 8, "batch": 4, "length": LENGTH, "precision": "float64"}
+    base = {"hidden_size": 8, "batch_size": 4, "sequence_length": LENGTH, "precision": "float64"}
     return TrialConfig().with_values(base | values)
 
 
@@ -76,7 +76,7 @@ LONG = {
     "sampled masks": {"z_cells": 0.99, "z_states": 0.5, "evaluation_masks": "sampled"},
     "sampled dropout": {"p_recurrent": 0.4, "z_cells": 0.98, "evaluation_masks": "sampled"},
     "gru": {"cell": "gru", "z_states": 0.999},
-    "two layers": {"layers": 2, "z_cells": 0.999},
+    "two layers": {"num_layers": 2, "z_cells": 0.999},
 }
 
 
@@ -197,7 +197,7 @@ def test_monte_carlo_passes_are_one_pass_each(monkeypatch: pytest.MonkeyPatch) -
 def test_masks_drawn_along_a_text_never_repeat() -> None:
     """They once began anew after as many steps as a chunk of training has."""
     one, period = (
-        config(z_cells=0.5, z_states=0.3, evaluation_masks="sampled", hidden=100),
+        config(z_cells=0.5, z_states=0.3, evaluation_masks="sampled", hidden_size=100),
         LENGTH - 1,
     )
     lanes = reader(one)

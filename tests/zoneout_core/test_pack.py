@@ -117,7 +117,7 @@ def test_every_lane_of_a_pack_is_what_it_is_alone(
 def test_other_shapes_are_invariant_too(
     tiny_corpus: Corpus, tiny_config: TrialConfig, hidden: int, batch: int, precision: str
 ) -> None:
-    shape = {"hidden": hidden, "batch": batch, "precision": precision}
+    shape = {"hidden_size": hidden, "batch_size": batch, "precision": precision}
     configs = [config.with_values(shape) for config in variations(tiny_config)]
     together = Pack(configs[0], tiny_corpus, capacity=5)
     for trial, config in enumerate(configs):
@@ -360,7 +360,7 @@ def test_equal_scores_are_no_better(
 
 def test_another_shape_is_refused(make_pack: Callable[..., Pack], tiny_config: TrialConfig) -> None:
     pack = make_pack()
-    other = tiny_config.with_values({"hidden": 8})
+    other = tiny_config.with_values({"hidden_size": 8})
     with pytest.raises(ConfigError) as caught:
         pack.admit(3, other)
     assert str(caught.value) == (
@@ -375,17 +375,17 @@ def test_a_text_shorter_than_a_chunk_is_refused(
     tiny_corpus: Corpus, tiny_config: TrialConfig
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        Pack(tiny_config.with_values({"length": 600}), tiny_corpus, capacity=1)
+        Pack(tiny_config.with_values({"sequence_length": 600}), tiny_corpus, capacity=1)
     assert str(caught.value) == (
-        "length must be at most the length of the valid and test texts, but is 600 and the shorter one has 553 "
-        "characters. Set it with --set length=VALUE."
+        "sequence_length must be at most the length of the valid and test texts, but is 600 and the shorter one has 553 "
+        "characters. Set it with --set sequence_length=VALUE."
     )
 
 
 def test_a_fraction_trains_on_the_start_of_the_text(
     tiny_corpus: Corpus, tiny_config: TrialConfig
 ) -> None:
-    config = tiny_config.with_values({"fraction": 0.5, "epochs": 1})
+    config = tiny_config.with_values({"train_fraction": 0.5, "epochs": 1})
     pack = Pack(config, tiny_corpus, capacity=1)
     pack.admit(0, config)
     (record, _) = finish(pack)
@@ -399,7 +399,7 @@ def test_it_learns(
     """The text has 0.72 bits per character; guessing by the last symbol alone is all there is to
     learn."""
     config = tiny_config.with_values(
-        {"hidden": 16, "learning_rate": 0.02, "epochs": 12, "z_cells": 0.1}
+        {"hidden_size": 16, "learning_rate": 0.02, "epochs": 12, "z_cells": 0.1}
     )
     pack = Pack(config, tiny_corpus, capacity=1)
     pack.admit(0, config)
@@ -470,7 +470,10 @@ def plain_loss(
 ) -> torch.Tensor:
     """Spec section 2.3 as it reads, for one lane, by the reference cell; masks from the trial's own
     streams."""
-    hidden, shape = config.model.hidden, (config.length - 1, config.batch, config.model.hidden)
+    hidden, shape = (
+        config.model.hidden_size,
+        (config.length - 1, config.batch, config.model.hidden_size),
+    )
     drawn = []
     for purpose, z in (("masks_cells", 0.5), ("masks_states", 0.05)):
         mask = torch.empty(shape, dtype=torch.bool)

@@ -123,7 +123,7 @@ CELLS = {
 }
 INITS = {
     "blocks": "e7bd2515da89",
-    "whole": "b4dc0cf89379",
+    "orthogonal": "b4dc0cf89379",
     "uniform": "24a4c32ab28f",
     "identity": "c5444fe18038",
 }
@@ -148,7 +148,7 @@ def examples(name: str) -> tuple[dict[str, Any], ...]:
 def mask_bits(example: dict[str, Any], *, evaluation: bool) -> list[Tensor]:
     """Where the masks of an example are above a half, in two layers; in an evaluation all are
     drawn."""
-    program = TrialConfig().with_values({"hidden": 8} | example).regularizer.program()
+    program = TrialConfig().with_values({"hidden_size": 8} | example).regularizer.program()
     shape = SHAPE
     if evaluation:
         program = regularizers.sampled(program)
@@ -178,13 +178,15 @@ def regularizer_digests(name: str) -> tuple[str, ...]:
 
 def cell_digest(name: str) -> str:
     """Signs of a layer's initial parameters, in the order in which they are drawn."""
-    model = TrialConfig().with_values({"cell": name, "hidden": 8}).model
+    model = TrialConfig().with_values({"cell": name, "hidden_size": 8}).model
     initial = CellConfig().chosen(name).initial(model, 6, InitialDraw(model, SEED))
     return digest([value > 0 for value in initial.values()])
 
 
 def init_digest(name: str) -> str:
-    model = TrialConfig().with_values({"init": name, "hidden": 8, "init_biases": "uniform"}).model
+    model = (
+        TrialConfig().with_values({"init": name, "hidden_size": 8, "init_biases": "uniform"}).model
+    )
     draw, again = InitialDraw(model, SEED), InitialDraw(model, SEED, restart=1)
     return digest(
         [
@@ -198,7 +200,9 @@ def init_digest(name: str) -> str:
 
 def offset_digest(name: str) -> str:
     """Where the chunks of two epochs start, and their order."""
-    config = TrialConfig().with_values({"offset": name, "seed": SEED, "length": 10, "batch": 4})
+    config = TrialConfig().with_values(
+        {"offset": name, "seed": SEED, "sequence_length": 10, "batch_size": 4}
+    )
     batches = Batches(config, 500)
     starts = torch.cat([batches.at(update) for update in range(2 * batches.updates)])
     return hashlib.blake2b(str(starts.tolist()).encode(), digest_size=6).hexdigest()
@@ -229,5 +233,5 @@ if __name__ == "__main__":
 
     print({name: regularizer_digests(name) for name in regularizers.names()})
     print({name: cell_digest(name) for name in cells.names()})
-    print({name: init_digest(name) for name in ("blocks", "whole", "uniform", "identity")})
+    print({name: init_digest(name) for name in ("blocks", "orthogonal", "uniform", "identity")})
     print({name: offset_digest(name) for name in ("random", "zero")})

@@ -264,7 +264,7 @@ def test_lanes_of_one_shape_key_take_the_same_product() -> None:
         other = config.with_values(values)
         assert other.shape_key() == config.shape_key()
         assert product_shape(other) == product_shape(config)
-    small = config.with_values({"hidden": 13, "batch": 4, "length": 20})
+    small = config.with_values({"hidden_size": 13, "batch_size": 4, "sequence_length": 20})
     assert (
         output_product(small, CPU).name == picking.pick("float32", CPU, product_shape(small)).name
     )

@@ -67,7 +67,9 @@ def digits() -> Labelled:
 
 def trained(**values: Any) -> LaneState:
     """A lane after one epoch of ten updates."""
-    config = get("sequential_mnist").config(hidden=5, batch=4, length=STEPS, epochs=1, **values)
+    config = get("sequential_mnist").config(
+        hidden_size=5, batch_size=4, sequence_length=STEPS, epochs=1, **values
+    )
     pack = Pack(config, digits(), capacity=1, device="cpu")
     pack.admit(0, config)
     for _ in range(pack.workload.updates(config)):
@@ -102,10 +104,14 @@ def test_cells_that_are_all_dropped_pass_nothing_back() -> None:
 
 def test_several_layers_are_refused() -> None:
     state = replace(
-        trained(), config=get("sequential_mnist").config(hidden=5, batch=4, length=STEPS, layers=2)
+        trained(),
+        config=get("sequential_mnist").config(
+            hidden_size=5, batch_size=4, sequence_length=STEPS, num_layers=2
+        ),
     )
     with pytest.raises(ConfigError) as told:
         shares(state, digits())
     assert (
-        str(told.value) == "Gradients through time are those of one layer, but model.layers is 2."
+        str(told.value)
+        == "Gradients through time are those of one layer, but model.num_layers is 2."
     )

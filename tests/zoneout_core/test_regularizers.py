@@ -44,7 +44,9 @@ every_example = pytest.mark.parametrize("example", EXAMPLES)
 
 
 def configured(example: dict[str, Any], **further: Any) -> TrialConfig:
-    return TrialConfig().with_values({"hidden": 6, "batch": 5, "length": 9} | example | further)
+    return TrialConfig().with_values(
+        {"hidden_size": 6, "batch_size": 5, "sequence_length": 9} | example | further
+    )
 
 
 def masked(example: dict[str, Any]) -> dict[str, Mask]:
@@ -327,15 +329,15 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
     )
     how = {"evaluation": evaluation, "dtype": torch.float64}
     x, reads = tokens_TB, SYMBOLS
-    if model.embedding:
-        x, reads = draw.matrix(SYMBOLS, model.embedding)[tokens_TB], model.embedding
+    if model.embedding_size:
+        x, reads = draw.matrix(SYMBOLS, model.embedding_size)[tokens_TB], model.embedding_size
         shape = LayerShape(1, config.batch, SYMBOLS, 0)
         gain_1BV = masks.embedding_gain(program, shape, 0, seed, step, **how)
         if gain_1BV is not None:
             gain_TBV = gain_1BV.to(x.dtype).expand(config.length, config.batch, SYMBOLS)
             x = x * gain_TBV.gather(-1, tokens_TB.unsqueeze(-1))
-    head = {"out_w_HV": draw.matrix(model.hidden, SYMBOLS), "out_b_V": draw.bias(SYMBOLS)}
-    for layer in range(model.layers):
+    head = {"out_w_HV": draw.matrix(model.hidden_size, SYMBOLS), "out_b_V": draw.bias(SYMBOLS)}
+    for layer in range(model.num_layers):
         kept = {
             name: draw.full(start, *size)
             for name, (start, size) in cell.statistics(model, config.length).items()
@@ -348,7 +350,7 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
             config.length,
             config.batch,
             reads if x.is_floating_point() else 1,
-            model.hidden,
+            model.hidden_size,
             cell.GATES,
         )
         sizes = cell.sizes(model).items()
@@ -357,7 +359,7 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
         )
         at = masks.drawn(program, shape, layer, seed, step, **how)
         trajectory = cell.run(p, x, state, at, training=not evaluation)
-        x, reads = trajectory.states[0], model.hidden
+        x, reads = trajectory.states[0], model.hidden_size
     gain = masks.outputs_gain(program, shape, 0, seed, step, **how)
     total = (x if gain is None else x * gain).square().mean()
     for part in config.regularizer.penalties() if not evaluation else ():

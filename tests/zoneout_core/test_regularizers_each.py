@@ -185,7 +185,7 @@ def test_variational_masks_last_for_a_sequence(tied: str, shape: tuple[int, ...]
 
 
 def test_variational_masks_spare_single_symbols() -> None:
-    values = {"p_sequence_inputs": 0.5, "embedding": 4, "layers": 2}
+    values = {"p_sequence_inputs": 0.5, "embedding_size": 4, "num_layers": 2}
     symbols = LayerShape(20, 8, 1, 50)
     assert masks.drawn(program(**values), symbols, 0, 3, 0).inputs is None
     assert drawn(**values).inputs is not None
@@ -193,7 +193,7 @@ def test_variational_masks_spare_single_symbols() -> None:
 
 def test_word_types_are_dropped_per_sequence() -> None:
     gain = masks.embedding_gain(
-        program(p_sequence_words=0.3, embedding=4), LayerShape(1, 8, 200, 0), 0, 3, 0
+        program(p_sequence_words=0.3, embedding_size=4), LayerShape(1, 8, 200, 0), 0, 3, 0
     )
     assert gain is not None
     assert gain.shape == (1, 8, 200)
@@ -202,7 +202,7 @@ def test_word_types_are_dropped_per_sequence() -> None:
 
 
 def test_monte_carlo_draws_all_variational_masks_but_those_of_words() -> None:
-    values = {"p_sequence_words": 0.3, "p_sequence_states": 0.3, "embedding": 4}
+    values = {"p_sequence_words": 0.3, "p_sequence_states": 0.3, "embedding_size": 4}
     assert regularizers.monte_carlo(program(**values))[0] == 0
     passes, sampled = regularizers.monte_carlo(
         program(mc_passes=100, carry="zero", z_cells=0.5, **values)
@@ -333,11 +333,11 @@ def test_a_single_step_has_no_differences() -> None:
         ),
         (
             {"p_sequence_words": 0.3},
-            "regularizer.p_sequence_words must be 0 with model.embedding=0, since it drops rows of an embedding, but is 0.3.",
+            "regularizer.p_sequence_words must be 0 with model.embedding_size=0, since it drops rows of an embedding, but is 0.3.",
         ),
         (
             {"p_sequence_inputs": 0.3},
-            "regularizer.p_sequence_inputs must be 0 with model.embedding=0 and one layer, since it would silence whole sequences, but is 0.3.",
+            "regularizer.p_sequence_inputs must be 0 with model.embedding_size=0 and one layer, since it would silence whole sequences, but is 0.3.",
         ),
         (
             {"p_sequence_states": 0.3, "mc_passes": 9},

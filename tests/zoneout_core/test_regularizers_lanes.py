@@ -15,12 +15,12 @@ from zoneout_core.training.pack import Pack
 from zoneout_core.training.workloads.language import Language
 
 SIZES = {
-    "hidden": 7,
-    "batch": 4,
-    "length": 11,
+    "hidden_size": 7,
+    "batch_size": 4,
+    "sequence_length": 11,
     "epochs": 1,
-    "fraction": 0.2,
-    "scored": 0.1,
+    "train_fraction": 0.2,
+    "eval_fraction": 0.1,
     "seed": 5,
 }
 EXAMPLES = [

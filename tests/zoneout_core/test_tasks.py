@@ -199,7 +199,7 @@ def test_fraction_keeps_the_first_share_of_train_alone(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         whole.fraction(0.0)
     assert str(error.value) == (
-        "fraction must be above 0 and at most 1, but is 0.0. Set it with --set fraction=VALUE."
+        "train_fraction must be above 0 and at most 1, but is 0.0. Set it with --set train_fraction=VALUE."
     )
 
 

@@ -67,7 +67,7 @@ def test_word_ptb_has_the_vocabulary_of_the_paper(data_dir: Path) -> None:
 @pytest.mark.parametrize("model", [word_ptb.LARGE, word_ptb.MEDIUM, word_ptb.SMALL])
 def test_zarembas_models_are_configurations(model: dict[str, Any]) -> None:
     config = tasks.get("word_ptb").config(**model)
-    assert config.model.hidden == config.model.embedding == model["hidden"]
+    assert config.model.hidden_size == config.model.embedding_size == model["hidden"]
     assert (config.carry, config.loss, config.optim.schedule) == ("zero", "sum", "decay")
 
 
@@ -216,5 +216,5 @@ def test_what_is_drawn_has_no_fraction(name: str) -> None:
     with pytest.raises(ConfigError) as error:
         data.fraction(0.5)
     assert str(error.value) == (
-        f"fraction must be 1 with task={name}, which draws its examples, but is 0.5. Set it with --set fraction=VALUE."
+        f"train_fraction must be 1 with task={name}, which draws its examples, but is 0.5. Set it with --set train_fraction=VALUE."
     )

@@ -101,7 +101,7 @@ class Cell:
 
     def sizes(self, model: ModelConfig) -> dict[str, int]:
         """Width of every state by name, in the order of a `State`."""
-        return dict.fromkeys(self.STATES, model.hidden)
+        return dict.fromkeys(self.STATES, model.hidden_size)
 
     def starts(self, model: ModelConfig) -> dict[str, int]:
         """Width of the states whose initial values can be trained, as parameters `<name>0_H`;
@@ -110,17 +110,17 @@ class Cell:
 
     def units(self, model: ModelConfig) -> int:
         """Width of a mask that has a value for every unit, but for that on the inputs."""
-        return model.hidden
+        return model.hidden_size
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
         """Shapes of a layer's parameters that reads D = `inputs` numbers; initial states are not
         among them."""
-        hidden, gates = model.hidden, self.GATES * model.hidden
+        hidden, gates = model.hidden_size, self.GATES * model.hidden_size
         return {"w_DG": (inputs, gates), "u_HG": (hidden, gates), "b_G": (gates,)}
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
         """Values for `parameters`, by the same names."""
-        hidden, gates = model.hidden, self.GATES * model.hidden
+        hidden, gates = model.hidden_size, self.GATES * model.hidden_size
         found = {
             "w_DG": draw.matrix(inputs, gates),
             "u_HG": draw.matrix(hidden, gates),

@@ -74,10 +74,10 @@ class BatchNormLSTM(Cell):
         require(config.carry == "none", "carry", config.carry, must)
 
     def sizes(self, model: ModelConfig) -> dict[str, int]:
-        return {"h": model.hidden, "c": model.hidden, "t": 1}
+        return {"h": model.hidden_size, "c": model.hidden_size, "t": 1}
 
     def starts(self, model: ModelConfig) -> dict[str, int]:
-        return {"h": model.hidden, "c": model.hidden}
+        return {"h": model.hidden_size, "c": model.hidden_size}
 
     def _normalised(self, model: ModelConfig) -> dict[str, int]:
         """What is normalised, and its width: h' U, x W, their sum, the cell."""
@@ -88,15 +88,15 @@ class BatchNormLSTM(Cell):
         if self.batch_norm_cell == "none":
             cell = {}
         else:
-            cell = {"c_H": model.hidden}
-        return dict.fromkeys(products.split(), 4 * model.hidden) | cell
+            cell = {"c_H": model.hidden_size}
+        return dict.fromkeys(products.split(), 4 * model.hidden_size) | cell
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
         gains = {f"gamma_{what}": (size,) for what, size in self._normalised(model).items()}
         if self.batch_norm_cell == "none":
             offset = {}
         else:
-            offset = {"beta_c_H": (model.hidden,)}
+            offset = {"beta_c_H": (model.hidden_size,)}
         return Cell.parameters(self, model, inputs) | gains | offset
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:

@@ -36,14 +36,14 @@ class GRU(Cell):
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
         if self.reset == "after":
-            second = {"v_H": (model.hidden,)}
+            second = {"v_H": (model.hidden_size,)}
         else:
             second = {}
         return Cell.parameters(self, model, inputs) | second
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
         if self.reset == "after":
-            second = {"v_H": draw.bias(model.hidden)}
+            second = {"v_H": draw.bias(model.hidden_size)}
         else:
             second = {}
         return Cell.initial(self, model, inputs, draw) | second

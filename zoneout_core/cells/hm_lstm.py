@@ -78,7 +78,7 @@ class HMLSTM(Cell):
     def check(self, config: TrialConfig) -> None:
         Cell.check(self, config)
         must = "1 with model.cell=hm_lstm, which has three layers in itself"
-        require(config.model.layers == 1, "model.layers", config.model.layers, must)
+        require(config.model.num_layers == 1, "model.num_layers", config.model.num_layers, must)
         must = (
             "0, or of one mask for all gates, with model.cell=hm_lstm, whose matrices hold a"
             " boundary beside the gates"
@@ -88,14 +88,14 @@ class HMLSTM(Cell):
             require(not mask.gates, f"regularizer.{mask.field}", strength, must)
 
     def sizes(self, model: ModelConfig) -> dict[str, int]:
-        side_by_side = LAYERS * model.hidden
+        side_by_side = LAYERS * model.hidden_size
         return {"output": self.hm_output, "h": side_by_side, "c": side_by_side, "z": LAYERS - 1}
 
     def starts(self, model: ModelConfig) -> dict[str, int]:
-        return {"h": LAYERS * model.hidden, "c": LAYERS * model.hidden}
+        return {"h": LAYERS * model.hidden_size, "c": LAYERS * model.hidden_size}
 
     def units(self, model: ModelConfig) -> int:
-        return LAYERS * model.hidden
+        return LAYERS * model.hidden_size
 
     def statistics(
         self, model: ModelConfig, steps: int
@@ -107,7 +107,7 @@ class HMLSTM(Cell):
 
     def _matrices(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, int]]:
         """What each layer reads from below (w), from itself (u), and from above (v)."""
-        hidden, bounded = model.hidden, 4 * model.hidden + 1
+        hidden, bounded = model.hidden_size, 4 * model.hidden_size + 1
         shapes = {
             "w1_DG": (inputs, bounded),
             "w2_HG": (hidden, bounded),
@@ -121,7 +121,7 @@ class HMLSTM(Cell):
         return shapes | {"v1_HG": (hidden, bounded), "v2_HG": (hidden, bounded)}
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
-        hidden = model.hidden
+        hidden = model.hidden_size
         shapes: dict[str, tuple[int, ...]] = {**self._matrices(model, inputs)}
         shapes |= {f"b{layer}_G": shapes[f"u{layer}_HG"][1:] for layer in (1, 2, 3)}
         if self.hm_norm:
@@ -138,7 +138,7 @@ class HMLSTM(Cell):
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
         import torch
 
-        hidden = model.hidden
+        hidden = model.hidden_size
         found = {
             name: self._matrix(draw, *shape, hidden)
             for name, shape in self._matrices(model, inputs).items()

@@ -50,14 +50,14 @@ class HyperLSTM(Cell):
 
     def sizes(self, model: ModelConfig) -> dict[str, int]:
         return {
-            "h": model.hidden,
-            "c": model.hidden,
+            "h": model.hidden_size,
+            "c": model.hidden_size,
             "hyper_h": self.hyper_hidden,
             "hyper_c": self.hyper_hidden,
         }
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
-        hidden, hyper, numbers = model.hidden, self.hyper_hidden, self.hyper_embedding
+        hidden, hyper, numbers = model.hidden_size, self.hyper_hidden, self.hyper_embedding
         own = {
             "hyper_w_XG": (hidden + inputs, 4 * hyper),
             "hyper_u_QG": (hyper, 4 * hyper),
@@ -73,7 +73,7 @@ class HyperLSTM(Cell):
         )
 
     def _norms(self, model: ModelConfig) -> dict[str, tuple[int, ...]]:
-        hidden, hyper = model.hidden, self.hyper_hidden
+        hidden, hyper = model.hidden_size, self.hyper_hidden
         shapes: dict[str, tuple[int, ...]] = {"b0_G": (4 * hidden,), "gain_G": (4 * hidden,)}
         shapes |= {"gain_c_H": (hidden,), "shift_c_H": (hidden,), "hyper_gain_G": (4 * hyper,)}
         return shapes | {"hyper_gain_c_Q": (hyper,), "hyper_shift_c_Q": (hyper,)}
@@ -81,7 +81,7 @@ class HyperLSTM(Cell):
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
         import torch
 
-        hidden, hyper, numbers = model.hidden, self.hyper_hidden, self.hyper_embedding
+        hidden, hyper, numbers = model.hidden_size, self.hyper_hidden, self.hyper_embedding
         found = Cell.initial(self, model, inputs, draw)
         found["hyper_w_XG"] = draw.matrix(hidden + inputs, 4 * hyper)
         found["hyper_u_QG"] = draw.matrix(hyper, 4 * hyper)

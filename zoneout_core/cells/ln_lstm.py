@@ -37,7 +37,7 @@ class LayerNormLSTM(Cell):
         return ("gain_w_G", "gain_u_G")
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
-        hidden = model.hidden
+        hidden = model.hidden_size
         gains = dict.fromkeys(self._gains(), (4 * hidden,))
         return (
             Cell.parameters(self, model, inputs)
@@ -50,10 +50,10 @@ class LayerNormLSTM(Cell):
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
         found = Cell.initial(self, model, inputs, draw)
-        found |= {name: draw.full(1.0, 4 * model.hidden) for name in self._gains()}
+        found |= {name: draw.full(1.0, 4 * model.hidden_size) for name in self._gains()}
         return found | {
-            "gain_c_H": draw.full(1.0, model.hidden),
-            "shift_c_H": draw.full(0.0, model.hidden),
+            "gain_c_H": draw.full(1.0, model.hidden_size),
+            "shift_c_H": draw.full(0.0, model.hidden_size),
         }
 
     def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:

@@ -42,21 +42,21 @@ class LSTM(Cell):
             states = self.STATES
         else:
             states = ("output", *self.STATES)
-        return dict.fromkeys(states, model.hidden)
+        return dict.fromkeys(states, model.hidden_size)
 
     def starts(self, model: ModelConfig) -> dict[str, int]:
-        return dict.fromkeys(self.STATES, model.hidden)
+        return dict.fromkeys(self.STATES, model.hidden_size)
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
         if self.output_offset:
-            offset = {"offset_H": (model.hidden,)}
+            offset = {"offset_H": (model.hidden_size,)}
         else:
             offset = {}
         return Cell.parameters(self, model, inputs) | offset
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
         if self.output_offset:
-            offset = {"offset_H": draw.full(0.0, model.hidden)}
+            offset = {"offset_H": draw.full(0.0, model.hidden_size)}
         else:
             offset = {}
         return Cell.initial(self, model, inputs, draw) | offset

@@ -48,7 +48,7 @@ class SurprisalLSTM(Cell):
 
     def check(self, config: TrialConfig) -> None:
         Cell.check(self, config)
-        for name, must in (("embedding", 0), ("layers", 1)):
+        for name, must in (("embedding_size", 0), ("num_layers", 1)):
             why = (
                 f"{must} with model.cell=surprisal_lstm, which compares the symbols with what it"
                 " predicted"
@@ -61,12 +61,12 @@ class SurprisalLSTM(Cell):
             )
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
-        return Cell.parameters(self, model, inputs) | {"v_G": (4 * model.hidden,)}
+        return Cell.parameters(self, model, inputs) | {"v_G": (4 * model.hidden_size,)}
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
         found = Cell.initial(self, model, inputs, draw)
-        found["b_G"][model.hidden : 2 * model.hidden] -= model.forget_bias
-        return found | {"v_G": draw.full(0.0, 4 * model.hidden)}
+        found["b_G"][model.hidden_size : 2 * model.hidden_size] -= model.forget_bias
+        return found | {"v_G": draw.full(0.0, 4 * model.hidden_size)}
 
     def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
         if x.is_floating_point() or len(p["w_DG"]) != len(p["out_b_V"]):

@@ -60,7 +60,7 @@ class ModelConfig:
     embedding: int = 0
     """Width of the embedding of input symbols (E). At 0 there is none: symbols enter the first
     layer one-hot (spec section 3)."""
-    init: Literal["blocks", "whole", "uniform", "identity"] = "blocks"
+    init: Literal["blocks", "orthogonal", "uniform", "identity"] = "blocks"
     """How weight matrices are drawn. `blocks`: tiles of independent orthogonal squares, as the
     original code of 2017 does; `whole`: one orthogonal matrix, as its code of 2016; `uniform`:
     numbers from -init_width to init_width; `identity`: the identity for the recurrent weights of
@@ -86,7 +86,9 @@ class ModelConfig:
             raise UnknownName("cell", self.cell, cell_names())
         for name in ("layers", "hidden"):
             require(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), "at least 1")
-        require(self.embedding >= 0, "model.embedding", self.embedding, "at least 0 (0 = none)")
+        require(
+            self.embedding >= 0, "model.embedding_size", self.embedding, "at least 0 (0 = none)"
+        )
         require(self.init_width > 0, "model.init_width", self.init_width, "above 0")
 
 
@@ -274,11 +276,11 @@ class TrialConfig:
         """What lanes of one pack have to share, as readable text plus a short hash of all of it."""
         shared = {key: self.value(key) for key in KEYS if key not in LANE_KEYS}
         digest = hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:8]
-        if self.model.layers > 1:
-            layers = f"{self.model.layers}x"
+        if self.model.num_layers > 1:
+            layers = f"{self.model.num_layers}x"
         else:
             layers = ""
-        sizes = f"{self.model.cell}{layers}{self.model.hidden}-b{self.batch}-l{self.length}"
+        sizes = f"{self.model.cell}{layers}{self.model.hidden_size}-b{self.batch}-l{self.length}"
         return f"{self.task}-{sizes}-{self.precision}-{digest}"
 
     def to_json(self) -> dict[str, Any]:

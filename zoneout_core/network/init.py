@@ -31,7 +31,10 @@ class InitialDraw:
         model, generator = self.model, self._generator
         if model.init == "uniform":
             return uniform(rows, columns, generator, model.init_width)
-        if model.init == "identity" and (rows, columns) == (model.hidden, 4 * model.hidden):
+        if model.init == "identity" and (rows, columns) == (
+            model.hidden_size,
+            4 * model.hidden_size,
+        ):
             return torch.cat(
                 [whole(rows, 3 * rows, generator), torch.eye(rows, dtype=torch.float64)], dim=1
             )
@@ -91,6 +94,6 @@ def uniform(rows: int, columns: int, generator: Generator, width: float = 0.1) -
 
 MATRICES: dict[str, Callable[[int, int, Generator], Tensor]] = {
     "blocks": blocks,
-    "whole": whole,
+    "orthogonal": orthogonal,
     "identity": whole,
 }

@@ -85,9 +85,9 @@ class Network:
         sizes = self.cell.sizes(model)
         self.width = next(iter(sizes.values()))
         """U, what a layer puts out."""
-        self.reads = [model.embedding or inputs] + [self.width] * (model.layers - 1)
+        self.reads = [model.embedding_size or inputs] + [self.width] * (model.num_layers - 1)
         """D of each layer."""
-        self._workspaces = [Workspace() for _ in range(model.layers)]
+        self._workspaces = [Workspace() for _ in range(model.num_layers)]
 
     def _name(self, layer: int, name: str) -> str:
         if layer:
@@ -95,14 +95,14 @@ class Network:
         return f"{self.prefix}{name}"
 
     def _layers(self) -> range:
-        return range(self.config.model.layers)
+        return range(self.config.model.num_layers)
 
     def trained(self) -> Shapes:
         """Shapes of the parameters, by name."""
         model = self.config.model
         shapes: dict[str, tuple[int, ...]] = {}
-        if model.embedding:
-            shapes[f"{self.prefix}embedding_VE"] = (self.inputs, model.embedding)
+        if model.embedding_size:
+            shapes[f"{self.prefix}embedding_VE"] = (self.inputs, model.embedding_size)
         for layer in self._layers():
             own = self.cell.parameters(model, self.reads[layer])
             shapes |= {self._name(layer, name): shape for name, shape in own.items()}
@@ -148,8 +148,8 @@ class Network:
         """Values for `trained` and `kept`, in the order in which `trained` lists them."""
         model = self.config.model
         values: dict[str, Tensor] = {}
-        if model.embedding:
-            values[f"{self.prefix}embedding_VE"] = draw.matrix(self.inputs, model.embedding)
+        if model.embedding_size:
+            values[f"{self.prefix}embedding_VE"] = draw.matrix(self.inputs, model.embedding_size)
         for layer in self._layers():
             own = self.cell.initial(model, self.reads[layer], draw)
             values |= {self._name(layer, name): value for name, value in own.items()}
@@ -197,7 +197,7 @@ class Network:
         return found | {name: p[f"{self.prefix}{name}"] for name in ("out_w_HV", "out_b_V")}
 
     def _forget_constant(self, b_KG: Tensor) -> Tensor:
-        hidden = self.config.model.hidden
+        hidden = self.config.model.hidden_size
         constant = torch.zeros_like(b_KG[0])
         constant[hidden : 2 * hidden] = self.config.model.forget_constant
         return constant
@@ -218,7 +218,7 @@ class Network:
 
         What it returns lies in workspaces that the next run overwrites, but for the last states.
         """
-        if self.config.model.embedding:
+        if self.config.model.embedding_size:
             x = self._embed(p, x, sites.embedding)
         statistics: list[dict[str, Tensor]] = [{} for _ in range(len(x))]
         last = []
@@ -290,7 +290,7 @@ def product_shape(config: TrialConfig) -> Shape:
     """Of the products of a lane's recurrence: what the shape key says, so that all lanes of a pack
     take the same."""
     cell = config.cell.chosen(config.model.cell)
-    hidden = config.model.hidden
+    hidden = config.model.hidden_size
     return Shape(config.batch, hidden, cell.GATES * hidden, config.length)
 
 

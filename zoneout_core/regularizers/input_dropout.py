@@ -18,7 +18,7 @@ class InputDropout(Regularizer):
 
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
         {"p_input_steps": 0.4},
-        {"p_input_steps": 0.4, "embedding": 5},
+        {"p_input_steps": 0.4, "embedding_size": 5},
     )
 
     p_input_steps: float = field(default=0.0, metadata=LANE)

@@ -20,7 +20,7 @@ class NonRecurrentDropout(Regularizer):
 
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
         {"p_inputs": 0.5},
-        {"p_between": 0.5, "layers": 2},
+        {"p_between": 0.5, "num_layers": 2},
         {"p_inputs": 0.2, "p_outputs": 0.4},
     )
 

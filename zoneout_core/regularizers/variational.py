@@ -33,7 +33,7 @@ class Variational(Regularizer):
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
         {"p_sequence_states": 0.4},
         {"p_sequence_states": 0.4, "p_sequence_outputs": 0.5, "variational_masks": "tied"},
-        {"p_sequence_words": 0.3, "p_sequence_inputs": 0.5, "embedding": 5},
+        {"p_sequence_words": 0.3, "p_sequence_inputs": 0.5, "embedding_size": 5},
         {"p_sequence_states": 0.3, "mc_passes": 2, "task": "word_ptb", "carry": "zero"},
     )
 
@@ -82,15 +82,15 @@ class Variational(Regularizer):
             must,
         )
         model, name = config.model, "regularizer.p_sequence_words"
-        words = self.p_sequence_words == 0 or model.embedding > 0
+        words = self.p_sequence_words == 0 or model.embedding_size > 0
         require(
             words,
             name,
             self.p_sequence_words,
-            "0 with model.embedding=0, since it drops rows of an embedding",
+            "0 with model.embedding_size=0, since it drops rows of an embedding",
         )
-        inputs = self.p_sequence_inputs == 0 or model.embedding > 0 or model.layers > 1
-        must = "0 with model.embedding=0 and one layer, since it would silence whole sequences"
+        inputs = self.p_sequence_inputs == 0 or model.embedding_size > 0 or model.num_layers > 1
+        must = "0 with model.embedding_size=0 and one layer, since it would silence whole sequences"
         require(inputs, "regularizer.p_sequence_inputs", self.p_sequence_inputs, must)
 
     def program(self) -> tuple[Mask, ...]:

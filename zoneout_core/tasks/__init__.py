@@ -46,7 +46,7 @@ class Corpus:
 
         Raises `ConfigError` unless 0 < share <= 1.
         """
-        require(0.0 < share <= 1.0, "fraction", share, "above 0 and at most 1")
+        require(0.0 < share <= 1.0, "train_fraction", share, "above 0 and at most 1")
         return replace(self, train=self.train[: int(len(self.train) * share)])
 
 
@@ -73,7 +73,7 @@ class Labelled:
     def fraction(self, share: float) -> Self:
         """The same with only the first `share` of the training examples. Raises `ConfigError`
         unless 0 < share <= 1."""
-        require(0.0 < share <= 1.0, "fraction", share, "above 0 and at most 1")
+        require(0.0 < share <= 1.0, "train_fraction", share, "above 0 and at most 1")
         count = int(len(self.train) * share)
         return replace(self, train=self.train[:count], train_labels=self.train_labels[:count])
 
@@ -91,7 +91,10 @@ class Generated:
     def fraction(self, share: float) -> Self:
         """Itself. Raises `ConfigError` unless `share` is 1."""
         require(
-            share == 1.0, "fraction", share, f"1 with task={self.name}, which draws its examples"
+            share == 1.0,
+            "train_fraction",
+            share,
+            f"1 with task={self.name}, which draws its examples",
         )
         return self
 

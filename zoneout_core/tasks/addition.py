@@ -107,7 +107,12 @@ def sums(
     return [(f"{a}+{b}", str(a + b)) for a, b in numbers.tolist()]
 
 
-PROGRAM: dict[str, Any] = {"variant": "program", "hidden": 320, "batch": 128, "length": 70}
+PROGRAM: dict[str, Any] = {
+    "variant": "program",
+    "hidden_size": 320,
+    "batch_size": 128,
+    "sequence_length": 70,
+}
 """What the later variant `program` changes in the settings."""
 
 TASK = Task(
@@ -119,10 +124,10 @@ TASK = Task(
     workload="addition",
     metrics=CURRICULUM,
     settings={
-        "layers": 2,
-        "hidden": 128,
-        "length": 13,  # the inputs' width
-        "batch": 32,
+        "num_layers": 2,
+        "hidden_size": 128,
+        "sequence_length": 13,  # the inputs' width
+        "batch_size": 32,
         "init": "uniform",
         "init_width": 0.08,
         "init_state": "zero",

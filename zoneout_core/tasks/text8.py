@@ -84,9 +84,9 @@ TASK = Task(
         ),
     ),
     settings={
-        "hidden": 2000,
-        "batch": 128,
-        "length": 180,
+        "hidden_size": 2000,
+        "batch_size": 128,
+        "sequence_length": 180,
         "learning_rate": 0.001,
         "epochs": 40,
         "patience": 5,

@@ -13,24 +13,24 @@ END = "<eos>"
 """The word that stands for a newline."""
 
 _ZAREMBA: dict[str, Any] = {
-    "layers": 2,
+    "num_layers": 2,
     "init": "uniform",
     "init_biases": "uniform",
     "init_state": "zero",
     "forget_bias": 0.0,
-    "batch": 20,
+    "batch_size": 20,
     "offset": "zero",
     "carry": "zero",
     "loss": "sum",
-    "method": "sgd",
+    "optimizer": "sgd",
     "learning_rate": 1.0,
     "schedule": "decay",
 }
 LARGE: dict[str, Any] = _ZAREMBA | {
-    "hidden": 1500,
-    "embedding": 1500,
+    "hidden_size": 1500,
+    "embedding_size": 1500,
     "init_width": 0.04,
-    "length": 35,
+    "sequence_length": 35,
     "clip_norm": 10.0,
     "decay_after": 15,
     "decay_factor": 1.15,
@@ -41,10 +41,10 @@ LARGE: dict[str, Any] = _ZAREMBA | {
 program, the learning rate is first divided after one epoch more than the text says, here and below
 (spec section 3)."""
 MEDIUM: dict[str, Any] = _ZAREMBA | {
-    "hidden": 650,
-    "embedding": 650,
+    "hidden_size": 650,
+    "embedding_size": 650,
     "init_width": 0.05,
-    "length": 35,
+    "sequence_length": 35,
     "clip_norm": 5.0,
     "decay_after": 7,
     "decay_factor": 1.2,
@@ -53,10 +53,10 @@ MEDIUM: dict[str, Any] = _ZAREMBA | {
 }
 """An affordable check of NR-dropout, with p = 0.5: 86.2 / 82.7 (spec section 11.1)."""
 SMALL: dict[str, Any] = _ZAREMBA | {
-    "hidden": 200,
-    "embedding": 200,
+    "hidden_size": 200,
+    "embedding_size": 200,
     "init_width": 0.1,
-    "length": 20,
+    "sequence_length": 20,
     "clip_norm": 5.0,
     "decay_after": 5,
     "decay_factor": 2.0,

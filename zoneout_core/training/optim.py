@@ -40,7 +40,7 @@ def update(
     norm: Tensor = torch.linalg.vector_norm(gradient_P)
     if optim.clip == "gradient":
         gradient_P.mul_(shrink(norm, optim.clip_norm))
-    match optim.method:
+    match optim.optimizer:
         case "adam":
             update_P = _adam(gradient_P, m_P, v_P, optim, step, scratch_P, rate)
         case "rmsprop":

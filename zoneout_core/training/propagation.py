@@ -57,10 +57,10 @@ def shares(state: LaneState, data: Any, batches: int = BATCHES) -> dict[Of, dict
     Raises `ConfigError` for a network of several layers, whose states no figure of the paper shows.
     """
     config = state.config
-    if config.model.layers != 1:
+    if config.model.num_layers != 1:
         raise ConfigError(
-            "Gradients through time are those of one layer, but model.layers is"
-            f" {config.model.layers}."
+            "Gradients through time are those of one layer, but model.num_layers is"
+            f" {config.model.num_layers}."
         )
     workload = workloads.get(tasks.get(config.task).workload)(config, data, torch.device("cpu"))
     assert isinstance(workload, NetworkWorkload), "a task with a network"

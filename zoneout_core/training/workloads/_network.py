@@ -202,7 +202,7 @@ class NetworkWorkload(Workload):
         """
         programs = programs or [lane.config.regularizer.program() for lane in lanes]
         hidden, gates = network.cell.units(self.config.model), network.cell.GATES
-        tokens = self.reads_tokens and not self.config.model.embedding
+        tokens = self.reads_tokens and not self.config.model.embedding_size
 
         def each(
             what: Callable[..., Any], layer: int, inputs: int, units: int = hidden
@@ -225,7 +225,7 @@ class NetworkWorkload(Workload):
         reads = [
             1 if tokens and layer == 0 else inputs for layer, inputs in enumerate(network.reads)
         ]
-        if self.config.model.embedding:
+        if self.config.model.embedding_size:
             embedding = each(masks.embedding_gain, 0, network.inputs)
         else:
             embedding = []

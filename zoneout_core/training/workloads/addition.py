@@ -55,7 +55,7 @@ class Addition(NetworkWorkload):
         data.fraction(config.fraction)
         require(
             config.length == data.input_width,
-            "length",
+            "sequence_length",
             config.length,
             f"{data.input_width}, the inputs' width",
         )
@@ -142,7 +142,7 @@ class Addition(NetworkWorkload):
             return self.sites(network, lanes, steps, batch, first_layer, evaluation, places=places)
 
         encoder = sites(self.encoder, self.data.input_width, 0)
-        return encoder, sites(self.decoder, self.data.target_width, self.config.model.layers)
+        return encoder, sites(self.decoder, self.data.target_width, self.config.model.num_layers)
 
     def measure(
         self, lanes: Sequence[Lane], rows_KP: Tensor, means: Sequence[Means]

@@ -38,12 +38,12 @@ class Classification(NetworkWorkload):
     def __init__(self, config: TrialConfig, data: Labelled, device: torch.device) -> None:
         steps = data.train.shape[1]
         must = f"at most {steps}, the length of the sequences"
-        require(config.length <= steps, "length", config.length, must)
+        require(config.length <= steps, "sequence_length", config.length, must)
         require(config.carry == "none", "carry", config.carry, f"none with task={config.task}")
         require(
-            config.model.embedding == 0,
-            "model.embedding",
-            config.model.embedding,
+            config.model.embedding_size == 0,
+            "model.embedding_size",
+            config.model.embedding_size,
             f"0 with task={config.task}",
         )
         data = data.fraction(config.fraction)
@@ -58,7 +58,7 @@ class Classification(NetworkWorkload):
         updates = len(self._train) // config.batch
         if updates < 1:
             raise ConfigError(
-                f"batch must be at most the number of examples to train on, but is {config.batch}"
+                f"batch_size must be at most the number of examples to train on, but is {config.batch}"
                 f" of {len(self._train)}. Set a smaller batch or a larger fraction."
             )
         return updates

@@ -132,9 +132,9 @@ def check(config: TrialConfig) -> None:
     """Raises `ConfigError` unless the configuration asks for what this recurrence is: two units,
     zoneout of states."""
     require(
-        config.model.hidden == UNITS,
-        "model.hidden",
-        config.model.hidden,
+        config.model.hidden_size == UNITS,
+        "model.hidden_size",
+        config.model.hidden_size,
         f"{UNITS} with task={config.task}",
     )
     for part in config.regularizer.active():

@@ -54,9 +54,9 @@ class Language(NetworkWorkload):
         shortest = min(len(self._valid_N), len(self._test_N))
         if shortest < config.length:
             raise ConfigError(
-                "length must be at most the length of the valid and test texts, but is"
+                "sequence_length must be at most the length of the valid and test texts, but is"
                 f" {config.length} and the shorter one has {shortest} characters. Set it with --set"
-                " length=VALUE."
+                " sequence_length=VALUE."
             )
         symbols = len(data.vocabulary)
         self.network = Network(config, symbols, symbols, steps=self.span(config) - 1)
@@ -72,7 +72,7 @@ class Language(NetworkWorkload):
         if config.carry == "none":
             return {}
         sizes = self.network.cell.sizes(config.model)
-        layers = range(config.model.layers)
+        layers = range(config.model.num_layers)
         return {
             f"carry{layer}.{name}": (config.batch, size)
             for layer in layers
