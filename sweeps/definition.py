@@ -26,7 +26,14 @@ Scheduler = Literal["none", "asha", "hyperband", "median"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it becomes the name of a folder
 WIDEST_GP = 100_000
 """The GP sampler makes a table of all values of a whole number, at every draw."""
-RESUMABLE = ("trials", "seconds", "lanes", "concurrency", "retries", "storage")
+RESUMABLE = (
+    "num_trials",
+    "time_budget_s",
+    "lanes",
+    "max_concurrent_trials",
+    "max_failures",
+    "storage",
+)
 """Fields that a resumed run may change, because no number of a trial depends on them."""
 
 
@@ -55,17 +62,17 @@ class Sweep:
     """What stops bad trials early. `none`: nothing; `asha` and `hyperband`: only the best third
     goes on at each rung of epochs; `median`: a trial worse than the median of the others ends. All
     are Optuna's pruners."""
-    grace: int = 1
+    grace_period: int = 1
     """Epochs that every trial trains before the scheduler may stop it."""
-    trials: int = 0
+    num_trials: int = 0
     """Number of trials. 0 takes the whole grid; every sampler but the grid needs a number."""
-    seconds: float = 0.0
+    time_budget_s: float = 0.0
     """Wall time, in seconds, after which the driver saves and stops. 0 sets no limit; a resumed run
     has the whole time again."""
     lanes: int = 8
     """Most trials that train together as lanes of one pack. More use a device better and take more
     memory; with 1, every trial trains alone. No result depends on it."""
-    concurrency: int = 0
+    max_concurrent_trials: int = 0
     """Trials that run at the same time, over all devices. 0 takes as many as there are lanes."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """What trains: a GPU where there is one (`auto`), only the CPU, or only a CUDA GPU. GPU and CPU
@@ -76,7 +83,7 @@ class Sweep:
     checkpoint_epochs: int = 1
     """Epochs between two checkpoints of a trial. A higher number writes less and loses more work
     after a crash; no result depends on it."""
-    retries: int = 3
+    max_failures: int = 3
     """How often a trial is started again, from its checkpoint, after its process or node died."""
     storage: str = field(default="", repr=False)
     """URL of the database that keeps the Optuna study, such as `postgresql://user@host/optuna`.
@@ -111,9 +118,16 @@ class Sweep:
                 "Trials of a sweep are compared, so it has one task. Make a sweep for each task."
             )
         self.space.check(self.base)
-        for name in ("trials", "seconds", "concurrency", "threads", "retries", "sampler_seed"):
+        for name in (
+            "num_trials",
+            "time_budget_s",
+            "max_concurrent_trials",
+            "threads",
+            "max_failures",
+            "sampler_seed",
+        ):
             require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
-        for name in ("lanes", "grace", "checkpoint_epochs"):
+        for name in ("lanes", "grace_period", "checkpoint_epochs"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         if self.sampler == "gp":
             self._refuse_wide_ranges()
@@ -121,9 +135,9 @@ class Sweep:
             self.search_space.grid()
         else:
             require(
-                self.trials > 0,
-                "trials",
-                self.trials,
+                self.num_trials > 0,
+                "num_trials",
+                self.num_trials,
                 f"above 0 with sampler={self.sampler}, which never ends by itself",
             )
 
@@ -152,10 +166,10 @@ class Sweep:
     def max_trials(self) -> int:
         """How many trials the sweep has when no time budget ends it."""
         if self.sampler != "grid":
-            return self.trials
+            return self.num_trials
         whole = len(self.search_space.grid())
-        if self.trials:
-            return min(self.trials, whole)
+        if self.num_trials:
+            return min(self.num_trials, whole)
         return whole
 
     @property
@@ -166,8 +180,8 @@ class Sweep:
             whole = len(self.search_space.grid())
         else:
             whole = 0
-        if 0 < self.trials < whole:
-            return f"{self.trials} of {whole} points of the grid, the first in its order"
+        if 0 < self.num_trials < whole:
+            return f"{self.num_trials} of {whole} points of the grid, the first in its order"
         return ""
 
     def trial_config(self, overrides: search_spaces.Overrides) -> TrialConfig:

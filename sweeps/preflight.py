@@ -84,7 +84,7 @@ def checkpoint_bytes(config: TrialConfig, data: Any) -> int:
 def _check_room(home: Home, sweep: Sweep, data: Any) -> None:
     """Every trial leaves a checkpoint; one that trains has two, and writes a third."""
     size = max(checkpoint_bytes(config, data) for config in _shapes(sweep))
-    twice = min(sweep.max_trials, max(sweep.lanes, sweep.concurrency))
+    twice = min(sweep.max_trials, max(sweep.lanes, sweep.max_concurrent_trials))
     need = (
         sweep.max_trials + 2 * twice
     ) * size + sweep.max_trials * sweep.base.epochs * BYTES_A_RECORD

@@ -97,7 +97,7 @@ def drive(
         for text in ledger.mended:
             say(text)
         state, reason, report = "failed", "the driver raised an error", []
-        with Interrupts(run, sweep.seconds, say) as interrupts:
+        with Interrupts(run, sweep.time_budget_s, say) as interrupts:
             ledger.be_patient(say, interrupts)
             try:
                 with (watch or _unwatched)(ledger.story, sweep):
@@ -141,21 +141,21 @@ def _drive(run: RunFolder, sweep: Sweep, how: How, ledger: Ledger, stop: Interru
         force=how.force,
     )
     if how.inline:
-        inline.drive(ledger, options, sweep.concurrency or options.lanes, stop)
+        inline.drive(ledger, options, sweep.max_concurrent_trials or options.lanes, stop)
         return
     from sweeps.drivers import ray_tune
 
     ray_tune.drive(
         ledger,
         options,
-        sweep.concurrency,
+        sweep.max_concurrent_trials,
         stop,
         listen=stop.listen,
         go_on=run.command("resume"),
         run_name=run.name,
         scratch=run.folder,
         address=how.address,
-        retries=sweep.retries,
+        max_failures=sweep.max_failures,
     )
 
 

@@ -163,14 +163,14 @@ def build_pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
             return optuna.pruners.NopPruner()
         case "asha":
             return optuna.pruners.SuccessiveHalvingPruner(
-                min_resource=sweep.grace,
+                min_resource=sweep.grace_period,
                 reduction_factor=REDUCTION,
                 min_early_stopping_rate=0,
                 bootstrap_count=0,
             )
         case "hyperband":
             pruner = _HyperBand(
-                min_resource=sweep.grace,
+                min_resource=sweep.grace_period,
                 max_resource=sweep.base.epochs,
                 reduction_factor=REDUCTION,
                 bootstrap_count=0,
@@ -179,7 +179,10 @@ def build_pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
             return pruner
         case "median":
             return optuna.pruners.MedianPruner(
-                n_startup_trials=4, n_warmup_steps=sweep.grace, interval_steps=1, n_min_trials=1
+                n_startup_trials=4,
+                n_warmup_steps=sweep.grace_period,
+                interval_steps=1,
+                n_min_trials=1,
             )
 
 

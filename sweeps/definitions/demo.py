@@ -15,7 +15,7 @@ def sweep() -> Sweep:
         ),
         base=TrialConfig(
             task="char_pydoc",
-            model=ModelConfig(hidden=128),
+            model=ModelConfig(hidden_size=128),
             optim=OptimConfig(learning_rate=0.004),
             epochs=8,
         ),

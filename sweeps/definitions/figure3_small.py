@@ -19,7 +19,7 @@ def sweep() -> Sweep:
             "Figure 3 on a small scale: 3 x 3 cells, H=128, one epoch of Penn Treebank; takes"
             " minutes"
         ),
-        base=replace(paper.base, model=ModelConfig(hidden=128), epochs=1),
+        base=replace(paper.base, model=ModelConfig(hidden_size=128), epochs=1),
         space=zoneout_plane.space(z_cells=(0.0, 0.25, 0.5), z_states=(0.0, 0.05, 0.25)),
         lanes=9,
         threads=1,

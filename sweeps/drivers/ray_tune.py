@@ -145,7 +145,7 @@ class LedgerStopper(_Here, tune.Stopper):
 
 
 class LostTrials(_Here, tune.Callback):
-    """Hears of trials whose process died: up to `retries` times they are put on a lane again.
+    """Hears of trials whose process died: up to `max_failures` times they are put on a lane again.
 
     While the sweep stops, a process may have got the same signal as the driver: its trial is
     interrupted like others.
@@ -185,7 +185,7 @@ def drive(
     run_name: str,
     scratch: Path,
     address: str,
-    retries: int,
+    max_failures: int,
 ) -> None:
     """Run trials until there are no more or `stop()` is true, asked at every turn of Tune's loop.
 
@@ -208,7 +208,7 @@ def drive(
             connection.set()
             pulse.begin(ray.get_runtime_context().gcs_address)
             if not stop():
-                _tune(books, options, concurrency, stop, run_name, scratch, address, retries)
+                _tune(books, options, concurrency, stop, run_name, scratch, address, max_failures)
 
     def turn() -> None:
         listen()
@@ -236,7 +236,7 @@ def _tune(
     run_name: str,
     scratch: Path,
     address: str,
-    retries: int,
+    max_failures: int,
 ) -> None:
     """What `drive` does, connected to Ray."""
     nodes = [
@@ -274,7 +274,7 @@ def _tune(
             verbose=0,
             stop=stopper,
             callbacks=[LostTrials(ledger, stop, release)],
-            failure_config=tune.FailureConfig(max_failures=retries),
+            failure_config=tune.FailureConfig(max_failures=max_failures),
         ),
     )
     try:

@@ -72,9 +72,9 @@ def blocks(
         sweep = sweep.with_values(settings)
         if sweep.cut:
             raise ConfigError(
-                f"A reproduction needs all trials of its sweeps, but trials={sweep.trials} leaves "
-                f"{sweep.cut}, of {sweep.name}. Leave trials out, or train a part of {sweep.name} "
-                "with `sweep run` and the same --set."
+                f"A reproduction needs all trials of its sweeps, but num_trials={sweep.num_trials} "
+                f"leaves {sweep.cut}, of {sweep.name}. Leave num_trials out, or train a part of "
+                f"{sweep.name} with `sweep run` and the same --set."
             )
         yield replace(block, rows=tuple(kept)), sweep
 
@@ -193,8 +193,8 @@ def _seeds(sweep: Sweep, numbers: Table) -> str:
 
 
 def smaller(block: Block, sweep: Sweep) -> dict[str, list[str]]:
-    """What is not as in the paper, `hidden_size=128 (paper: 1000)`: of all rows (under ""), and by label
-    what one has alone.
+    """What is not as in the paper, `hidden_size=128 (paper: 1000)`: of all rows (under ""), and by
+    label what one has alone.
 
     Rows that differ in what all have differ from it in the paper.
     """

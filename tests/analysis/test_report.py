@@ -170,12 +170,12 @@ def test_each_panel_says_what_it_holds_and_all_have_one_colour_scale() -> None:
     said = words(figure)
     for rate in ("0.001", "0.02"):
         for hidden in ("8", "16"):
-            assert f"learning_rate = {rate}, hidden = {hidden}" in said
+            assert f"learning_rate = {rate}, hidden_size = {hidden}" in said
     assert "char_ptb  ·  LSTM  ·  30 epochs  ·  1 seed  ·  16 complete trials" in said, (
         "no H that only some have"
     )
     assert (
-        "best cell: 1.9850 at z_cells = 0.5, z_states = 0.05, learning_rate = 0.02, hidden = 16"
+        "best cell: 1.9850 at z_cells = 0.5, z_states = 0.05, learning_rate = 0.02, hidden_size = 16"
         in said
     )
     panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
@@ -187,7 +187,7 @@ def test_each_panel_says_what_it_holds_and_all_have_one_colour_scale() -> None:
         for axes in panels
         if any(not patch.get_fill() for patch in axes.patches)
     ]
-    assert framed == ["learning_rate = 0.02,\nhidden = 16"]
+    assert framed == ["learning_rate = 0.02,\nhidden_size = 16"]
 
 
 def test_the_best_over_many_combinations_is_said_in_the_picture() -> None:
@@ -196,11 +196,11 @@ def test_the_best_over_many_combinations_is_said_in_the_picture() -> None:
     )
     said = words(drawn(frame, searched))
     assert any(
-        "Each cell is the best over learning_rate, hidden, of 20 combinations; heatmap.csv has all of them."
+        "Each cell is the best over learning_rate, hidden_size, of 20 combinations; heatmap.csv has all of them."
         in one
         for one in said
     )
-    assert any("learning_rate = 0.005, hidden = 64" in one for one in said)
+    assert any("learning_rate = 0.005, hidden_size = 64" in one for one in said)
     fewer = words(drawn(frame.drop(index=0), searched))
     assert any("of as many combinations as it says" in one for one in fewer)
     assert {"best of 19", "best of 20"} <= set(fewer)

@@ -27,7 +27,7 @@ SPACE = Product((Range("learning_rate", LOW, HIGH, log=True), Range("z_cells", 0
 def search(sampler: str, share: float, seed: int, folder: Path) -> tuple[float, float]:
     """The share of draws that diverged after the start, and the best value."""
     sweep = replace(
-        definition.get("demo"), space=SPACE, sampler=sampler, trials=TRIALS, sampler_seed=seed
+        definition.get("demo"), space=SPACE, sampler=sampler, num_trials=TRIALS, sampler_seed=seed
     )
     study, values, edge = Study("s", sweep, folder / f"{seed}.journal"), [], 1 - share
     while (assignment := study.ask()) is not None:

@@ -85,7 +85,7 @@ class Workload:
         torch.manual_seed(1)
         K, T, B, H, D = shape.lanes, shape.steps, shape.batch, shape.hidden, shape.inputs
         self.cell, self.shape = cell, shape
-        sizes = cell.parameters(ModelConfig(hidden=H), D)
+        sizes = cell.parameters(ModelConfig(hidden_size=H), D)
         self.p = {
             name: (torch.randn(K, *size) * H**-0.5).requires_grad_() for name, size in sizes.items()
         }

@@ -142,7 +142,9 @@ def test_a_space_with_very_many_points_is_tried_at_its_bounds() -> None:
     many = Product(
         (Choice("z_cells", (0.1, 0.2, 1.1)), Choice("seed", hundred), Choice("batch_size", hundred))
     )
-    with pytest.raises(ConfigError, match=r"but seed=1, batch=1, regularizer.z_cells=1.1 is none"):
+    with pytest.raises(
+        ConfigError, match=r"but seed=1, batch_size=1, regularizer.z_cells=1.1 is none"
+    ):
         many.check(TrialConfig())
 
 

@@ -176,6 +176,10 @@ def test_show_prints_what_is_searched_and_what_is_set() -> None:
     assert definition.Sweep.from_json(plain) == definition.get("demo").with_values(
         {"hidden_size": 64}
     )
+    plain = json.loads(sweep("show", "demo", "--set", "hidden_size=64", "--json").out)
+    assert definition.Sweep.from_json(plain) == definition.get("demo").with_values(
+        {"hidden_size": 64}
+    )
 
 
 def test_show_puts_ranges_and_switches_into_words() -> None:

@@ -54,7 +54,7 @@ def test_a_mistake_is_told_in_one_line_with_what_exists(arguments: str, message:
 @pytest.mark.parametrize(
     ("key", "close"),
     [
-        ("hiden", "'hidden'"),
+        ("hiden", "'hidden_size'"),
         ("regularizer.z_cell", "'regularizer.z_cells' or 'regularizer.p_cells'"),
         ("model.hiden", "'model.hidden_size'"),
     ],

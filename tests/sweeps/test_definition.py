@@ -28,8 +28,8 @@ def test_figure3_is_the_papers_plane_at_the_papers_size() -> None:
     assert (
         sweep.base.model.hidden_size,
         sweep.base.epochs,
-        sweep.base.batch,
-        sweep.base.length,
+        sweep.base.batch_size,
+        sweep.base.sequence_length,
     ) == (
         1000,
         30,
@@ -61,7 +61,7 @@ def test_values_are_set_on_the_sweep_or_on_its_base() -> None:
         sweep.base.model.hidden_size,
         sweep.base.optim.clip_norm,
         sweep.lanes,
-        sweep.seconds,
+        sweep.time_budget_s,
     ) == (
         64,
         float("inf"),
@@ -77,7 +77,7 @@ def test_values_are_set_on_the_sweep_or_on_its_base() -> None:
         (
             {"hiden_size": "3"},
             UnknownName,
-            "There is no setting named 'hiden_size'. Did you mean 'hidden_size'? List all with: sweep explain",
+            "There is no setting named 'hiden_size'. Did you mean 'hidden_size'",
         ),
         (
             {"sampler": "tpee"},
@@ -277,7 +277,7 @@ def test_a_name_can_be_that_of_a_folder(name: str) -> None:
 def test_a_definition_that_was_edited_by_hand_is_read_with_the_fields_types() -> None:
     plain = definition.get("demo").to_json()
     assert Sweep.from_json(plain | {"num_trials": 4.0, "seeds": ["1", 2.0]}) == replace(
-        definition.get("demo"), trials=4, seeds=(1, 2)
+        definition.get("demo"), num_trials=4, seeds=(1, 2)
     )
     with pytest.raises(ConfigError, match=r"num_trials must be a whole number, but is 2.5"):
         Sweep.from_json(plain | {"num_trials": 2.5})

@@ -115,7 +115,9 @@ class Generator:
         """Raises one of `REFUSALS`."""
         keys = self.random.sample(SEARCHED, self.random.randint(1, 5))
         seeds = self.random.choice(((0,), (0,), (0, 1), (2.0, "3"), (0, 0.0)))
-        return replace(DEMO, space=self.space(keys), sampler=sampler, trials=trials, seeds=seeds)
+        return replace(
+            DEMO, space=self.space(keys), sampler=sampler, num_trials=trials, seeds=seeds
+        )
 
 
 def draw(sweep: Sweep, folder: Path) -> list[TrialConfig]:
@@ -171,7 +173,7 @@ def test_gp_can_draw_from_what_is_not_refused(tmp_path: Path) -> None:
             Range("learning_rate", 5e-324, 1e308, log=True),
         )
     )
-    sweep = replace(DEMO, space=space, sampler="gp", trials=START_UP + 1)
+    sweep = replace(DEMO, space=space, sampler="gp", num_trials=START_UP + 1)
     assert len(draw(sweep, tmp_path)) == START_UP + 1
 
 
@@ -183,14 +185,14 @@ def test_ends_of_what_a_number_can_be_are_drawn_from(tmp_path: Path, sampler: st
     wide = Product(
         (WIDE, Range("learning_rate", 5e-324, 1e308, log=True), Range("forget_bias", -1e307, 1e308))
     )
-    drawn = draw(replace(DEMO, space=wide, sampler=sampler, trials=START_UP + 4), tmp_path)
+    drawn = draw(replace(DEMO, space=wide, sampler=sampler, num_trials=START_UP + 4), tmp_path)
     assert len({config.seed for config in drawn}) == START_UP + 4
     assert all(1e308 >= config.optim.learning_rate >= 5e-324 for config in drawn)
 
 
 def test_gp_is_refused_what_it_would_make_a_table_of() -> None:
     with pytest.raises(ConfigError) as error:
-        replace(DEMO, space=WIDE, sampler="gp", trials=3)
+        replace(DEMO, space=WIDE, sampler="gp", num_trials=3)
     assert str(error.value) == (
         "A range of whole numbers must be at most 100000 wide with sampler=gp, which looks at each, but seed ranges "
         "from 0 to 2147483648. Narrow it, or choose --set sampler=tpe."

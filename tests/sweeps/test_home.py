@@ -109,7 +109,7 @@ def test_a_resumed_run_keeps_its_definition_but_may_change_how_it_is_driven(home
     run, sweep = open_run(
         home, "latest", {"lanes": "2", "time_budget_s": "9", "max_failures": "0", "num_trials": "5"}
     )
-    assert (run.name, sweep.lanes, sweep.seconds, sweep.retries, sweep.trials) == (
+    assert (run.name, sweep.lanes, sweep.time_budget_s, sweep.max_failures, sweep.num_trials) == (
         begun.name,
         2,
         9.0,

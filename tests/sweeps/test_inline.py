@@ -36,7 +36,9 @@ def test_numbers_do_not_depend_on_how_many_lanes_there_are(tmp_path: Path) -> No
 
 def test_fewer_trials_at_a_time_than_lanes_give_the_same_numbers(tmp_path: Path) -> None:
     sweep = tiny(num_trials=4)
-    assert finish(tmp_path, replace(sweep, concurrency=2, lanes=3)) == finish(tmp_path, sweep)
+    assert finish(tmp_path, replace(sweep, max_concurrent_trials=2, lanes=3)) == finish(
+        tmp_path, sweep
+    )
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "median", "hyperband"])

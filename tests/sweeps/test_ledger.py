@@ -37,7 +37,7 @@ PLACED = {
 def sweep(scheduler: str = "none") -> Sweep:
     """Two lanes; one for the median rule, which asks how far the others are at the moment."""
     return tiny(
-        epochs=EPOCHS, scheduler=scheduler, trials=6, lanes=1 if scheduler == "median" else 2
+        epochs=EPOCHS, scheduler=scheduler, num_trials=6, lanes=1 if scheduler == "median" else 2
     )
 
 

@@ -182,7 +182,9 @@ def test_what_is_known_of_the_space() -> None:
     assert whole.whole
     assert (whole.keys, len(whole.points)) == ((X, Y), 8)
     assert {point["seed"] for point in whole.points} == {0, 1}
-    endless = searched(over(Product((PLANE, Range(LR, 1e-4, 1e-2))), sampler="random", trials=3))
+    endless = searched(
+        over(Product((PLANE, Range(LR, 1e-4, 1e-2))), sampler="random", num_trials=3)
+    )
     assert (endless.keys, endless.whole) == ((X, Y, LR), False)
     assert [dict(point) for point in endless.points] == [
         {X: x, Y: y} for x in (0.0, 0.5) for y in (0.0, 0.05)
@@ -190,7 +192,7 @@ def test_what_is_known_of_the_space() -> None:
     large = Product(
         (PLANE, Choice("epochs", tuple(range(1, 101))), Choice(H, tuple(range(1, 101))))
     )
-    vast = searched(over(large, sampler="random", trials=3))
+    vast = searched(over(large, sampler="random", num_trials=3))
     assert len(list(large.corners())) > CHECKED
     assert (vast.whole, len(vast.points)) == (False, 4)
 
@@ -229,7 +231,7 @@ EXPORT = "See its numbers with: sweep export"
 def test_where_no_plane_can_be_drawn_run_and_report_say_so_in_one_line(
     space: Space, problem: str, instead: str, tmp_path: Path
 ) -> None:
-    definition = over(space, sampler="random", trials=1)
+    definition = over(space, sampler="random", num_trials=1)
     run, said = begin(tmp_path, definition), list[str]()
     outcome = drive_inline(run, definition, say=said.append)
     assert (outcome.state, outcome.report) == ("finished", [])
@@ -311,9 +313,9 @@ def test_the_picture_of_a_run_that_stopped_is_the_one_that_report_draws(
     """The driver draws it before it puts unfinished trials back, and still says what becomes of
     them."""
     definition = replace(over(PLANE, lanes=1), base=replace(tiny().base, epochs=1))
-    run = begin(tmp_path, replace(definition, trials=1))
-    drive_inline(run, replace(definition, trials=1))
-    more = replace(definition, seconds=seconds)
+    run = begin(tmp_path, replace(definition, num_trials=1))
+    drive_inline(run, replace(definition, num_trials=1))
+    more = replace(definition, time_budget_s=seconds)
     run.write_definition(more)
 
     class Stop:

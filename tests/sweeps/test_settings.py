@@ -67,7 +67,7 @@ def test_a_setting_says_what_its_class_says() -> None:
     assert z_cells.values == "a probability from 0 to 1"
     assert z_cells.sections == ("9.1",)
     assert only("clip_norm").values == "a number above 0 (inf never clips)"
-    assert only("batch").values == "a whole number of at least 1"
+    assert only("batch_size").values == "a whole number of at least 1"
     assert only("forget_bias").values == "a number"
     assert only("gaussian_masks").values == "true, false"
     assert only("seeds").values == "whole numbers, separated by commas"
@@ -200,7 +200,7 @@ def test_explain_says_all_there_is_to_know_of_a_key() -> None:
         "  defined in   docs/spec.md, section 9.1",
     ]
     assert "may change it" in sweep("explain", "lanes").out
-    assert "lanes of one pack share it" in sweep("explain", "layers").out
+    assert "lanes of one pack share it" in sweep("explain", "num_layers").out
 
 
 def test_explain_takes_several_words_and_tells_none_twice() -> None:

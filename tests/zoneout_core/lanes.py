@@ -87,7 +87,7 @@ def random_lanes(
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, dtype=dtype)
 
-    shapes = cell.parameters(ModelConfig(hidden=H), D)
+    shapes = cell.parameters(ModelConfig(hidden_size=H), D)
     p = {
         name: normal(K, *shape) * (H**-0.5 if name.startswith("u_") else 0.3)
         for name, shape in shapes.items()

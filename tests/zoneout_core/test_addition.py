@@ -106,7 +106,7 @@ def logits_of(
 def drawn(one: TrialConfig, evaluation: bool) -> Masks:
     keep = {}
     for layer, steps in enumerate((13, 13, 7, 7)):
-        shape = LayerShape(steps, one.batch, 1 if layer % 2 == 0 else 7, 7)
+        shape = LayerShape(steps, one.batch_size, 1 if layer % 2 == 0 else 7, 7)
         sites = masks.drawn(
             one.regularizer.program(), shape, layer, one.seed, 0, evaluation=evaluation
         )

@@ -8,7 +8,7 @@ from zoneout_core.errors import ConfigError
 from zoneout_core.training.batches import Batches, chunk_count, cut, pad
 
 PTB_446K = 5_059_550
-TINY = TrialConfig(length=5, batch=4, seed=3)
+TINY = TrialConfig(sequence_length=5, batch_size=4, seed=3)
 
 
 def starts_of_epoch(batches: Batches, epoch: int) -> torch.Tensor:
@@ -87,7 +87,7 @@ def test_a_text_without_a_chunk_is_refused() -> None:
     with pytest.raises(ConfigError) as caught:
         Batches(TINY, 9)
     assert str(caught.value) == (
-        "length must leave at least one chunk per epoch, but is 5 with offset=random on 9 characters of training text. "
-        "Set a smaller length or a larger fraction."
+        "sequence_length must leave at least one chunk per epoch, but is 5 with offset=random on 9 characters of training text. "
+        "Set a smaller sequence_length or a larger train_fraction."
     )
     assert Batches(TINY, 10).chunks == 1

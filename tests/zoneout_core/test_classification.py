@@ -251,7 +251,7 @@ def test_no_score_depends_on_how_many_examples_are_read_at_once(
         (
             {"batch_size": 29, "train_fraction": 0.5},
             "batch_size must be at most the number of examples to train on, but is 29 of 28. "
-            "Set a smaller batch or a larger fraction.",
+            "Set a smaller batch_size or a larger train_fraction.",
         ),
     ],
 )

@@ -35,7 +35,12 @@ def _field_type(key: str) -> Any:
 
 def test_defaults_are_the_papers() -> None:
     config = TrialConfig()
-    assert (config.task, config.batch, config.length, config.patience) == ("char_ptb", 32, 100, 25)
+    assert (config.task, config.batch_size, config.sequence_length, config.patience) == (
+        "char_ptb",
+        32,
+        100,
+        25,
+    )
     assert (
         config.model.hidden_size,
         config.model.init,
@@ -157,7 +162,7 @@ def test_an_error_states_rule_value_and_next_step(values: dict[str, object], tex
 
 def test_an_unknown_name_tells_the_closest_and_all() -> None:
     with pytest.raises(
-        UnknownName, match="There is no setting named 'hiden'. Did you mean 'hidden'"
+        UnknownName, match="There is no setting named 'hiden_size'. Did you mean 'hidden_size'"
     ):
         locate("hiden_size")
     with pytest.raises(UnknownName) as error:

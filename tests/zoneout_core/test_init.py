@@ -48,7 +48,7 @@ def test_blocks_are_independent_orthogonal_squares_and_the_last_is_cut(
 
 @pytest.mark.parametrize(("rows", "columns"), [(10, 160), (40, 10), (7, 7)])
 def test_whole_is_one_matrix_with_an_orthonormal_shorter_side(rows: int, columns: int) -> None:
-    matrix = init.whole(rows, columns, generator())
+    matrix = init.orthogonal(rows, columns, generator())
     assert matrix.shape == (rows, columns)
     assert eye_error(matrix) < 1e-12
 
@@ -56,7 +56,9 @@ def test_whole_is_one_matrix_with_an_orthonormal_shorter_side(rows: int, columns
 def test_orthogonal_matrices_have_no_preferred_sign() -> None:
     """QR alone gives a diagonal of one sign; a uniform orthogonal matrix has none."""
     source = generator()
-    signs = torch.stack([init.whole(4, 4, source).diagonal().sign() for _ in range(300)]).mean(0)
+    signs = torch.stack([init.orthogonal(4, 4, source).diagonal().sign() for _ in range(300)]).mean(
+        0
+    )
     assert float(signs.abs().max()) < 0.2
 
 
@@ -113,7 +115,7 @@ def test_initial_state_is_a_zero_parameter_or_none() -> None:
 
 def test_the_seed_and_the_restart_decide() -> None:
     def weights(seed: int, restart: int = 0) -> torch.Tensor:
-        return InitialDraw(ModelConfig(hidden=8), seed, restart).matrix(8, 32)
+        return InitialDraw(ModelConfig(hidden_size=8), seed, restart).matrix(8, 32)
 
     torch.manual_seed(1)
     first = weights(7)

@@ -118,7 +118,7 @@ def test_the_state_goes_on_from_chunk_to_chunk_and_over_the_epochs_end_as_said(
         carry=carry, precision="float64", num_layers=2, learning_rate=1e-9, sequence_length=30
     )
     pack = admitted(tiny_corpus, [one])
-    parts = Contiguous(len(tiny_corpus.train), one.batch, one.length)
+    parts = Contiguous(len(tiny_corpus.train), one.batch_size, one.sequence_length)
     assert pack.workload.updates(one) == parts.updates == 9
     text = torch.tensor(tiny_corpus.train).long()
     state = None
@@ -136,10 +136,12 @@ def test_the_state_goes_on_from_chunk_to_chunk_and_over_the_epochs_end_as_said(
                 else fresh
             )
         starts = parts.at(update)
-        x = torch.stack([text[start : start + one.length] for start in starts.tolist()], dim=1)[
-            None
-        ]
-        sites = pack.workload.sites(network, [pack._lanes[0]], one.length, one.batch, evaluation=0)
+        x = torch.stack(
+            [text[start : start + one.sequence_length] for start in starts.tolist()], dim=1
+        )[None]
+        sites = pack.workload.sites(
+            network, [pack._lanes[0]], one.sequence_length, one.batch_size, evaluation=0
+        )
         state = network.run(p, x, state, sites, pack.choice(one), training=True).states
         kept = pack.layout.kept_views(pack.state(0).weights[None])
         for layer, states in enumerate(state):
@@ -152,7 +154,7 @@ def test_the_state_goes_on_from_chunk_to_chunk_and_over_the_epochs_end_as_said(
 def test_a_carried_lane_resumes_in_the_middle_of_an_epoch(tiny_corpus: Corpus) -> None:
     one = config(
         carry="zero",
-        length=30,
+        sequence_length=30,
         sigma_weights=0.05,
         z_cells=0.3,
         beta_norm=2.0,
@@ -186,7 +188,7 @@ def test_noise_is_where_the_gradient_is_taken_and_not_in_what_is_kept(tiny_corpu
     """The gradient is that at weights with the noise of the trial's stream; the update starts from
     the clean ones."""
     noisy = config(
-        sigma_weights=0.3, precision="float64", method="sgd", learning_rate=1.0, clip_norm="inf"
+        sigma_weights=0.3, precision="float64", optimizer="sgd", learning_rate=1.0, clip_norm="inf"
     )
     pack = admitted(tiny_corpus, [noisy])
     before = pack.state(0).weights

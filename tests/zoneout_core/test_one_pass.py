@@ -177,11 +177,11 @@ def test_monte_carlo_passes_are_one_pass_each(monkeypatch: pytest.MonkeyPatch) -
     one = config(
         task="word_ptb",
         carry="zero",
-        embedding=5,
+        embedding_size=5,
         p_sequence_states=0.6,
         mc_passes=2,
         z_cells=0.99,
-        length=LENGTH,
+        sequence_length=LENGTH,
     )
     monkeypatch.setattr(one_pass, "WARMUP", WARMUP)
     monkeypatch.setattr(one_pass, "SEGMENTS", 5)

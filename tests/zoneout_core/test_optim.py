@@ -134,7 +134,10 @@ def test_rmsprop_agrees_with_the_oracle(oracles: dict[str, Any]) -> None:
     case = oracles["rmsprop_blocks"]
     row = Row(case["theta0"])
     optim = OptimConfig(
-        method="rmsprop", learning_rate=case["lr"], clip_norm=case["clip"], decay_rate=case["decay"]
+        optimizer="rmsprop",
+        learning_rate=case["lr"],
+        clip_norm=case["clip"],
+        decay_rate=case["decay"],
     )
     for gradient, expected in zip(case["grads"], case["theta"], strict=True):
         row.step(gradient, optim)
@@ -146,7 +149,7 @@ def test_rmsprop_agrees_with_the_oracle(oracles: dict[str, Any]) -> None:
 def test_plain_sgd_with_decoupled_weight_decay() -> None:
     row = Row([1.0, -2.0])
     row.step(
-        [3.0, 4.0], OptimConfig(method="sgd", learning_rate=0.1, clip_norm=1.0, weight_decay=0.5)
+        [3.0, 4.0], OptimConfig(optimizer="sgd", learning_rate=0.1, clip_norm=1.0, weight_decay=0.5)
     )
     torch.testing.assert_close(
         row.weights, torch.tensor([(1.0 - 0.06) / 2, (-2.0 - 0.08) / 2], dtype=torch.float64)
@@ -160,7 +163,7 @@ def test_the_word_schedule_agrees_with_the_oracle(
     oracles: dict[str, Any], decay_after: int, reading: str
 ) -> None:
     optim = OptimConfig(
-        method="sgd",
+        optimizer="sgd",
         learning_rate=1.0,
         schedule="decay",
         decay_after=decay_after,

@@ -267,7 +267,7 @@ def test_the_final_numbers_are_those_of_the_best_parameters(
     reader = reader_of(config, pack, pack.state(0).weights)
     expected: dict[str, float] = {}
     for split, text in (("valid", tiny_corpus.valid), ("test", tiny_corpus.test)):
-        (chunked,) = evaluate.chunked(reader, torch.tensor(text), config.length)
+        (chunked,) = evaluate.chunked(reader, torch.tensor(text), config.sequence_length)
         (stream,) = one_pass.stream(reader, torch.tensor(text))
         expected |= {
             f"{split}_chunked_bpc": evaluate.bits(chunked),
@@ -472,7 +472,7 @@ def plain_loss(
     streams."""
     hidden, shape = (
         config.model.hidden_size,
-        (config.length - 1, config.batch, config.model.hidden_size),
+        (config.sequence_length - 1, config.batch_size, config.model.hidden_size),
     )
     drawn = []
     for purpose, z in (("masks_cells", 0.5), ("masks_states", 0.05)):

@@ -325,30 +325,34 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
     model, program, seed = config.model, config.regularizer.program(), config.seed
     cell, draw = config.cell.chosen(model.cell), InitialDraw(model, 1)
     tokens_TB = torch.randint(
-        SYMBOLS, (config.length, config.batch), generator=streams.generator(0, "shuffle", 0)
+        SYMBOLS,
+        (config.sequence_length, config.batch_size),
+        generator=streams.generator(0, "shuffle", 0),
     )
     how = {"evaluation": evaluation, "dtype": torch.float64}
     x, reads = tokens_TB, SYMBOLS
     if model.embedding_size:
         x, reads = draw.matrix(SYMBOLS, model.embedding_size)[tokens_TB], model.embedding_size
-        shape = LayerShape(1, config.batch, SYMBOLS, 0)
+        shape = LayerShape(1, config.batch_size, SYMBOLS, 0)
         gain_1BV = masks.embedding_gain(program, shape, 0, seed, step, **how)
         if gain_1BV is not None:
-            gain_TBV = gain_1BV.to(x.dtype).expand(config.length, config.batch, SYMBOLS)
+            gain_TBV = gain_1BV.to(x.dtype).expand(
+                config.sequence_length, config.batch_size, SYMBOLS
+            )
             x = x * gain_TBV.gather(-1, tokens_TB.unsqueeze(-1))
     head = {"out_w_HV": draw.matrix(model.hidden_size, SYMBOLS), "out_b_V": draw.bias(SYMBOLS)}
     for layer in range(model.num_layers):
         kept = {
             name: draw.full(start, *size)
-            for name, (start, size) in cell.statistics(model, config.length).items()
+            for name, (start, size) in cell.statistics(model, config.sequence_length).items()
         }
         p = cell.initial(model, reads, draw) | kept | head
         if config.regularizer.weight_noise and not evaluation:
             matrices = [p["w_DG"], p["u_HG"], p["out_w_HV"]]
             noise_(matrices, config.regularizer.weight_noise, seed, step)
         shape = LayerShape(
-            config.length,
-            config.batch,
+            config.sequence_length,
+            config.batch_size,
             reads if x.is_floating_point() else 1,
             model.hidden_size,
             cell.GATES,

@@ -62,9 +62,9 @@ class BatchNormLSTM(Cell):
     def check(self, config: TrialConfig) -> None:
         Cell.check(self, config)
         require(
-            config.batch > 1,
-            "batch",
-            config.batch,
+            config.batch_size > 1,
+            "batch_size",
+            config.batch_size,
             "at least 2 with model.cell=bn_lstm: one example has no spread",
         )
         must = (

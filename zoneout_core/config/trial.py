@@ -52,17 +52,17 @@ class ModelConfig:
     cell: str = "lstm"
     """The recurrence of each layer, such as `lstm`, `gru` or `rnn`: the name of a file in
     `zoneout_core/cells` (spec section 1)."""
-    layers: int = 1
+    num_layers: int = 1
     """How many recurrent layers stand above one another."""
-    hidden: int = 1000
+    hidden_size: int = 1000
     """Units of each recurrent layer (H). Time and memory grow with its square; the paper takes 1000
     for characters (spec section 2.3)."""
-    embedding: int = 0
+    embedding_size: int = 0
     """Width of the embedding of input symbols (E). At 0 there is none: symbols enter the first
     layer one-hot (spec section 3)."""
     init: Literal["blocks", "orthogonal", "uniform", "identity"] = "blocks"
     """How weight matrices are drawn. `blocks`: tiles of independent orthogonal squares, as the
-    original code of 2017 does; `whole`: one orthogonal matrix, as its code of 2016; `uniform`:
+    original code of 2017 does; `orthogonal`: one orthogonal matrix, as its code of 2016; `uniform`:
     numbers from -init_width to init_width; `identity`: the identity for the recurrent weights of
     the LSTM's candidate and one orthogonal matrix for its gates (spec sections 2.3 and 5)."""
     init_width: float = 0.1
@@ -84,10 +84,13 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.cell not in cell_names():
             raise UnknownName("cell", self.cell, cell_names())
-        for name in ("layers", "hidden"):
+        for name in ("num_layers", "hidden_size"):
             require(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), "at least 1")
         require(
-            self.embedding >= 0, "model.embedding_size", self.embedding, "at least 0 (0 = none)"
+            self.embedding_size >= 0,
+            "model.embedding_size",
+            self.embedding_size,
+            "at least 0 (0 = none)",
         )
         require(self.init_width > 0, "model.init_width", self.init_width, "above 0")
 
@@ -96,7 +99,7 @@ class ModelConfig:
 class OptimConfig:
     """The optimizer, with a norm clip over all parameters jointly (spec sections 2.3, 3, 5)."""
 
-    method: Literal["adam", "rmsprop", "sgd"] = "adam"
+    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
     """The optimizer. `adam` is the paper's for text (spec section 2.3), `rmsprop` its variant for
     MNIST (spec section 5), `sgd` plain gradient descent for words (spec section 3)."""
     learning_rate: float = field(default=0.002, metadata=LANE)
@@ -178,21 +181,21 @@ class TrialConfig:
     on at once (spec section 9)."""
     optim: OptimConfig = OptimConfig()
     """The optimizer: its update rule, learning rate and clipping (spec sections 2.3, 3 and 5)."""
-    batch: int = 32
+    batch_size: int = 32
     """Sequences per update (B). The paper takes 32 for characters, 20 for words, 128 for text8 and
     100 for MNIST (spec sections 2.2, 3, 4 and 5)."""
-    length: int = 100
+    sequence_length: int = 100
     """Tokens per training sequence; gradients reach no further back. A chunk that is cut apart has
     one prediction fewer than tokens, one whose state is carried has as many (spec sections 2.2 and
     3)."""
     offset: Literal["random", "zero"] = field(default="random", metadata=LANE)
     """Where an epoch starts to cut the training text into chunks. `random`: at an offset below
-    `length`, drawn anew each epoch (the paper's LSTM); `zero`: at the first token (its GRU and
-    RNN); spec section 2.2."""
+    `sequence_length`, drawn anew each epoch (the paper's LSTM); `zero`: at the first token (its GRU
+    and RNN); spec section 2.2."""
     valid_offset: Literal["zero", "random"] = field(default="zero", metadata=LANE)
     """Where the chunked evaluation starts to cut the text. `zero`: at the first token, so that no
-    chance is in the score; `random`: anywhere below `length`, as the original code does (spec
-    section 2.5)."""
+    chance is in the score; `random`: anywhere below `sequence_length`, as the original code does
+    (spec section 2.5)."""
     carry: Literal["none", "zero", "roll"] = "none"
     """What happens to the state between chunks. `none`: each chunk begins at the initial state;
     `zero`: the state is carried on and set to zero when an epoch begins; `roll`: it is carried into
@@ -212,21 +215,27 @@ class TrialConfig:
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
     """Number format of the matrix products. With `bfloat16` weights, states and sums stay float32;
     `float64` is for tests."""
-    fraction: float = 1.0
+    train_fraction: float = 1.0
     """Share of the training data that is used, from its start. Below 1 a trial is quick and its
     scores cannot be compared with published ones."""
-    scored: float = 1.0
+    eval_fraction: float = 1.0
     """Share of the validation and test data that is scored, from its start. Below 1 evaluations are
     quick and their scores cannot be compared with published ones."""
 
     def __post_init__(self) -> None:
-        require(self.batch >= 1, "batch", self.batch, "at least 1")
-        require(self.length >= 2, "length", self.length, "at least 2 (one input and one target)")
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        require(
+            self.sequence_length >= 2,
+            "sequence_length",
+            self.sequence_length,
+            "at least 2 (one input and one target)",
+        )
         require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         require(self.patience >= 1, "patience", self.patience, "at least 1")
         require(self.seed >= 0, "seed", self.seed, "at least 0")
-        require(0.0 < self.fraction <= 1.0, "fraction", self.fraction, "above 0 and at most 1")
-        require(0.0 < self.scored <= 1.0, "scored", self.scored, "above 0 and at most 1")
+        for name in ("train_fraction", "eval_fraction"):
+            value = getattr(self, name)
+            require(0.0 < value <= 1.0, name, value, "above 0 and at most 1")
         label = self.label.encode("utf-8", "ignore").decode().replace("\0", "")
         require(label == self.label, "label", self.label, "text that a database can hold")
         require(len(label) <= LABEL, "label", label, f"at most {LABEL} characters long")
@@ -280,7 +289,8 @@ class TrialConfig:
             layers = f"{self.model.num_layers}x"
         else:
             layers = ""
-        sizes = f"{self.model.cell}{layers}{self.model.hidden_size}-b{self.batch}-l{self.length}"
+        cell = f"{self.model.cell}{layers}{self.model.hidden_size}"
+        sizes = f"{cell}-b{self.batch_size}-l{self.sequence_length}"
         return f"{self.task}-{sizes}-{self.precision}-{digest}"
 
     def to_json(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class InitialDraw:
     def matrix(self, rows: int, columns: int) -> Tensor:
         """[rows, columns] as `model.init` says. `identity` (RBN's scripts) is for hidden states to
         gates i, f, o, g: the identity to g, 3 H orthonormal columns to the others; every other
-        matrix is orthogonal as a whole."""
+        matrix is orthogonal."""
         model, generator = self.model, self._generator
         if model.init == "uniform":
             return uniform(rows, columns, generator, model.init_width)
@@ -36,7 +36,7 @@ class InitialDraw:
             4 * model.hidden_size,
         ):
             return torch.cat(
-                [whole(rows, 3 * rows, generator), torch.eye(rows, dtype=torch.float64)], dim=1
+                [orthogonal(rows, 3 * rows, generator), torch.eye(rows, dtype=torch.float64)], dim=1
             )
         return MATRICES[model.init](rows, columns, generator)
 
@@ -57,7 +57,7 @@ class InitialDraw:
         return torch.randn(shape, generator=self._generator, dtype=torch.float64) * deviation
 
 
-def whole(rows: int, columns: int, generator: Generator) -> Tensor:
+def orthogonal(rows: int, columns: int, generator: Generator) -> Tensor:
     """One random matrix [rows, columns] whose shorter side is orthonormal; entries have sd
     1/sqrt(longer side).
 
@@ -82,7 +82,7 @@ def blocks(rows: int, columns: int, generator: Generator) -> Tensor:
     have sd 1/sqrt(k).
     """
     k, longer = sorted((rows, columns))
-    squares = [whole(k, k, generator) for _ in range(-(-longer // k))]
+    squares = [orthogonal(k, k, generator) for _ in range(-(-longer // k))]
     return torch.cat(squares, dim=0 if rows > columns else 1)[:rows, :columns]
 
 
@@ -95,5 +95,5 @@ def uniform(rows: int, columns: int, generator: Generator, width: float = 0.1) -
 MATRICES: dict[str, Callable[[int, int, Generator], Tensor]] = {
     "blocks": blocks,
     "orthogonal": orthogonal,
-    "identity": whole,
+    "identity": orthogonal,
 }

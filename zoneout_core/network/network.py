@@ -291,7 +291,7 @@ def product_shape(config: TrialConfig) -> Shape:
     take the same."""
     cell = config.cell.chosen(config.model.cell)
     hidden = config.model.hidden_size
-    return Shape(config.batch, hidden, cell.GATES * hidden, config.length)
+    return Shape(config.batch_size, hidden, cell.GATES * hidden, config.sequence_length)
 
 
 def unmasked(layers: int) -> NetworkSites:

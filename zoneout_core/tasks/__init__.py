@@ -38,7 +38,8 @@ class Corpus:
     vocabulary: tuple[str, ...]
     """V characters or words, sorted by code point."""
     sha256: str
-    """Of vocabulary and all three parts, whole; recorded on every run. A `fraction` keeps it."""
+    """Hash of the vocabulary and of all three complete parts, recorded on every run; a
+    `train_fraction` does not change it."""
 
     def fraction(self, share: float) -> Self:
         """The same corpus with only the first `share` of the training text; valid and test stay
@@ -66,7 +67,8 @@ class Labelled:
     test_labels: npt.NDArray[np.uint8]
     classes: int
     sha256: str
-    """Of all six arrays, whole; recorded on every run. A `fraction` keeps it."""
+    """Hash of all six complete arrays, recorded on every run; a `train_fraction` does not change
+    it."""
 
     SCALE: ClassVar[float] = 1 / 255
 

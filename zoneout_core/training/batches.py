@@ -28,14 +28,15 @@ class Batches:
 
     def __init__(self, config: TrialConfig, characters: int) -> None:
         self.config = config
-        self.chunks = chunk_count(characters, config.length, config.offset)
+        self.chunks = chunk_count(characters, config.sequence_length, config.offset)
         if self.chunks < 1:
             raise ConfigError(
-                f"length must leave at least one chunk per epoch, but is {config.length} with"
+                "sequence_length must leave at least one chunk per epoch, but is"
+                f" {config.sequence_length} with"
                 f" offset={config.offset} on {characters} characters of training text. Set a"
-                " smaller length or a larger fraction."
+                " smaller sequence_length or a larger train_fraction."
             )
-        self.updates = -(-self.chunks // config.batch)
+        self.updates = -(-self.chunks // config.batch_size)
         """Updates in an epoch; the last batch may be short."""
         self._epoch = 0
         self._starts = torch.empty(0, dtype=torch.int64)
@@ -50,18 +51,18 @@ class Batches:
         epoch, index = self.epoch(step), step % self.updates
         if epoch != self._epoch:
             self._epoch, self._starts = epoch, self._order(epoch)
-        return self._starts[index * self.config.batch : (index + 1) * self.config.batch]
+        return self._starts[index * self.config.batch_size : (index + 1) * self.config.batch_size]
 
     def _order(self, epoch: int) -> Tensor:
         """Starts of all chunks of an epoch, shuffled: int64 [chunks]."""
         seed, offset = self.config.seed, 0
         if self.config.offset == "random":
             draw = torch.randint(
-                self.config.length, (), generator=streams.generator(seed, "offset", epoch)
+                self.config.sequence_length, (), generator=streams.generator(seed, "offset", epoch)
             )
             offset = int(draw)
         order = torch.randperm(self.chunks, generator=streams.generator(seed, "shuffle", epoch))
-        return order * self.config.length + offset
+        return order * self.config.sequence_length + offset
 
 
 class Contiguous:
@@ -81,9 +82,9 @@ class Contiguous:
         self._starts_B = torch.arange(batch) * self.part
         if self.updates < 1:
             raise ConfigError(
-                f"length must leave at least one chunk in each of the {batch} parts of the text,"
-                f" but is {length} and a part has {self.part} symbols. Set a smaller length or"
-                " batch, or a larger fraction."
+                "sequence_length must leave at least one chunk in each of the batch_size ="
+                f" {batch} parts of the text, but is {length} and a part has {self.part} symbols."
+                " Set a smaller sequence_length or batch_size, or a larger train_fraction."
             )
 
     def at(self, step: int) -> Tensor:
@@ -97,7 +98,7 @@ def of(config: TrialConfig, symbols: int) -> "Batches | Contiguous":
     short."""
     if config.carry == "none":
         return Batches(config, symbols)
-    return Contiguous(symbols, config.batch, config.length)
+    return Contiguous(symbols, config.batch_size, config.sequence_length)
 
 
 def pad(starts: Tensor, batch: int) -> tuple[Tensor, Tensor]:

@@ -52,11 +52,11 @@ class Addition(NetworkWorkload):
     metrics = CURRICULUM
 
     def __init__(self, config: TrialConfig, data: Problems, device: torch.device) -> None:
-        data.fraction(config.fraction)
+        data.fraction(config.train_fraction)
         require(
-            config.length == data.input_width,
+            config.sequence_length == data.input_width,
             "sequence_length",
-            config.length,
+            config.sequence_length,
             f"{data.input_width}, the inputs' width",
         )
         require(config.carry == "none", "carry", config.carry, f"none with task={config.task}")
@@ -85,7 +85,7 @@ class Addition(NetworkWorkload):
 
     def losses(self, part: Part) -> list[BatchMeans]:
         drawn = [
-            self._examples(lane, "train", difficulty(lane, self.data), self.config.batch)
+            self._examples(lane, "train", difficulty(lane, self.data), self.config.batch_size)
             for lane in part.lanes
         ]
         inputs_KTB, targets_KTB = (torch.stack(tensors) for tensors in zip(*drawn, strict=True))
@@ -94,7 +94,7 @@ class Addition(NetworkWorkload):
         # loss looks at.
         go_K1B = torch.full_like(targets_KTB[:, :1], self.data.alphabet.index(GO))
         read_KTB = torch.cat([go_K1B, targets_KTB[:, :-1]], dim=1)
-        batch = self.config.batch
+        batch = self.config.batch_size
         encoder_sites, decoder_sites = self._sites(part.lanes, batch)
         start = self.encoder.start(p)
         encoded = self.encoder.run(p, inputs_KTB, start, encoder_sites, part.choice, training=True)
@@ -165,7 +165,7 @@ class Addition(NetworkWorkload):
     @torch.no_grad()
     def _errors(self, lanes: Sequence[Lane], rows_KP: Tensor) -> list[float]:
         """Share of each lane's validation examples whose answer is not right in every symbol."""
-        count = max(1, int(VALID_BATCHES * self.config.scored)) * self.config.batch
+        count = max(1, int(VALID_BATCHES * self.config.eval_fraction)) * self.config.batch_size
         wrong = [0] * len(lanes)
         for group in self.groups(lanes):
             index = list(group.lanes)

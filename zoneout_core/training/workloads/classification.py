@@ -38,7 +38,7 @@ class Classification(NetworkWorkload):
     def __init__(self, config: TrialConfig, data: Labelled, device: torch.device) -> None:
         steps = data.train.shape[1]
         must = f"at most {steps}, the length of the sequences"
-        require(config.length <= steps, "sequence_length", config.length, must)
+        require(config.sequence_length <= steps, "sequence_length", config.sequence_length, must)
         require(config.carry == "none", "carry", config.carry, f"none with task={config.task}")
         require(
             config.model.embedding_size == 0,
@@ -46,20 +46,21 @@ class Classification(NetworkWorkload):
             config.model.embedding_size,
             f"0 with task={config.task}",
         )
-        data = data.fraction(config.fraction)
+        data = data.fraction(config.train_fraction)
         self._train = _Examples(data.train, data.train_labels, 1.0, config, device)
-        self._valid = _Examples(data.valid, data.valid_labels, config.scored, config, device)
-        self._test = _Examples(data.test, data.test_labels, config.scored, config, device)
-        self.network = Network(config, 1, data.classes, steps=config.length)
+        self._valid = _Examples(data.valid, data.valid_labels, config.eval_fraction, config, device)
+        self._test = _Examples(data.test, data.test_labels, config.eval_fraction, config, device)
+        self.network = Network(config, 1, data.classes, steps=config.sequence_length)
         self.build(config, [self.network], {}, device)
         self._orders: dict[tuple[int, int], Tensor] = {}
 
     def updates(self, config: TrialConfig) -> int:
-        updates = len(self._train) // config.batch
+        updates = len(self._train) // config.batch_size
         if updates < 1:
             raise ConfigError(
-                f"batch_size must be at most the number of examples to train on, but is {config.batch}"
-                f" of {len(self._train)}. Set a smaller batch or a larger fraction."
+                "batch_size must be at most the number of examples to train on, but is"
+                f" {config.batch_size} of {len(self._train)}. Set a smaller batch_size or a larger"
+                " train_fraction."
             )
         return updates
 
@@ -101,7 +102,9 @@ class Classification(NetworkWorkload):
                 del self._orders[old]
             generator = streams.generator(lane.config.seed, "shuffle", epoch + 1)
             self._orders[key] = torch.randperm(len(self._train), generator=generator)
-        return self._orders[key][update * self.config.batch : (update + 1) * self.config.batch]
+        return self._orders[key][
+            update * self.config.batch_size : (update + 1) * self.config.batch_size
+        ]
 
     def _logits(self, p: Parameters, run: Unrolled) -> list[Tensor]:
         """Of each lane, [B, C], from the last state."""
@@ -194,7 +197,7 @@ class _Examples:
         device: torch.device,
     ) -> None:
         count = max(1, int(len(sequences) * share))
-        self._bytes_NT = torch.tensor(sequences[:count, : config.length], device=device)
+        self._bytes_NT = torch.tensor(sequences[:count, : config.sequence_length], device=device)
         self._labels_N = torch.tensor(labels[:count], dtype=torch.int64, device=device)
         self._dtype = DTYPES[config.precision]
 

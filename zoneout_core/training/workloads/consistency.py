@@ -37,7 +37,7 @@ class Consistency(Workload):
 
     def __init__(self, config: TrialConfig, data: Recurrence, device: torch.device) -> None:
         check(config)
-        data.fraction(config.fraction)
+        data.fraction(config.train_fraction)
         self.config, self.data, self.device = config, data, device
         self.dtype = DTYPES[config.precision]
         self.layout = Layout({"w_UU": (UNITS, UNITS)})
@@ -78,9 +78,9 @@ class Consistency(Workload):
         config, step = lane.config, lane.step
         random = streams.generator(config.seed, "examples", step, self.device)
         x_BU = torch.randn(
-            config.batch, UNITS, generator=random, dtype=self.dtype, device=self.device
+            config.batch_size, UNITS, generator=random, dtype=self.dtype, device=self.device
         )
-        keep_TU = torch.empty(config.length, UNITS, dtype=torch.bool, device=self.device)
+        keep_TU = torch.empty(config.sequence_length, UNITS, dtype=torch.bool, device=self.device)
         random = streams.generator(config.seed, "masks_states", step, self.device)
         return x_BU, masks.draw_(keep_TU, config.regularizer.z_states, random)
 

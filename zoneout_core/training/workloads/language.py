@@ -46,17 +46,17 @@ class Language(NetworkWorkload):
 
     def __init__(self, config: TrialConfig, data: Corpus, device: torch.device) -> None:
         self.metrics = get(config.task).metrics
-        train = data.fraction(config.fraction).train
+        train = data.fraction(config.train_fraction).train
         self._train_N = _text(train, 1.0, device)
         self._valid_N, self._test_N = (
-            _text(text, config.scored, device) for text in (data.valid, data.test)
+            _text(text, config.eval_fraction, device) for text in (data.valid, data.test)
         )
         shortest = min(len(self._valid_N), len(self._test_N))
-        if shortest < config.length:
+        if shortest < config.sequence_length:
             raise ConfigError(
                 "sequence_length must be at most the length of the valid and test texts, but is"
-                f" {config.length} and the shorter one has {shortest} characters. Set it with --set"
-                " sequence_length=VALUE."
+                f" {config.sequence_length} and the shorter one has {shortest} characters. Set it"
+                " with --set sequence_length=VALUE."
             )
         symbols = len(data.vocabulary)
         self.network = Network(config, symbols, symbols, steps=self.span(config) - 1)
@@ -66,7 +66,7 @@ class Language(NetworkWorkload):
     @staticmethod
     def span(config: TrialConfig) -> int:
         """Symbols that an example reads: T inputs and one target more."""
-        return config.length + (config.carry != "none")
+        return config.sequence_length + (config.carry != "none")
 
     def _carried(self, config: TrialConfig) -> dict[str, tuple[int, ...]]:
         if config.carry == "none":
@@ -74,7 +74,7 @@ class Language(NetworkWorkload):
         sizes = self.network.cell.sizes(config.model)
         layers = range(config.model.num_layers)
         return {
-            f"carry{layer}.{name}": (config.batch, size)
+            f"carry{layer}.{name}": (config.batch_size, size)
             for layer in layers
             for name, size in sizes.items()
         }
@@ -91,7 +91,8 @@ class Language(NetworkWorkload):
 
     def losses(self, part: Part) -> list[BatchMeans]:
         padded = [
-            pad(self.batches(lane.config).at(lane.step), self.config.batch) for lane in part.lanes
+            pad(self.batches(lane.config).at(lane.step), self.config.batch_size)
+            for lane in part.lanes
         ]
         if (
             part.choice.implementation == "loop"
@@ -197,7 +198,7 @@ class Language(NetworkWorkload):
         best = [lane.best.metrics[self.metrics.objective] for lane in lanes]
         test = self._each(lanes, rows_KP, lambda _, reader: one_pass.stream(reader, self._test_N))
         if self.metrics is CHARACTERS:
-            length = self.config.length
+            length = self.config.sequence_length
             valid = self._each(
                 lanes, rows_KP, lambda _, reader: one_pass.stream(reader, self._valid_N)
             )
@@ -233,7 +234,7 @@ class Language(NetworkWorkload):
     def _training_runs(self, lane: Lane, row_1P: Tensor) -> Iterator[Unrolled]:
         """Over the training text in chunks from its start, masks as expected, by the batches' own
         statistics."""
-        length, p = self.config.length, self._parameters(row_1P)
+        length, p = self.config.sequence_length, self._parameters(row_1P)
         starts = torch.arange(0, len(self._train_N) - length + 1, length)
         for starts_B in starts.split(POPULATION):
             inputs_KTB, _ = cut(self._train_N, starts_B.to(self.device)[None], length)
@@ -259,11 +260,13 @@ class Language(NetworkWorkload):
     def _validate(self, lanes: Sequence[Lane], reader: Reader) -> list[float]:
         config, reader = self.config, replace(reader, by_batch=self.scores_by_batch())
         if self.metrics is not CHARACTERS:
-            return evaluate.carried(reader, self._valid_N, config.batch, config.length)
+            return evaluate.carried(
+                reader, self._valid_N, config.batch_size, config.sequence_length
+            )
         if config.valid_offset == "zero":
-            return evaluate.chunked(reader, self._valid_N, config.length)
+            return evaluate.chunked(reader, self._valid_N, config.sequence_length)
         offsets = [_valid_offset(lane.config, len(lane.records) + 1) for lane in lanes]
-        return evaluate.chunked(reader, self._valid_N, config.length, offsets)
+        return evaluate.chunked(reader, self._valid_N, config.sequence_length, offsets)
 
     def _monte_carlo(self, lane: Lane, row_1P: Tensor, mean: Score) -> Score:
         """Probabilities averaged over passes whose masks are drawn (spec 9.7); the mean network's
@@ -333,7 +336,9 @@ def _valid_offset(config: TrialConfig, epoch: int) -> int:
     """Where the code's validation of an epoch begins; negative steps keep its stream apart from
     training's."""
     return int(
-        torch.randint(config.length, (), generator=streams.generator(config.seed, "offset", -epoch))
+        torch.randint(
+            config.sequence_length, (), generator=streams.generator(config.seed, "offset", -epoch)
+        )
     )
 
 
