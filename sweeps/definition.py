@@ -112,7 +112,9 @@ class Sweep:
             "distinct",
         )
         require(all(seed >= 0 for seed in self.seeds), "seeds", self.seeds, "at least 0")
-        tasks.get(self.base.task)
+        task = tasks.get(self.base.task)
+        if self.base.variant and self.base.variant not in task.variants:
+            raise UnknownName(f"variant of {task.name}", self.base.variant, task.variants)
         if "task" in self.search_space.keys():
             raise ConfigError(
                 "Trials of a sweep are compared, so it has one task. Make a sweep for each task."
@@ -285,11 +287,7 @@ def _parse(key: str, value: Any) -> Any:
             return value
         return search_spaces.get(str(value))
     if key == "seeds":
-        if isinstance(value, str):
-            texts = value.split(",")
-        else:
-            texts = value
-        return tuple(coerce(TrialConfig, "seed", text) for text in texts)
+        return _parse_seeds(value)
     if key in ("x_axis", "y_axis"):
         return ".".join(filter(None, locate(str(value))))
     if key in ("sampler", "scheduler") and value not in get_args(hints(Sweep)[key]):
@@ -297,7 +295,20 @@ def _parse(key: str, value: Any) -> Any:
     return coerce(Sweep, key, value)
 
 
+def _parse_seeds(value: Any) -> tuple[int, ...]:
+    if isinstance(value, str):
+        parts = value.split(",")
+    else:
+        parts = value
+    try:
+        return tuple(coerce(TrialConfig, "seed", part) for part in parts)
+    except (ConfigError, TypeError):
+        raise ConfigError(
+            f"seeds must be whole numbers, separated by commas, but is {value!r}. Set it with --set"
+            " seeds=0,1,2."
+        ) from None
+
+
 def _flat(sweep: Sweep) -> dict[str, Any]:
     plain = sweep.to_json()
-    base = {f"base.{key}": value for key, value in sweep.base.flat().items()}
-    return {key: value for key, value in plain.items() if key != "base"} | base
+    return {key: value for key, value in plain.items() if key != "base"} | sweep.base.flat()

@@ -1,6 +1,7 @@
 """What is looked at before a run is begun: a sweep that cannot train here leaves no folder
 behind."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from itertools import islice
@@ -14,7 +15,7 @@ from sweeps.runner import NO_TRACKING, How
 from sweeps.tracking.delivery import check_scheme
 from zoneout_core import tasks
 from zoneout_core.config.trial import TrialConfig
-from zoneout_core.errors import HomeError
+from zoneout_core.errors import ConfigError, HomeError
 from zoneout_core.tasks import load_data
 
 ROWS = 4
@@ -24,6 +25,7 @@ BYTES_A_RECORD = 2_000
 MARGIN = 0.8
 """An estimate refuses only what is clearly too little."""
 _CORNERS = 64
+_ADDRESS = re.compile(r"(ray://)?[^\s/]+:\d{1,5}")
 _NETWORKS = {"addition": 2, "consistency": 0}
 """Of a workload, where it is not one: an encoder and a decoder; two numbers."""
 
@@ -43,6 +45,8 @@ def check(home: Home, sweep: Sweep, how: How) -> None:
 
         choose_device(sweep.device)
     check_precision(sweep, how)
+    if not how.inline:
+        _check_address(how.address)
     if how.tracking != NO_TRACKING:
         check_scheme(how.tracking)
     if sweep.storage:
@@ -81,6 +85,15 @@ def checkpoint_bytes(config: TrialConfig, data: Any) -> int:
     return ROWS * networks * numbers * (8 if config.precision == "float64" else 4)
 
 
+def _check_address(address: str) -> None:
+    """Raises `ConfigError` unless it could be that of a Ray."""
+    if address not in ("local", "auto") and not _ADDRESS.fullmatch(address):
+        raise ConfigError(
+            f"--address must be local, auto or HOST:PORT, but is {address!r}. For example:"
+            " --address 127.0.0.1:6379"
+        )
+
+
 def _check_room(home: Home, sweep: Sweep, data: Any) -> None:
     """Every trial leaves a checkpoint; one that trains has two, and writes a third."""
     size = max(checkpoint_bytes(config, data) for config in _shapes(sweep))
@@ -88,7 +101,10 @@ def _check_room(home: Home, sweep: Sweep, data: Any) -> None:
     need = (
         sweep.max_trials + 2 * twice
     ) * size + sweep.max_trials * sweep.base.epochs * BYTES_A_RECORD
-    free = shutil.disk_usage(_existing(home.folder)).free
+    disk = shutil.disk_usage(_existing(home.folder))
+    if disk.total == 0:  # no disk, such as /proc: making the folder says why not
+        return
+    free = disk.free
     if free < MARGIN * need:
         raise HomeError(
             f"The checkpoints of {sweep.max_trials} trials need about {_gigabytes(need)} in"

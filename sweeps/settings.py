@@ -141,8 +141,9 @@ def find(word: str) -> tuple[Setting, ...]:
     readings: tuple[Callable[[Setting], bool], ...] = (
         lambda setting: setting.key == word,
         lambda setting: setting.name == word,
-        lambda setting: word in (setting.group, f"{setting.group}.{setting.part}"),
-        lambda setting: setting.part == word,
+        lambda setting: setting.group == word,
+        lambda setting: setting.part != "" and f"{setting.group}.{setting.part}" == word,
+        lambda setting: setting.part != "" and setting.part == word,
     )
     for reading in readings:
         if found := tuple(filter(reading, known)):

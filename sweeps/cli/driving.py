@@ -118,14 +118,16 @@ def stop(
 
 def deliver(
     name: Annotated[
-        str, typer.Argument(metavar="[RUN]", help="A run of `sweep ls --runs`, or `latest`.")
+        str, typer.Argument(metavar="RUN", help="A run of `sweep ls --runs`, or `latest`.")
     ] = "",
     all_runs: Annotated[bool, typer.Option("--all", help="Every run of the home.")] = False,
     home: options.HomeDir = DEFAULT_HOME,
     tracking: DeliveryUri = "",
     timeout: Annotated[
         float,
-        typer.Option("--timeout", metavar="SECONDS", help="Give up after so long, on each run."),
+        typer.Option(
+            "--timeout", metavar="SECONDS", min=0, help="Give up after so long, on each run."
+        ),
     ] = 300.0,
     as_json: options.AsJson = False,
 ) -> None:
@@ -144,6 +146,8 @@ def deliver(
             f"sweep deliver takes one RUN, or --all, but got {'both' if name else 'neither'}. "
             f"For example: {Home(home).command('deliver', 'latest')}"
         )
+    if all_runs and not as_json and not Home(home).runs():
+        text.echo(f"No run in {Home(home).folder} yet, so there is nothing to deliver.")
     told, unreadable = [], 0
     for run in Home(home).runs() if all_runs else [Home(home).run(name)]:
         try:

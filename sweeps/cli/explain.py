@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Keys = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[KEY]...",
+        metavar="KEY",
         help="Settings (`learning_rate`), sections (`optim`), cells or regularizers (`zoneout`).",
         show_default="all",
     ),

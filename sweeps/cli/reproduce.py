@@ -9,7 +9,7 @@ import typer
 from sweeps.books.run_folder import DEFAULT_HOME, Home
 from sweeps.cli import driving, options, text
 from sweeps.cli.streams import INTERRUPTED
-from zoneout_core.errors import DataError, RunError
+from zoneout_core.errors import ConfigError, DataError, RunError
 
 if TYPE_CHECKING:
     from sweeps.definition import Sweep
@@ -89,6 +89,15 @@ def reproduce(
         seeds=seeds or 0,
         settings=options.parse(settings),
     )
+    if row_names and not asked.labels:
+        raise ConfigError(
+            f"--rows takes names of rows, separated by commas, but got {row_names!r}. Leave it out"
+            " for all rows."
+        )
+    if fresh and show:
+        raise ConfigError(
+            "--fresh trains everything anew and --show trains nothing. Leave one of them out."
+        )
     pairs = list(reproducing.blocks(reproduction, asked, lanes))
     for run, why in found_trials.left_out(Home(home), {sweep.name for _, sweep in pairs}):
         driving.say(f"Run {run.name} is left out: {why}")

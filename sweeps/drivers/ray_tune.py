@@ -314,7 +314,7 @@ def connected(address: str, options: ServerOptions) -> Iterator[None]:
             try:
                 _knock(address)
                 ray.init(address=address, **quiet)
-            except (OSError, OverflowError) as error:
+            except (OSError, OverflowError, ValueError) as error:  # none there, or no address
                 raise RunError(
                     f"--address must be that of a Ray cluster that runs, but {address!r} gives:"
                     f" {error}. Start one (ray up docker/cluster.yaml), or leave the option out for"

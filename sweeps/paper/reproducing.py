@@ -19,7 +19,7 @@ from sweeps.paper.found_trials import wanted
 from sweeps.paper.reproductions import Block, Reading, Reproduction
 from zoneout_core import tasks
 from zoneout_core.config.trial import TrialConfig
-from zoneout_core.errors import ConfigError, UnknownName
+from zoneout_core.errors import ConfigError, HomeError, UnknownName
 from zoneout_core.records import TrialState
 
 
@@ -220,9 +220,21 @@ def write(
     folder: Path, reproduction: Reproduction, readings: Collection[Reading], told: dict[str, Any]
 ) -> list[Path]:
     """The numbers as CSV and JSON, the figures, and a page of Markdown into `folder`; equal
-    numbers, equal bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    refuse_links(folder)
+    numbers, equal bytes. Raises `HomeError` when the disk refuses."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        refuse_links(folder)
+        return _write(folder, reproduction, readings, told)
+    except OSError as error:
+        raise HomeError(
+            f"Tables and figures are written to {folder}, which must be writable, but:"
+            f" {error.strerror or error}. Make room or choose another folder with --home DIR."
+        ) from error
+
+
+def _write(
+    folder: Path, reproduction: Reproduction, readings: Collection[Reading], told: dict[str, Any]
+) -> list[Path]:
     files = []
     for number, reading in enumerate(readings, start=1):
         if reading.block.rows:

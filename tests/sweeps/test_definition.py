@@ -202,7 +202,7 @@ def test_only_fields_that_no_number_depends_on_may_differ_after_a_resume() -> No
     )
     assert sweep.differences(sweep.with_values({"epochs": "9", "sampler_seed": "1"})) == [
         "sampler_seed: 0 -> 1",
-        "base.epochs: 8 -> 9",
+        "epochs: 8 -> 9",
     ]
 
 

@@ -25,7 +25,7 @@ class Usage(NamedTuple):
     [
         (
             ["--set", "device=cuda"],
-            "device must be there, but is 'cuda' and torch finds no CUDA device.",
+            "device=cuda needs a CUDA device, but torch finds none on this machine.",
         ),
         (
             ["--set", "storage=nonsense://x"],
