@@ -176,7 +176,7 @@ def _check_arithmetic(run: RunFolder, sweep: Sweep) -> int:
         raise RunError(
             f"All trials of a run have the same arithmetic, but {run.name} was begun with edition"
             f" {begun} and this version has edition {ARITHMETIC}: equal configurations would give"
-            f" other bits. What it has stays: {run.command('export')}   Begin a new run with:"
+            f" other bits. Its results stay: {run.command('export')}   Begin a new run with:"
             f" {pasting.in_home(run.folder.parent, 'run', sweep.name)}"
         )
     if trials:
@@ -197,7 +197,7 @@ def _write_provenance(
         kept = sealed.beside(run.provenance)
         run.provenance.rename(kept)
         say(
-            f"{run.provenance} was damaged ({wrong}). It is kept as {kept.name}, and written anew"
+            f"{run.provenance} was damaged ({wrong}). It is kept as {kept.name}, and written again"
             " from the journal."
         )
     if told and told[0]["data"]["sha256"] != data.sha256:
@@ -247,10 +247,12 @@ def _drain(
 ) -> int:
     """Bring what is left to MLflow; a signal that comes meanwhile ends that. Returns how many
     events are left."""
-    interrupts.stopping = "Leaving what MLflow has not got yet; Ctrl-C again leaves at once."
+    interrupts.stopping = (
+        "Leaving without the records that MLflow still lacks; Ctrl-C again leaves at once."
+    )
     before = interrupts.signalled
     if delivery.undelivered:
-        say(f"Bringing the last records to MLflow, for at most {seconds:.0f} seconds")
+        say(f"Sending the last records to MLflow, for at most {seconds:.0f} seconds")
     left = delivery.drain(seconds, lambda: interrupts.signalled and not before)
     if not left and Tracking.of(run) != delivery.tracking:
         delivery.tracking.save(run)
@@ -265,8 +267,8 @@ def _report(
     lacking = [package for package in ("pandas", "matplotlib") if find_spec(package) is None]
     if lacking:
         say(
-            f"The heatmap needs {' and '.join(lacking)}, not installed here. Draw it later:"
-            f" {run.command('report')}"
+            f"The heatmap needs {' and '.join(lacking)}, which is not installed here."
+            f" Draw it later: {run.command('report')}"
         )
         return []
     from sweeps.report import write_report

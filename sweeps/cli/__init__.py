@@ -35,7 +35,8 @@ FAULT = 1
 app = typer.Typer(
     name="sweep",
     epilog=(
-        "Begin with: sweep run demo. Add --traceback to any command to see where an error arose."
+        "Begin with: sweep run demo. Add --traceback to any command to see where an error was"
+        " raised."
     ),
     no_args_is_help=True,
     add_completion=False,
@@ -60,7 +61,7 @@ def _options(
         typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
     ] = False,
 ) -> None:
-    """Train many zoneout RNN trials at once, and never lose or blur a result."""
+    """Train many zoneout RNN trials at once, without losing or mixing up a result."""
 
 
 for command, examples in (
@@ -91,7 +92,9 @@ for command, examples in (
     app.command(
         epilog="\b\nExamples:\n" + "\n".join(f"  {one}" for one in examples) if examples else None
     )(command)
-app.add_typer(data.app, name="data", help="List the tasks' data files, and fetch them.")
+app.add_typer(
+    data.app, name="data", help="List the data files of the tasks, and fetch missing ones."
+)
 
 
 def main(given: Sequence[str] | None = None) -> None:
@@ -127,7 +130,7 @@ def _answer(given: Sequence[str]) -> int:
         if mendable:
             said = str(error)
         else:
-            said = f"{type(error).__name__}: {error} (--traceback tells where it arose)"
+            said = f"{type(error).__name__}: {error} (add --traceback to see where it was raised)"
         said = secrets.mask(said)
         _tell_json(error, said, arguments)
         text.echo(f"error: {said}", err=True)

@@ -42,7 +42,7 @@ def _show_sweeps(sweeps: list[Sweep]) -> None:
     text.console().print(
         text.pairs({sweep.name: f"{sweep.description}\n{_size(sweep)}" for sweep in sweeps})
     )
-    text.echo("\nSee all of one with: sweep show NAME   Begin it with: sweep run NAME")
+    text.echo("\nSee a whole definition with: sweep show NAME   Run it with: sweep run NAME")
 
 
 def _size(sweep: Sweep) -> str:

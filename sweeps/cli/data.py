@@ -15,7 +15,7 @@ from zoneout_core.data import datafiles
 from zoneout_core.data.datafiles import DataFile, FileState
 
 app = typer.Typer(
-    help="The tasks' data files: which are there, and fetching those that are not.",
+    help="List the data files of the tasks, and fetch missing ones.",
     no_args_is_help=True,
 )
 
@@ -95,11 +95,11 @@ def fetch(
         typer.Option(
             "--from",
             metavar="URL_OR_FOLDER",
-            help="Take them from there, not from the known addresses.",
+            help="Fetch from this address or folder, not from the known ones.",
         ),
     ] = "",
     force: Annotated[
-        bool, typer.Option("--force", help="Fetch also what is already there and right.")
+        bool, typer.Option("--force", help="Fetch even files that are already there and intact.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

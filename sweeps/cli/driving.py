@@ -25,25 +25,27 @@ LAST_ROWS = 20
 
 Inline = Annotated[
     bool,
-    typer.Option("--inline", help="In this one process, without Ray: same trials, same numbers."),
+    typer.Option("--inline", help="Train in this process, without Ray. Results are the same."),
 ]
 Address = Annotated[
     str,
     typer.Option(
         "--address",
         metavar="ADDRESS",
-        help="A Ray cluster (`auto`, host:port), not a Ray of its own.",
+        help="Use this Ray cluster (`auto` or HOST:PORT) instead of a local Ray.",
     ),
 ]
 Force = Annotated[
     bool,
-    typer.Option("--force", help="Train even in a precision that this processor emulates, slowly."),
+    typer.Option(
+        "--force", help="Train even in a precision that is slow because this processor emulates it."
+    ),
 ]
 TrackingUri = Annotated[
     str,
     typer.Option("--tracking", metavar="URI", envvar="MLFLOW_TRACKING_URI",
                  show_default="HOME/mlflow.db",
-                 help="MLflow's tracking URI; `none` = deliver later."),
+                 help="MLflow's tracking URI; with `none`, nothing is delivered now."),
 ]  # fmt: skip
 DeliveryUri = Annotated[
     str,
@@ -65,8 +67,8 @@ def run(
     force: Force = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Run a sweep, from its first trial to its heatmap. Ctrl-C saves and stops; `sweep resume` goes
-    on."""
+    """Run a sweep, from its first trial to its heatmap. Ctrl-C saves and stops; `sweep resume`
+    continues."""
     with leaving_at_once():  # Optuna and its friends take a moment
         from sweeps import preflight, runner
 
@@ -89,7 +91,7 @@ def resume(
     force: Force = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Go on with a run that was stopped or killed. Its numbers come out as if it never had been."""
+    """Continue a run that was stopped or killed. Results are those of an uninterrupted run."""
     with leaving_at_once():
         from sweeps import preflight, runner
         from sweeps.tracking.delivery import check_scheme
@@ -120,27 +122,27 @@ def deliver(
     name: Annotated[
         str, typer.Argument(metavar="RUN", help="A run of `sweep ls --runs`, or `latest`.")
     ] = "",
-    all_runs: Annotated[bool, typer.Option("--all", help="Every run of the home.")] = False,
+    all_runs: Annotated[bool, typer.Option("--all", help="Deliver every run of the home.")] = False,
     home: options.HomeDir = DEFAULT_HOME,
     tracking: DeliveryUri = "",
     timeout: Annotated[
         float,
         typer.Option(
-            "--timeout", metavar="SECONDS", min=0, help="Give up after so long, on each run."
+            "--timeout", metavar="SECONDS", min=0, help="Give up on a run after this time."
         ),
     ] = 300.0,
     as_json: options.AsJson = False,
 ) -> None:
-    """Bring a run's journal to MLflow, or those of all runs. What is there already stays as it
-    is."""
+    """Send the records of a run, or of all runs, to MLflow. Those that are there already stay as
+    they are."""
     from sweeps.runner import NO_TRACKING
     from sweeps.tracking.delivery import check_scheme
 
-    check_scheme(tracking)
     if tracking == NO_TRACKING:
         raise ConfigError(
             "sweep deliver needs somewhere to deliver to, but --tracking is 'none'. Leave it out."
         )
+    check_scheme(tracking)
     if bool(name) == all_runs:
         raise ConfigError(
             f"sweep deliver takes one RUN, or --all, but got {'both' if name else 'neither'}. "
@@ -242,9 +244,9 @@ def _tell(run: RunFolder, sweep: Sweep, outcome: "Outcome") -> None:
     if outcome.state == "interrupted":
         text.echo(f"Go on with: {run.command('resume')}")
     elif run.tracking.exists() and not outcome.undelivered:
-        text.echo(f"Look at it in MLflow: {run.command('ui')}")
+        text.echo(f"See it in MLflow: {run.command('ui')}")
     elif not outcome.undelivered:
-        text.echo(f"Bring it to MLflow: {outcome.deliver}")
+        text.echo(f"Send it to MLflow: {outcome.deliver}")
 
 
 def say(message: str) -> None:

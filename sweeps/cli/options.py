@@ -47,12 +47,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document in
 Settings = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override a field of `sweep show NAME`; may be repeated."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting (see `sweep explain`); may be repeated.",
     ),
 ]
 LanesOption = Annotated[
     int | None,
-    typer.Option("--lanes", metavar="N", help="At most N lanes in a pack; 1 = every trial solo."),
+    typer.Option(
+        "--lanes", metavar="N", help="Train at most N trials together; with 1, each trains alone."
+    ),
 ]
 
 DEFAULT_DATA = Path("data")

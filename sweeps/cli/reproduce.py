@@ -37,7 +37,7 @@ ScaleName = Annotated[
     ),
 ]
 RowNames = Annotated[
-    str, typer.Option("--rows", metavar="A,B", help="Only these rows.", show_default="all")
+    str, typer.Option("--rows", metavar="A,B", help="Take only these rows.", show_default="all")
 ]
 Seeds = Annotated[
     int | None,
@@ -45,14 +45,14 @@ Seeds = Annotated[
         "--seeds",
         metavar="N",
         min=1,
-        help="Seeds 0 to N-1: several give intervals.",
+        help="Use seeds 0 to N-1. Several give confidence intervals.",
         show_default="1 (toys: 5)",
     ),
 ]
 Fresh = Annotated[
-    bool, typer.Option("--fresh", help="Train all of it anew, whatever the home has.")
+    bool, typer.Option("--fresh", help="Train everything again, even what the home already has.")
 ]
-Show = Annotated[bool, typer.Option("--show", help="Train nothing: show what the home has.")]
+Show = Annotated[bool, typer.Option("--show", help="Train nothing; show what the home has.")]
 
 
 def reproduce(
@@ -72,10 +72,10 @@ def reproduce(
     force: driving.Force = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Reproduce a table or figure of the paper, ours beside it.
+    """Reproduce a table or figure of the paper.
 
-    What the home already has is read, not trained again; only what is lacking is run, or gone on
-    with.
+    It shows the paper's numbers beside ours. Trials that the home already has are read, not trained again. Missing ones are trained, and
+    interrupted runs are continued.
     """
     from sweeps.paper import found_trials, reproducing, reproductions
     from sweeps.paper.reproducing import Request

@@ -25,11 +25,11 @@ def show(
     lanes: options.LanesOption = None,
     explain: Annotated[
         bool,
-        typer.Option("--explain", help="Say below each setting that is not usual what it means."),
+        typer.Option("--explain", help="Explain each setting that differs from its default."),
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Print the complete definition of a sweep, with what is set."""
+    """Print the complete definition of a sweep."""
     sweep = definition.get(name).with_values(options.parse(values, lanes))
     if as_json:
         options.show_json(sweep.to_json())

@@ -148,7 +148,10 @@ def test_ls_keeps_descriptions_readable_on_80_columns() -> None:
         "               takes minutes",
         "               9 trials of char_pydoc, chosen by grid",
     ]
-    assert done.lines[-1] == "See all of one with: sweep show NAME   Begin it with: sweep run NAME"
+    assert (
+        done.lines[-1]
+        == "See a whole definition with: sweep show NAME   Run it with: sweep run NAME"
+    )
     listed = json.loads(sweep("ls", "--json").out)
     assert [one["sweep"] for one in listed] == definition.names()
     assert set(listed[0]) == {"sweep", "task", "trials", "sampler", "scheduler", "description"}

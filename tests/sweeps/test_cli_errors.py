@@ -133,7 +133,7 @@ def test_what_nobody_foresaw_is_one_line_and_its_traceback_is_kept(
     arguments = ["run", "demo", *settings(), "--inline", "--tracking", "none", "--home", tmp_path]
     done = sweep(*arguments, "--json")
     run = Home(tmp_path).run("latest")
-    text = "ZeroDivisionError: division by zero (--traceback tells where it arose)"
+    text = "ZeroDivisionError: division by zero (add --traceback to see where it was raised)"
     assert done == (
         1,
         json.dumps({"error": "ZeroDivisionError", "message": text}, indent=2) + "\n",

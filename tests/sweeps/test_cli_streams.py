@@ -151,7 +151,7 @@ def test_after_a_delivery_that_failed_nobody_is_sent_to_look_at_it(tmp_path: Pat
     more = ["--set", "num_trials=1", "--set", "epochs=1", "--inline", "--tracking", nobody]
     done = sweep("run", "demo", *settings(), *more, "--home", tmp_path)
     assert done.code == 0
-    assert "Look at it" not in done.out
+    assert "See it in MLflow" not in done.out
     assert (
         f"Deliver them: sweep deliver {next(tmp_path.glob('demo-*')).name} --home {tmp_path}\n"
         in done.out

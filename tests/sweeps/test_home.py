@@ -119,7 +119,7 @@ def test_a_resumed_run_keeps_its_definition_but_may_change_how_it_is_driven(home
     with pytest.raises(ConfigError) as error:
         open_run(home, begun.name, {"epochs": "9", "scheduler": "asha"})
     assert str(error.value) == (
-        "A resumed run keeps its definition, but this would change scheduler: none -> asha; base.epochs: 2 -> 9. "
+        "A resumed run keeps its definition, but this would change scheduler: none -> asha; epochs: 2 -> 9. "
         f"Begin a new run with: {home.command('run', 'demo')}"
     )
 
