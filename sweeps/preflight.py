@@ -11,7 +11,7 @@ from typing import Any
 from sweeps.books.run_folder import Home
 from sweeps.books.storage import check_storage
 from sweeps.definition import Sweep
-from sweeps.runner import NO_TRACKING, How
+from sweeps.runner import NO_TRACKING, DriveOptions
 from sweeps.tracking.delivery import check_scheme
 from zoneout_core import tasks
 from zoneout_core.config.trial import TrialConfig
@@ -30,36 +30,38 @@ _NETWORKS = {"addition": 2, "consistency": 0}
 """Of a workload, where it is not one: an encoder and a decoder; two numbers."""
 
 
-def check(home: Home, sweep: Sweep, how: How) -> None:
+def check(home: Home, sweep: Sweep, drive_options: DriveOptions) -> None:
     """Whether a run of `sweep` in `home` can begin.
 
     Raises `DataError` unless the task's data is there and whole, `ConfigError` for a device that is
     not there, a precision that would be emulated, a storage that cannot be opened and a tracking
     URI that MLflow does not know, `HomeError` for a disk too small.
     """
-    data = load_data(sweep.base.task, sweep.base.variant, how.data)
+    data = load_data(sweep.base.task, sweep.base.variant, drive_options.data)
     if sweep.device == "cuda" and (
-        how.inline or how.address == "local"
+        drive_options.inline or drive_options.address == "local"
     ):  # a cluster's nodes have their own
         from sweeps.serving.pack_trainer import choose_device  # torch
 
         choose_device(sweep.device)
-    check_precision(sweep, how)
-    if not how.inline:
-        _check_address(how.address)
-    if how.tracking != NO_TRACKING:
-        check_scheme(how.tracking)
+    check_precision(sweep, drive_options)
+    if not drive_options.inline:
+        _check_address(drive_options.address)
+    if drive_options.tracking != NO_TRACKING:
+        check_scheme(drive_options.tracking)
     if sweep.storage:
         check_storage(sweep.storage)
     _check_room(home, sweep, data)
 
 
-def check_precision(sweep: Sweep, how: How) -> None:
+def check_precision(sweep: Sweep, drive_options: DriveOptions) -> None:
     """Raises `ConfigError` for a precision that this machine would emulate, where it is the one
     that trains."""
-    trains_here = (how.inline or how.address == "local") and not how.idle
+    trains_here = (
+        drive_options.inline or drive_options.address == "local"
+    ) and not drive_options.idle
     precisions = {config.precision for config in _shapes(sweep)}
-    if how.force or not trains_here or "bfloat16" not in precisions:
+    if drive_options.force or not trains_here or "bfloat16" not in precisions:
         return
     from sweeps.serving.pack_trainer import choose_device  # torch takes a moment to load
     from zoneout_core import kernels

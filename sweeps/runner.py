@@ -30,7 +30,7 @@ NO_TRACKING = "none"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class How:
+class DriveOptions:
     """How a run is driven; nothing here changes a number."""
 
     data: Path
@@ -76,7 +76,11 @@ def begin(home: Home, sweep: Sweep) -> RunFolder:
 
 
 def drive(
-    run: RunFolder, sweep: Sweep, how: How, say: Callable[[str], None], watch: Watch | None = None
+    run: RunFolder,
+    sweep: Sweep,
+    drive_options: DriveOptions,
+    say: Callable[[str], None],
+    watch: Watch | None = None,
 ) -> Outcome:
     """Run all trials that are left, report, and deliver to MLflow.
 
@@ -84,16 +88,16 @@ def drive(
     is missing or damaged, `HomeError` when the disk refuses the journal; all that was recorded
     before stays.
     """
-    with run.driving(how.data if tasks.get(sweep.base.task).files else None):
+    with run.driving(drive_options.data if tasks.get(sweep.base.task).files else None):
         for text in mending.mend_journal(run, sweep):
             say(text)
         arithmetic = _check_arithmetic(run, sweep)
         made_of = _write_provenance(
-            run, sweep, load_data(sweep.base.task, sweep.base.variant, how.data), say
+            run, sweep, load_data(sweep.base.task, sweep.base.variant, drive_options.data), say
         )
         run.write_definition(sweep, arithmetic)
-        delivery = _start_delivery(run, sweep, how, say)
-        ledger = Ledger(run, sweep, "inline" if how.inline else "ray", made_of)
+        delivery = _start_delivery(run, sweep, drive_options, say)
+        ledger = Ledger(run, sweep, "inline" if drive_options.inline else "ray", made_of)
         for text in ledger.mended:
             say(text)
         state, reason, report = "failed", "the driver raised an error", []
@@ -101,7 +105,7 @@ def drive(
             ledger.be_patient(say, interrupts)
             try:
                 with (watch or _unwatched)(ledger.story, sweep):
-                    _drive(run, sweep, how, ledger, interrupts)
+                    _drive(run, sweep, drive_options, ledger, interrupts)
                 state, reason = _outcome(interrupts, ledger)
                 report = _report(run, sweep, ledger, say, state)
             except StorageAway:
@@ -114,7 +118,9 @@ def drive(
             finally:
                 ledger.close(state, reason)
                 if delivery:
-                    undelivered = _drain(run, delivery, how.drain_seconds, say, interrupts)
+                    undelivered = _drain(
+                        run, delivery, drive_options.drain_seconds, say, interrupts
+                    )
                 else:
                     undelivered = 0
         return Outcome(
@@ -128,19 +134,21 @@ def drive(
         )
 
 
-def _drive(run: RunFolder, sweep: Sweep, how: How, ledger: Ledger, stop: Interrupts) -> None:
+def _drive(
+    run: RunFolder, sweep: Sweep, drive_options: DriveOptions, ledger: Ledger, stop: Interrupts
+) -> None:
     options = ServerOptions(
         lanes=min(sweep.lanes, sweep.max_trials),
         device=sweep.device,
         threads=sweep.threads,
-        data=how.data.absolute(),
+        data=drive_options.data.absolute(),
         checkpoints=run.checkpoints,
         checkpoint_epochs=sweep.checkpoint_epochs,
-        idle=how.idle,
+        idle=drive_options.idle,
         products=run.products,
-        force=how.force,
+        force=drive_options.force,
     )
-    if how.inline:
+    if drive_options.inline:
         inline.drive(ledger, options, sweep.max_concurrent_trials or options.lanes, stop)
         return
     from sweeps.drivers import ray_tune
@@ -154,7 +162,7 @@ def _drive(run: RunFolder, sweep: Sweep, how: How, ledger: Ledger, stop: Interru
         go_on=run.command("resume"),
         run_name=run.name,
         scratch=run.folder,
-        address=how.address,
+        address=drive_options.address,
         max_failures=sweep.max_failures,
     )
 
@@ -212,16 +220,16 @@ def _write_provenance(
 
 
 def _start_delivery(
-    run: RunFolder, sweep: Sweep, how: How, say: Callable[[str], None]
+    run: RunFolder, sweep: Sweep, drive_options: DriveOptions, say: Callable[[str], None]
 ) -> Delivery | None:
-    if how.tracking == NO_TRACKING:
+    if drive_options.tracking == NO_TRACKING:
         return None
     local = Tracking.local(run.folder.parent, sweep.name)
     has = Tracking.known(run)
-    if run.tracking.exists() and not how.tracking:
+    if run.tracking.exists() and not drive_options.tracking:
         has = Tracking.of(run)
-    if how.tracking:
-        tracking = Tracking(how.tracking, sweep.name)
+    if drive_options.tracking:
+        tracking = Tracking(drive_options.tracking, sweep.name)
     else:
         tracking = has or local
     if (

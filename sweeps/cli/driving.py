@@ -16,7 +16,7 @@ from zoneout_core.errors import ConfigError, ZoneoutError
 from zoneout_core.records import TrialState
 
 if TYPE_CHECKING:
-    from sweeps.runner import How, Outcome
+    from sweeps.runner import DriveOptions, Outcome
 
 FAILED = 1
 """Exit code of a sweep whose trials all failed, and of a delivery that left something behind."""
@@ -73,10 +73,12 @@ def run(
         from sweeps import preflight, runner
 
         sweep = definition.get(name).with_values(options.parse(settings, lanes))
-        how = runner.How(data=data, inline=inline, address=address, tracking=tracking, force=force)
-        preflight.check(Home(home), sweep, how)
+        drive_options = runner.DriveOptions(
+            data=data, inline=inline, address=address, tracking=tracking, force=force
+        )
+        preflight.check(Home(home), sweep, drive_options)
     begun = runner.begin(Home(home), sweep)
-    _drive(begun, begun.definition(), how, as_json)
+    _drive(begun, begun.definition(), drive_options, as_json)
 
 
 def resume(
@@ -97,11 +99,13 @@ def resume(
         from sweeps.tracking.delivery import check_scheme
 
         found, sweep = open_run(Home(home), name, options.parse(settings, lanes))
-        how = runner.How(data=data, inline=inline, address=address, tracking=tracking, force=force)
+        drive_options = runner.DriveOptions(
+            data=data, inline=inline, address=address, tracking=tracking, force=force
+        )
         if tracking != runner.NO_TRACKING:
             check_scheme(tracking)
-        preflight.check_precision(sweep, how)
-    _drive(found, sweep, how, as_json)
+        preflight.check_precision(sweep, drive_options)
+    _drive(found, sweep, drive_options, as_json)
 
 
 def stop(
@@ -189,7 +193,7 @@ def _deliver(run: RunFolder, tracking: str, timeout: float) -> dict[str, Any]:
     return {"run": run.name, "tracking": place.shown, "undelivered": left}
 
 
-def _drive(run: RunFolder, sweep: Sweep, how: "How", as_json: bool) -> None:
+def _drive(run: RunFolder, sweep: Sweep, drive_options: "DriveOptions", as_json: bool) -> None:
     from sweeps import runner
     from sweeps.cli import progress, summary
 
@@ -197,7 +201,9 @@ def _drive(run: RunFolder, sweep: Sweep, how: "How", as_json: bool) -> None:
     if sweep.cut:
         say(sweep.cut)
     try:
-        outcome = runner.drive(run, sweep, how, say, progress.silent if as_json else progress.live)
+        outcome = runner.drive(
+            run, sweep, drive_options, say, progress.silent if as_json else progress.live
+        )
     except ZoneoutError:
         raise
     except Exception:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sweeps.definition import Sweep
     from sweeps.paper.reproducing import Request
     from sweeps.paper.reproductions import Reading, Reproduction
-    from sweeps.runner import How
+    from sweeps.runner import DriveOptions
 
 INCOMPLETE = 1
 """Exit code when something that was asked for could not be run."""
@@ -74,12 +74,12 @@ def reproduce(
 ) -> None:
     """Reproduce a table or figure of the paper.
 
-    It shows the paper's numbers beside ours. Trials that the home already has are read, not trained again. Missing ones are trained, and
-    interrupted runs are continued.
+    The paper's numbers stand beside ours. Trials that the home already has are read, not trained
+    again. Missing ones are trained, and interrupted runs are continued.
     """
     from sweeps.paper import found_trials, reproducing, reproductions
     from sweeps.paper.reproducing import Request
-    from sweeps.runner import How
+    from sweeps.runner import DriveOptions
 
     reproduction = reproductions.get(name)
     asked = Request(
@@ -101,8 +101,10 @@ def reproduce(
     pairs = list(reproducing.blocks(reproduction, asked, lanes))
     for run, why in found_trials.left_out(Home(home), {sweep.name for _, sweep in pairs}):
         driving.say(f"Run {run.name} is left out: {why}")
-    how = How(data=data, inline=inline, address=address, tracking=tracking, force=force)
-    trainer = _Trainer(Home(home), how, fresh, as_json)
+    drive_options = DriveOptions(
+        data=data, inline=inline, address=address, tracking=tracking, force=force
+    )
+    trainer = _Trainer(Home(home), drive_options, fresh, as_json)
     if not show:
         trainer.train(reproducing.to_train(pairs))
     if fresh and not show:
@@ -129,8 +131,8 @@ def reproduce(
 class _Trainer:
     """Trains what a home lacks."""
 
-    def __init__(self, home: Home, how: "How", fresh: bool, quiet: bool) -> None:
-        self.home, self.how, self.fresh, self.quiet = home, how, fresh, quiet
+    def __init__(self, home: Home, drive_options: "DriveOptions", fresh: bool, quiet: bool) -> None:
+        self.home, self.drive_options, self.fresh, self.quiet = home, drive_options, fresh, quiet
         self.begun: list[str] = []
         """Names of the runs that this command began."""
         self.refused: dict[str, str] = {}
@@ -157,7 +159,7 @@ class _Trainer:
             only = None
         left = reproducing.lacking(self.home, sweep, only)
         if left is not None:
-            preflight.check(self.home, left, self.how)
+            preflight.check(self.home, left, self.drive_options)
         while left is not None:
             if self.fresh:
                 run = None
@@ -177,7 +179,7 @@ class _Trainer:
                 watch = progress.silent
             else:
                 watch = progress.live
-            outcome = runner.drive(run, definition, self.how, driving.say, watch)
+            outcome = runner.drive(run, definition, self.drive_options, driving.say, watch)
             if outcome.state != "finished":
                 if self.fresh:
                     again = "The same command without --fresh"

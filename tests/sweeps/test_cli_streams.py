@@ -112,7 +112,7 @@ def test_a_file_that_cannot_be_drawn_takes_nothing_from_the_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sweeps import runner
-    from sweeps.runner import How
+    from sweeps.runner import DriveOptions
 
     def full(*given: object) -> None:
         raise OSError(28, "No space left on device")
@@ -121,7 +121,7 @@ def test_a_file_that_cannot_be_drawn_takes_nothing_from_the_sweep(
     sweep_, said = tiny(epochs=1, num_trials=2), list[str]()
     run = begin(tmp_path, sweep_)
     outcome = runner.drive(
-        run, sweep_, How(data=tmp_path, inline=True, tracking="none"), said.append
+        run, sweep_, DriveOptions(data=tmp_path, inline=True, tracking="none"), said.append
     )
     assert (outcome.state, outcome.report, run.story().state) == ("finished", [], "finished")
     assert said == [
