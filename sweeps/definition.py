@@ -169,21 +169,21 @@ class Sweep:
         """How many trials the sweep has when no time budget ends it."""
         if self.sampler != "grid":
             return self.num_trials
-        whole = len(self.search_space.grid())
+        grid_points = len(self.search_space.grid())
         if self.num_trials:
-            return min(self.num_trials, whole)
-        return whole
+            return min(self.num_trials, grid_points)
+        return grid_points
 
     @property
     def cut(self) -> str:
         """`4 of 9 points of the grid, the first in its order`, where the budget cuts the grid; else
         empty."""
         if self.sampler == "grid":
-            whole = len(self.search_space.grid())
+            grid_points = len(self.search_space.grid())
         else:
-            whole = 0
-        if 0 < self.num_trials < whole:
-            return f"{self.num_trials} of {whole} points of the grid, the first in its order"
+            grid_points = 0
+        if 0 < self.num_trials < grid_points:
+            return f"{self.num_trials} of {grid_points} points of the grid, the first in its order"
         return ""
 
     def trial_config(self, overrides: search_spaces.Overrides) -> TrialConfig:
@@ -197,11 +197,11 @@ class Sweep:
         Raises `UnknownName` for a key that neither has (with the closest match), and `ConfigError`
         for a value of the wrong type, out of its range, or of a key that the space searches.
         """
-        own = {key: _parse(key, value) for key, value in values.items() if key in SETTABLE}
+        of_sweep = {key: _parse(key, value) for key, value in values.items() if key in SETTABLE}
         rest = {key: value for key, value in values.items() if key not in SETTABLE}
         for key in rest:
             self._refuse_searched(key)
-        return replace(self, base=self.base.with_values(rest), **own)
+        return replace(self, base=self.base.with_values(rest), **of_sweep)
 
     def _refuse_searched(self, key: str) -> None:
         try:

@@ -200,7 +200,7 @@ def _write_provenance(
 
     Raises `RunError` when the data is another than at the run's beginning.
     """
-    told, wrong = provenance.known(run.provenance, run.journal)
+    drivers, wrong = provenance.known(run.provenance, run.journal)
     if wrong:
         kept = sealed.beside(run.provenance)
         run.provenance.rename(kept)
@@ -208,14 +208,14 @@ def _write_provenance(
             f"{run.provenance} was damaged ({wrong}). It is kept as {kept.name}, and written again"
             " from the journal."
         )
-    if told and told[0]["data"]["sha256"] != data.sha256:
+    if drivers and drivers[0]["data"]["sha256"] != data.sha256:
         raise RunError(
             f"A resumed run needs the data it began with, but {sweep.base.task} had SHA-256"
-            f" {told[0]['data']['sha256']} then and has {data.sha256} now. Restore the data, or"
+            f" {drivers[0]['data']['sha256']} then and has {data.sha256} now. Restore the data, or"
             f" begin a new run with: {pasting.in_home(run.folder.parent, 'run', sweep.name)}"
         )
     now = provenance.collect(data.name, data.variant, data.sha256, sweep.threads)
-    run.write(run.provenance, {"drivers": [*told, now]})
+    run.write(run.provenance, {"drivers": [*drivers, now]})
     return provenance.summary(now)
 
 

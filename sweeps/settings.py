@@ -112,7 +112,7 @@ class Group:
 @functools.cache
 def groups() -> tuple[Group, ...]:
     """All settings, in the order of their definition."""
-    found = [
+    gathered = [
         Group(SWEEP, "Which trials run, and how.", tuple(_sweep_settings())),
         Group(TRIAL, "What one trial learns, from what, and for how long.", tuple(_trial())),
     ]
@@ -121,10 +121,10 @@ def groups() -> tuple[Group, ...]:
         if issubclass(kind, Section):
             for part in kind.kinds():
                 name = part.__module__.rpartition(".")[2]
-                found.append(_group(part, section, name))
+                gathered.append(_group(part, section, name))
         else:
-            found.append(_group(kind, section, ""))
-    return tuple(group for group in found if group.settings)
+            gathered.append(_group(kind, section, ""))
+    return tuple(group for group in gathered if group.settings)
 
 
 def settings() -> tuple[Setting, ...]:
@@ -146,8 +146,8 @@ def find(word: str) -> tuple[Setting, ...]:
         lambda setting: setting.part != "" and setting.part == word,
     )
     for reading in readings:
-        if found := tuple(filter(reading, known)):
-            return found
+        if chosen := tuple(filter(reading, known)):
+            return chosen
     if "." in word:  # who writes full names reads full names
         names = {setting.key for setting in known} | {group.name for group in groups()}
     else:

@@ -19,17 +19,17 @@ WAIT_SECONDS = 90.0
 POLL_SECONDS = 1.0
 
 
-def arguments(given: Sequence[str]) -> list[str]:
+def arguments(command_line: Sequence[str]) -> list[str]:
     """The command line's arguments; a driver uses the cluster that is already there unless told
     otherwise."""
-    if drives(given) and not any(a.split("=")[0] == "--address" for a in given):
-        return [*given, "--address", "auto"]
-    return list(given)
+    if drives(command_line) and not any(a.split("=")[0] == "--address" for a in command_line):
+        return [*command_line, "--address", "auto"]
+    return list(command_line)
 
 
-def drives(given: Sequence[str]) -> bool:
+def drives(command_line: Sequence[str]) -> bool:
     """Whether the command trains anything, and so needs the cluster."""
-    return given[:1] in (["run"], ["resume"], ["reproduce"]) and "--help" not in given
+    return command_line[:1] in (["run"], ["resume"], ["reproduce"]) and "--help" not in command_line
 
 
 def expected_hosts(bootstrap: Path) -> set[str]:

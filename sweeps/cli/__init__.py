@@ -90,14 +90,16 @@ for command, examples in (
     (reading.ui, ("sweep ui", "sweep ui demo-20261121-231500 --port 0")),
 ):  # fmt: skip
     app.command(
-        epilog="\b\nExamples:\n" + "\n".join(f"  {one}" for one in examples) if examples else None
+        epilog="\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)
+        if examples
+        else None
     )(command)
 app.add_typer(
     data.app, name="data", help="List the data files of the tasks, and fetch missing ones."
 )
 
 
-def main(given: Sequence[str] | None = None) -> None:
+def main(command_line: Sequence[str] | None = None) -> None:
     """Run the command line `given`, or that of this process.
 
     Exits with 0, with 2 for an error that its message can mend, with 1 for any other, with 130
@@ -106,16 +108,16 @@ def main(given: Sequence[str] | None = None) -> None:
     one JSON document on stdout: `{"error": KIND, "message": TEXT}`. No password is ever told.
     """
     with outlets():
-        code = _answer(sys.argv[1:] if given is None else given)
+        code = _answer(sys.argv[1:] if command_line is None else command_line)
     apart = sys.modules.get("sweeps.drivers.apart")
     if apart is not None and apart.left_behind:
         os._exit(code)
     sys.exit(code)
 
 
-def _answer(given: Sequence[str]) -> int:
-    """Run the command line `given`; its exit code."""
-    arguments = [argument for argument in given if argument != "--traceback"]
+def _answer(command_line: Sequence[str]) -> int:
+    """Run the command line `command_line`; its exit code."""
+    arguments = [argument for argument in command_line if argument != "--traceback"]
     try:
         code = app(arguments, prog_name="sweep", standalone_mode=False)
     except TyperException as error:  # a command line that cannot be read
@@ -124,7 +126,7 @@ def _answer(given: Sequence[str]) -> int:
         _tell_usage(error)
         code = error.exit_code
     except Exception as error:
-        if "--traceback" in given or os.environ.get("ZONEOUT_TRACEBACK"):
+        if "--traceback" in command_line or os.environ.get("ZONEOUT_TRACEBACK"):
             typer.echo(secrets.mask("".join(traceback.format_exception(error))), err=True, nl=False)
         mendable = isinstance(error, ZoneoutError)
         if mendable:

@@ -20,8 +20,8 @@ def ls(
 ) -> None:
     """List the sweeps that can be run, or the runs of a home."""
     if runs:
-        found = [_run(run) for run in Home(home).runs()]
-        options.show_json(found) if as_json else _show_runs(found, Home(home))
+        found_runs = [_run(run) for run in Home(home).runs()]
+        options.show_json(found_runs) if as_json else _show_runs(found_runs, Home(home))
     else:
         sweeps = [definition.get(name) for name in definition.names()]
         options.show_json([_sweep(sweep) for sweep in sweeps]) if as_json else _show_sweeps(sweeps)
@@ -58,12 +58,13 @@ def _run(run: RunFolder) -> dict[str, Any]:
     from sweeps.cli import summary
 
     try:
-        told = summary.of_run(run, run.definition(), run.story())
+        summary_of_run = summary.of_run(run, run.definition(), run.story())
     except ZoneoutError as error:
         blank: dict[str, Any] = {"of": None, "counts": {}, "best": None, "objective": None}
         return {"run": run.name, "state": "unreadable", "reason": str(error)} | blank
     return {
-        key: told[key] for key in ("run", "state", "reason", "of", "counts", "best", "objective")
+        key: summary_of_run[key]
+        for key in ("run", "state", "reason", "of", "counts", "best", "objective")
     }
 
 

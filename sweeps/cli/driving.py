@@ -98,27 +98,28 @@ def resume(
         from sweeps import preflight, runner
         from sweeps.tracking.delivery import check_scheme
 
-        found, sweep = open_run(Home(home), name, options.parse(settings, lanes))
+        run_folder, sweep = open_run(Home(home), name, options.parse(settings, lanes))
         drive_options = runner.DriveOptions(
             data=data, inline=inline, address=address, tracking=tracking, force=force
         )
         if tracking != runner.NO_TRACKING:
             check_scheme(tracking)
         preflight.check_precision(sweep, drive_options)
-    _drive(found, sweep, drive_options, as_json)
+    _drive(run_folder, sweep, drive_options, as_json)
 
 
 def stop(
     name: options.RunName, home: options.HomeDir = DEFAULT_HOME, as_json: options.AsJson = False
 ) -> None:
     """Ask the driver of a run to save and stop, as Ctrl-C does."""
-    found = Home(home).run(name)
-    found.request_stop()
+    run_folder = Home(home).run(name)
+    run_folder.request_stop()
     if as_json:
-        options.show_json({"run": found.name, "stop": "requested"})
+        options.show_json({"run": run_folder.name, "stop": "requested"})
     else:
         text.echo(
-            f"Asked the driver of {found.name} to stop. Go on later with: {found.command('resume')}"
+            f"Asked the driver of {run_folder.name} to stop."
+            f" Continue later with: {run_folder.command('resume')}"
         )
 
 
@@ -154,10 +155,10 @@ def deliver(
         )
     if all_runs and not as_json and not Home(home).runs():
         text.echo(f"No run in {Home(home).folder} yet, so there is nothing to deliver.")
-    told, unreadable = [], 0
+    deliveries, unreadable = [], 0
     for run in Home(home).runs() if all_runs else [Home(home).run(name)]:
         try:
-            told.append(_deliver(run, tracking, timeout))
+            deliveries.append(_deliver(run, tracking, timeout))
         except ZoneoutError as error:  # of this run; the others are still to be delivered
             if not all_runs:
                 raise
@@ -165,13 +166,13 @@ def deliver(
             say(f"{run.name} is not delivered: {error}")
             continue
         if not as_json:
-            left, place = told[-1]["undelivered"], told[-1]["tracking"]
+            left, place = deliveries[-1]["undelivered"], deliveries[-1]["tracking"]
             text.echo(
                 f"{run.name}: {f'{left} events are not' if left else 'everything is'} in {place}"
             )
     if as_json:
-        options.show_json({"runs": told} if all_runs else told[0])
-    if unreadable or any(one["undelivered"] for one in told):
+        options.show_json({"runs": deliveries} if all_runs else deliveries[0])
+    if unreadable or any(delivery["undelivered"] for delivery in deliveries):
         raise typer.Exit(FAILED)
 
 

@@ -42,26 +42,26 @@ def explain(
 
         typer.echo(page(), nl=False)
         return
-    found = list(dict.fromkeys(s for key in keys or [] for s in settings.find(key.strip())))
+    chosen = list(dict.fromkeys(s for key in keys or [] for s in settings.find(key.strip())))
     if not keys:
-        found = list(settings.settings())
+        chosen = list(settings.settings())
     if as_json:
-        options.show_json([setting.to_json() for setting in found])
+        options.show_json([setting.to_json() for setting in chosen])
         return
     console = text.console()
-    if len(found) <= len(keys or []):  # each was asked for by its name
-        _print_details(console, found)
+    if len(chosen) <= len(keys or []):  # each was asked for by its name
+        _print_details(console, chosen)
     else:
-        _print_groups(console, found, whole=bool(keys))
+        _print_groups(console, chosen, in_full=bool(keys))
     if not keys:
         text.echo("\nExplain some of them in full with: sweep explain KEY")
 
 
-def _print_details(console: "Console", found: Iterable[Setting]) -> None:
+def _print_details(console: "Console", chosen: Iterable[Setting]) -> None:
     """All there is to know, setting by setting."""
     from rich.padding import Padding
 
-    for place, setting in enumerate(found):
+    for place, setting in enumerate(chosen):
         if place:
             console.print()
         console.print(setting.key)
@@ -69,21 +69,23 @@ def _print_details(console: "Console", found: Iterable[Setting]) -> None:
         console.print(Padding(text.pairs(details(setting)), (0, 0, 0, 2)))
 
 
-def _print_groups(console: "Console", found: Iterable[Setting], *, whole: bool) -> None:
+def _print_groups(console: "Console", chosen: Iterable[Setting], *, in_full: bool) -> None:
     """By group: each setting with its values and its text, or the first sentence of it."""
     from rich.padding import Padding
 
-    wanted = set(found)
+    wanted = set(chosen)
     for place, group in enumerate(settings.groups()):
-        chosen = [setting for setting in group.settings if setting in wanted]
-        if not chosen:
+        rows = [setting for setting in group.settings if setting in wanted]
+        if not rows:
             continue
-        if place and not whole:
+        if place and not in_full:
             console.print()
         console.print(f"{group.name}: {group.title}")
-        for setting in chosen:
+        for setting in rows:
             console.print(Padding(heading(setting), (0, 0, 0, 2)))
-            console.print(Padding(setting.text if whole else sentence(setting.text), (0, 0, 0, 6)))
+            console.print(
+                Padding(setting.text if in_full else sentence(setting.text), (0, 0, 0, 6))
+            )
 
 
 NO_TEXT = "Nobody has written what it means."

@@ -82,14 +82,14 @@ def reproduce(
     from sweeps.runner import DriveOptions
 
     reproduction = reproductions.get(name)
-    asked = Request(
+    request = Request(
         name=name.replace("_", "-"),
         scale=scale,
-        labels=tuple(one.strip() for one in row_names.split(",") if one.strip()),
+        labels=tuple(label.strip() for label in row_names.split(",") if label.strip()),
         seeds=seeds or 0,
         settings=options.parse(settings),
     )
-    if row_names and not asked.labels:
+    if row_names and not request.labels:
         raise ConfigError(
             f"--rows takes names of rows, separated by commas, but got {row_names!r}. Leave it out"
             " for all rows."
@@ -98,7 +98,7 @@ def reproduce(
         raise ConfigError(
             "--fresh trains everything anew and --show trains nothing. Leave one of them out."
         )
-    pairs = list(reproducing.blocks(reproduction, asked, lanes))
+    pairs = list(reproducing.blocks(reproduction, request, lanes))
     for run, why in found_trials.left_out(Home(home), {sweep.name for _, sweep in pairs}):
         driving.say(f"Run {run.name} is left out: {why}")
     drive_options = DriveOptions(
@@ -111,19 +111,19 @@ def reproduce(
         only = trainer.begun
     else:
         only = None
-    readings = [reproducing.read(Home(home), block, sweep, asked, only) for block, sweep in pairs]
+    readings = [reproducing.read(Home(home), block, sweep, request, only) for block, sweep in pairs]
     if reproduction.measure is not None and not show:
         reproduction.measure(readings, data, driving.say)
-    told = _told(asked, readings)
+    summary = _summary(request, readings)
     files = reproducing.write(
-        Home(home).folder / "reproductions" / asked.folder_name, reproduction, readings, told
+        Home(home).folder / "reproductions" / request.folder_name, reproduction, readings, summary
     )
     if as_json:
         options.show_json(
-            told | {"files": [str(file) for file in files], "not_run": trainer.refused}
+            summary | {"files": [str(file) for file in files], "not_run": trainer.refused}
         )
     else:
-        _print(reproduction, asked, readings, files)
+        _print(reproduction, request, readings, files)
     if trainer.refused:
         raise typer.Exit(INCOMPLETE)
 
@@ -197,46 +197,46 @@ class _Trainer:
                 )
 
 
-def _told(asked: "Request", readings: "Sequence[Reading]") -> dict[str, Any]:
+def _summary(request: "Request", readings: "Sequence[Reading]") -> dict[str, Any]:
     """What `--json` and numbers.json say; without the paths of this machine."""
     from analysis import table
     from sweeps.paper import found_trials, reproducing
 
     return {
-        "reproduction": asked.name,
-        "scale": asked.scale,
-        "set": {key: str(value) for key, value in asked.settings.items()},
+        "reproduction": request.name,
+        "scale": request.scale,
+        "set": {key: str(value) for key, value in request.settings.items()},
         "blocks": [
-            table.to_json(one.table)
+            table.to_json(reading.table)
             | {
-                "sweep": one.sweep.name,
-                "task": one.sweep.base.task,
-                "asked_seeds": list(one.sweep.seeds),
-                "not_as_in_the_paper": reproducing.smaller(one.block, one.sweep),
-                "best": None if one.block.rows else reproducing.best(one),
-                "runs": sorted({found.run.name for found in one.found}),
-                "commits": found_trials.commits(one.found),
-                "seconds": found_trials.seconds(one.found),
+                "sweep": reading.sweep.name,
+                "task": reading.sweep.base.task,
+                "asked_seeds": list(reading.sweep.seeds),
+                "not_as_in_the_paper": reproducing.smaller(reading.block, reading.sweep),
+                "best": None if reading.block.rows else reproducing.best(reading),
+                "runs": sorted({source.run.name for source in reading.sources}),
+                "commits": found_trials.commits(reading.sources),
+                "seconds": found_trials.seconds(reading.sources),
             }
-            for one in readings
+            for reading in readings
         ],
     }
 
 
 def _print(
     reproduction: "Reproduction",
-    asked: "Request",
+    request: "Request",
     readings: "Sequence[Reading]",
     files: Sequence[Path],
 ) -> None:
     terminal = text.console()
-    if asked.settings:
-        changed = f", with --set {text.assignment(asked.settings)}"
+    if request.settings:
+        changed = f", with --set {text.assignment(request.settings)}"
     else:
         changed = ""
-    terminal.print(f"{reproduction.title}\nScale: {asked.scale}{changed}", soft_wrap=True)
+    terminal.print(f"{reproduction.title}\nScale: {request.scale}{changed}", soft_wrap=True)
     for reading in readings:
-        for part in _block(reading, asked, files[0].parents[2]):
+        for part in _block(reading, request, files[0].parents[2]):
             if isinstance(part, str):
                 terminal.print(part, soft_wrap=True)
             else:  # whole, even where the terminal is too narrow for its numbers
@@ -253,7 +253,7 @@ def _print(
     terminal.print(f"Numbers: {files[0].parent}", soft_wrap=True)
 
 
-def _block(reading: "Reading", asked: "Request", home: Path) -> Iterator[Any]:
+def _block(reading: "Reading", request: "Request", home: Path) -> Iterator[Any]:
     """A heading, what is smaller than in the paper, the table, how its columns are measured, and
     where it is from."""
     from sweeps.paper import reproducing
@@ -267,11 +267,11 @@ def _block(reading: "Reading", asked: "Request", home: Path) -> Iterator[Any]:
         for column in reading.block.columns:
             yield f"  {column.title}: {column.protocol} ({column.metric})"
     elif (best := reproducing.best(reading)) is not None:
-        at = ", ".join(
+        point = ", ".join(
             f"{key.rpartition('.')[2]}={value:g}" for key, value in best["params"].items()
         )
         yield (
-            f"  Best of {best['of']} trials: {best['value']:.4f} at {at}"
+            f"  Best of {best['of']} trials: {best['value']:.4f} at {point}"
             f" ({reading.sweep.metrics.label})"
         )
     for row in reading.block.rows:
@@ -282,13 +282,13 @@ def _block(reading: "Reading", asked: "Request", home: Path) -> Iterator[Any]:
     for line in reading.table.lines:
         for reason in line.reasons:
             yield f"  {line.row.title}, {line.state}: {reason}"
-    hardware = sorted({one for line in reading.table.lines for one in line.hardware})
+    hardware = sorted({machine for line in reading.table.lines for machine in line.hardware})
     if hardware:
         yield f"  Trained on: {'; '.join(hardware)}"
-    runs = sorted({found.run.name for found in reading.found})
+    runs = sorted({source.run.name for source in reading.sources})
     yield f"  Runs: {', '.join(runs) or 'none'}"
     if reading.block.trained_by:
-        train = Home(home).command("reproduce", reading.block.trained_by, "--scale", asked.scale)
+        train = Home(home).command("reproduce", reading.block.trained_by, "--scale", request.scale)
         yield f"  Only read here; train these rows with: {train}"
 
 
@@ -308,6 +308,6 @@ def _table(reading: "Reading") -> Any:
         else:
             grid.add_column(f"{title}\n{what}", justify="right", min_width=longest)
     for cells in lines:
-        styles = ["bold" if what == "diff" and reading.whole else "" for _, what in headings]
+        styles = ["bold" if what == "diff" and reading.is_paper else "" for _, what in headings]
         grid.add_row(*(Text(cell, style) for cell, style in zip(cells, styles, strict=True)))
     return grid

@@ -19,9 +19,9 @@ _CONTROL = re.compile(
 )
 
 
-def plain(given: str) -> str:
-    """`given` without what a terminal would obey: errors and reasons are other programs' words."""
-    return _CONTROL.sub("", given)
+def plain(message: str) -> str:
+    """`message` without control characters: errors and reasons are other programs' words."""
+    return _CONTROL.sub("", message)
 
 
 def echo(message: str, *, err: bool = False) -> None:
@@ -47,15 +47,15 @@ def console(*, stderr: bool = False) -> "Console":
 def duration(seconds: float) -> str:
     """`seconds` in the two largest units that say something: `7 s`, `3 min 20 s`, `2 h 05 min`, `3
     d 04 h`."""
-    whole = max(0, round(seconds))
+    rounded = max(0, round(seconds))
     for large, small, size, part in (
         ("d", "h", 86400, 3600),
         ("h", "min", 3600, 60),
         ("min", "s", 60, 1),
     ):
-        if whole >= size:
-            return f"{whole // size} {large} {whole % size // part:02d} {small}"
-    return f"{whole} s"
+        if rounded >= size:
+            return f"{rounded // size} {large} {rounded % size // part:02d} {small}"
+    return f"{rounded} s"
 
 
 def clock(seconds: float) -> str:
@@ -67,11 +67,11 @@ def clock(seconds: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
-def value(given: Any) -> str:
+def value(hyperparameter: Any) -> str:
     """A hyperparameter, short enough for a table; `sweep export` has every digit."""
-    if isinstance(given, float):
-        return f"{given:.6g}"
-    return str(given)
+    if isinstance(hyperparameter, float):
+        return f"{hyperparameter:.6g}"
+    return str(hyperparameter)
 
 
 def number(measured: float) -> str:
@@ -89,15 +89,17 @@ def short(key: str) -> str:
 
 def assignment(params: Mapping[str, Any]) -> str:
     """`z_cells=0.5, z_states=0.05`"""
-    return ", ".join(f"{short(key)}={value(given)}" for key, given in params.items())
+    return ", ".join(
+        f"{short(key)}={value(hyperparameter)}" for key, hyperparameter in params.items()
+    )
 
 
-def listed(given: Any) -> str:
+def listed(field: Any) -> str:
     """A field of a definition as `--set` takes it: `0,1,2`; an empty text shows as `''`."""
-    if isinstance(given, list | tuple):
-        return ", ".join(str(one) for one in given)
-    if given != "":
-        return str(given)
+    if isinstance(field, list | tuple):
+        return ", ".join(str(item) for item in field)
+    if field != "":
+        return str(field)
     return "''"
 
 

@@ -32,7 +32,7 @@ newer."""
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundTrial:
     """A trial, and the run that it is of."""
 
     run: RunFolder
@@ -88,7 +88,7 @@ def left_out(home: Home, names: Collection[str]) -> Iterator[tuple[RunFolder, st
             yield run, str(error)
 
 
-def find(home: Home, sweep: Sweep, only: Iterable[str] | None = None) -> list[Found]:
+def find(home: Home, sweep: Sweep, only: Iterable[str] | None = None) -> list[FoundTrial]:
     """The trials of the home with the configurations that `sweep` wants, in its order; what was not
     tried is left out.
 
@@ -97,14 +97,14 @@ def find(home: Home, sweep: Sweep, only: Iterable[str] | None = None) -> list[Fo
     asked = {
         _text(config.to_json()): (number, config) for number, config in enumerate(wanted(sweep))
     }
-    best: dict[str, Found] = {}
+    best: dict[str, FoundTrial] = {}
     for run, _, story in runs_of(home, sweep.name):
         if only is not None and run.name not in only:
             continue
         for trial in story.trials.values():
             text = _text(trial.config)
             if text in asked and (text not in best or rank(trial) >= rank(best[text].trial)):
-                best[text] = Found(run, asked[text][1], trial)
+                best[text] = FoundTrial(run, asked[text][1], trial)
     return [best[text] for text in sorted(best, key=lambda text: asked[text][0])]
 
 
@@ -114,10 +114,10 @@ def rank(trial: TrialStory) -> int:
     return _RANK.get(trial.state, 0)
 
 
-def serves(found: Found, sweep: Sweep) -> bool:
+def serves(source: FoundTrial, sweep: Sweep) -> bool:
     """Whether there is nothing more to train: it would fail again; what a budget cut off would go
     on."""
-    return rank(found.trial) > (_RANK[TrialState.PRUNED] if sweep.scheduler == "none" else 0)
+    return rank(source.trial) > (_RANK[TrialState.PRUNED] if sweep.scheduler == "none" else 0)
 
 
 def _text(config: Mapping[str, Any]) -> str:
@@ -125,22 +125,22 @@ def _text(config: Mapping[str, Any]) -> str:
     return json.dumps(config, sort_keys=True)
 
 
-def commits(found: Iterable[Found]) -> list[str]:
+def commits(sources: Iterable[FoundTrial]) -> list[str]:
     """Of the code that trained these trials, by what the drivers of their runs wrote down; seven
     digits each."""
-    runs = {one.run.name: one.run for one in found}
+    runs = {source.run.name: source.run for source in sources}
     drivers = [
         entry for run in runs.values() for entry in provenance.known(run.provenance, run.journal)[0]
     ]
     return sorted({entry["code"]["commit"][:7] for entry in drivers if entry["code"]["commit"]})
 
 
-def seconds(found: Iterable[Found]) -> float:
+def seconds(sources: Iterable[FoundTrial]) -> float:
     """Wall time of all their epochs. Lanes of a pack share theirs, and each counts all of it."""
-    return sum(record.seconds for one in found for record in one.trial.records.values())
+    return sum(record.seconds for source in sources for record in source.trial.records.values())
 
 
-def trials(found: Iterable[Found]) -> "pd.DataFrame":
+def trials(sources: Iterable[FoundTrial]) -> "pd.DataFrame":
     """A line per trial: `label seed state reason epoch hardware`, what was searched, and final
     metrics by name.
 
@@ -148,35 +148,35 @@ def trials(found: Iterable[Found]) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    lines = [_line(one) for one in found]
+    lines = [_line(source) for source in sources]
     frame = pd.DataFrame(lines)
     columns = ["label", "seed", "state", "reason", "epoch", "hardware"]
     return frame.reindex(columns=list(dict.fromkeys([*columns, *frame.columns])))
 
 
-def _line(found: Found) -> dict[str, Any]:
-    trial = found.trial
-    told: Mapping[str, float] = trial.final or {}
+def _line(source: FoundTrial) -> dict[str, Any]:
+    trial = source.trial
+    final: Mapping[str, float] = trial.final or {}
     return {
-        "label": found.config.label,
-        "seed": found.config.seed,
+        "label": source.config.label,
+        "seed": source.config.seed,
         "state": str(trial.state),
         "reason": trial.reason,
         "epoch": trial.epoch,
-        "hardware": found.hardware,
+        "hardware": source.hardware,
         **{key: value for key, value in trial.params.items() if key not in ("label", "seed")},
-        **told,
+        **final,
     }
 
 
-def curves(found: Iterable[Found]) -> "pd.DataFrame":
+def curves(sources: Iterable[FoundTrial]) -> "pd.DataFrame":
     """A line per trial and epoch: `label seed epoch` and the metrics of every record."""
     import pandas as pd
 
     lines = [
-        {"label": one.config.label, "seed": one.config.seed, "epoch": epoch, **record.metrics}
-        for one in found
-        for epoch, record in one.trial.records.items()
+        {"label": source.config.label, "seed": source.config.seed, "epoch": epoch, **record.metrics}
+        for source in sources
+        for epoch, record in source.trial.records.items()
     ]
     frame = pd.DataFrame(lines)
     return frame.reindex(columns=list(dict.fromkeys(["label", "seed", "epoch", *frame.columns])))
