@@ -3,16 +3,17 @@
 # make lint    style, types, arrows between the packages, deployment files
 # make bench   the benchmarks (minutes)
 # make coverage   every test, and which lines they run
-# make test-arithmetic   the tests of numbers again and again, as other processors would round (hours)
+# make docs    pages of docs/ and of all docstrings, in site/
+# make test-arithmetic   the tests of numbers, repeated as other processors would round (hours)
 
 PYTHON ?= python3
 BIN := .venv/bin
 PACKAGES := analysis search_spaces sweeps zoneout_core
-SOURCES := $(PACKAGES) tests docker
+SOURCES := $(PACKAGES) tests docker docs
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: demo test test-arithmetic coverage lint format bench clean
+.PHONY: demo test test-arithmetic coverage docs lint format bench clean
 .DEFAULT_GOAL := test
 
 demo: .venv/installed
@@ -27,7 +28,7 @@ test: lint
 ARITHMETICS := ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=SSE4_2 \
 	ONEDNN_MAX_CPU_ISA=SSE41 ZONEOUT_PRODUCT=mm ZONEOUT_PRODUCT=addmm ZONEOUT_PRODUCT=onednn ZONEOUT_TEST_THREADS=2
 PERTURBATIONS := 1 2
-NUMBERS := tests/zoneout_core tests/search_spaces tests/sweeps
+NUMBERS := zoneout_core/conformance tests/zoneout_core tests/search_spaces tests/sweeps
 
 test-arithmetic: .venv/installed-dev
 	set -e; for how in $(ARITHMETICS); do echo "== $$how"; env $$how $(BIN)/python -m pytest $(NUMBERS) $(PYTEST_ARGS); done
@@ -37,6 +38,10 @@ test-arithmetic: .venv/installed-dev
 # Apart, because counting lines makes the tests take twice as long.
 coverage: .venv/installed-dev
 	$(BIN)/python -m pytest $(addprefix --cov=,$(PACKAGES)) --cov-report=term $(PYTEST_ARGS)
+
+docs: .venv/installed-dev
+	$(BIN)/mkdocs build --quiet
+	@echo "Open site/index.html"
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check $(SOURCES)
@@ -55,7 +60,7 @@ bench: .venv/installed
 	set -e; for benchmark in tests/benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark; done
 
 clean:
-	rm -rf .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage
+	rm -rf .venv site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage
 
 # The stamps are older than these two files only when .venv is out of date.
 .venv/installed: pyproject.toml constraints.txt
@@ -65,5 +70,5 @@ clean:
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[cluster,postgres,server,dashboard,gp,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[cluster,postgres,server,dashboard,gp,docs,dev]'
 	touch $@

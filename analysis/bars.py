@@ -3,7 +3,7 @@ values as stars."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis import style
 from analysis.table import Table
@@ -20,11 +20,11 @@ class Bar:
     title: str
     ours: float | None
     half_width: float | None
-    """Of the confidence interval; None with one seed."""
+    """Half of the confidence interval; None with one seed."""
     paper: float | None
     state: str
     seeds: int = 0
-    """How many completed."""
+    """How many seeds completed."""
 
 
 def compute(table: Table, metric: str) -> list[Bar]:
@@ -62,7 +62,7 @@ def draw(bars: Sequence[Bar], title: str, subtitle: str, x_label: str) -> "Figur
     axes.set_yticks(range(len(bars)), [bar.title for bar in bars])
     axes.invert_yaxis()
     axes.set_xlim(low, high)
-    handles: list[Any] = [
+    handles: list[object] = [
         Patch(color=style.COLOURS[1], label="ours (whiskers: 95 % confidence over seeds)")
     ]
     if any(bar.paper is not None for bar in bars):
@@ -72,7 +72,7 @@ def draw(bars: Sequence[Bar], title: str, subtitle: str, x_label: str) -> "Figur
 
 
 def _limits(bars: Sequence[Bar]) -> tuple[float, float]:
-    """Of the axis, with room at the left for the numbers inside the bars."""
+    """The ends of the axis, with room at the left for the numbers inside the bars."""
     ends = [
         bar.ours + sign * (bar.half_width or 0.0)
         for bar in bars

@@ -1,13 +1,13 @@
-"""What a picture of trials says of them in words. Only what holds for all trials is said: never
-what some differ in."""
+"""The words around a picture of trials. They say only what holds for all of the trials."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 from analysis.plane import PAPER_BEST, PAPER_BPC, Plane
 from analysis.points import Point
 from zoneout_core.records import TrialState
 
+Value = TypeVar("Value")
 STATES = (
     TrialState.PRUNED,
     TrialState.FAILED,
@@ -15,15 +15,15 @@ STATES = (
     TrialState.RUNNING,
     TrialState.WAITING,
 )
-"""Of trials without a number, as they are told; where those of a cell differ, the first is its
-hatching."""
+"""The states of trials without a number, in the order in which they are listed. The first that a
+cell has chooses its hatching."""
 DOT = "  ·  "
-"""Between what is said in one line."""
+"""Separates the parts of a line."""
 
 
 class Caption(NamedTuple):
-    """What a reader has to know to read the figure; None = trials differ in it, or have none of
-    it."""
+    """What a reader has to know to read the figure. None where the trials differ, or have no such
+    thing."""
 
     sweep: str
     task: str
@@ -36,7 +36,7 @@ class Caption(NamedTuple):
     metric: str
     """What the numbers are, in words; lower is better."""
     note: str = ""
-    """What else has to be said: that a budget cut the grid."""
+    """A further remark, for instance that a budget cut the grid."""
 
     @property
     def model(self) -> str:
@@ -45,7 +45,7 @@ class Caption(NamedTuple):
 
 
 def network(cell: str | None, layers: int | None, hidden: int | None) -> str:
-    """`2 × LSTM, H = 1000`, as far as it is the same everywhere."""
+    """`2 × LSTM, H = 1000`; what differs between trials is None and left out."""
     if layers is not None and layers > 1 and cell:
         number = f"{layers} × "
     else:
@@ -57,45 +57,55 @@ def network(cell: str | None, layers: int | None, hidden: int | None) -> str:
     return ", ".join(kind + ([f"H = {hidden}"] if hidden is not None else []))
 
 
-def agreed(values: Iterable[Any]) -> Any:
-    """The one value that all of these are; None where they differ."""
-    given = set(values)
-    if len(given) == 1:
-        return given.pop()
+def agreed(values: Iterable[Value]) -> Value | None:
+    """The value that all of these have in common; None where they differ."""
+    distinct = set(values)
+    if len(distinct) == 1:
+        return distinct.pop()
     return None
 
 
 def short(key: str) -> str:
-    """A dotted key without its section; names are unique over the sections."""
+    """A dotted key without its section."""
     return key.rpartition(".")[2]
 
 
-def value(given: Any) -> str:
-    """A hyperparameter as a reader writes it."""
-    if isinstance(given, float):
-        return f"{given:g}"
-    return str(given)
+def short_names(keys: Iterable[str]) -> list[str]:
+    """Each key without its section, or with the last part of it where two would read the same."""
+    keys = list(keys)
+    names = [short(key) for key in keys]
+    if len(set(names)) < len(names):
+        return [".".join(key.split(".")[-2:]) for key in keys]
+    return names
 
 
-def assignment(at: Mapping[str, Any]) -> str:
+def value(setting: object) -> str:
+    """A hyperparameter's value as a person would write it: `0.5`, not `0.500000`."""
+    if isinstance(setting, float):
+        return f"{setting:g}"
+    return str(setting)
+
+
+def assignment(params: Mapping[str, object]) -> str:
     """`z_cells = 0.5, z_states = 0.05`"""
-    return ", ".join(f"{short(key)} = {value(given)}" for key, given in at.items())
+    pairs = zip(short_names(params), params.values(), strict=True)
+    return ", ".join(f"{name} = {value(setting)}" for name, setting in pairs)
 
 
-def count(number: int, one: str, many: str) -> str:
+def count(number: int, singular: str, plural: str) -> str:
     """`1 seed`, `3 seeds`"""
-    return f"{number} {one if number == 1 else many}"
+    return f"{number} {singular if number == 1 else plural}"
 
 
 def sentences(plane: Plane, caption: Caption) -> list[str]:
-    """What stands below the title: what was trained, over how much each cell is a mean, and what
-    else must be known."""
+    """The lines below the title: what was trained, how many seeds each cell averages, and
+    remarks."""
     if caption.epochs is None:
         epochs = None
     else:
         epochs = count(caption.epochs, "epoch", "epochs")
-    told = [caption.task, caption.model, epochs, _held(plane), _seeds(plane), _trials(plane)]
-    lines = [DOT.join(one for one in told if one)]
+    parts = [caption.task, caption.model, epochs, _held(plane), _seeds(plane), _trials(plane)]
+    lines = [DOT.join(part for part in parts if part)]
     if plane.over:
         tried = sorted({number for panel in plane.panels for number in panel.combinations.values()})
         each_says = "as many combinations as it says"
@@ -103,7 +113,7 @@ def sentences(plane: Plane, caption: Caption) -> list[str]:
             number_of = count(tried[0], "combination", "combinations")
         else:
             number_of = each_says
-        keys = ", ".join(short(key) for key in plane.over)
+        keys = ", ".join(short_names(plane.over))
         lines.append(
             f"Each cell is the best over {keys}, of {number_of}; heatmap.csv has all of them."
         )
@@ -121,40 +131,44 @@ def best(plane: Plane) -> str:
     panel, cell = plane.best
     point = plane.panels[panel].cells[cell]
     axes = (plane.axes.x_key, plane.axes.y_key)
-    at = {key: point.at[key] for key in (*axes, *plane.keys) if key in point.at}
-    differ = any(len(one.values) != len(point.values) for one in plane.points if one.values)
+    params = {key: point.params[key] for key in (*axes, *plane.keys) if key in point.params}
+    differ = any(len(other.values) != len(point.values) for other in plane.points if other.values)
     if differ or len(point.values) != point.seeds:
         n = f" ({seeds(point)})"
     else:
         n = ""
-    return f"best cell: {number(point.mean, 4)} at {assignment(at)}{n}"
+    return f"best cell: {number(point.mean, 4)} at {assignment(params)}{n}"
 
 
 def papers_best(plane: Plane) -> str:
-    """Which cell is the paper's best, and how its number was made."""
-    at = dict(zip((plane.axes.x_key, plane.axes.y_key), PAPER_BEST, strict=True))
-    return f"paper's best: {PAPER_BPC:g} at {assignment(at)}; Penn Treebank, H = 1000"
+    """Which cell is the paper's best, and on which data and size."""
+    params = dict(zip((plane.axes.x_key, plane.axes.y_key), PAPER_BEST, strict=True))
+    return f"paper's best: {PAPER_BPC:g} at {assignment(params)}; Penn Treebank, H = 1000"
 
 
 def seeds(point: Point) -> str:
     """`n = 3`, or `n = 1 of 3` where others did not complete or were not run."""
-    whole = len(point.values) == point.seeds
-    return f"n = {len(point.values)}" + ("" if whole else f" of {point.seeds}")
+    complete = len(point.values) == point.seeds
+    return f"n = {len(point.values)}" + ("" if complete else f" of {point.seeds}")
 
 
-def number(given: float, digits: int) -> str:
-    """A metric with so many decimals, or a small one (an error rate, a cost) with so many
-    digits."""
-    if abs(given) >= 0.1:
-        return f"{given:.{digits}f}"
-    return f"{given:.{digits}g}"
+def number(metric: float, digits: int) -> str:
+    """A metric with this many decimals; below 0.1 (an error rate, a cost) with this many
+    significant digits."""
+    if abs(metric) >= 0.1:
+        return f"{metric:.{digits}f}"
+    return f"{metric:.{digits}g}"
 
 
 def _held(plane: Plane) -> str:
-    """Searched keys that are the same everywhere, unless the model's words or the epochs say it."""
-    said = ("model.cell", "model.num_layers", "model.hidden_size", "epochs")
+    """Searched keys with one value everywhere, but for those that the line says anyway."""
+    elsewhere = ("model.cell", "model.num_layers", "model.hidden_size", "epochs")
     return assignment(
-        {key: given for key, given in plane.held.items() if key not in said and given is not None}
+        {
+            key: setting
+            for key, setting in plane.held.items()
+            if key not in elsewhere and setting is not None
+        }
     )
 
 
@@ -171,6 +185,6 @@ def _seeds(plane: Plane) -> str:
 
 def _trials(plane: Plane) -> str:
     """`8 complete trials, 1 failed`"""
-    done = count(plane.trials.get(TrialState.COMPLETE, 0), "complete trial", "complete trials")
+    complete = count(plane.trials.get(TrialState.COMPLETE, 0), "complete trial", "complete trials")
     lost = [f"{plane.trials[state]} {state}" for state in STATES if plane.trials.get(state)]
-    return ", ".join([done, *lost])
+    return ", ".join([complete, *lost])

@@ -42,12 +42,12 @@ class Look:
     colours: "Colormap"
     norm: "Normalize"
     size: float
-    """Of the numbers, in points."""
+    """The font size of the numbers, in points."""
     seeds_differ: bool
-    """Whether the cells are means over different numbers of seeds, so that each says its own."""
+    """Whether the cells are means over different numbers of seeds. Each then says its number."""
     tries_differ: bool
-    """Whether the cells are the best of different numbers of combinations, so that each says its
-    own."""
+    """Whether the cells are the best of different numbers of combinations. Each then says its
+    number."""
 
 
 def why(panel: Panel, cell: PlaneCell) -> str | None:
@@ -61,20 +61,20 @@ def why(panel: Panel, cell: PlaneCell) -> str | None:
 
 
 def write(axes: "Axes", panel: Panel, cell: PlaneCell, look: Look) -> None:
-    """A cell's mean with what has to be said of it, or its hatching."""
+    """Write a cell's mean and the small print below it, or hatch the cell and say why."""
     row, column = cell
     point = panel.cells.get(cell)
     reason = why(panel, cell)
     if point is None or reason is not None:
         axes.add_patch(patch(reason or NO_POINT, cell))
         if point is None:
-            told = "–"
+            text = "–"
         else:
-            told = "\n".join(_lost(point)) or NOT_RUN
+            text = "\n".join(_lost(point)) or NOT_RUN
         axes.text(
             column,
             row,
-            told,
+            text,
             ha="center",
             va="center",
             fontsize=0.66 * look.size,
@@ -123,12 +123,12 @@ def patch(reason: str, cell: PlaneCell = (0, 0)) -> "Rectangle":
 
 def _small(panel: Panel, cell: PlaneCell, point: Point, look: Look) -> list[str]:
     if look.tries_differ:
-        said = [f"best of {panel.combinations[cell]}"]
+        lines = [f"best of {panel.combinations[cell]}"]
     else:
-        said = []
-    said += [words.seeds(point)] if look.seeds_differ else []
+        lines = []
+    lines += [words.seeds(point)] if look.seeds_differ else []
     lost = ", ".join(_lost(point))
-    return said + ([lost] if lost else [])
+    return lines + ([lost] if lost else [])
 
 
 def _lost(point: Point) -> list[str]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FEW = 5
-"""Epochs up to which each is marked by a dot: one alone would not be seen."""
+"""Curves of at most this many epochs have a dot at each: a single epoch draws no line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +26,13 @@ class Curve:
     title: str
     colour: int
     """Index of its system."""
-    what: str
-    """`train` (with masks on), `valid`, or another metric in a word."""
+    word: str
+    """The metric in a word: `train` (with masks on), `valid`, ..."""
     dashed: bool
     epochs: tuple[int, ...]
     mean: tuple[float, ...]
     half_width: tuple[float, ...]
-    """Of the confidence interval; zeros with one seed."""
+    """Half of the confidence interval at each epoch; zeros with one seed."""
     seeds: int
 
 
@@ -49,7 +49,7 @@ class CurvePanel:
     published: Mapping[str, float] = field(default_factory=dict)
     """The paper's final value by system title: a star at the right edge."""
     y_limits: tuple[float, float] | None = None
-    """The paper's vertical axis, where ours fits in."""
+    """The paper's vertical axis, which is widened where our curves leave it."""
 
 
 def compute(
@@ -62,7 +62,7 @@ def compute(
     every seed of its system reached it, so that no curve jumps where a seed ended early; systems
     without trials have no curve.
     """
-    found = []
+    curves = []
     for colour, (label, title) in enumerate(systems.items()):
         trials = frame[(frame["label"] == label) & (frame["epoch"] <= epochs)]
         seeds = trials["seed"].nunique()
@@ -70,24 +70,26 @@ def compute(
             f"{label}: a mean over something else than seeds"
         )
         reached = trials["epoch"].value_counts()
-        whole = sorted(int(epoch) for epoch in trials["epoch"].unique() if reached[epoch] == seeds)
-        for number, (what, metric) in enumerate(metrics.items(), start=1):
+        complete = sorted(
+            int(epoch) for epoch in trials["epoch"].unique() if reached[epoch] == seeds
+        )
+        for number, (word, metric) in enumerate(metrics.items(), start=1):
             means = [
-                Estimate(tuple(trials.loc[trials["epoch"] == epoch, metric])) for epoch in whole
+                Estimate(tuple(trials.loc[trials["epoch"] == epoch, metric])) for epoch in complete
             ]
-            found.append(
+            curves.append(
                 Curve(
                     title=title,
                     colour=colour,
-                    what=what,
+                    word=word,
                     dashed=number < len(metrics),
-                    epochs=tuple(whole),
-                    mean=tuple(one.mean for one in means),
-                    half_width=tuple(one.half_width or 0.0 for one in means),
+                    epochs=tuple(complete),
+                    mean=tuple(estimate.mean for estimate in means),
+                    half_width=tuple(estimate.half_width or 0.0 for estimate in means),
                     seeds=seeds,
                 )
             )
-    return [curve for curve in found if curve.epochs]
+    return [curve for curve in curves if curve.epochs]
 
 
 def draw(panels: Sequence[CurvePanel]) -> "Figure":
@@ -110,7 +112,7 @@ def draw(panels: Sequence[CurvePanel]) -> "Figure":
 
 def _line(axes: "Axes", curve: Curve, seeds_differ: bool) -> dict[str, Any]:
     colour = style.COLOURS[curve.colour % len(style.COLOURS)]
-    name = f"{curve.title}: {curve.what}" + (f" (n = {curve.seeds})" if seeds_differ else "")
+    name = f"{curve.title}: {curve.word}" + (f" (n = {curve.seeds})" if seeds_differ else "")
     x, y, half = np.array(curve.epochs), np.array(curve.mean), np.array(curve.half_width)
     look: dict[str, Any] = {"dashes": (4, 1.8), "alpha": 0.75} if curve.dashed else {}
     if len(x) <= FEW:
@@ -127,7 +129,7 @@ def _line(axes: "Axes", curve: Curve, seeds_differ: bool) -> dict[str, Any]:
 
 
 def _limit(axes: "Axes", panel: CurvePanel) -> None:
-    """The paper's axes; ours are added to the vertical one where they would not be seen."""
+    """Set the paper's axes, and widen the vertical one where our curves would leave it."""
     from matplotlib.ticker import MaxNLocator
 
     shown = [value for curve in panel.curves for value in curve.mean] + list(

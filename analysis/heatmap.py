@@ -1,5 +1,5 @@
-"""Draws a plane as a heatmap: its panels side by side, under one colour scale. Thin: every number
-is the plane's."""
+"""Draws a plane as a heatmap: panels side by side, under one colour scale. It computes no number;
+all of them come with the plane."""
 
 import textwrap
 from collections.abc import Iterable
@@ -21,43 +21,44 @@ COLOURS = "YlGnBu_r"
 """ColorBrewer's yellow-green-blue: ordered by lightness, so it reads the same without red-green
 vision and in grey."""
 POWER = 0.6
-"""Of the colour scale: cells near the best differ least and matter most."""
+"""The exponent of the colour scale. Below 1 it spreads the cells near the best, which differ least
+and matter most."""
 NAMES = {
-    "regularizer.z_cells": r"$\bf{z_{cells}}$, probability of preserving a cell",
-    "regularizer.z_states": r"$\bf{z_{states}}$, probability of preserving a state",
+    "regularizer.zoneout.z_cells": r"$\bf{z_{cells}}$, probability of preserving a cell",
+    "regularizer.zoneout.z_states": r"$\bf{z_{states}}$, probability of preserving a state",
 }
-"""What axes are called for readers; others by their key."""
+"""The names of axes; others are named by their key."""
 _EQUALS = "\u00a0=\u00a0"
 """Where a line is not broken."""
 
 
 def draw(plane: Plane, caption: Caption) -> "Figure":
-    """A number in every cell that has one; others hatched by why they have none; our best and the
-    paper's best marked.
+    """The figure: numbers in the cells that have one, hatching by reason in the others, and marks
+    at our best cell and the paper's.
 
-    All panels have one colour scale.
+    All panels share one colour scale.
     """
     width = max(
         layout.width(plane),
         6.6,
         2 * layout.MARGIN + 1.2 * layout.CHARACTER * 17 * len(caption.sweep),
     )
-    said = _wrapped(words.sentences(plane, caption), width - 2 * layout.MARGIN, 10)
+    sentences = _wrapped(words.sentences(plane, caption), width - 2 * layout.MARGIN, 10)
     places, hatchings = _places(plane, width - 0.8), _hatchings(plane)
-    legend_lines = sum(one.get_label().count("\n") + 1 for one in places) + bool(hatchings)
+    legend_lines = sum(mark.get_label().count("\n") + 1 for mark in places) + bool(hatchings)
     titles = [
         _wrapped([words.assignment(panel.held)], layout.cells_width(plane) + 0.2, 9.5)
         for panel in plane.panels
     ]
-    head, foot = 0.6 + layout.LINE * len(said), 0.15 + 1.15 * layout.LINE * legend_lines
-    at = layout.of(plane, width, head, foot, title_lines=max(map(len, titles)))
-    figure = style.figure(at.width, at.height)
+    head, foot = 0.6 + layout.LINE * len(sentences), 0.15 + 1.15 * layout.LINE * legend_lines
+    geometry = layout.of(plane, width, head, foot, title_lines=max(map(len, titles)))
+    figure = style.figure(geometry.width, geometry.height)
     figure.set_layout_engine("none")
-    left, top = layout.MARGIN / at.width, 1 - layout.MARGIN / at.height
+    left, top = layout.MARGIN / geometry.width, 1 - layout.MARGIN / geometry.height
     figure.text(left, top, caption.sweep, va="top", fontsize=17, fontweight="bold", color=style.INK)
     look: dict[str, Any] = {"va": "top", "fontsize": 10, "color": style.QUIET, "linespacing": 1.4}
-    figure.text(left, top - 0.38 / at.height, "\n".join(said), **look)
-    _panels(figure, at, plane, caption, titles)
+    figure.text(left, top - 0.38 / geometry.height, "\n".join(sentences), **look)
+    _panels(figure, geometry, plane, caption, titles)
     look = {
         "frameon": False,
         "fontsize": 9,
@@ -70,7 +71,7 @@ def draw(plane: Plane, caption: Caption) -> "Figure":
         (hatchings, False, len(cells.WHY)),
     ):
         if handles:
-            corner = 0.05 / at.width, (0.05 + 1.15 * layout.LINE * bottom) / at.height
+            corner = 0.05 / geometry.width, (0.05 + 1.15 * layout.LINE * bottom) / geometry.height
             figure.legend(
                 handles=handles, loc="lower left", bbox_to_anchor=corner, ncols=number, **look
             )
@@ -78,10 +79,9 @@ def draw(plane: Plane, caption: Caption) -> "Figure":
 
 
 def _wrapped(lines: Iterable[str], width: float, size: float) -> list[str]:
-    """Broken to so many inches: between what dots set apart where there is something, else between
-    words.
+    """The lines, broken so that none is wider than `width` inches at font size `size`, in points.
 
-    size: of the text, in points. `key = value` stays together.
+    A line breaks at a dot where it has one, else between words. `key = value` stays together.
     """
     most, rows = max(20, int(width / (layout.CHARACTER * size))), []
     for line in lines:
@@ -92,18 +92,18 @@ def _wrapped(lines: Iterable[str], width: float, size: float) -> list[str]:
                 rows[-1] += words.DOT + part
             else:
                 rows.append(part)
-    whole = [part for row in rows for part in textwrap.wrap(row.replace(" = ", _EQUALS), most)]
-    return [part.replace(_EQUALS, " = ") for part in whole]
+    wrapped = [part for row in rows for part in textwrap.wrap(row.replace(" = ", _EQUALS), most)]
+    return [part.replace(_EQUALS, " = ") for part in wrapped]
 
 
 def _panels(
     figure: "Figure",
-    at: layout.FigureLayout,
+    geometry: layout.FigureLayout,
     plane: Plane,
     caption: Caption,
     titles: list[list[str]],
 ) -> None:
-    """All of them, with the names of their axes and the colour bar."""
+    """Draw all panels, the names of the axes, and the colour bar."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, PowerNorm
@@ -127,16 +127,18 @@ def _panels(
         > 1,
     )
     for number, (panel, title) in enumerate(zip(plane.panels, titles, strict=True)):
-        axes = figure.add_axes(at.box(*at.place(number), *at.panel))
+        axes = figure.add_axes(geometry.box(*geometry.place(number), *geometry.panel))
         axes.set_title("\n".join(title), loc="left", fontsize=9.5, color=style.INK)
         _panel(axes, plane, panel, means[number], look)
         if plane.best is not None and plane.best[0] == number:
             _frame(axes, plane.best[1])
-    _name_axes(figure, at, plane)
+    _name_axes(figure, geometry, plane)
     beyond = np.nanmax(means, initial=-np.inf) > high
-    last = at.place(at.rows * at.columns - 1)
-    bottom, top = last[1], at.top
-    place = at.box(at.width - layout.RIGHT + layout.BAR_GAP, bottom, layout.BAR, top - bottom)
+    last = geometry.place(geometry.rows * geometry.columns - 1)
+    bottom, top = last[1], geometry.top
+    place = geometry.box(
+        geometry.width - layout.RIGHT + layout.BAR_GAP, bottom, layout.BAR, top - bottom
+    )
     shares = ScalarMappable(look.norm, look.colours)
     bar = figure.colorbar(
         shares, cax=figure.add_axes(place), extend="max" if beyond else "neither", extendfrac=0.03
@@ -144,7 +146,7 @@ def _panels(
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, labelsize=9, labelcolor=style.QUIET)
     label = f"{caption.metric} (lower is better)\npower scale ({POWER:g}): finer near the best"
-    x, y = (at.width - layout.MARGIN) / at.width, at.middle[1] / at.height
+    x, y = (geometry.width - layout.MARGIN) / geometry.width, geometry.middle[1] / geometry.height
     turned: dict[str, Any] = {
         "rotation": "vertical",
         "ha": "right",
@@ -173,17 +175,19 @@ def _panel(
     axes.spines[:].set_visible(False)
 
 
-def _name_axes(figure: "Figure", at: layout.FigureLayout, plane: Plane) -> None:
-    """Once for all panels. The names say which way the probability counts: zoneout's is of
+def _name_axes(figure: "Figure", geometry: layout.FigureLayout, plane: Plane) -> None:
+    """Name the axes, once for all panels. The names say that zoneout's probability is one of
     PRESERVING."""
     x, y = (NAMES.get(key, key) for key in (plane.axes.x_key, plane.axes.y_key))
-    middle_x, middle_y = at.middle
-    below = at.place(at.rows * at.columns - 1)[1] - layout.TICKS - 0.06
+    middle_x, middle_y = geometry.middle
+    below = geometry.place(geometry.rows * geometry.columns - 1)[1] - layout.TICKS - 0.06
     look: dict[str, Any] = {"fontsize": 11, "color": style.INK}
-    figure.text(middle_x / at.width, below / at.height, x, ha="center", va="top", **look)
     figure.text(
-        layout.MARGIN / at.width,
-        middle_y / at.height,
+        middle_x / geometry.width, below / geometry.height, x, ha="center", va="top", **look
+    )
+    figure.text(
+        layout.MARGIN / geometry.width,
+        middle_y / geometry.height,
         y,
         ha="left",
         va="center",
@@ -202,7 +206,7 @@ def _frame(axes: "Axes", cell: PlaneCell) -> None:
 
 
 def _limits(means: "np.ndarray[Any, np.dtype[np.float64]]") -> tuple[float, float]:
-    """The colour scale: all values but far outliers above, which would wash out all other
+    """The ends of the colour scale. It leaves out far outliers above, which would hide all other
     differences."""
     values = means[~np.isnan(means)]
     if not values.size:
@@ -213,7 +217,7 @@ def _limits(means: "np.ndarray[Any, np.dtype[np.float64]]") -> tuple[float, floa
 
 
 def _places(plane: Plane, width: float) -> list[Any]:
-    """What the frame and the star mean, for a legend."""
+    """The legend's entries for the frame and the star."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Rectangle
 
@@ -230,9 +234,9 @@ def _places(plane: Plane, width: float) -> list[Any]:
 
 
 def _hatchings(plane: Plane) -> list[Any]:
-    """What the hatchings mean, for a legend."""
+    """The legend's entries for the hatchings in the figure."""
     every = [
         (row, column) for row in range(len(plane.axes.y)) for column in range(len(plane.axes.x))
     ]
-    there = {cells.why(panel, cell) for panel in plane.panels for cell in every}
-    return [cells.patch(reason) for reason in cells.WHY if reason in there]
+    reasons = {cells.why(panel, cell) for panel in plane.panels for cell in every}
+    return [cells.patch(reason) for reason in cells.WHY if reason in reasons]

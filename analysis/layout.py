@@ -1,8 +1,8 @@
-"""Where the panels of a heatmap are, and all that stands around them. In inches, from the lower
-left corner.
+"""The geometry of a heatmap: where its panels lie, and the space around them. In inches, from the
+lower left corner.
 
-All places are computed here: a layout engine's differ in their last digits from one drawing to the
-next, and with them the bytes.
+Every position is computed here. Those of a layout engine differ in their last digits between two
+drawings, and so would the bytes of the files.
 """
 
 import math
@@ -11,23 +11,22 @@ from dataclasses import dataclass
 from analysis.plane import Plane
 
 _WIDEST = 20.0
-"""Of a row with more than one panel."""
+"""The width of a row with more than one panel."""
 LINE, CHARACTER = 0.2, 0.0075
-"""Height of a line of the text around the panels, and width of a character for each point of its
+"""The height of a line of text around the panels, and the width of a character per point of font
 size."""
 MARGIN, AXIS_NAME, TICKS = 0.13, 0.3, 0.26
-"""At the figure's edge; beside the panels, for the name of an axis; below each panel, for its
-values."""
+"""The space at the figure's edge, for the name of an axis, and for the values below each panel."""
 RIGHT, BAR, BAR_GAP = 1.4, 0.16, 0.2
-"""Of the panels: the colour bar with its numbers and name; its own width; and what lies before
-it."""
+"""The space to the right of the panels, the width of the colour bar in it, and the gap before the
+bar."""
 _HIGHEST_NAME = 3.1
 """The height that the names of the vertical axis and of the colours need."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FigureLayout:
-    """Where everything is, from the lower left corner."""
+    """Sizes and positions, from the lower left corner."""
 
     width: float
     height: float
@@ -36,10 +35,10 @@ class FigureLayout:
     panel: tuple[float, float]
     """Width and height of a panel's cells."""
     gap: tuple[float, float]
-    """Between panels; the vertical one lies above each panel and below the one above it."""
+    """Between panels, across and down."""
     left: float
     top: float
-    """Where the first panel begins, its title not counted."""
+    """The upper left corner of the first panel, below its title."""
 
     def place(self, number: int) -> tuple[float, float]:
         """The lower left corner of a panel."""
@@ -49,14 +48,14 @@ class FigureLayout:
 
     @property
     def middle(self) -> tuple[float, float]:
-        """Of all panels together."""
+        """The centre of all panels together."""
         (x0, y0), (x1, y1) = self.place(self.rows * self.columns - 1), self.place(0)
         return (x1 + x0 + self.panel[0]) / 2, (y0 + y1 + self.panel[1]) / 2
 
     def box(
         self, left: float, bottom: float, width: float, height: float
     ) -> tuple[float, float, float, float]:
-        """As shares of the figure."""
+        """A rectangle as shares of the figure, as matplotlib takes it."""
         return left / self.width, bottom / self.height, width / self.width, height / self.height
 
 
@@ -70,7 +69,7 @@ def _arranged(plane: Plane) -> tuple[int, int]:
 
 
 def width(plane: Plane) -> float:
-    """That the panels want, with all around them."""
+    """The width that the panels and the space around them need."""
     return (
         MARGIN
         + AXIS_NAME
@@ -80,7 +79,7 @@ def width(plane: Plane) -> float:
 
 
 def cells_width(plane: Plane) -> float:
-    """That a panel wants for its cells."""
+    """The width that the cells of a panel need."""
     columns = len(plane.axes.x)
     if len(plane.panels) > 1:
         return max(2.0, 0.78 * columns)
@@ -88,7 +87,7 @@ def cells_width(plane: Plane) -> float:
 
 
 def _ticks_width(plane: Plane) -> float:
-    """Left of each panel: the values of the vertical axis, and air."""
+    """The width of the values at the left of each panel, with some air."""
     if len(plane.panels) == 1:
         size = 11
     else:
@@ -97,8 +96,10 @@ def _ticks_width(plane: Plane) -> float:
 
 
 def of(plane: Plane, width: float, head: float, foot: float, title_lines: int) -> FigureLayout:
-    """With so much above and below the panels; they fill the width, and are high enough for what
-    stands beside them."""
+    """The layout of a figure of this width, with `head` above and `foot` below the panels.
+
+    The panels fill the width, and are high enough for the text beside them.
+    """
     rows, columns = _arranged(plane)
     ticks = _ticks_width(plane)
     across = (width - MARGIN - AXIS_NAME - RIGHT) / columns - ticks

@@ -1,22 +1,21 @@
 """Trials as one tidy table, from an MLflow store or from the rows of `sweep export`; both give the
 same table."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+from msgspec import structs
+
 from analysis.mlflow_filter import tag_is
+from analysis.trial_row import FACTS, TrialFacts, TrialRow
 from zoneout_core.errors import RunError
-from zoneout_core.records import CHARACTERS, Metrics
+from zoneout_core.records import EpochRecord, Metrics
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TrialRow = Mapping[str, Any]
-"""One trial as plain data: `trial seed state reason shape_key epoch params final records`, as a
-sweep exports it."""
-
-COLUMNS = ("trial", "seed", "state", "reason", "shape_key", "epoch", "best_epoch")
+COLUMNS = (*FACTS, "best_epoch")
 """Of the table of trials; after them come the final metrics, and the searched hyperparameters by
 their dotted keys."""
 TEXTS = ("label",)
@@ -32,16 +31,13 @@ def from_rows(rows: Iterable[TrialRow], metrics: Metrics) -> "pd.DataFrame":
     """
     import pandas as pd  # here, so that importing analysis costs nothing
 
-    columns, table = (*COLUMNS, *metrics.final), []
-    for row in sorted(rows, key=lambda row: int(row["trial"])):
-        final = row["final"] or {}
-        flat = {key: row[key] if key in row else final.get(key) for key in columns}
-        table.append(
-            flat | {key: plain(key, value) for key, value in row["params"].items() if key != "seed"}
-        )
-    frame = pd.DataFrame(
-        table, columns=list(dict.fromkeys([*columns, *(key for row in table for key in row)]))
-    )
+    columns, lines = (*COLUMNS, *metrics.final), []
+    for row in sorted(rows, key=lambda row: row.trial):
+        cells = row.cells()
+        searched = {key: plain(key, value) for key, value in row.params.items() if key != "seed"}
+        lines.append({key: cells.get(key) for key in columns} | searched)
+    frame = pd.DataFrame(lines, columns=list(dict.fromkeys([*columns, *_keys(lines)])))
+    frame["state"] = frame["state"].map(str)
     return frame.astype(dict.fromkeys(("best_epoch", *metrics.final), "float64"))
 
 
@@ -49,16 +45,10 @@ def curves_from_rows(rows: Iterable[TrialRow], metrics: Metrics) -> "pd.DataFram
     """One row per trial and epoch: `trial epoch` and `metrics.epoch`, in that order."""
     import pandas as pd
 
-    table = [
-        {
-            "trial": row["trial"],
-            "epoch": record["epoch"],
-            **{key: record[key] for key in metrics.epoch},
-        }
-        for row in sorted(rows, key=lambda row: int(row["trial"]))
-        for record in sorted(row["records"], key=lambda record: int(record["epoch"]))
+    lines = [
+        cells for row in sorted(rows, key=lambda row: row.trial) for cells in row.epoch_cells()
     ]
-    return pd.DataFrame(table, columns=["trial", "epoch", *metrics.epoch])
+    return pd.DataFrame(lines, columns=["trial", "epoch", *metrics.epoch])
 
 
 def trials(tracking_uri: str, experiment: str, run: str) -> "pd.DataFrame":
@@ -81,69 +71,81 @@ def stored(
     """What the trials of a run report, and one `TrialRow` for each of them, read back from MLflow
     alone.
 
-    `curves=False` leaves `records` empty and is much faster.
+    Rows have facts, hyperparameters and metrics. `curves=False` leaves `records` empty and is much
+    faster.
 
     Raises `RunError` when MLflow has no such experiment or run.
     """
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri)
-    found = client.get_experiment_by_name(experiment)
-    if found is None:
-        children = []
-    else:
-        children = _children(client, found.experiment_id, run)
+    children: list[Any] = []
+    kept = client.get_experiment_by_name(experiment)
+    if kept is not None:
+        children = _children(client, kept.experiment_id, run)
     if not children:
         raise RunError(
             f"MLflow must have the run {run!r} in experiment {experiment!r}, but there is no trial"
             f" of it at {tracking_uri}."
         )
     metrics = _metrics(children[0])
-    return metrics, sorted(
-        (_row(client, one, metrics, curves) for one in children), key=lambda row: int(row["trial"])
-    )
+    rows = [_row(client, child, metrics, curves) for child in children]
+    return metrics, sorted(rows, key=lambda row: row.trial)
 
 
 def _children(client: Any, experiment_id: str, run: str) -> list[Any]:
     """Every child run of a sweep run."""
-    query, found, token = tag_is("zoneout.run", run), [], ""
+    query, children, token = tag_is("zoneout.run", run), [], ""
     while True:
         page = client.search_runs(
             [experiment_id], query, max_results=1000, page_token=token or None
         )
-        found += [one for one in page if "zoneout.trial" in one.data.tags]
+        children += [child for child in page if "zoneout.trial" in child.data.tags]
         if not (token := page.token):
-            return found
+            return children
 
 
 def _metrics(child: Any) -> Metrics:
-    """What a child run's tag says; runs from before there was one are of character tasks."""
-    told = child.data.tags.get("zoneout.metrics")
-    if told:
-        return Metrics.from_json(json.loads(told))
-    return CHARACTERS
+    """What a child run's tag says."""
+    return msgspec.json.decode(child.data.tags["zoneout.metrics"], type=Metrics)
 
 
 def _row(client: Any, child: Any, metrics: Metrics, curves: bool) -> TrialRow:
     tags, values = child.data.tags, child.data.metrics
+    stored = {name: tags[f"zoneout.{name}"] for name in FACTS}
+    facts = msgspec.convert(stored, TrialFacts, strict=False)
     final = {key: values[f"best_{key}"] for key in metrics.final if f"best_{key}" in values}
     if final:
         final["best_epoch"] = values["best_epoch"]
-    row = {key: tags[f"zoneout.{key}"] for key in ("state", "reason", "shape_key")}
-    row |= {key: int(tags[f"zoneout.{key}"]) for key in ("trial", "seed", "epoch")}
+    records: tuple[EpochRecord, ...] = ()
     if curves:
-        records = _records(client, child.info.run_id, metrics)
-    else:
-        records = []
-    return row | {"params": child.data.params, "final": final or None, "records": records}
+        records = _records(client, child.info.run_id, facts.trial, metrics)
+    return TrialRow(
+        **structs.asdict(facts),
+        params=child.data.params,
+        metrics=metrics,
+        final=final or None,
+        records=records,
+    )
 
 
-def _records(client: Any, run_id: str, metrics: Metrics) -> list[dict[str, float]]:
+def _records(client: Any, run_id: str, trial: int, metrics: Metrics) -> tuple[EpochRecord, ...]:
     epochs: dict[int, dict[str, float]] = {}
+    updates: dict[int, int] = {}
     for key in metrics.epoch:
         for point in client.get_metric_history(run_id, key):
-            epochs.setdefault(point.step, {"epoch": point.step})[key] = point.value
-    return [epochs[epoch] for epoch in sorted(epochs)]
+            epochs.setdefault(point.step, {})[key] = point.value
+    for point in client.get_metric_history(run_id, "epoch_updates"):
+        updates[point.step] = int(point.value)
+    return tuple(
+        EpochRecord(trial=trial, epoch=epoch, updates=updates[epoch], metrics=epochs[epoch])
+        for epoch in sorted(epochs)
+    )
+
+
+def _keys(lines: list[dict[str, object]]) -> Iterator[str]:
+    for line in lines:
+        yield from line
 
 
 def plain(key: str, value: Any) -> Any:

@@ -1,28 +1,27 @@
-"""A reproduction as a page of Markdown: what a README or a gallery shows. Pure: the told numbers
-in, text out."""
+"""A reproduction as a page of Markdown, for a README or a gallery. Pure: numbers in, text out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 PageNumbers = Mapping[str, Any]
-"""What `sweep reproduce --json` says."""
+"""The document that `sweep reproduce --json` prints."""
 
 
-def page(told: PageNumbers, title: str, notes: Sequence[str], figures: Sequence[str]) -> str:
-    """The whole page. figures: file names of pictures that lie beside it."""
-    return "\n".join([*_head(told, title), *_blocks(told), *_foot(notes, figures)]) + "\n"
+def page(numbers: PageNumbers, title: str, notes: Sequence[str], figures: Sequence[str]) -> str:
+    """The page. figures: file names of pictures that lie beside it."""
+    return "\n".join([*_head(numbers, title), *_blocks(numbers), *_foot(notes, figures)]) + "\n"
 
 
-def _head(told: PageNumbers, title: str) -> Iterator[str]:
-    changed = "".join(f" --set {key}={value}" for key, value in told["set"].items())
+def _head(numbers: PageNumbers, title: str) -> Iterator[str]:
+    changed = "".join(f" --set {key}={value}" for key, value in numbers["set"].items())
     yield f"## {title}"
     yield ""
-    yield f"`sweep reproduce {told['reproduction']} --scale {told['scale']}{changed}`"
+    yield f"`sweep reproduce {numbers['reproduction']} --scale {numbers['scale']}{changed}`"
     yield ""
 
 
-def _blocks(told: PageNumbers) -> Iterator[str]:
-    for block in told["blocks"]:
+def _blocks(numbers: PageNumbers) -> Iterator[str]:
+    for block in numbers["blocks"]:
         if not any(row["seeds"] for row in block["rows"]) and not block["best"]:
             yield f"**{block['title']}**: not run at this scale."
             yield ""
@@ -36,11 +35,11 @@ def _blocks(told: PageNumbers) -> Iterator[str]:
         if block["rows"]:
             yield from _table(block)
         if block["best"]:
-            at = ", ".join(
+            params = ", ".join(
                 f"{key.rpartition('.')[2]} = {value:g}"
                 for key, value in block["best"]["params"].items()
             )
-            yield f"Best of {block['best']['of']} trials: {block['best']['value']:.4f} at {at}."
+            yield f"Best of {block['best']['of']} trials: {block['best']['value']:.4f} at {params}."
             yield ""
         yield _origin(block)
         yield ""
@@ -89,11 +88,11 @@ def _table(block: PageNumbers) -> Iterator[str]:
 def _origin(block: PageNumbers) -> str:
     if not block["runs"]:
         return ""
-    hardware = sorted({one for row in block["rows"] for one in row["hardware"]})
-    told = [f"Commit {', '.join(block['commits']) or 'unknown'}"]
-    told += [f"trained on {one}" for one in hardware]
-    told += [f"{block['seconds'] / 60:.1f} lane-minutes", f"runs {', '.join(block['runs'])}"]
-    return f"{'; '.join(told)}."
+    hardware = sorted({machine for row in block["rows"] for machine in row["hardware"]})
+    parts = [f"Commit {', '.join(block['commits']) or 'unknown'}"]
+    parts += [f"trained on {machine}" for machine in hardware]
+    parts += [f"{block['seconds'] / 60:.1f} lane-minutes", f"runs {', '.join(block['runs'])}"]
+    return f"{'; '.join(parts)}."
 
 
 def _row(cells: Sequence[str]) -> str:

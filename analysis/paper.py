@@ -1,11 +1,9 @@
-"""The paper's published numbers, and those it quotes: data with a source each, none of them
-ours."""
+"""Published numbers: the paper's, and those that it quotes. Each has its source; none is ours."""
 
 import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 DATA = Path(__file__).with_name("paper_results.json")
 
@@ -18,8 +16,8 @@ class Published:
     """As the publication has it; `pmnist` is our task `sequential_mnist`."""
     model: str
     regularizer: str
-    params: dict[str, Any]
-    """What is stated of the regularizer's strength."""
+    params: dict[str, object]
+    """The regularizer's strength, as far as it was published."""
     split: str
     metric: str
     """`bpc`, `perplexity`, `error_rate` or `accuracy`."""
@@ -42,7 +40,7 @@ class Published:
 
 @cache
 def numbers() -> tuple[Published, ...]:
-    """All of them, in the order of the paper."""
+    """All published numbers, in the order of the paper."""
     return tuple(Published(**record) for record in json.loads(DATA.read_text()))
 
 
@@ -53,22 +51,24 @@ def find(
     *,
     version: str = "final",
     source: str = "",
-    **rest: Any,
+    **others: object,
 ) -> Published:
-    """The one number with these fields, whose source holds the text `source`. Raises `LookupError`
-    for any other count.
+    """The number with these fields whose source contains `source`. Raises `LookupError` unless
+    there is exactly one.
 
     Table 1's zoneout on characters, for instance, is `find("char_ptb", "zoneout", "test",
     source="Table 1")`.
     """
-    wanted = {"task": task, "regularizer": regularizer, "split": split, "version": version} | rest
-    found = [
-        one
-        for one in numbers()
-        if source in one.source and all(getattr(one, key) == wanted[key] for key in wanted)
+    fields = {"task": task, "regularizer": regularizer, "split": split, "version": version} | others
+    matches = [
+        published
+        for published in numbers()
+        if source in published.source
+        and all(getattr(published, key) == fields[key] for key in fields)
     ]
-    if len(found) != 1:
+    if len(matches) != 1:
         raise LookupError(
-            f"{len(found)} published numbers are {wanted} with {source!r} in their source, not one"
+            f"{len(matches)} published numbers are {fields} with {source!r} in their source, not"
+            " one"
         )
-    return found[0]
+    return matches[0]

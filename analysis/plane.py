@@ -1,15 +1,15 @@
-"""A plane of two hyperparameters: what the trials say of each cell. Pure computation: a table in,
-numbers out.
+"""A plane of two hyperparameters, with the results of the trials in its cells. Pure computation: a
+table in, numbers out.
 
-Where more keys than the two axes were searched, there is a panel for each combination of the
-others; where these are too many, one panel with the best over them in each cell.
+Where more keys than the two axes were searched, each combination of the others has a panel. Where
+these would be too many, one panel shows the best over them in each cell.
 """
 
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis import points
 from analysis.load import plain
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-X, Y = "regularizer.z_cells", "regularizer.z_states"
+X, Y = "regularizer.zoneout.z_cells", "regularizer.zoneout.z_states"
 PAPER_PLANE = ("char_ptb", CHARACTERS.objective, X, Y)
-"""Task, metric and axes of the one plane of which the paper has a value."""
+"""Task, metric and axes of the one plane for which the paper published a value."""
 PAPER_BEST, PAPER_BPC = (0.5, 0.05), 1.362
 """(z_cells, z_states) of the paper's best character model, and its validation bits per character
 (Table 1)."""
 MOST = 16
-"""Values along an axis that can still be read."""
+"""How many values along an axis can still be read."""
 MOST_PANELS = 12
-"""Panels that can still be read."""
+"""How many panels can still be read."""
 
 PlaneCell = tuple[int, int]
 """(row, column) of a plane."""
@@ -46,10 +46,10 @@ class Axes:
     x: tuple[float, ...]
     y: tuple[float, ...]
 
-    def cell(self, at: Mapping[str, Any]) -> PlaneCell:
+    def cell(self, params: Mapping[str, object]) -> PlaneCell:
         """Where a point lies."""
-        return self.y.index(plain(self.y_key, at[self.y_key])), self.x.index(
-            plain(self.x_key, at[self.x_key])
+        return self.y.index(plain(self.y_key, params[self.y_key])), self.x.index(
+            plain(self.x_key, params[self.x_key])
         )
 
 
@@ -57,49 +57,49 @@ class Axes:
 class Panel:
     """One plane."""
 
-    held: Mapping[str, Any]
-    """What tells it from the other panels: values by key."""
+    held: Mapping[str, object]
+    """The other keys' values, which distinguish it from the other panels."""
     cells: Mapping[PlaneCell, Point]
-    """The point of each cell that the space has; over several combinations, the best of them."""
+    """The point of each cell in the space; over several combinations, the best of them."""
     combinations: Mapping[PlaneCell, int]
-    """How many combinations of the other keys have a value there. One, or more where the cell shows
-    their best."""
+    """How many combinations of the other keys have a value there: 1, or more where the cell shows
+    the best of them."""
 
     def mean(self, axes: Axes) -> "NDArray[np.float64]":
         """[y, x] Means over seeds; NaN in cells without a complete trial."""
         import numpy as np
 
-        found = np.full((len(axes.y), len(axes.x)), np.nan)
+        means = np.full((len(axes.y), len(axes.x)), np.nan)
         for cell, point in self.cells.items():
-            found[cell] = point.mean
-        return found
+            means[cell] = point.mean
+        return means
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plane:
-    """What the trials say."""
+    """The trials' results, by cell."""
 
     axes: Axes
     metric: str
     """Lower is better."""
     keys: tuple[str, ...]
-    """All that was searched, but the seed."""
+    """All searched keys but the seed."""
     points: tuple[Point, ...]
-    """All of them, whatever the panels show."""
+    """All points, whatever the panels show."""
     panels: tuple[Panel, ...]
-    held: Mapping[str, Any]
-    """Searched keys that are the same everywhere."""
+    held: Mapping[str, object]
+    """Searched keys that have one value everywhere."""
     over: tuple[str, ...]
-    """Other keys, over which each cell shows its best; none = each cell is one point, and `panels`
-    has all of them."""
+    """The other keys, where each cell shows the best over them. Empty where each cell is one point
+    and `panels` has them all."""
     best: tuple[int, PlaneCell] | None
     """Panel and cell of the lowest mean, the first of equals; None when no trial completed."""
     paper: PlaneCell | None
     """The paper's best cell, where this is the paper's plane and has it."""
     trials: Mapping[TrialState, int]
-    """How many there are in each state."""
+    """How many trials are in each state."""
     repeats: int
-    """How many of them a sampler drew again, the seed included: they count once."""
+    """How many trials a sampler drew again with the same seed. They count once."""
 
 
 def plane(
@@ -117,54 +117,61 @@ def plane(
     """
     if SEED in (x_key, y_key):
         searched = replace(searched, keys=(*searched.keys, SEED))
-    found = points.compute(frame, metric, searched)
-    known = [*(point.at for point in found), *searched.points]
+    searched_points = points.compute(frame, metric, searched)
+    assignments = [*(point.params for point in searched_points), *searched.points]
     axes = Axes(
         x_key=x_key,
         y_key=y_key,
-        x=_axis(known, searched.keys, x_key),
-        y=_axis(known, searched.keys, y_key),
+        x=_axis(assignments, searched.keys, x_key),
+        y=_axis(assignments, searched.keys, y_key),
     )
-    held, varied = _told_apart(found, [key for key in searched.keys if key not in (x_key, y_key)])
-    panels = _panels(found, axes, varied)
-    if not searched.points:  # whatever was not drawn may be in the space
+    held, varied = _held_and_varied(
+        searched_points, [key for key in searched.keys if key not in (x_key, y_key)]
+    )
+    panels = _panels(searched_points, axes, varied)
+    if not searched.points:  # a cell that no trial drew may be in the space all the same
         panels = [_filled(panel, axes) for panel in panels]
-    if len(panels) > MOST_PANELS or not searched.whole:
+    if len(panels) > MOST_PANELS or not searched.has_every_key:
         over = varied
     else:
         over = ()
     if over:
-        panels = [_best_over(found, axes, {axes.cell(at) for at in searched.points})]
+        cells_of_space = {axes.cell(params) for params in searched.points}
+        panels = [_best_over(searched_points, axes, cells_of_space)]
     return Plane(
         axes=axes,
         metric=metric,
         keys=searched.keys,
-        points=tuple(found),
+        points=tuple(searched_points),
         panels=tuple(panels),
         held=held,
         over=tuple(over),
         best=_lowest(panels),
         paper=_paper(axes) if (task, metric, x_key, y_key) == PAPER_PLANE else None,
         trials=Counter(TrialState(state) for state in frame["state"]),
-        repeats=len(frame) - sum(len(point.values) + sum(point.lost.values()) for point in found),
+        repeats=len(frame)
+        - sum(len(point.values) + sum(point.lost.values()) for point in searched_points),
     )
 
 
-def _told_apart(
-    found: Iterable[Point], others: Iterable[str]
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What all points have in common of these keys, and which keys tell them apart."""
-    values = {key: list(dict.fromkeys(point.at.get(key) for point in found)) for key in others}
-    held = {key: given[0] for key, given in values.items() if len(given) == 1}
+def _held_and_varied(
+    searched_points: Iterable[Point], others: Iterable[str]
+) -> tuple[dict[str, object], tuple[str, ...]]:
+    """Those of the keys that have one value in all points, with it, and the keys that vary."""
+    values = {
+        key: list(dict.fromkeys(point.params.get(key) for point in searched_points))
+        for key in others
+    }
+    held = {key: settings[0] for key, settings in values.items() if len(settings) == 1}
     return held, tuple(key for key in values if key not in held)
 
 
-def _panels(found: Iterable[Point], axes: Axes, varied: Sequence[str]) -> list[Panel]:
+def _panels(searched_points: Iterable[Point], axes: Axes, varied: Sequence[str]) -> list[Panel]:
     """One for each combination of the keys that vary."""
-    by_combination: dict[tuple[Any, ...], dict[PlaneCell, Point]] = {}
-    for point in found:
-        by_combination.setdefault(tuple(point.at.get(key) for key in varied), {})[
-            axes.cell(point.at)
+    by_combination: dict[tuple[object, ...], dict[PlaneCell, Point]] = {}
+    for point in searched_points:
+        by_combination.setdefault(tuple(point.params.get(key) for key in varied), {})[
+            axes.cell(point.params)
         ] = point
     return [
         Panel(
@@ -187,42 +194,47 @@ def _filled(panel: Panel, axes: Axes) -> Panel:
     )
 
 
-def _best_over(found: Iterable[Point], axes: Axes, known: Collection[PlaneCell]) -> Panel:
-    """One panel over all combinations: of each cell its best point, or all that was lost there."""
-    at: dict[PlaneCell, list[Point]] = {cell: [] for cell in known}
-    for point in found:
-        at.setdefault(axes.cell(point.at), []).append(point)
-    done = {cell: [point for point in those if point.values] for cell, those in at.items()}
+def _best_over(
+    searched_points: Iterable[Point], axes: Axes, cells_of_space: Collection[PlaneCell]
+) -> Panel:
+    """One panel over all combinations: the best point of each cell, or the count of trials that
+    were lost there."""
+    by_cell: dict[PlaneCell, list[Point]] = {cell: [] for cell in cells_of_space}
+    for point in searched_points:
+        by_cell.setdefault(axes.cell(point.params), []).append(point)
+    complete = {cell: [point for point in group if point.values] for cell, group in by_cell.items()}
     cells = {
         cell: (
-            min(done[cell], key=lambda point: point.mean)
-            if done[cell]
-            else _nothing(axes, cell, those)
+            min(complete[cell], key=lambda point: point.mean)
+            if complete[cell]
+            else _nothing(axes, cell, group)
         )
-        for cell, those in at.items()
+        for cell, group in by_cell.items()
     }
     return Panel(
         held={},
         cells=cells,
-        combinations={cell: len(those) for cell, those in done.items() if those},
+        combinations={cell: len(group) for cell, group in complete.items() if group},
     )
 
 
-def _nothing(axes: Axes, cell: PlaneCell, those: Iterable[Point]) -> Point:
-    """A cell that has no value, whatever the other keys are."""
+def _nothing(axes: Axes, cell: PlaneCell, group: Iterable[Point]) -> Point:
+    """The point of a cell that has no value for any combination of the other keys."""
     lost: Counter[TrialState] = Counter()
-    for point in those:
+    for point in group:
         lost.update(point.lost)
     row, column = cell
     return Point(
-        at={axes.x_key: axes.x[column], axes.y_key: axes.y[row]},
+        params={axes.x_key: axes.x[column], axes.y_key: axes.y[row]},
         values=(),
         lost=lost,
         seeds=sum(lost.values()),
     )
 
 
-def _axis(known: Iterable[Mapping[str, Any]], keys: Collection[str], key: str) -> tuple[float, ...]:
+def _axis(
+    assignments: Iterable[Mapping[str, object]], keys: Collection[str], key: str
+) -> tuple[float, ...]:
     """The distinct values of a key, ascending."""
     another = "Choose others with: sweep report RUN --x-axis KEY --y-axis KEY"
     if key not in keys:
@@ -230,18 +242,18 @@ def _axis(known: Iterable[Mapping[str, Any]], keys: Collection[str], key: str) -
             f"An axis of the heatmap must be a searched key, but {key!r} is none of {sorted(keys)}."
             f" {another}"
         )
-    given = {plain(key, at[key]) if key in at else math.nan for at in known}
-    if any(isinstance(value, str) for value in given):
-        words = sorted(str(value) for value in given)
+    values = {plain(key, params[key]) if key in params else math.nan for params in assignments}
+    if any(isinstance(value, str) for value in values):
+        words = sorted(str(value) for value in values)
         raise SpaceError(
             f"An axis of the heatmap must be a number, but {key!r} has {words}. {another}"
         )
-    if len(given) > MOST or any(math.isnan(value) for value in given):
+    if len(values) > MOST or any(math.isnan(value) for value in values):
         raise SpaceError(
             f"An axis of the heatmap must be a grid of at most {MOST} values, but {key!r} has"
-            f" {len(given)}. Look at the table instead: sweep export RUN"
+            f" {len(values)}. Look at the table instead: sweep export RUN"
         )
-    return tuple(sorted(given))
+    return tuple(sorted(values))
 
 
 def _lowest(panels: Iterable[Panel]) -> tuple[int, PlaneCell] | None:

@@ -1,5 +1,5 @@
-"""How gradients reach back through time (Figure 6): shares by step, from a table of them; and their
-picture."""
+"""How gradients reach back through time (Figure 6): shares by time step, from a table of them, and
+their picture."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,16 +14,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STATES = {"c": r"$\|\partial L/\partial c_t\|$", "h": r"$\|\partial L/\partial h_t\|$"}
-"""What is shown, by the name of the state."""
+"""The vertical axis of each state."""
 
 FLOOR = 1e-9
-"""Smaller shares are not shown: the curves of others would lie on one another."""
+"""Smaller shares are not shown, because they would press all other curves together."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Propagation:
-    """One system's curve for one state: what share of the gradient's norm, summed over steps, each
-    step has."""
+    """One system's curve for one state: each time step's share of the gradient norms' sum."""
 
     title: str
     colour: int
@@ -36,23 +35,23 @@ class Propagation:
 def compute(frame: "pd.DataFrame", systems: Mapping[str, str]) -> list[Propagation]:
     """The curves of the systems, {label: title}, from a line per `label seed state step` with its
     `share`."""
-    found = []
+    curves = []
     for colour, (label, title) in enumerate(systems.items()):
-        own = frame[frame["label"] == label]
+        trials = frame[frame["label"] == label]
         for state in STATES:
-            told = own[own["state"] == state]
-            assert not told.duplicated(["seed", "step"]).any(), (
+            shares = trials[trials["state"] == state]
+            assert not shares.duplicated(["seed", "step"]).any(), (
                 f"{label}: a mean over something else than seeds"
             )
             share = tuple(
-                Estimate(tuple(some["share"])).mean for _, some in told.groupby("step", sort=True)
+                Estimate(tuple(some["share"])).mean for _, some in shares.groupby("step", sort=True)
             )
             if share:
-                seeds = int(told["seed"].nunique())
-                found.append(
+                seeds = int(shares["seed"].nunique())
+                curves.append(
                     Propagation(title=title, colour=colour, state=state, share=share, seeds=seeds)
                 )
-    return found
+    return curves
 
 
 def draw(curves: list[Propagation], title: str, subtitle: str) -> "Figure":
@@ -63,8 +62,9 @@ def draw(curves: list[Propagation], title: str, subtitle: str) -> "Figure":
         axes = figure.add_subplot(1, 2, number + 1)
         style.title(axes, title if number == 0 else " ", subtitle if number == 0 else " ")
         style.frame(axes, "time step t", f"{STATES[state]}, share of the sum over t")
-        for curve in (one for one in curves if one.state == state):
-            handles |= _line(axes, curve)
+        for curve in curves:
+            if curve.state == state:
+                handles |= _line(axes, curve)
         axes.set_yscale("log")
         axes.set_ylim(max(FLOOR, axes.get_ylim()[0]), 1.0)
         axes.minorticks_off()
@@ -73,14 +73,11 @@ def draw(curves: list[Propagation], title: str, subtitle: str) -> "Figure":
 
 
 def _line(axes: "Axes", curve: Propagation) -> dict[str, object]:
-    steps = [
-        step for step, share in enumerate(curve.share, start=1) if share > 0
-    ]  # of 0 there is no logarithm
+    # 0 has no logarithm.
+    steps = [step for step, share in enumerate(curve.share, start=1) if share > 0]
     shares = [share for share in curve.share if share > 0]
     name = curve.title + (f" (mean of {curve.seeds} seeds)" if curve.seeds > 1 else "")
-    colour, dash = (
-        style.COLOURS[curve.colour % len(style.COLOURS)],
-        style.DASHES[curve.colour % len(style.DASHES)],
-    )
+    colour = style.COLOURS[curve.colour % len(style.COLOURS)]
+    dash = style.DASHES[curve.colour % len(style.DASHES)]
     (line,) = axes.plot(steps, shares, color=colour, linestyle=dash, linewidth=1.7, label=name)
     return {name: line}

@@ -1,5 +1,4 @@
-"""The report of a sweep: its heatmap as picture, as vectors and as numbers. The same table gives
-the same bytes."""
+"""The report of a sweep: its heatmap as PNG, SVG and CSV. Equal tables give equal bytes."""
 
 import csv
 import io
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STATES = (TrialState.PRUNED, TrialState.FAILED, TrialState.INTERRUPTED)
-"""Of seeds without a value, as the table counts them."""
+"""The states of seeds without a value, as the table counts them."""
 
 
 def write(
@@ -47,7 +46,7 @@ def table(numbers: Plane) -> str:
     and the counts.
 
     Points come by panel, then by y and x; floats are exact, and a key that does not apply is empty.
-    `seeds` says how many the definition has, `complete` over how many the mean is.
+    `seeds` is how many seeds the definition has, `complete` how many the mean is over.
     """
     axes = numbers.axes
     keys = [
@@ -62,18 +61,26 @@ def table(numbers: Plane) -> str:
         lost = [point.lost.get(state, 0) for state in STATES]
         mean = point.mean if point.values else ""
         writer.writerow(
-            [*(point.at.get(key, "") for key in keys), mean, len(point.values), *lost, point.seeds]
+            [
+                *(point.params.get(key, "") for key in keys),
+                mean,
+                len(point.values),
+                *lost,
+                point.seeds,
+            ]
         )
     return out.getvalue()
 
 
 def _in_order(numbers: Plane, others: list[str]) -> list[Point]:
     combinations = list(
-        dict.fromkeys(tuple(point.at.get(key) for key in others) for point in numbers.points)
+        dict.fromkeys(tuple(point.params.get(key) for key in others) for point in numbers.points)
     )
     place = {combination: number for number, combination in enumerate(combinations)}
 
     def order(point: Point) -> tuple[int, int, int]:
-        return place[tuple(point.at.get(key) for key in others)], *numbers.axes.cell(point.at)
+        return place[tuple(point.params.get(key) for key in others)], *numbers.axes.cell(
+            point.params
+        )
 
     return sorted(numbers.points, key=order)

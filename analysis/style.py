@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 INK, QUIET, FAINT, PAPER, BEST = "#1a2233", "#667085", "#c3cad6", "#ffffff", "#d9480f"
 """Text, secondary text, grid lines, background, and what stands out."""
 COLOURS = ("#667085", "#1c7ed6", BEST, "#2b8a3e", "#ae3ec9", "#e8a100", "#0b7285")
-"""Of systems, in the order they are listed; told apart without red-green vision by their lightness,
-too."""
+"""The colours of systems, in the order of their listing. Their lightness differs too, for readers
+without red-green vision."""
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)))
 STAR: dict[str, Any] = {
     "marker": "*",
@@ -27,7 +27,7 @@ _RC: dict[Any, Any] = {"svg.fonttype": "path", "font.family": "DejaVu Sans"}
 
 
 def figure(width: float, height: float) -> "Figure":
-    """An empty one; inches."""
+    """An empty figure of this size in inches."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -36,7 +36,7 @@ def figure(width: float, height: float) -> "Figure":
 
 
 def title(axes: "Axes", text: str, subtitle: str) -> None:
-    """A title on the left, and below it what a reader has to know: task, network, scale."""
+    """Put a title at the left, and below it a subtitle: task, network, scale."""
     lines = subtitle.count("\n") + 1
     axes.set_title(text, loc="left", fontsize=14, fontweight="bold", color=INK, pad=16 + 13 * lines)
     axes.annotate(
@@ -63,7 +63,7 @@ def frame(axes: "Axes", x_label: str, y_label: str) -> None:
 
 
 def legend(figure: "Figure", handles: Sequence[Any], columns: int) -> None:
-    """Below everything, so that it hides no curve."""
+    """Put the legend below the axes, where it hides no curve."""
     look: dict[str, Any] = {
         "frameon": False,
         "fontsize": 9,

@@ -1,9 +1,10 @@
-"""Paper and ours, side by side. Pure computation: a table of trials in, lines out; nothing is drawn
-or printed here."""
+"""The paper's numbers and ours, side by side. Pure computation: a table of trials in, lines out."""
 
+import csv
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.confidence import Estimate, estimate
 from analysis.paper import Published
@@ -18,13 +19,12 @@ PAPER_SCALE = "paper"
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A metric that the paper reports, with the protocol by which it is measured: never one
-    protocol for two."""
+    """A metric that the paper reports, and the protocol that measures it."""
 
     title: str
-    """The paper's word: `Valid`."""
+    """The paper's name for it: `Valid`."""
     metric: str
-    """Ours: `valid_chunked_bpc`."""
+    """Our name for it: `valid_chunked_bpc`."""
     protocol: str
     """In words: `chunks of 100, each from the initial state`."""
     digits: int = 3
@@ -36,9 +36,9 @@ class TableRow:
 
     title: str
     label: str
-    """Of its trials; empty for a system that nobody can run."""
+    """The label of its trials; empty for a system that nobody can run."""
     paper: Mapping[str, Published] = field(default_factory=dict)
-    """By our metric; a missing one was not published."""
+    """The paper's number by our metric; one that is missing was not published."""
     note: str = ""
 
 
@@ -48,7 +48,7 @@ class Entry:
 
     paper: float | None
     source: str
-    """Of the paper's number."""
+    """Where the paper's number is from."""
     ours: Estimate | None
 
     @property
@@ -67,15 +67,15 @@ class Line:
     entries: tuple[Entry, ...]
     """One for each column."""
     seeds: tuple[int, ...]
-    """Of the complete trials, which are the ones that count."""
+    """The seeds of the complete trials; no others count."""
     epochs: tuple[int, ...]
-    """Trained by each of them."""
+    """How many epochs each of them trained."""
     hardware: tuple[str, ...]
-    """On which they were trained, each once."""
+    """The machines they were trained on, each once."""
     state: str
     """`complete`, `not run`, or what became of the trials that did not complete: `1 failed`."""
     reasons: tuple[str, ...]
-    """Why they did not, each once."""
+    """Why these did not complete, each reason once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,14 +90,14 @@ class Table:
 
     @property
     def ours(self) -> str:
-        """What our numbers are headed with."""
+        """The heading of our numbers."""
         if self.scale == PAPER_SCALE:
             return "ours"
         return f"ours ({self.scale})"
 
     @property
     def published(self) -> tuple[bool, ...]:
-        """For each column, whether the paper has any number of it; others are shown as ours
+        """For each column, whether the paper has a number in it. A column without shows ours
         alone."""
         return tuple(
             any(line.entries[k].paper is not None for line in self.lines)
@@ -112,39 +112,42 @@ def compute(
     columns: Sequence[Column],
     rows: Sequence[TableRow],
 ) -> Table:
-    """The table of these rows.
+    """Compute the table of these rows.
 
     `frame` has a line per trial: `label seed state reason epoch hardware` and the columns' metrics,
-    NaN where a trial did not complete. Rows without a trial say so; trials that did not complete
-    are counted and count for nothing.
+    NaN where a trial did not complete. A row without trials says so. Trials that did not complete
+    are counted, and enter no mean.
     """
     lines = tuple(_line(frame[frame["label"] == row.label], columns, row) for row in rows)
     return Table(title=title, scale=scale, columns=tuple(columns), lines=lines)
 
 
 def _line(trials: "pd.DataFrame", columns: Sequence[Column], row: TableRow) -> Line:
-    done = trials[trials["state"] == TrialState.COMPLETE].sort_values("seed")
-    assert done["seed"].is_unique, f"{row.title}: a mean over something else than seeds"
+    complete = trials[trials["state"] == TrialState.COMPLETE].sort_values("seed")
+    assert complete["seed"].is_unique, f"{row.title}: a mean over something else than seeds"
     return Line(
         row=row,
-        entries=tuple(_entry(done, column, row) for column in columns),
-        seeds=tuple(int(seed) for seed in done["seed"]),
-        epochs=tuple(int(epoch) for epoch in done["epoch"]),
-        hardware=tuple(sorted(set(done["hardware"]))),
+        entries=tuple(_entry(complete, column, row) for column in columns),
+        seeds=tuple(int(seed) for seed in complete["seed"]),
+        epochs=tuple(int(epoch) for epoch in complete["epoch"]),
+        hardware=tuple(sorted(set(complete["hardware"]))),
         state=_state(trials),
         reasons=tuple(
             sorted(
-                {str(one) for one in trials.loc[trials["state"] != TrialState.COMPLETE, "reason"]}
+                {
+                    str(reason)
+                    for reason in trials.loc[trials["state"] != TrialState.COMPLETE, "reason"]
+                }
                 - {""}
             )
         ),
     )
 
 
-def _entry(done: "pd.DataFrame", column: Column, row: TableRow) -> Entry:
+def _entry(complete: "pd.DataFrame", column: Column, row: TableRow) -> Entry:
     published = row.paper.get(column.metric)
-    if column.metric in done.columns:
-        values = list(done[column.metric].dropna())
+    if column.metric in complete.columns:
+        values = list(complete[column.metric].dropna())
     else:
         values = []
     return Entry(
@@ -161,37 +164,37 @@ def _state(trials: "pd.DataFrame") -> str:
     lost = trials[trials["state"] != TrialState.COMPLETE]
     counts = [
         f"{(lost['state'] == state).sum()} {state}"
-        for state in sorted({str(one) for one in lost["state"]})
+        for state in sorted({str(state) for state in lost["state"]})
     ]
     return ", ".join(counts) or str(TrialState.COMPLETE)
 
 
 def headings(table: Table) -> list[tuple[str, str]]:
-    """Of `cells`, each a column's title and what of it is below."""
-    found = [("", "system")]
+    """The headings of `cells`: each a column's title, and which of its numbers stands below."""
+    pairs = [("", "system")]
     for column, published in zip(table.columns, table.published, strict=True):
-        whats: tuple[str, ...] = (table.ours,)
+        words: tuple[str, ...] = (table.ours,)
         if published:
-            whats = ("paper", table.ours, "diff")
-        found += [(column.title, what) for what in whats]
-    return [*found, ("", "seeds"), ("", "epochs")]
+            words = ("paper", table.ours, "diff")
+        pairs += [(column.title, word) for word in words]
+    return [*pairs, ("", "seeds"), ("", "epochs")]
 
 
 def cells(table: Table) -> Iterator[list[str]]:
     """The lines as a person reads them: `1.362`, `1.364 ± 0.002`, `+0.002`."""
     for line in table.lines:
-        found = [line.row.title]
+        fields = [line.row.title]
         for entry, column, published in zip(
             line.entries, table.columns, table.published, strict=True
         ):
             paper, ours, difference = shown(entry, column, line.state)
-            found += [paper, ours, difference] if published else [ours]
-        yield [*found, str(len(line.seeds)), spread(line.epochs)]
+            fields += [paper, ours, difference] if published else [ours]
+        yield [*fields, str(len(line.seeds)), spread(line.epochs)]
 
 
 def shown(entry: Entry, column: Column, state: str) -> tuple[str, str, str]:
-    """Paper, ours and difference in words; a number that is not there is `-`, or why it is not
-    there."""
+    """The paper's number, ours and the difference as text. In place of a missing number stands `-`,
+    or the reason."""
     digits = column.digits
     if entry.paper is None:
         paper = "-"
@@ -207,11 +210,11 @@ def shown(entry: Entry, column: Column, state: str) -> tuple[str, str, str]:
 def spread(numbers: Sequence[int]) -> str:
     """`30`, or `28-30` where they differ."""
     if numbers:
-        return "-".join(str(one) for one in sorted({min(numbers), max(numbers)}))
+        return "-".join(str(number) for number in sorted({min(numbers), max(numbers)}))
     return ""
 
 
-def to_json(table: Table) -> dict[str, Any]:
+def to_json(table: Table) -> dict[str, object]:
     """Plain data with every digit."""
     return {
         "title": table.title,
@@ -223,7 +226,7 @@ def to_json(table: Table) -> dict[str, Any]:
     }
 
 
-def _json_line(table: Table, line: Line) -> dict[str, Any]:
+def _json_line(table: Table, line: Line) -> dict[str, object]:
     numbers = {
         column.metric: {
             "paper": entry.paper,
@@ -235,36 +238,52 @@ def _json_line(table: Table, line: Line) -> dict[str, Any]:
         }
         for column, entry in zip(table.columns, line.entries, strict=True)
     }
-    told: dict[str, Any] = {
+    names: dict[str, object] = {
         "system": line.row.title,
         "label": line.row.label or None,
         "note": line.row.note,
     }
-    told |= {"state": line.state, "reasons": list(line.reasons)}
-    ran = {"seeds": list(line.seeds), "epochs": list(line.epochs), "hardware": list(line.hardware)}
-    return told | ran | {"numbers": numbers}
+    names |= {"state": line.state, "reasons": list(line.reasons)}
+    trials = {
+        "seeds": list(line.seeds),
+        "epochs": list(line.epochs),
+        "hardware": list(line.hardware),
+    }
+    return names | trials | {"numbers": numbers}
 
 
-def csv(table: Table) -> str:
+CSV_COLUMNS = (
+    "system",
+    "label",
+    "column",
+    "metric",
+    "protocol",
+    "paper",
+    "ours",
+    "low",
+    "high",
+    "seeds",
+    "difference",
+    "scale",
+)
+
+
+def to_csv(table: Table) -> str:
     """A line per system and column; floats are exact, what is not there is empty."""
-    lines = ["system,label,column,metric,protocol,paper,ours,low,high,seeds,difference,scale"]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
     for line in table.lines:
         for column, entry in zip(table.columns, line.entries, strict=True):
-            low, high = entry.ours.interval if entry.ours and entry.ours.interval else (None, None)
-            if entry.ours:
-                ours = entry.ours.mean
-            else:
-                ours = None
-            text = (line.row.title, line.row.label, column.title, column.metric, column.protocol)
-            numbers = (entry.paper, ours, low, high, len(line.seeds), entry.difference)
-            fields = [_quoted(one) for one in text] + [
-                "" if one is None else repr(one) for one in numbers
-            ]
-            lines.append(",".join([*fields, table.scale]))
-    return "\n".join(lines) + "\n"
+            names = (line.row.title, line.row.label, column.title, column.metric, column.protocol)
+            writer.writerow([*names, *_csv_numbers(line, entry), table.scale])
+    return text.getvalue()
 
 
-def _quoted(text: str) -> str:
-    if "," in text:
-        return f'"{text}"'
-    return text
+def _csv_numbers(line: Line, entry: Entry) -> list[float | None]:
+    """From `paper` to `difference`."""
+    mean, low, high = None, None, None
+    if entry.ours:
+        mean = entry.ours.mean
+        low, high = entry.ours.interval or (None, None)
+    return [entry.paper, mean, low, high, len(line.seeds), entry.difference]

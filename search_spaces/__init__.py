@@ -5,9 +5,9 @@
     Product  several spaces at once, with distinct keys
     Switch   a choice whose value decides which further space applies (define-by-run)
 
-A space yields overrides of a `TrialConfig`: `{"regularizer.z_cells": 0.5}`. Every space suggests
-from an Optuna trial; one without a `Range` in it also has a `grid()`. Spaces are plain data:
-`to_json` and `from_json` round-trip.
+A space yields overrides of a `TrialConfig`: `{"regularizer.zoneout.z_cells": 0.5}`. Every space
+suggests from an Optuna trial; one without a `Range` in it also has a `grid()`. Spaces are plain
+data: `to_json` and `from_json` round-trip.
 
 A `Switch` over `label` makes up a table: each of its rows brings the settings that belong to it.
 """
@@ -68,7 +68,7 @@ def point_of(space: Space, config: TrialConfig) -> Overrides | None:
     of its choices."""
     try:
         return space.suggest(_Known(config.value))
-    except KeyError:
+    except (KeyError, ConfigError):  # another value, or another cell's setting
         return None
 
 
@@ -105,5 +105,7 @@ def names() -> list[str]:
 
 def get(name: str) -> Space:
     """Space `name` with its default values. Raises `UnknownName` with the closest match."""
-    space: Space = registry.load(__name__, name, "space").space()
+    make = registry.exported(__name__, name, "space", "space")
+    with registry.blaming(f"Space {name} cannot be made"):
+        space: Space = make()
     return space

@@ -1,5 +1,5 @@
-"""Whether every point of a space is a configuration: tried before a sweep begins, so that no draw
-ends it."""
+"""Checks, before a sweep begins, that every point of a space is a valid configuration. Otherwise a
+draw could end the sweep."""
 
 import math
 import random
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 CHECKED = 4096
 """A space with at most so many corners is checked at each of them, a larger one at its bounds."""
 CHECKED_BOUNDS = 4 * CHECKED
-"""At how many of those at most."""
+"""At most this many bounds are checked."""
 DRAWN = 64
-"""At how many points between them every space is checked besides."""
+"""Every space is also checked at this many points between its ends."""
 
 
 def check(space: "Space", base: TrialConfig) -> None:
-    """Raise `ConfigError` naming a point that is no configuration on top of `base`, and why, if one
-    is found."""
+    """Raise `ConfigError` for the first point found that is no valid configuration on top of
+    `base`, with the reason."""
     corners = list(islice(space.corners(), CHECKED + 1))
     dice = _Dice()
     drawn = (space.suggest(dice) for _ in range(DRAWN))

@@ -8,8 +8,9 @@ from itertools import chain, combinations, islice
 from typing import Any, Protocol
 
 from search_spaces._check import check
-from zoneout_core.config.trial import KEYS, TrialConfig, coerce, locate, owner_of, plain, type_of
-from zoneout_core.errors import ConfigError, SpaceError
+from zoneout_core.config.keys import full_key, owners_of, type_of
+from zoneout_core.config.trial import TrialConfig, coerce, plain
+from zoneout_core.errors import ConfigError, SpaceError, UnknownName
 
 Overrides = dict[str, Any]
 """Values by dotted configuration key."""
@@ -19,7 +20,7 @@ next in a wider one."""
 
 
 class Suggester(Protocol):
-    """What a space asks for a value of each parameter, such as a trial of Optuna's."""
+    """Gives a space the values of its parameters, as a trial of Optuna's does."""
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """One of `choices`."""
@@ -55,7 +56,8 @@ class Space(ABC):
 
     @abstractmethod
     def corners(self) -> Iterator[Overrides]:
-        """Every assignment, were each `Range` only its two ends: the grid, where there is one."""
+        """Every assignment, as if each `Range` had only its two ends: the grid, where there is
+        one."""
 
     @abstractmethod
     def bounds(self) -> Iterator[Overrides]:
@@ -67,7 +69,7 @@ class Space(ABC):
 
     @abstractmethod
     def ranges(self) -> Iterator["Range"]:
-        """What keeps the space from being finite."""
+        """The ranges in the space, which make it infinite."""
 
     @abstractmethod
     def keys(self) -> Iterator[str]:
@@ -82,8 +84,8 @@ class Space(ABC):
         """Plain data that `from_json` turns back into an equal space."""
 
     def check(self, base: TrialConfig) -> None:
-        """Try the space on top of `base`: at its corners, or at bounds when there are too many, and
-        in between.
+        """Try the space on top of `base`: at its corners, or at its bounds where it has too many
+        corners, and at points between.
 
         Raises `ConfigError` naming the point and why no trial can have it.
         """
@@ -98,7 +100,7 @@ class Choice(Space):
     values: tuple[Any, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key", _full(self.key))
+        object.__setattr__(self, "key", full_key(self.key))
         values = tuple(_read(self.key, value) for value in self.values)
         if not values or len(set(values)) != len(values):
             raise ConfigError(
@@ -133,7 +135,7 @@ class Choice(Space):
 class Range(Space):
     """Any number from `low` to `high`, drawn uniformly or, with `log`, uniformly in its logarithm.
 
-    Of a key that is a whole number, such as `epochs`, whole numbers are drawn, both ends included.
+    Where the key is a whole number, such as `epochs`, only whole numbers are drawn, ends included.
     """
 
     key: str
@@ -142,7 +144,7 @@ class Range(Space):
     log: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key", _full(self.key))
+        object.__setattr__(self, "key", full_key(self.key))
         if type_of(self.key) not in (int, float):
             raise ConfigError(
                 f"A range needs a key whose values are numbers, but {self.key} is not. Use a"
@@ -226,19 +228,19 @@ class Product(Space):
     def corners(self) -> Iterator[Overrides]:
         if not self.parts:
             return iter([{}])
-        first, rest = self.parts[0], Product(self.parts[1:])
-        return (point | other for point in first.corners() for other in rest.corners())
+        first, others = self.parts[0], Product(self.parts[1:])
+        return (corner | other for corner in first.corners() for other in others.corners())
 
     def bounds(self) -> Iterator[Overrides]:
         firsts = [next(part.bounds()) for part in self.parts]
         yield _merge(firsts)
         for index, part in enumerate(self.parts):
             yield from (_with(firsts, {index: bound}) for bound in islice(part.bounds(), 1, None))
-        for one, other in combinations(range(len(self.parts)), 2):
-            for bound in islice(self.parts[one].bounds(), 1, None):
+        for i, j in combinations(range(len(self.parts)), 2):
+            for bound in islice(self.parts[i].bounds(), 1, None):
                 yield from (
-                    _with(firsts, {one: bound, other: its})
-                    for its in islice(self.parts[other].bounds(), 1, None)
+                    _with(firsts, {i: bound, j: other})
+                    for other in islice(self.parts[j].bounds(), 1, None)
                 )
 
     def ranges(self) -> Iterator[Range]:
@@ -256,14 +258,14 @@ class Product(Space):
 
 @dataclass(frozen=True)
 class Switch(Space):
-    """A choice of `key` whose value brings its own further space: what is only there for some
-    values."""
+    """A choice of `key`, each of whose values brings a further space: keys that exist for some
+    values only."""
 
     key: str
     cases: tuple[tuple[Any, Space], ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key", _full(self.key))
+        object.__setattr__(self, "key", full_key(self.key))
         cases = tuple((_read(self.key, value), inner) for value, inner in self.cases)
         values = [value for value, _ in self.cases]
         if not cases or len(dict(cases)) != len(cases):
@@ -319,16 +321,6 @@ NOTHING = Product(())
 alone."""
 
 
-def _full(key: str) -> str:
-    section, name = locate(key)
-    if section:
-        full = f"{section}.{name}"
-    else:
-        full = name
-    assert full in KEYS
-    return full
-
-
 def _merge(points: Iterable[Overrides]) -> Overrides:
     return {key: value for point in points for key, value in point.items()}
 
@@ -343,13 +335,20 @@ def _with(points: Sequence[Overrides], others: dict[int, Overrides]) -> Override
 def _read(key: str, value: Any) -> Any:
     """`value` as the type of the key, so that two values that are one configuration are one value.
 
-    Raises `ConfigError` or `UnknownName`, naming the key, for a value of another type.
+    A setting that several cells have is read as any of them does. Raises `ConfigError` or
+    `UnknownName`, naming the key, for a value of another type.
     """
-    try:
-        return coerce(*owner_of(key), value)
-    except ConfigError as error:
-        why, _, _ = str(error).partition(" Set it with")  # what is searched cannot be set
-        raise ConfigError(f"{why} Mend that value of the space.") from None
+    section, _, name = full_key(key).rpartition(".")
+    refusals: list[ConfigError | UnknownName] = []
+    for owner in owners_of(key):
+        try:
+            return coerce(owner, name, value, section)
+        except (ConfigError, UnknownName) as error:
+            refusals.append(error)
+    if isinstance(refusals[0], UnknownName):
+        raise refusals[0]
+    why, _, _ = str(refusals[0]).partition(" Set it with")  # what is searched cannot be set
+    raise ConfigError(f"{why} Mend that value of the space.")
 
 
 def _chosen(trial: Suggester, name: str, values: Sequence[Any]) -> Any:

@@ -3,7 +3,11 @@
 
 from search_spaces import Choice, Product, Space, Switch
 
-PLACES = ("regularizer.p_inputs", "regularizer.p_between", "regularizer.p_outputs")
+PLACES = (
+    "regularizer.non_recurrent_dropout.p_inputs",
+    "regularizer.non_recurrent_dropout.p_between",
+    "regularizer.non_recurrent_dropout.p_outputs",
+)
 P_DROPOUT = (0.5, 0.65)
 """Of the models with 650 and with 1500 units."""
 

@@ -8,5 +8,5 @@ def space(
     z_cells: tuple[float, ...] | None = (0.5,), z_states: tuple[float, ...] | None = (0.05,)
 ) -> Space:
     """Every z, scored by one draw of its masks; `None` in place of a list means the whole range."""
-    sampled = Choice("regularizer.evaluation_masks", ("sampled",))
+    sampled = Choice("regularizer.evaluation_masks.evaluation_masks", ("sampled",))
     return Product((sampled, zoneout_cells.space(z_cells), zoneout_states.space(z_states)))

@@ -12,4 +12,4 @@ def space(
     values: tuple[float, ...] | None = P_INPUT_STEPS, low: float = 0.0, high: float = 0.5
 ) -> Space:
     """`values` of p_input_steps; None: all of them from `low` to `high`."""
-    return numbers("regularizer.p_input_steps", values, low, high)
+    return numbers("regularizer.input_dropout.p_input_steps", values, low, high)

@@ -8,4 +8,4 @@ P_CELLS = (0.5,)
 
 def space(values: tuple[float, ...] | None = P_CELLS, low: float = 0.0, high: float = 0.6) -> Space:
     """`values` of p_cells; None: all of them from `low` to `high`."""
-    return numbers("regularizer.p_cells", values, low, high)
+    return numbers("regularizer.naive_dropout.p_cells", values, low, high)

@@ -9,4 +9,4 @@ def space(
     values: tuple[float, ...] | None = BETA_NORM, low: float = 1.0, high: float = 500.0
 ) -> Space:
     """`values` of beta_norm; None: all of them from `low` to `high`, on a logarithmic scale."""
-    return numbers("regularizer.beta_norm", values, low, high, log=True)
+    return numbers("regularizer.norm_stabilizer.beta_norm", values, low, high, log=True)

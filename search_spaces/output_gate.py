@@ -13,5 +13,8 @@ FORMS = ("intent", "intent_raw", "literal", "code")
 def space(values: tuple[float, ...] | None = P_GATE, forms: tuple[str, ...] = FORMS) -> Space:
     """`values` of p_gate in each of `forms`; None: all of them from 0 to 0.8."""
     return Product(
-        (Choice("regularizer.gate_form", forms), numbers("regularizer.p_gate", values, 0.0, 0.8))
+        (
+            Choice("regularizer.output_gate.gate_form", forms),
+            numbers("regularizer.output_gate.p_gate", values, 0.0, 0.8),
+        )
     )

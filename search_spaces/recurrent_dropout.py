@@ -12,4 +12,4 @@ def space(
     values: tuple[float, ...] | None = P_RECURRENT, low: float = 0.0, high: float = 0.8
 ) -> Space:
     """`values` of p_recurrent; None: all of them from `low` to `high`."""
-    return numbers("regularizer.p_recurrent", values, low, high)
+    return numbers("regularizer.recurrent_dropout.p_recurrent", values, low, high)

@@ -10,4 +10,4 @@ def space(
     values: tuple[float, ...] | None = P_RNN_DROP, low: float = 0.0, high: float = 0.6
 ) -> Space:
     """`values` of p_rnn_drop; None: all of them from `low` to `high`."""
-    return numbers("regularizer.p_rnn_drop", values, low, high)
+    return numbers("regularizer.rnn_drop.p_rnn_drop", values, low, high)

@@ -12,5 +12,5 @@ def space(
     z_states: tuple[float, ...] | None = (0.05,),
 ) -> Space:
     """Every z with each way to evaluate; `None` in place of a list of z means the whole range."""
-    modes = Choice("regularizer.static_masks", evaluations)
+    modes = Choice("regularizer.static_masks.static_masks", evaluations)
     return Product((modes, zoneout_cells.space(z_cells), zoneout_states.space(z_states)))

@@ -8,4 +8,4 @@ Z_DEPTH = (0.05,)
 
 def space(values: tuple[float, ...] | None = Z_DEPTH, low: float = 0.0, high: float = 0.5) -> Space:
     """`values` of z_depth; None: all of them from `low` to `high`."""
-    return numbers("regularizer.z_depth", values, low, high)
+    return numbers("regularizer.stochastic_depth.z_depth", values, low, high)

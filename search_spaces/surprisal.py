@@ -12,5 +12,5 @@ TAU = (0.2,)
 def space(values: tuple[float, ...] | None = TAU, low: float = 0.05, high: float = 0.8) -> Space:
     """`values` of tau, evaluated both ways; None: all of them from `low` to `high`."""
     cell = Choice("model.cell", ("surprisal_lstm",))
-    evaluations = Choice("regularizer.surprisal_masks", ("expected", "sampled"))
+    evaluations = Choice("regularizer.surprisal.surprisal_masks", ("expected", "sampled"))
     return Product((cell, evaluations, numbers("cell.tau", values, low, high)))

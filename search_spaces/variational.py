@@ -17,8 +17,8 @@ def space(
     the whole range."""
     return Product(
         (
-            Choice("regularizer.variational_masks", ("untied", "tied")),
-            numbers("regularizer.p_sequence_states", p_states, 0.0, 0.7),
-            numbers("regularizer.p_sequence_outputs", p_outputs, 0.0, 0.7),
+            Choice("regularizer.variational.variational_masks", ("untied", "tied")),
+            numbers("regularizer.variational.p_sequence_states", p_states, 0.0, 0.7),
+            numbers("regularizer.variational.p_sequence_outputs", p_outputs, 0.0, 0.7),
         )
     )

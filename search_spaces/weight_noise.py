@@ -9,4 +9,4 @@ def space(
     values: tuple[float, ...] | None = SIGMA_WEIGHTS, low: float = 0.005, high: float = 0.3
 ) -> Space:
     """`values` of sigma_weights; None: all of them from `low` to `high`, on a logarithmic scale."""
-    return numbers("regularizer.sigma_weights", values, low, high, log=True)
+    return numbers("regularizer.weight_noise.sigma_weights", values, low, high, log=True)

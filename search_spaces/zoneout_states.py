@@ -9,4 +9,4 @@ from search_spaces import Space, numbers
 
 def space(values: tuple[float, ...] | None = None, low: float = 0.0, high: float = 0.5) -> Space:
     """`values` of z_states, or all of them from `low` to `high`."""
-    return numbers("regularizer.z_states", values, low, high)
+    return numbers("regularizer.zoneout.z_states", values, low, high)

@@ -15,9 +15,10 @@ from search_spaces import Choice, Product, Space
 from sweeps import secrets
 from zoneout_core import tasks
 from zoneout_core.config import registry
-from zoneout_core.config.section import hints, require_finite
-from zoneout_core.config.trial import KEYS, LISTING, TrialConfig, coerce, locate, require
-from zoneout_core.errors import ConfigError, UnknownName
+from zoneout_core.config.fields import hints, require_finite
+from zoneout_core.config.keys import full_key
+from zoneout_core.config.trial import LISTING, TrialConfig, coerce, require
+from zoneout_core.errors import ConfigError, PluginError, UnknownName
 from zoneout_core.records import Metrics
 
 Sampler = Literal["grid", "tpe", "random", "qmc", "gp"]
@@ -89,10 +90,10 @@ class Sweep:
     """URL of the database that keeps the Optuna study, such as `postgresql://user@host/optuna`.
     Empty keeps it in a file in the run's folder; a password is never written into the
     definition."""
-    x_axis: str = "regularizer.z_cells"
+    x_axis: str = "regularizer.zoneout.z_cells"
     """Setting on the horizontal axis of the heatmap; the space must search it over a list of
     values."""
-    y_axis: str = "regularizer.z_states"
+    y_axis: str = "regularizer.zoneout.z_states"
     """Setting on the vertical axis of the heatmap; the space must search it over a list of
     values."""
 
@@ -205,13 +206,9 @@ class Sweep:
 
     def _refuse_searched(self, key: str) -> None:
         try:
-            section, name = locate(key)
+            full = full_key(key)
         except UnknownName as error:
             raise UnknownName("setting", key, [*error.known, *SETTABLE], LISTING) from None
-        if section:
-            full = f"{section}.{name}"
-        else:
-            full = name
         if full == "seed":
             raise ConfigError(
                 "Seeds are set for the whole sweep: use --set seeds=0 or --set seeds=0,1,2."
@@ -256,9 +253,10 @@ class Sweep:
         """What differs from `other` in fields that a resumed run may not change, as `key: old ->
         new`."""
         mine, theirs = _flat(self), _flat(other)
+        keys = [key for key in mine if key in theirs]  # cells have settings of their own
         return [
             f"{key}: {mine[key]} -> {theirs[key]}"
-            for key in mine
+            for key in keys
             if key not in RESUMABLE and mine[key] != theirs[key]
         ]
 
@@ -266,7 +264,6 @@ class Sweep:
 SETTABLE: tuple[str, ...] = tuple(
     f.name for f in fields(Sweep) if f.name not in ("name", "description", "base")
 )
-assert not set(SETTABLE) & set(KEYS), "a key names one thing"
 _PLAIN: tuple[str, ...] = tuple(key for key in SETTABLE if key != "space")
 
 
@@ -277,7 +274,11 @@ def names() -> list[str]:
 
 def get(name: str) -> Sweep:
     """The sweep `name`. Raises `UnknownName` with the closest match."""
-    sweep: Sweep = registry.load("sweeps.definitions", name, "sweep").sweep()
+    make = registry.exported("sweeps.definitions", name, "sweep", "sweep")
+    with registry.blaming(f"Sweep {name} cannot be made"):
+        sweep = make()
+    if not isinstance(sweep, Sweep):
+        raise PluginError(f"sweep() of sweep {name} must return a Sweep, but returns {sweep!r}.")
     return sweep
 
 
@@ -289,7 +290,7 @@ def _parse(key: str, value: Any) -> Any:
     if key == "seeds":
         return _parse_seeds(value)
     if key in ("x_axis", "y_axis"):
-        return ".".join(filter(None, locate(str(value))))
+        return full_key(str(value))
     if key in ("sampler", "scheduler") and value not in get_args(hints(Sweep)[key]):
         raise UnknownName(key, str(value), get_args(hints(Sweep)[key]))
     return coerce(Sweep, key, value)

@@ -13,7 +13,8 @@ from sweeps.books.storage import check_storage
 from sweeps.definition import Sweep
 from sweeps.runner import NO_TRACKING, DriveOptions
 from sweeps.tracking.delivery import check_scheme
-from zoneout_core import tasks
+from zoneout_core import cells, tasks
+from zoneout_core.config import parts
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError, HomeError
 from zoneout_core.tasks import load_data
@@ -33,10 +34,12 @@ _NETWORKS = {"addition": 2, "consistency": 0}
 def check(home: Home, sweep: Sweep, drive_options: DriveOptions) -> None:
     """Whether a run of `sweep` in `home` can begin.
 
-    Raises `DataError` unless the task's data is there and whole, `ConfigError` for a device that is
+    Raises `PluginError` when a regularizer's file is broken, `DataError` unless the task's data is
+    there and whole, `ConfigError` for a device that is
     not there, a precision that would be emulated, a storage that cannot be opened and a tracking
     URI that MLflow does not know, `HomeError` for a disk too small.
     """
+    parts.require_regularizers()
     data = load_data(sweep.base.task, sweep.base.variant, drive_options.data)
     if sweep.device == "cuda" and (
         drive_options.inline or drive_options.address == "local"
@@ -73,7 +76,7 @@ def checkpoint_bytes(config: TrialConfig, data: Any) -> int:
     """About how large a trial's checkpoint is: the parameters of its layers and of what it reads
     and puts out."""
     networks = _NETWORKS.get(tasks.get(config.task).workload, 1)
-    model, cell = config.model, config.cell.chosen(config.model.cell)
+    model, cell = config.model, cells.chosen(config)
     symbols = len(getattr(data, "vocabulary", ())) or int(getattr(data, "classes", 0)) or 1
     width = next(iter(cell.sizes(model).values()))
     reads = [model.embedding_size or symbols] + [width] * (model.num_layers - 1)

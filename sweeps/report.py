@@ -11,12 +11,13 @@ from analysis import load, report
 from analysis.caption import Caption, agreed
 from analysis.points import SEED, Searched
 from search_spaces import CHECKED, Space
+from sweeps.books import table
 from sweeps.books.run_folder import RunFolder
 from sweeps.books.story import Story
 from sweeps.definition import Sweep
 from sweeps.tracking.delivery import Tracking
 from zoneout_core import tasks
-from zoneout_core.config.trial import locate
+from zoneout_core.config.keys import full_key
 from zoneout_core.errors import RunError
 from zoneout_core.records import TrialState
 
@@ -38,7 +39,7 @@ def write_report(
     Raises `RunError` when there is nothing to draw: in one line, with what to do instead.
     """
     _require_plane(run, sweep)
-    frame = load.from_rows(story.rows(), sweep.metrics)
+    frame = load.from_rows(table.rows(story), sweep.metrics)
     if left is not None:
         finished = frame["state"].map(lambda state: TrialState(state).finished).astype(bool)
         frame["state"] = frame["state"].where(finished, str(left))
@@ -116,7 +117,7 @@ def searched(sweep: Sweep) -> Searched:
     return Searched(
         keys=keys,
         points=tuple(dict(zip(axes, point, strict=True)) for point in points),
-        whole=False,
+        has_every_key=False,
     )
 
 
@@ -191,10 +192,10 @@ def _listed_numbers(space: Space) -> Iterator[str]:
             yield key
 
 
-def _values(space: Space) -> Mapping[str, list[Any]]:
+def _values(space: Space) -> Mapping[str, list[object]]:
     """The values of every key that has finitely many."""
     endless = {part.key for part in space.ranges()}
-    values_of: dict[str, dict[Any, None]] = {}
+    values_of: dict[str, dict[object, None]] = {}
     for point in space.bounds():
         for key, value in point.items():
             values_of.setdefault(key, {})[value] = None
@@ -205,7 +206,4 @@ def _full(key: str) -> str:
     """The whole name of a key. Raises `UnknownName`."""
     if not key:
         return ""
-    section, name = locate(key)
-    if section:
-        return f"{section}.{name}"
-    return name
+    return full_key(key)

@@ -2,15 +2,16 @@
 all parts."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sweeps import pasting, secrets
+from sweeps import secrets
 from sweeps.books import mending, provenance, sealed
+from sweeps.books.events import ArtifactEvent, Origin, RunEnd
 from sweeps.books.ledger import Ledger
 from sweeps.books.run_folder import Home, RunFolder
 from sweeps.books.storage import StorageAway
@@ -21,6 +22,7 @@ from sweeps.drivers.interrupts import Interrupts
 from sweeps.serving.lane_server import ServerOptions
 from sweeps.tracking.delivery import Delivery, Tracking
 from zoneout_core import tasks
+from zoneout_core.config import registry
 from zoneout_core.errors import RunError, SpaceError, ZoneoutError
 from zoneout_core.records import ARITHMETIC, TrialState
 from zoneout_core.tasks import load_data
@@ -92,15 +94,16 @@ def drive(
         for text in mending.mend_journal(run, sweep):
             say(text)
         arithmetic = _check_arithmetic(run, sweep)
-        made_of = _write_provenance(
+        origin = _write_provenance(
             run, sweep, load_data(sweep.base.task, sweep.base.variant, drive_options.data), say
         )
         run.write_definition(sweep, arithmetic)
         delivery = _start_delivery(run, sweep, drive_options, say)
-        ledger = Ledger(run, sweep, "inline" if drive_options.inline else "ray", made_of)
+        ledger = Ledger(run, sweep, "inline" if drive_options.inline else "ray", origin)
         for text in ledger.mended:
             say(text)
-        state, reason, report = "failed", "the driver raised an error", []
+        state: RunEnd = "failed"
+        reason, report = "the driver raised an error", []
         with Interrupts(run, sweep.time_budget_s, say) as interrupts:
             ledger.be_patient(say, interrupts)
             try:
@@ -147,6 +150,8 @@ def _drive(
         idle=drive_options.idle,
         products=run.products,
         force=drive_options.force,
+        plugins=registry.active(),
+        plugin_hashes=run.plugin_hashes(),
     )
     if drive_options.inline:
         inline.drive(ledger, options, sweep.max_concurrent_trials or options.lanes, stop)
@@ -167,7 +172,7 @@ def _drive(
     )
 
 
-def _outcome(interrupts: Interrupts, ledger: Ledger) -> tuple[str, str]:
+def _outcome(interrupts: Interrupts, ledger: Ledger) -> tuple[RunEnd, str]:
     if ledger.is_over():  # whatever came while the last trials were ending
         return "finished", "all trials ended"
     if interrupts.budget_spent:
@@ -185,7 +190,7 @@ def _check_arithmetic(run: RunFolder, sweep: Sweep) -> int:
             f"All trials of a run have the same arithmetic, but {run.name} was begun with edition"
             f" {begun} and this version has edition {ARITHMETIC}: equal configurations would give"
             f" other bits. Its results stay: {run.command('export')}   Begin a new run with:"
-            f" {pasting.in_home(run.folder.parent, 'run', sweep.name)}"
+            f" {run.begin_again(sweep.name)}"
         )
     if trials:
         return begun
@@ -194,13 +199,13 @@ def _check_arithmetic(run: RunFolder, sweep: Sweep) -> int:
 
 def _write_provenance(
     run: RunFolder, sweep: Sweep, data: Any, say: Callable[[str], None]
-) -> dict[str, Any]:
+) -> Origin:
     """Begin or continue `provenance.json`, an entry for each driver; what the journal says of this
     one.
 
     Raises `RunError` when the data is another than at the run's beginning.
     """
-    drivers, wrong = provenance.known(run.provenance, run.journal)
+    before, wrong = provenance.known(run.provenance, run.journal)
     if wrong:
         kept = sealed.beside(run.provenance)
         run.provenance.rename(kept)
@@ -208,15 +213,28 @@ def _write_provenance(
             f"{run.provenance} was damaged ({wrong}). It is kept as {kept.name}, and written again"
             " from the journal."
         )
-    if drivers and drivers[0]["data"]["sha256"] != data.sha256:
+    if before and before[0].data.sha256 != data.sha256:
         raise RunError(
             f"A resumed run needs the data it began with, but {sweep.base.task} had SHA-256"
-            f" {drivers[0]['data']['sha256']} then and has {data.sha256} now. Restore the data, or"
-            f" begin a new run with: {pasting.in_home(run.folder.parent, 'run', sweep.name)}"
+            f" {before[0].data.sha256} then and has {data.sha256} now. Restore the data, or"
+            f" begin a new run with: {run.begin_again(sweep.name)}"
         )
     now = provenance.collect(data.name, data.variant, data.sha256, sweep.threads)
-    run.write(run.provenance, {"drivers": [*drivers, now]})
-    return provenance.summary(now)
+    _check_plugins(run, now.plugins, sweep)
+    run.write(run.provenance, provenance.content([*before, now]))
+    return provenance.origin(now)
+
+
+def _check_plugins(run: RunFolder, now: Mapping[str, str], sweep: Sweep) -> None:
+    """Raises `RunError` when a plug-in that decides numbers is another than at the run's beginning:
+    the run keeps those of a folder, but not those of installed packages."""
+    for name, begun in run.plugin_hashes().items():
+        if now.get(name) != begun:
+            raise RunError(
+                f"A resumed run needs the plug-ins that it began with, but {name} had SHA-256"
+                f" {begun} then and has {now.get(name, 'none')} now. Install the version that it"
+                f" was begun with, or begin a new run with: {run.begin_again(sweep.name)}"
+            )
 
 
 def _start_delivery(
@@ -300,9 +318,8 @@ def _report(
         say(f"No heatmap: {type(error).__name__}: {error}. Draw it later: {run.command('report')}")
         return []
     for file in files:
-        ledger.note(
-            {"event": "artifact", "name": file.name, "path": str(file.relative_to(run.folder))}
-        )
+        path = str(file.relative_to(run.folder))
+        ledger.note(ArtifactEvent(name=file.name, path=path))
     return files
 
 

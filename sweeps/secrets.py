@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus, unquote
 
 from zoneout_core.errors import ConfigError
+from zoneout_core.formats import FORMATS, stated
 
 MASK = "***"
 FILE = "secrets.json"
@@ -106,7 +107,7 @@ def _write(path: Path, kept: dict[str, str]) -> None:
     ) as out:
         private = os.fstat(out.fileno()).st_mode & 0o077 == 0
         if private:
-            json.dump(kept, out, indent=2)
+            json.dump({"format": FORMATS[FILE], **kept}, out, indent=2)
             out.flush()
             os.fsync(out.fileno())
     if not private:
@@ -120,14 +121,25 @@ def _write(path: Path, kept: dict[str, str]) -> None:
 
 
 def _read(folder: Path) -> dict[str, str]:
-    """What a folder keeps: nothing when the file is not there, is another user's or is damaged."""
+    """What a folder keeps: nothing when the file is not there, is another user's or is damaged.
+
+    Raises `ConfigError` for a file of another format.
+    """
     try:
         with os.fdopen(os.open(folder / FILE, os.O_RDONLY | os.O_NOFOLLOW)) as file:
             if os.fstat(file.fileno()).st_mode & 0o077:  # a copy, say
                 os.fchmod(file.fileno(), 0o600)
-            return {str(of): str(address) for of, address in json.load(file).items()}
-    except (OSError, ValueError, AttributeError):
+            content = dict(json.load(file))
+    except (OSError, ValueError, TypeError):
         return {}
+    number = content.pop("format", None)
+    if number != FORMATS[FILE]:
+        raise ConfigError(
+            f"This version reads a {FILE} of format {FORMATS[FILE]}, but {folder / FILE} is"
+            f" {stated(number)}. Delete it, and give the whole address again:"
+            f" {' or '.join(OPTIONS.values())}"
+        )
+    return {str(of): str(address) for of, address in content.items()}
 
 
 def _filled(address: str, password: str) -> str:

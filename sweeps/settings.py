@@ -14,11 +14,12 @@ from typing import Any, Literal, get_args, get_origin
 
 from search_spaces import zoneout_plane
 from sweeps.definition import RESUMABLE, SETTABLE, Sweep
-from zoneout_core import cells, tasks
-from zoneout_core.config import registry
-from zoneout_core.config.section import Section, hints, plain
+from zoneout_core import tasks
+from zoneout_core.config import parts, registry
+from zoneout_core.config.fields import hints, plain
+from zoneout_core.config.model import CELLS
 from zoneout_core.config.texts import field_texts, file_summary
-from zoneout_core.config.trial import LISTING, TrialConfig
+from zoneout_core.config.trial import CORE, LISTING, PLAIN, TrialConfig
 from zoneout_core.errors import UnknownName
 
 SWEEP, TRIAL = "sweep", "trial"
@@ -109,21 +110,20 @@ class Group:
     settings: tuple[Setting, ...]
 
 
-@functools.cache
+@registry.cached
 def groups() -> tuple[Group, ...]:
-    """All settings, in the order of their definition."""
+    """All settings, in the order of their definition. A part whose file is broken is left out."""
     gathered = [
         Group(SWEEP, "Which trials run, and how.", tuple(_sweep_settings())),
         Group(TRIAL, "What one trial learns, from what, and for how long.", tuple(_trial())),
+        _core("model"),
+        *(_part(kind, "cell", "cell", name) for name, kind in parts.cells().items()),
+        *(
+            _part(kind, "regularizer", f"regularizer.{name}", name)
+            for name, kind in parts.regularizers().items()
+        ),
+        _core("optim"),
     ]
-    for section in TrialConfig.SECTIONS:
-        kind = hints(TrialConfig)[section]
-        if issubclass(kind, Section):
-            for part in kind.kinds():
-                name = part.__module__.rpartition(".")[2]
-                gathered.append(_group(part, section, name))
-        else:
-            gathered.append(_group(kind, section, ""))
     return tuple(group for group in gathered if group.settings)
 
 
@@ -164,21 +164,25 @@ def _sweep_settings() -> Iterator[Setting]:
 
 
 def _trial() -> Iterator[Setting]:
-    for f in fields(TrialConfig):
-        if f.name not in TrialConfig.SECTIONS:
-            yield _setting(TrialConfig, f, TRIAL, "", f.name, TrialConfig)
+    for f in PLAIN:
+        yield _setting(TrialConfig, f, TRIAL, "", f.name, TrialConfig)
 
 
-def _group(owner: type, section: str, part: str) -> Group:
-    """The settings that class `owner` declares."""
-    if part:
-        name, title = f"{section}.{part}", file_summary(owner)
-    else:
-        name, title = section, field_texts(TrialConfig)[section]
+def _core(section: str) -> Group:
+    """A section that every trial has."""
+    owner = CORE[section]
     settings = [
-        _setting(owner, f, section, part, f"{section}.{f.name}", owner) for f in fields(owner)
+        _setting(owner, f, section, "", f"{section}.{f.name}", owner) for f in fields(owner)
     ]
-    return Group(name, title, tuple(settings))
+    return Group(section, field_texts(TrialConfig)[section], tuple(settings))
+
+
+def _part(owner: type[Any], section: str, prefix: str, name: str) -> Group:
+    """The settings of a cell or regularizer, which are written `prefix.FIELD`."""
+    settings = [
+        _setting(owner, f, section, name, f"{prefix}.{f.name}", owner) for f in fields(owner)
+    ]
+    return Group(f"{section}.{name}", file_summary(owner), tuple(settings))
 
 
 def _setting(
@@ -219,7 +223,7 @@ def _words(key: str, hint: Any) -> tuple[str, ...]:
         return ("true", "false")
     lists: dict[str, Callable[[], list[str]]] = {
         "task": tasks.names,
-        "model.cell": cells.names,
+        "model.cell": lambda: registry.names(CELLS),
         "space": lambda: registry.names("search_spaces"),
     }
     return tuple(lists.get(key, list)())

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sweeps.cli import main
+from sweeps.cli.options import plugins_apart
 
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
 """The cluster's definition, which `ray up` leaves on the head."""
@@ -29,7 +30,8 @@ def arguments(command_line: Sequence[str]) -> list[str]:
 
 def drives(command_line: Sequence[str]) -> bool:
     """Whether the command trains anything, and so needs the cluster."""
-    return command_line[:1] in (["run"], ["resume"], ["reproduce"]) and "--help" not in command_line
+    words = plugins_apart(command_line)[1]
+    return words[:1] in (["run"], ["resume"], ["reproduce"]) and "--help" not in words
 
 
 def expected_hosts(bootstrap: Path) -> set[str]:

@@ -14,12 +14,27 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:
+    from tests.plugged_in import PlugIn
+
 ROOT = Path(__file__).resolve().parent.parent
-DATA = Path(os.environ.get("ZONEOUT_DATA") or ROOT / ".." / "shared" / "data").resolve()
+
+
+def _data_dir() -> Path:
+    """$ZONEOUT_DATA, or shared/data beside the checkout, or data/ in it."""
+    if named := os.environ.get("ZONEOUT_DATA"):
+        return Path(named).resolve()
+    shared = (ROOT / ".." / "shared" / "data").resolve()
+    if shared.is_dir():
+        return shared
+    return ROOT / "data"
+
+
+DATA = _data_dir()
 ORACLES = ROOT / "tests" / "data" / "oracles.json"
 
 THREADS = os.environ.get("ZONEOUT_TEST_THREADS", "1")
@@ -43,11 +58,19 @@ ENVIRONMENT = {
 }
 FORGOTTEN = (
     "ZONEOUT_HOME",
+    "ZONEOUT_PLUGINS",
+    "XDG_STATE_HOME",
     "MLFLOW_TRACKING_URI",
     "MLFLOW_EXPERIMENT_NAME",
     "RAY_ADDRESS",
     "RAY_AUTH_TOKEN",
 )
+
+SPAWNING = {"docker", "sweeps"}
+"""Folders whose tests start processes, each of which may import torch, Ray and MLflow."""
+SPAWNING_LIMIT = 600
+"""Seconds for such a test, where it does not name a limit: on a busy machine an import may take
+ten."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +128,7 @@ def needs() -> list[Need]:
         _need_path(
             "needs_ptb",
             DATA / "ptb" / "ptb.train.txt",
-            "set ZONEOUT_DATA to the folder that holds ptb/",
+            f".venv/bin/sweep data fetch char_ptb --data {DATA}",
         ),
     ]
 
@@ -123,6 +146,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         asked = getattr(item, "fixturenames", ())
         if "data_dir" in asked:
             item.add_marker("needs_ptb")
+        if SPAWNING & set(item.path.parts) and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SPAWNING_LIMIT))
     lines = []
     for need in needs():
         if not need.missing:
@@ -154,6 +179,16 @@ def pytest_terminal_summary(
         )
         for line in lines:
             terminalreporter.line(line)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist=loadfile`, as `make test` has it."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from tests.workers import LoadFileOnceScheduling
+
+    return LoadFileOnceScheduling(config, log)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -216,6 +251,14 @@ def _perturbed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Pack, "admit", admit_beside)
 
 
+@pytest.fixture
+def plug_in(tmp_path: Path) -> "Iterator[PlugIn]":
+    """Adds a file to the cells or the regularizers for the length of a test."""
+    from tests.plugged_in import plugging_in
+
+    yield from plugging_in(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def repo_root() -> Path:
     """The repository's root."""
@@ -224,7 +267,7 @@ def repo_root() -> Path:
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The folder that holds ptb/: $ZONEOUT_DATA, or shared/data beside the checkout."""
+    """The folder that holds ptb/."""
     return DATA
 
 

@@ -1,11 +1,16 @@
 """The rule that a missing program is said loudly, and is a failure in CI."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+
+from tests import conftest
 
 SUITE = """
 import pytest
@@ -62,3 +67,34 @@ def test_what_is_there_runs(tmp_path: Path, repo_root: Path) -> None:
     assert done.returncode == pytest.ExitCode.TESTS_FAILED
     assert "ran without a browser" in done.stdout
     assert "NOT RUN" not in done.stdout
+
+
+def markers(root: Path) -> list[str]:
+    """The names of all needs, by pyproject.toml."""
+    settings = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    names = [line.partition(":")[0] for line in settings["markers"]]
+    return [name for name in names if name.startswith("needs_")]
+
+
+def test_every_need_says_what_is_missing_and_how_to_get_it(
+    repo_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda *_arguments, **_names: None)
+    monkeypatch.setattr(conftest, "DATA", tmp_path)
+    needs = {need.marker: need for need in conftest.needs()}
+    assert sorted(needs) == sorted(markers(repo_root))
+    for need in needs.values():
+        assert need.missing
+        assert need.remedy.startswith(("apt-get install ", ".venv/bin/sweep data fetch "))
+
+
+def test_ci_installs_what_every_need_names(
+    repo_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda *_arguments, **_names: None)
+    script = (repo_root / ".ci" / "run").read_text()
+    installed = set(re.findall(r"\[[\w+]+\]=([\w+-]+)", script))
+    for need in conftest.needs():
+        if need.remedy.startswith("apt-get"):
+            named = set(need.remedy.split("--no-install-recommends ")[1].split())
+            assert named <= installed, need.marker

@@ -1,6 +1,9 @@
 """What the documents promise about themselves."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 CITATION = re.compile(r"\bspec(?: sections?)?((?:,? (?:and )?\d+(?:\.\d+)*\b)+)")
@@ -48,16 +51,60 @@ def test_every_test_and_file_that_a_document_names_is_there(repo_root: Path) -> 
         for name in re.findall(r"`(tests/[\w/]+\.py(?:::\w+)?)`", document.read_text()):
             file, _, function = name.partition("::")
             assert (repo_root / file).is_file(), (document.name, name)
-            assert f"def {function}" in (repo_root / file).read_text(), (document.name, name)
+            assert not function or f"def {function}(" in (repo_root / file).read_text(), (
+                document.name,
+                name,
+            )
 
 
-def test_every_promise_of_the_readme_has_a_test(repo_root: Path) -> None:
-    promised = re.findall(
-        r"^\| \*\*(.+?)\.\*\*", (repo_root / "README.md").read_text(), re.MULTILINE
+def test_the_examples_of_plugins_are_those_that_are_tested(repo_root: Path) -> None:
+    blocks = re.findall(
+        r"^`DIR/([^`]+)`\n\n```python\n(.*?)^```",
+        (repo_root / "docs/plugins.md").read_text(),
+        re.M | re.S,
     )
-    kept = (repo_root / "docs" / "promises.md").read_text()
-    assert len(promised) == 7
-    assert [promise for promise in promised if f"| {promise} |" not in kept] == []
+    examples = {
+        str(file.relative_to(repo_root / "tests/plugins")): file.read_text()
+        for file in (repo_root / "tests/plugins").rglob("*.py")
+    }
+    assert dict(blocks) == examples
+
+
+def promises(text: str) -> list[str]:
+    """What is bold at the beginning of a list's item or of a table's row, without the full stop."""
+    return [found.rstrip(".") for found in re.findall(r"^[|-] \*\*(.+?)\*\*", text, re.MULTILINE)]
+
+
+def section(text: str, heading: str) -> str:
+    """What stands between `## heading` and the next one."""
+    return text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def test_every_promise_has_a_test(repo_root: Path) -> None:
+    readme, security = ((repo_root / name).read_text() for name in ("README.md", "SECURITY.md"))
+    promised = [
+        *promises(section(readme, "Quick start")),
+        *promises(section(readme, "What it promises, and how to check")),
+        *promises(section(security, "What is promised")),
+    ]
+    assert len(promised) == 4 + 7 + 4
+    rows = (repo_root / "docs" / "promises.md").read_text()
+    for promise in promised:
+        (tests,) = re.findall(rf"^\| {re.escape(promise)} \| (.+) \|$", rows, re.MULTILINE)
+        assert re.fullmatch(r"`tests/[\w/]+\.py::test_\w+`(, `tests/[\w/]+\.py::test_\w+`)*", tests)
+
+
+def test_every_attack_of_security_has_a_test(repo_root: Path) -> None:
+    """A file is named with its folder once, and after that without."""
+    attacks = section((repo_root / "SECURITY.md").read_text(), "The attacks tried")
+    rows = re.findall(r"^\| (.+) \| (.+) \|$", attacks, re.MULTILINE)[1:]
+    assert len(rows) > 10
+    for attack, test in rows:
+        name = re.fullmatch(r"`(?:tests/sweeps/)?(test_\w+\.py)::(test_\w+)`", test)
+        assert name or test == "the same", attack
+        if name:
+            text = (repo_root / "tests" / "sweeps" / name[1]).read_text()
+            assert f"def {name[2]}(" in text, test
 
 
 def test_every_link_of_a_document_leads_somewhere(repo_root: Path) -> None:
@@ -67,3 +114,13 @@ def test_every_link_of_a_document_leads_somewhere(repo_root: Path) -> None:
                 document.name,
                 target,
             )
+
+
+def test_the_table_of_events_is_that_of_their_classes(repo_root: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "docs/list_events.py", "--check"],
+        cwd=repo_root,
+        env=os.environ | {"PYTHONPATH": str(repo_root)},
+        timeout=60,
+    )
+    assert done.returncode == 0, "write it again with: python docs/list_events.py"

@@ -4,6 +4,7 @@ ZoneoutError(ValueError)      every error below; the command line prints it with
 ├── ConfigError               a field of a definition or configuration is not what it has to be
 ├── UnknownName               a task, space, sweep, sampler ... that does not exist
 ├── DataError                 a data file is missing, truncated or not the file we expect
+├── PluginError               a folder of plug-ins, or a file in it, cannot be used
 ├── SpaceError                a search space cannot do what was asked (a grid over a range)
 ├── HomeError                 the folder that holds the runs cannot be used
 └── RunError                  a run is unknown, busy, or was made by another definition
@@ -54,6 +55,10 @@ CLOSEST = 3
 
 class DataError(ZoneoutError):
     """A data file is missing or damaged. The message says which, and the command that mends it."""
+
+
+class PluginError(ZoneoutError):
+    """A folder of plug-ins, or a file in it, cannot be used. The message names the file."""
 
 
 class SpaceError(ZoneoutError):

@@ -1,13 +1,18 @@
 """What a lane reports: the one schema that writer (lane server), journal, MLflow and analysis
 share. No torch.
 
+All are msgspec structs: `msgspec.json` and `msgspec.to_builtins` write them, and reading them back
+validates them.
+
 Which metrics there are depends on the task (`Metrics`). `bpc` = bits per character, mean negative
 log likelihood in nats / ln 2.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Any, Self
+from typing import TypeVar
+
+from msgspec import Struct
 
 ARITHMETIC = 2
 """The edition of our arithmetic, kept with every run. Raise it whenever an equal configuration
@@ -21,8 +26,12 @@ trials do not serve `sweep reproduce`.
 """
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Metrics:
+Number = int | float
+"""A count stays a whole number when it is read back."""
+Record = TypeVar("Record", bound="EpochRecord")
+
+
+class Metrics(Struct, frozen=True, kw_only=True):
     """What the trials of a task report. All are finite numbers; names carry split, protocol and
     unit."""
 
@@ -42,15 +51,17 @@ class Metrics:
 
     @property
     def unit(self) -> str:
-        """Of the objective, the last word of its name: `bpc`, `perplexity`, `error`."""
+        """The last word of the objective's name: `bpc`, `perplexity`, `error`."""
         return self.objective.rpartition("_")[2]
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        return cls(**data | {key: tuple(data[key]) for key in ("epoch", "final")})
+    def best(self, records: Iterable["Record"]) -> "Record | None":
+        """The record with the lowest objective, the earliest of equals; None where there is
+        none."""
+        return min(
+            records,
+            key=lambda record: (record.metrics[self.objective], record.epoch),
+            default=None,
+        )
 
 
 CHARACTERS = Metrics(
@@ -144,13 +155,12 @@ class TrialState(StrEnum):
         return self in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Placement:
+class Placement(Struct, frozen=True, kw_only=True):
     """Where and how a trial is trained. Never part of its numbers; tagged on its run."""
 
     implementation: str
     """Which kernel runs: `torch`, `reference`, ..."""
-    reason: str
+    implementation_reason: str
     """Why that one."""
     device: str
     host: str
@@ -159,33 +169,24 @@ class Placement:
     """Capacity of the pack it trains in; 1 = solo."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EpochRecord:
+class EpochRecord(Struct, frozen=True, kw_only=True):
     """One epoch of one trial. All metrics are finite: a diverged epoch yields no record."""
 
     trial: int
     epoch: int
     """1-based."""
-    steps: int
+    updates: int
     """Updates made since the trial began, all epochs."""
-    metrics: dict[str, float]
+    metrics: dict[str, Number]
     """`Metrics.epoch` of the task, in that order."""
-    final: dict[str, float] | None = None
+    final: dict[str, Number] | None = None
     """`Metrics.final` of the best parameters, and `best_epoch`; only in the last record of a trial
     that completes."""
     seconds: float = 0.0
     """Wall time of this epoch, shared with the lanes beside it."""
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        return cls(**data)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LaneEnd:
+class LaneEnd(Struct, frozen=True, kw_only=True):
     """A lane that stopped by itself: it completed, or it failed."""
 
     trial: int
@@ -195,8 +196,7 @@ class LaneEnd:
     ...`."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LaneWarning:
+class LaneWarning(Struct, frozen=True, kw_only=True):
     """Something about a lane that a person should know; it trains on."""
 
     trial: int

@@ -4,34 +4,43 @@ formats."""
 import csv
 import io
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
-from sweeps.books.story import Story, TrialStory
+from analysis.trial_row import COUNTS, Cells, TrialRow, counts
+from sweeps.books import table
+from sweeps.books.story import Story
+from zoneout_core.formats import FORMATS
 
 Format = Literal["csv", "json"]
-ExportRow = dict[str, Any]
+_TIMED = ("seconds",)
+"""Counts that depend on the machine."""
+_NAMES = {"epoch": "epochs"}
+"""Facts of a trial that are called otherwise here."""
 
 
-def rows(story: Story, *, curves: bool = False, times: bool = True) -> list[ExportRow]:
+def rows(story: Story, *, curves: bool = False, times: bool = True) -> list[Cells]:
     """One row per trial by number, or with `curves` one per trial and epoch.
 
     Without `times` only what the definition decides is left: equal sweeps then give equal tables,
     byte for byte.
     """
-    trials = [story.trials[number] for number in sorted(story.trials)]
+    trials = table.rows(story)
     if curves:
-        return [_epoch(trial, epoch, times) for trial in trials for epoch in trial.records]
+        return [line for trial in trials for line in _epochs(trial, times)]
     return [_trial(trial, times) for trial in trials]
 
 
-def render(table: list[ExportRow], format: Format) -> str:
-    """The table as text; no rows give no text (CSV) or `[]` (JSON).
+def render(table: list[Cells], format: Format) -> str:
+    """The table as text. JSON has its rows beside the number of the format; a CSV without rows is
+    empty.
 
     A column that only some rows have is empty (CSV) or missing (JSON) in the others.
     """
     if format == "json":
-        return json.dumps(table, indent=2, allow_nan=False) + "\n"
+        content = {"format": FORMATS["export"], "rows": table}
+        return json.dumps(content, indent=2, allow_nan=False) + "\n"
     if not table:
         return ""
     columns = list(dict.fromkeys(column for row in table for column in row))
@@ -44,43 +53,41 @@ def render(table: list[ExportRow], format: Format) -> str:
     return out.getvalue()
 
 
-def _trial(trial: TrialStory, times: bool) -> ExportRow:
-    last, best, final = trial.records.get(trial.epoch), trial.best, trial.final or {}
-    row = (
-        {"trial": trial.trial}
-        | trial.params
-        | {"seed": trial.seed, "state": str(trial.state), "reason": trial.reason}
-    )
-    row |= {"epochs": trial.epoch, "steps": last.steps if last else 0}
-    row |= {f"last_{name}": last.metrics[name] if last else None for name in trial.metrics.epoch}
-    row |= {"best_epoch": best.epoch if best else None}
-    row |= {f"best_{name}": final.get(name) for name in trial.metrics.final}
-    if best and not final:  # pruned, failed or running: the validation number is known all the same
-        row[f"best_{trial.metrics.objective}"] = trial.value(best)
+def _trial(row: TrialRow, times: bool) -> Cells:
+    facts = {_NAMES.get(name, name): value for name, value in row.facts().items()}
+    del facts["shape_key"]
+    last, best, final = row.last, row.best, row.final or {}
+    cells = {"trial": row.trial} | row.params | facts
+    known: Cells = dict.fromkeys(COUNTS, 0)
+    measured: Cells = dict.fromkeys(row.metrics.epoch)
+    if last is not None:
+        known |= counts(last)
+        measured |= last.metrics
+    cells |= {name: value for name, value in known.items() if name not in _TIMED}
+    cells |= {f"last_{name}": value for name, value in measured.items()}
+    cells["best_epoch"] = best.epoch if best else None
+    for name in row.metrics.final:
+        cells[f"best_{name}"] = final.get(name)
+    if not final:  # pruned, failed or running: the validation number is known all the same
+        cells[f"best_{row.metrics.objective}"] = row.best_value
     if times:
-        row |= {
-            "asked": _utc(trial.asked),
-            "started": _utc(trial.started),
-            "ended": _utc(trial.ended),
-        }
-        row |= {"seconds": sum(record.seconds for record in trial.records.values())}
-    return row
+        cells |= {name: _utc(getattr(row, name)) for name in ("asked", "started", "ended")}
+        cells["seconds"] = row.seconds
+    return cells
 
 
-def _epoch(trial: TrialStory, epoch: int, times: bool) -> ExportRow:
-    record = trial.records[epoch]
-    row = (
-        {"trial": trial.trial}
-        | trial.params
-        | {"seed": trial.seed, "epoch": epoch, "steps": record.steps}
-    )
-    row |= record.metrics
-    if times:
-        row |= {"time": _utc(trial.times[epoch]), "seconds": record.seconds}
-    return row
+def _epochs(row: TrialRow, times: bool) -> Iterator[Cells]:
+    for record, recorded in zip(row.records, row.recorded, strict=True):
+        known = counts(record)
+        timed = {"time": _utc(recorded)} | {name: known.pop(name) for name in _TIMED}
+        cells = {"trial": row.trial} | row.params | {"seed": row.seed, "epoch": record.epoch}
+        cells |= known | record.metrics
+        if times:
+            cells |= timed
+        yield cells
 
 
 def _utc(seconds: float | None) -> str | None:
-    if seconds is not None:
-        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-    return None
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""The journal of a run: every fact, appended once (docs/architecture.md lists the events).
+"""The journal of a run: every fact, appended once (`sweeps.books.events` has its kinds).
 
 `Journal` writes; `JournalReader`, `read` and `follow` read, from any process, also while it is
 written. `sweeps.books.story.Story` is the picture that the events add up to.
@@ -11,34 +11,39 @@ journal, who drives the run mends it (`sweeps.books.mending`).
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
+
+import msgspec
+from msgspec import Struct
 
 from sweeps import pasting
-from sweeps.books import sealed
-from zoneout_core.config.trial import TrialConfig
+from sweeps.books import events, sealed
+from sweeps.books.events import Event
 from zoneout_core.errors import HomeError, RunError
-from zoneout_core.records import EpochRecord, Metrics, Placement
+from zoneout_core.formats import FORMATS
 
-Event = dict[str, Any]
-"""`event` (its kind), `time` (Unix seconds), and the fields of that kind."""
-FIELDS: dict[str, tuple[str, ...]] = {
-    "driver": ("pid", "host", "mode"),
-    "trial": ("trial", "params", "config", "metrics", "shape_key", "seed"),
-    "placed": ("trial", *(f.name for f in fields(Placement))),
-    "record": ("trial", "epoch", "steps", "metrics"),
-    "end": ("trial", "state", "reason", "epoch"),
-    "artifact": ("path", "name"),
-    "warning": ("text",),
-    "closed": ("state", "reason"),
-}
-"""What an event of each kind must have; one of another kind, of a later version, is read and
-changes nothing."""
-_HEADER = {"journal": "zoneout-sweeps", "format": sealed.FORMAT}
+FORMAT = FORMATS["journal.jsonl"]
+_HEADER = {"journal": "zoneout-sweeps", "format": FORMAT}
+
+
+class _Head(Struct):
+    """What every line has, and what only the first one has."""
+
+    line: int
+    """Its number, from 1."""
+    event: str = ""
+    """Its kind."""
+    journal: str | None = None
+    """Whose journal it is; in the first line alone."""
+    format: object = None
+
+
+_read_head = msgspec.json.Decoder(_Head).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +55,6 @@ class Damage:
     what: str
     """What is wrong, to be read after `line 7`."""
     data: bytes = b""
-
-
-def as_event(record: EpochRecord) -> Event:
-    """The event of a record."""
-    return {"event": "record"} | record.to_json()
-
-
-def asked(trial: int, params: Mapping[str, Any], config: TrialConfig, metrics: Metrics) -> Event:
-    """The event of a trial that was asked for. All fields are told, also those that have their
-    default today."""
-    return {
-        "event": "trial",
-        "trial": trial,
-        "params": dict(params),
-        "config": config.to_json(),
-        "metrics": metrics.to_json(),
-        "shape_key": config.shape_key(),
-        "seed": config.seed,
-    }
 
 
 class Journal:
@@ -92,12 +78,12 @@ class Journal:
             self._cut_torn_line()
             self._lines = self.path.read_bytes().count(b"\n")
             if self._lines == 0:
-                self._write(_line(_HEADER, 1))
+                self._write(_header())
         except OSError as error:
             raise self._unusable(error.strerror or str(error)) from error
 
     def append(self, event: Event) -> Event:
-        """Write one event, stamping `time` when it has none, and return it as written. Safe from
+        """Write an event, stamping `time` when it has none, and return it as written. Safe from
         several threads.
 
         Raises `HomeError` when the disk is full or the file is gone; the file then ends with the
@@ -105,7 +91,8 @@ class Journal:
         those into a failed trial first.
         """
         assert self._file >= 0, "the journal is closed"
-        event = {"event": event["event"], "time": event.get("time", time.time()), **event}
+        if not event.time:
+            event = events.stamped(event, time.time())
         with self._lock:
             line = _line(event, self._lines + 1)
             try:
@@ -206,16 +193,16 @@ class JournalReader:
                 data = file.read()
         except FileNotFoundError:
             return []
-        whole = data[: data.rfind(b"\n") + 1]
-        lines = whole.split(b"\n")[:-1]
-        events = []
-        for told in _examine(self.path, lines, self._line):
-            if isinstance(told, Damage):
-                raise _damaged(self.path, told)
-            events.append(told)
-        self._offset += len(whole)
+        end = data.rfind(b"\n") + 1
+        lines = data[:end].split(b"\n")[:-1]
+        new: list[Event] = []
+        for read_line in _examine(self.path, lines, self._line):
+            if isinstance(read_line, Damage):
+                raise _damaged(self.path, read_line)
+            new.append(read_line)
+        self._offset += end
         self._line += len(lines)
-        return events
+        return new
 
 
 def read(path: Path | str) -> Iterator[Event]:
@@ -234,22 +221,23 @@ def inspect(path: Path) -> tuple[list[Event], list[Damage]]:
         data = path.read_bytes()
     else:
         data = b""
-    events: list[Event] = []
+    sound: list[Event] = []
     damages: list[Damage] = []
-    for told in _examine(path, data.split(b"\n")[:-1], 0):
-        if isinstance(told, Damage):
-            damages.append(told)
+    for read_line in _examine(path, data.split(b"\n")[:-1], 0):
+        if isinstance(read_line, Damage):
+            damages.append(read_line)
         else:
-            events.append(told)
-    return events, damages
+            sound.append(read_line)
+    return sound, damages
 
 
-def rewrite(path: Path, events: Iterable[Event]) -> None:
+def rewrite(path: Path, kept: Iterable[Event]) -> None:
     """Put a journal of these events in the place of the one at `path`, at once or not at all."""
     temporary = path.with_suffix(".part")
     with temporary.open("wb") as file:
-        for number, told in enumerate([_HEADER, *events], start=1):
-            file.write(_line(told, number))
+        file.write(_header())
+        for number, event in enumerate(kept, start=2):
+            file.write(_line(event, number))
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
@@ -262,17 +250,20 @@ def follow(
     read."""
     reader = JournalReader(path)
     while True:
-        stopping = (
-            stop()
-        )  # asked before reading, so that what was appended before the stop is still told
+        # Asked before reading, so that what was appended before the stop is still read.
+        stopping = stop()
         yield from reader.new()
         if stopping:
             return
         time.sleep(poll_seconds)
 
 
+def _header() -> bytes:
+    return sealed.seal(msgspec.json.encode(_HEADER | {"line": 1})) + b"\n"
+
+
 def _line(event: Event, number: int) -> bytes:
-    return sealed.seal(event | {"line": number}) + b"\n"
+    return sealed.seal(events.encode(event)[:-1] + b',"line":%d}' % number) + b"\n"
 
 
 def _examine(path: Path, lines: Iterable[bytes], before: int) -> Iterator[Event | Damage]:
@@ -281,14 +272,19 @@ def _examine(path: Path, lines: Iterable[bytes], before: int) -> Iterator[Event 
     expected, newest = before + 1, before
     for place, line in enumerate(lines, start=before + 1):
         try:
-            event = _open(line)
+            head, event = _open(line)
         except ValueError as error:
             if place == 1:
                 _refuse_format_1(path, line)
             yield Damage(place, str(error), line)
             expected += 1
             continue
-        number = event.pop("line")
+        if head.journal is not None and head.format != FORMAT:
+            raise RunError(
+                f"This version reads journals of format {FORMAT}, but {path} is of format "
+                f"{head.format!r}. Read it with the version that wrote it."
+            )
+        number = head.line
         if number <= newest:
             yield Damage(place, f"repeats line {number}", line)
             continue
@@ -297,27 +293,29 @@ def _examine(path: Path, lines: Iterable[bytes], before: int) -> Iterator[Event 
                 place, f"says that it is line {number}: {number - expected} before it are lost"
             )
         expected, newest = number + 1, number
-        if "journal" not in event:
+        if event is not None:
             yield event
-        elif event.get("format") != sealed.FORMAT:
-            raise RunError(
-                f"This version reads journals of format {sealed.FORMAT}, but {path} is of format "
-                f"{event.get('format')!r}. Read it with the version that wrote it."
-            )
 
 
-def _open(line: bytes) -> Event:
-    """The event of a line. Raises the standard `ValueError` saying what is wrong with it."""
-    event = sealed.unseal(line)
-    if "line" not in event:
-        raise ValueError("has no number")
-    if "journal" in event:
-        return event
-    kind = event.get("event")
-    lacking = [name for name in ("event", "time", *FIELDS.get(str(kind), ())) if name not in event]
-    if lacking:
-        raise ValueError(f"is a {kind} without {', '.join(lacking)}")
-    return event
+def _open(line: bytes) -> tuple[_Head, Event | None]:
+    """What a line says; the one that says the format has no event.
+
+    Raises the standard `ValueError` saying what is wrong with it.
+    """
+    content = sealed.unseal(line)
+    try:
+        head = _read_head(content)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"has no number ({error})") from error
+    if head.journal is not None:
+        return head, None
+    try:
+        event = events.decode(head.event, content)
+    except ValueError as error:
+        raise ValueError(f"is no {head.event or 'event'} that can be read ({error})") from error
+    if not event.time:
+        raise ValueError(f"is a {head.event} without its time")
+    return head, event
 
 
 def _refuse_format_1(path: Path, line: bytes) -> None:
@@ -327,7 +325,7 @@ def _refuse_format_1(path: Path, line: bytes) -> None:
         return
     if isinstance(event, dict) and "event" in event and sealed.KEY not in event:
         raise RunError(
-            f"This version reads journals of format {sealed.FORMAT}, but {path} is of format 1, of"
+            f"This version reads journals of format {FORMAT}, but {path} is of format 1, of"
             " version 0.1. Read it with version 0.1, or begin a new run with: sweep run NAME"
         )
 

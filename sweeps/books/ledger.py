@@ -5,14 +5,25 @@ whatever is killed and whenever, each trial is there once, each epoch is there o
 stays running.
 """
 
-import os
-import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
-from sweeps.books import mending
-from sweeps.books.journal import Event, Journal, asked
+from sweeps.books import events, mending
+from sweeps.books.events import (
+    ArtifactEvent,
+    ClosedEvent,
+    DriverEvent,
+    EndEvent,
+    Event,
+    LaneEvent,
+    Mode,
+    Origin,
+    RecordEvent,
+    RunEnd,
+    TrialEvent,
+    WarningEvent,
+)
+from sweeps.books.journal import Journal
 from sweeps.books.run_folder import RunFolder
 from sweeps.books.storage import StorageAway
 from sweeps.books.story import Story
@@ -26,10 +37,10 @@ class Ledger:
     """Journal and study of a run that is being driven. The caller holds the run's lock."""
 
     def __init__(
-        self, run: RunFolder, sweep: Sweep, mode: str, made_of: Mapping[str, Any] | None = None
+        self, run: RunFolder, sweep: Sweep, mode: Mode, origin: Origin | None = None
     ) -> None:
-        """Open the books, and mend the study from the journal. `mode` is `ray` or `inline`;
-        `made_of` is what else the journal has to say of this driver (`provenance.summary`).
+        """Open the books, and mend the study from the journal. `origin` is what its trials are
+        made of (`provenance.origin`).
 
         Raises `HomeError` when the journal cannot be written and `RunError` when it is damaged
         (`mending.mend_journal` comes before), or says something else than a storage that is not
@@ -37,15 +48,14 @@ class Ledger:
         """
         self.sweep = sweep
         self._journal = Journal(run.journal)
-        told = list(self._journal.events())
-        self.story = Story(told)
-        self._clock = Clock(self.story.told or 0.0)
+        before = list(self._journal.events())
+        self.story = Story(before)
+        self._clock = Clock(self.story.latest or 0.0)
         self._study, self.mended = mending.open_study(run, sweep, self.story.trials)
-        driver = {"event": "driver", "pid": os.getpid(), "host": socket.gethostname(), "mode": mode}
-        self._append(driver | dict(made_of or {}))
+        self._append(DriverEvent.of(mode, origin or Origin()))
         for text in self.mended:
-            self._append({"event": "warning", "text": text})
-        self._decide(told)
+            self._append(WarningEvent(text=text))
+        self._decide(before)
 
     def be_patient(self, say: Callable[[str], None], stop: Callable[[], bool]) -> None:
         """See `Study.be_patient`."""
@@ -56,28 +66,30 @@ class Ledger:
         assignment = self._study.ask()
         if assignment is not None and assignment.trial not in self.story.trials:
             self._append(
-                asked(assignment.trial, assignment.params, assignment.config, self.sweep.metrics)
+                TrialEvent.of(
+                    assignment.trial, assignment.params, assignment.config, self.sweep.metrics
+                )
             )
         return assignment
 
-    def take(self, event: Event) -> bool:
-        """Take in an event of a lane: `placed`, `record` or `end`. True: the trial has to stop, and
-        is PRUNED now.
+    def take(self, event: LaneEvent) -> bool:
+        """Take in an event of a trial's lane. True: the trial has to stop, and is PRUNED now.
 
         An epoch that was redone after a crash is known already and changes nothing; a trial that
         has ended stays so.
         """
-        trial = self.story.trials[event["trial"]]
+        assert event.trial is not None, "what a lane reports names its trial"
+        trial = self.story.trials[event.trial]
         if trial.state.finished:
             return True
-        match event["event"]:
-            case "record" if event["epoch"] in trial.records:
-                return False
-            case "record":
+        match event:
+            case RecordEvent():
+                if event.epoch in trial.records:
+                    return False
                 self._append(event)
-                return self._stops(trial.records[event["epoch"]])
-            case "end":
-                self.end(trial.trial, TrialState(event["state"]), event["reason"])
+                return self._stops(event)
+            case EndEvent():
+                self.end(event.trial, event.state, event.reason)
             case _:
                 self._append(event)
         return False
@@ -87,23 +99,15 @@ class Ledger:
         trial = self.story.trials[number]
         if trial.state.finished:
             return
-        self._append(
-            {
-                "event": "end",
-                "trial": number,
-                "state": str(state),
-                "reason": reason,
-                "epoch": trial.epoch,
-            }
-        )
+        self._append(EndEvent(trial=number, state=state, reason=reason, epoch=trial.epoch))
         self._study.tell(number, state, reason, trial.best_value)
 
     def lost(self, number: int, reason: str) -> None:
         """A trial's process is gone for good: it FAILED."""
         self.end(number, TrialState.FAILED, reason)
 
-    def note(self, event: Event) -> None:
-        """Append an event that concerns no single trial: `artifact` or `warning`."""
+    def note(self, event: ArtifactEvent | WarningEvent) -> None:
+        """Append an event that changes no trial."""
         self._append(event)
 
     def running(self) -> list[int]:
@@ -114,7 +118,7 @@ class Ledger:
         """Whether every trial of the sweep has ended."""
         return len(self.story.trials) >= self.sweep.max_trials and not self.running()
 
-    def close(self, state: str, reason: str) -> None:
+    def close(self, state: RunEnd, reason: str) -> None:
         """The driver leaves. `interrupted` and `failed` put unfinished trials back into the queue
         for `sweep resume`; `budget` prunes them at their last epoch, because the sweep is over.
         """
@@ -124,7 +128,7 @@ class Ledger:
                     self.end(number, TrialState.PRUNED, reason)
                 else:
                     self._study.requeue(number)
-        self._append({"event": "closed", "state": state, "reason": reason})
+        self._append(ClosedEvent(state=state, reason=reason))
         self._journal.close()
 
     def _stops(self, record: EpochRecord) -> bool:
@@ -138,15 +142,15 @@ class Ledger:
             )
         return over
 
-    def _decide(self, told: list[Event]) -> None:
+    def _decide(self, before: list[Event]) -> None:
         """What the last driver was about to: it may have been killed between a record and what the
         scheduler said."""
-        last = next(
-            (event for event in reversed(told) if event["event"] not in ("driver", "warning")), None
-        )
-        if last is not None and last["event"] == "record":
-            trial = self.story.trials[last["trial"]]
-            self._stops(trial.records[last["epoch"]])
+        for event in reversed(before):
+            if isinstance(event, DriverEvent | WarningEvent):
+                continue
+            if isinstance(event, RecordEvent):
+                self._stops(self.story.trials[event.trial].records[event.epoch])
+            return
 
-    def _append(self, event: dict[str, Any]) -> None:
-        self.story.add(self._journal.append({**event, "time": self._clock.now()}))
+    def _append(self, event: Event) -> None:
+        self.story.add(self._journal.append(events.stamped(event, self._clock.now())))

@@ -23,8 +23,16 @@ from optuna.trial import FrozenTrial
 
 import search_spaces
 from search_spaces import Overrides
-from sweeps.books import journal, sealed
-from sweeps.books.journal import Damage, Event, as_event
+from sweeps.books import events, journal, sealed
+from sweeps.books.events import (
+    EndEvent,
+    Event,
+    PlacedEvent,
+    RecordEvent,
+    TrialEvent,
+    WarningEvent,
+)
+from sweeps.books.journal import Damage
 from sweeps.books.run_folder import RunFolder
 from sweeps.books.story import TrialStory
 from sweeps.books.study import Study
@@ -33,7 +41,7 @@ from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import CheckpointError, RunError, ZoneoutError
 from zoneout_core.records import TrialState
 
-_OF_TRIALS = ("trial", "placed", "record", "end")
+_OfTrial = TrialEvent | PlacedEvent | RecordEvent | EndEvent
 
 
 def mend_journal(run: RunFolder, sweep: Sweep) -> list[str]:
@@ -43,18 +51,18 @@ def mend_journal(run: RunFolder, sweep: Sweep) -> list[str]:
     The caller holds the run's lock. Raises `RunError` for a journal of another format, `HomeError`
     when the disk refuses.
     """
-    events, damages = journal.inspect(run.journal)
+    sound, damages = journal.inspect(run.journal)
     if not damages:
         return []
     books = _Books(run, sweep)
-    stories = _sorted_out(events, books)
+    trials = _sorted_out(sound, books)
     kept = sealed.beside(run.journal)
-    said = [_damage(run, damage, kept.name) for damage in damages] + [
-        text for one in stories for text in one.said()
-    ]
-    mended = list(_in_order(events, {one.trial: one for one in stories}))
-    now = max((event["time"] for event in mended), default=run.journal.stat().st_mtime)
-    mended += [{"event": "warning", "time": now, "text": text} for text in said]
+    said = [_damage(run, damage, kept.name) for damage in damages]
+    for trial in trials:
+        said += trial.said()
+    mended = list(_in_order(sound, {trial.number: trial for trial in trials}))
+    now = max((event.time for event in mended), default=run.journal.stat().st_mtime)
+    mended += [WarningEvent(time=now, text=text) for text in said]
     try:
         shutil.copy2(run.journal, kept)
         journal.rewrite(run.journal, mended)
@@ -64,17 +72,17 @@ def mend_journal(run: RunFolder, sweep: Sweep) -> list[str]:
 
 
 def open_study(
-    run: RunFolder, sweep: Sweep, told: dict[int, TrialStory]
+    run: RunFolder, sweep: Sweep, trials: dict[int, TrialStory]
 ) -> tuple[Study, list[str]]:
-    """The study of a run, brought up to what its journal tells, and what had to be done for it, in
-    sentences.
+    """The study of a run, brought up to what its journal says of these trials, and what had to be
+    done for it, in sentences.
 
     A study file that is damaged, or says something else than the journal, is set aside and written
     again. Raises `RunError` when a storage that is not ours to delete says something else.
     """
     try:
         study = Study(run.name, sweep, run.study)
-        wrong = study.contradiction(told)
+        wrong = study.contradiction(trials)
     except ZoneoutError:
         raise
     except Exception as error:  # whatever Optuna makes of a line that is not as it was written
@@ -96,7 +104,7 @@ def open_study(
             " anew."
         ]
         study = Study(run.name, sweep, run.study)
-    study.mend(told)
+    study.mend(trials)
     return study, said
 
 
@@ -149,7 +157,7 @@ class _Books:
             return None
         return params
 
-    def checkpoint(self, trial: int) -> tuple[TrialConfig | None, dict[int, Event]]:
+    def checkpoint(self, trial: int) -> tuple[TrialConfig | None, dict[int, RecordEvent]]:
         """The configuration and the records, by epoch, in a trial's checkpoint."""
         from zoneout_core.training import checkpoint  # torch, which a driver under Ray does without
 
@@ -159,18 +167,18 @@ class _Books:
             state = None
         if state is None:
             return None, {}
-        return state.config, {record.epoch: as_event(record) for record in state.records}
+        return state.config, {record.epoch: RecordEvent.of(record) for record in state.records}
 
 
 @dataclass
 class _Mended:
     """One trial's events, in their order, as far as they are known without a gap."""
 
-    trial: int
-    asked: Event | None
-    """None: nobody knows what it was given, so what it told is lost."""
-    records: dict[int, Event] = field(default_factory=dict)
-    end: Event | None = None
+    number: int
+    asked: TrialEvent | None
+    """None: nobody knows what it was given, so what it reported is lost."""
+    records: dict[int, RecordEvent] = field(default_factory=dict)
+    end: EndEvent | None = None
     rebuilt: list[str] = field(default_factory=list)
     """What was written again."""
     again_from: int = 0
@@ -181,123 +189,144 @@ class _Mended:
         said = []
         if self.rebuilt:
             said.append(
-                f"Of trial {self.trial} was written again from what else is known:"
+                f"Of trial {self.number} was written again from what else is known:"
                 f" {', '.join(self.rebuilt)}."
             )
         if self.asked is None:
-            said.append(f"What trial {self.trial} was given is lost: it is drawn and trained anew.")
+            said.append(
+                f"What trial {self.number} was given is lost: it is drawn and trained anew."
+            )
         elif self.again_from:
             said.append(
-                f"Trial {self.trial} is trained again from epoch {self.again_from}, to the same"
+                f"Trial {self.number} is trained again from epoch {self.again_from}, to the same"
                 " numbers."
             )
         return said
 
 
-def _sorted_out(events: list[Event], books: _Books) -> list[_Mended]:
+def _sorted_out(sound: list[Event], books: _Books) -> list[_Mended]:
     """Every trial of which there are events, mended."""
-    told: dict[int, list[Event]] = {}
-    for event in events:
-        if event["event"] in _OF_TRIALS:
-            told.setdefault(event["trial"], []).append(event)
-    return [_mended(trial, told[trial], books) for trial in sorted(told)]
+    by_trial: dict[int, list[_OfTrial]] = {}
+    for event in sound:
+        if isinstance(event, _OfTrial):
+            by_trial.setdefault(event.trial, []).append(event)
+    return [_mended(number, by_trial[number], books) for number in sorted(by_trial)]
 
 
-def _mended(trial: int, told: list[Event], books: _Books) -> _Mended:
-    asked = next((event for event in told if event["event"] == "trial"), None)
-    one = _Mended(trial, asked or _asked(trial, books))
-    if one.asked is None:
-        return one
+def _mended(number: int, sound: list[_OfTrial], books: _Books) -> _Mended:
+    asked: TrialEvent | None = None
+    records: dict[int, RecordEvent] = {}
+    end: EndEvent | None = None
+    for event in sound:  # the first of its kind stands
+        match event:
+            case TrialEvent():
+                asked = asked or event
+            case RecordEvent():
+                records.setdefault(event.epoch, event)
+            case EndEvent():
+                end = end or event
+    mended = _Mended(number, asked or _asked(number, books))
+    if mended.asked is None:
+        return mended
     if asked is None:
-        one.rebuilt.append("what it was given")
-    sound = {
-        event["epoch"]: event for event in reversed(told) if event["event"] == "record"
-    }  # the first one told wins
-    end = next((event for event in told if event["event"] == "end"), None)
-    frozen = books.frozen(trial)
-    if end is None and frozen is not None and frozen.state.is_finished():
-        end = _end(frozen)
-    epochs = max([*sound, end["epoch"] if end else 0])
-    lacking = [epoch for epoch in range(1, epochs + 1) if epoch not in sound]
-    if lacking:
-        stored = books.checkpoint(trial)[1]
-    else:
-        stored = {}
-    for epoch in range(1, epochs + 1):
-        record = sound.get(epoch) or stored.get(epoch)
+        mended.rebuilt.append("what it was given")
+    said_end = end or _end(books.frozen(number))
+    if not _fill(mended, records, said_end, books):
+        return mended
+    mended.end = said_end
+    if said_end is not None and end is None:
+        mended.rebuilt.append("how it ended")
+    return mended
+
+
+def _fill(
+    mended: _Mended, records: dict[int, RecordEvent], end: EndEvent | None, books: _Books
+) -> bool:
+    """Give it every record up to the last one that is known of, from its checkpoint where the
+    journal lost it. False where one is nowhere: from there it is trained again."""
+    last = max(records, default=0)
+    if end is not None:
+        last = max(last, end.epoch)
+    stored: dict[int, RecordEvent] = {}
+    if len(records) < last:
+        _, stored = books.checkpoint(mended.number)
+    for epoch in range(1, last + 1):
+        record = records.get(epoch) or stored.get(epoch)
         if record is None:
-            one.again_from = epoch
-            return one
-        if epoch not in sound:
-            one.rebuilt.append(f"epoch {epoch}")
-        one.records[epoch] = record
-    one.end = end
-    if end is not None and end not in told:
-        one.rebuilt.append("how it ended")
-    return one
+            mended.again_from = epoch
+            return False
+        if epoch not in records:
+            mended.rebuilt.append(f"epoch {epoch}")
+        mended.records[epoch] = record
+    return True
 
 
-def _asked(trial: int, books: _Books) -> Event | None:
-    known = books.assigned(trial)
+def _asked(number: int, books: _Books) -> TrialEvent | None:
+    known = books.assigned(number)
     if known is None:
         return None
     params, config = known
-    return journal.asked(trial, params, config, books.sweep.metrics)
+    return TrialEvent.of(number, params, config, books.sweep.metrics)
 
 
-def _end(frozen: FrozenTrial) -> Event | None:
+def _end(frozen: FrozenTrial | None) -> EndEvent | None:
+    """How a trial ended, as the study has it."""
+    if frozen is None or not frozen.state.is_finished():
+        return None
     state, reason = frozen.user_attrs.get("state"), frozen.user_attrs.get("reason")
     if state is None or reason is None:
         return None
     epoch = max(frozen.intermediate_values, default=0)
-    return {
-        "event": "end",
-        "trial": frozen.number,
-        "state": str(TrialState(state)),
-        "reason": reason,
-        "epoch": epoch,
-    }
+    return EndEvent(trial=frozen.number, state=TrialState(state), reason=reason, epoch=epoch)
 
 
-def _in_order(events: list[Event], stories: dict[int, _Mended]) -> Iterator[Event]:
-    """The events that are left, and before each what its trial had told by then; ends that were
+def _in_order(sound: list[Event], trials: dict[int, _Mended]) -> Iterator[Event]:
+    """The events that are left, and before each what its trial had reported by then; ends that were
     lost come last."""
     asked: set[int] = set()
-    epochs = dict.fromkeys(stories, 0)
     ended: set[int] = set()
-    for event in events:
-        if event["event"] not in _OF_TRIALS:
+    epochs = dict.fromkeys(trials, 0)
+
+    def records(trial: _Mended, last: int, time: float) -> Iterator[Event]:
+        """Those up to epoch `last` that have not been written yet."""
+        for epoch in range(epochs[trial.number] + 1, min(last, len(trial.records)) + 1):
+            epochs[trial.number] = epoch
+            yield _at(time, trial.records[epoch])
+
+    for event in sound:
+        if not isinstance(event, _OfTrial):
             yield event
             continue
-        one, when = stories[event["trial"]], event["time"]
-        if one.asked is None or one.trial in ended:
+        trial = trials[event.trial]
+        if trial.asked is None or trial.number in ended:
             continue
-        if one.trial not in asked:
-            asked.add(one.trial)
-            yield _at(when, one.asked)
-        if event["event"] == "placed":
-            yield event
-        upto = {"record": event.get("epoch", 0), "end": len(one.records)}.get(event["event"], 0)
-        for epoch in range(epochs[one.trial] + 1, min(upto, len(one.records)) + 1):
-            epochs[one.trial] = epoch
-            yield _at(when, one.records[epoch])
-        if event["event"] == "end" and one.end is not None:
-            ended.add(one.trial)
-            yield event
-    if events:
-        last = events[-1]["time"]
-    else:
-        last = 0.0
-    for one in stories.values():
-        if one.end is not None and one.trial not in ended:
-            for epoch in range(epochs[one.trial] + 1, len(one.records) + 1):
-                yield _at(last, one.records[epoch])
-            yield _at(last, one.end)
+        if trial.number not in asked:
+            asked.add(trial.number)
+            yield _at(event.time, trial.asked)
+        match event:
+            case PlacedEvent():
+                yield event
+            case RecordEvent():
+                yield from records(trial, event.epoch, event.time)
+            case EndEvent():
+                yield from records(trial, len(trial.records), event.time)
+                if trial.end is not None:
+                    ended.add(trial.number)
+                    yield event
+    latest = 0.0
+    if sound:
+        latest = sound[-1].time
+    for trial in trials.values():
+        if trial.end is not None and trial.number not in ended:
+            yield from records(trial, len(trial.records), latest)
+            yield _at(latest, trial.end)
 
 
-def _at(when: float, event: Event) -> Event:
-    """The event, with this time when it has none of its own."""
-    return {"event": event["event"], "time": event.get("time", when)} | event
+def _at(time: float, event: Event) -> Event:
+    """The event, with this time when it has none."""
+    if event.time:
+        return event
+    return events.stamped(event, time)
 
 
 def _damage(run: RunFolder, damage: Damage, kept: str) -> str:

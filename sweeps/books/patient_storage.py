@@ -7,21 +7,21 @@ writes to a study.
 
 import time
 from collections.abc import Callable, Container, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy
 from optuna.distributions import BaseDistribution
-from optuna.storages import BaseStorage, RDBStorage
-from optuna.storages._cached_storage import _CachedStorage
-from optuna.storages._rdb import models
-from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from sweeps.books.compat_database import OneTryStorage, cached
 from sweeps.books.storage import StorageAway
+
+if TYPE_CHECKING:
+    from sweeps.books.compat_database import FrozenStudy
 
 LONGEST_PAUSE_SECONDS = 30.0
 ATTEMPTS = 5
@@ -36,8 +36,8 @@ class PatientStorage(BaseStorage):
 
     def __init__(self, url: str) -> None:
         """Opens it; raises whatever the database's driver does."""
-        self._database = _Database(url, engine_kwargs={"pool_pre_ping": True})
-        self._inner = _CachedStorage(self._database)
+        self._database = OneTryStorage(url, engine_kwargs={"pool_pre_ping": True})
+        self._inner = cached(self._database)
         self.shown = sqlalchemy.make_url(url).render_as_string(hide_password=True)
         """The URL without its password."""
         self.say: Callable[[str], None] = lambda text: None
@@ -155,7 +155,7 @@ class PatientStorage(BaseStorage):
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         return self._persist(lambda: self._inner.get_study_system_attrs(study_id))
 
-    def get_all_studies(self) -> list[FrozenStudy]:
+    def get_all_studies(self) -> "list[FrozenStudy]":
         return self._persist(self._inner.get_all_studies)
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
@@ -164,7 +164,7 @@ class PatientStorage(BaseStorage):
         def done() -> int | None:
             trials = self._inner.get_all_trials(study_id, deepcopy=False)
             if number < len(trials):
-                return trials[number]._trial_id
+                return self._inner.get_trial_id_from_study_id_trial_number(study_id, number)
             return None
 
         return self._persist(lambda: self._inner.create_new_trial(study_id, template_trial), done)
@@ -227,17 +227,3 @@ class PatientStorage(BaseStorage):
 
     def remove_session(self) -> None:
         self._database.remove_session()
-
-
-class _Database(RDBStorage):
-    """Optuna's, which tries to make a trial once: it would try again without looking whether the
-    first one is there."""
-
-    def _create_new_trial(
-        self, study_id: int, template_trial: FrozenTrial | None = None
-    ) -> FrozenTrial:
-        with _create_scoped_session(self.scoped_session) as session:
-            models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
-            trial = self._get_prepared_new_trial(study_id, template_trial, session)
-            session.flush()
-            return self._build_frozen_trial_from_trial_model(trial)

@@ -7,83 +7,127 @@ import platform
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+import msgspec
+from msgspec import Struct
 
 from sweeps import secrets
 from sweeps.books import journal, sealed
+from sweeps.books.events import DataIdentity, DriverEvent, Origin
+from zoneout_core.config import registry
 
 DIRTY_DIFF_BYTES = 1_000_000
 """A longer diff is cut, and says so."""
 
 
-def collect(task: str, variant: str, sha256: str, threads: int) -> dict[str, Any]:
-    """Plain data: commit and diff of the code, every installed version, hash of the data, machine
-    and threads."""
-    return {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "code": _code(),
-        "data": {"task": task, "variant": variant, "sha256": sha256},
-        "python": platform.python_version(),
-        "packages": {
-            d.name: d.version
-            for d in sorted(importlib.metadata.distributions(), key=lambda d: d.name.lower())
-        },
-        "machine": {
-            "host": socket.gethostname(),
-            "system": platform.platform(),
-            "cpu": _cpu(),
-            "cores": os.cpu_count(),
-            "threads": threads,
-        },
-    }
+class Code(Struct, frozen=True, kw_only=True):
+    """The code of a driver; nothing is known of an installed wheel."""
+
+    commit: str | None = None
+    diff: str | None = None
+    """What differs from the commit."""
 
 
-def summary(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """What the journal's `driver` event says of an entry: enough for `known` when provenance.json
-    is lost."""
-    return {
-        "commit": entry["code"]["commit"],
-        "data": entry["data"],
-        "threads": entry["machine"]["threads"],
-    }
+class Machine(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a driver ran."""
+
+    host: str
+    system: str = ""
+    cpu: str = ""
+    cores: int | None = None
+    threads: int = 0
+    """CPU threads of a lane server."""
 
 
-def known(file: Path, journal_file: Path) -> tuple[list[dict[str, Any]], str]:
+class DriverEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the trials of one driver were made of."""
+
+    time: str
+    """UTC, `2026-11-21T23:15:00Z`."""
+    code: Code
+    data: DataIdentity
+    plugins: dict[str, str] = {}
+    """The source hash of every plug-in, by `cells/mine`."""
+    python: str = ""
+    packages: dict[str, str] = {}
+    """Every installed version."""
+    machine: Machine
+    from_journal: bool = False
+    """The file was lost, and the journal says less: neither diff nor packages."""
+
+
+class _File(Struct, frozen=True):
+    drivers: list[DriverEntry]
+
+
+def collect(task: str, variant: str, sha256: str, threads: int) -> DriverEntry:
+    """Commit and diff of the code, source hashes of plug-ins, every installed version, hash of the
+    data, machine and threads."""
+    distributions = sorted(importlib.metadata.distributions(), key=lambda d: d.name.lower())
+    return DriverEntry(
+        time=_utc(time.time()),
+        code=_code(),
+        data=DataIdentity(task=task, variant=variant, sha256=sha256),
+        plugins=registry.digests(),
+        python=platform.python_version(),
+        packages={distribution.name: distribution.version for distribution in distributions},
+        machine=Machine(
+            host=socket.gethostname(),
+            system=platform.platform(),
+            cpu=_cpu(),
+            cores=os.cpu_count(),
+            threads=threads,
+        ),
+    )
+
+
+def content(drivers: list[DriverEntry]) -> dict[str, object]:
+    """What `provenance.json` says of these drivers, as plain data."""
+    return {"drivers": msgspec.to_builtins(drivers)}
+
+
+def origin(entry: DriverEntry) -> Origin:
+    """What the journal says of an entry: enough for `known` when provenance.json is lost."""
+    return Origin(commit=entry.code.commit, data=entry.data, threads=entry.machine.threads)
+
+
+def known(file: Path, journal_file: Path) -> tuple[list[DriverEntry], str]:
     """The entry of each driver of a run, oldest first, and what is wrong with `file`; empty when it
     is sound.
 
-    What a lost or damaged file said is taken from the journal, where it is shorter: neither diff
-    nor packages. Raises `RunError` when that is damaged too.
+    What a lost or damaged file said is taken from the journal, where it is shorter. Raises
+    `RunError` when that is damaged too.
     """
+    wrong = ""
     try:
-        entries: list[dict[str, Any]] = sealed.read(file)["drivers"]
-        return entries, ""
-    except (ValueError, KeyError, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            wrong = ""
-        else:
-            wrong = f"{type(error).__name__}: {error}"
-    drivers = [
-        event
-        for event in journal.read(journal_file)
-        if event["event"] == "driver" and "data" in event
-    ]
-    return [_entry(event) for event in drivers], wrong
+        return msgspec.convert(sealed.read(file), _File).drivers, ""
+    except FileNotFoundError:
+        pass
+    except (ValueError, OSError) as error:
+        wrong = f"{type(error).__name__}: {error}"
+    entries = []
+    for event in journal.read(journal_file):
+        if isinstance(event, DriverEvent) and event.data is not None:
+            entries.append(_from_journal(event, event.data))
+    return entries, wrong
 
 
-def _entry(driver: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(driver["time"])),
-        "code": {"commit": driver["commit"], "diff": None},
-        "data": driver["data"],
-        "machine": {"host": driver["host"], "threads": driver["threads"]},
-        "from_journal": True,
-    }
+def _from_journal(driver: DriverEvent, data: DataIdentity) -> DriverEntry:
+    return DriverEntry(
+        time=_utc(driver.time),
+        code=Code(commit=driver.commit),
+        data=data,
+        machine=Machine(host=driver.host, threads=driver.threads),
+        from_journal=True,
+    )
 
 
-def _code() -> dict[str, Any]:
+def _utc(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _code() -> Code:
     """The commit the packages run from and what differs from it; empty for an installed wheel."""
     folder = Path(__file__).parent
 
@@ -102,13 +146,13 @@ def _code() -> dict[str, Any]:
 
     commit = git("rev-parse", "HEAD")
     if commit is None:
-        return {"commit": None, "diff": None}
+        return Code()
     diff = secrets.mask(git("diff", "HEAD") or "")
     if len(diff) > DIRTY_DIFF_BYTES:
         cut = "\n[cut: the diff is longer]"
     else:
         cut = ""
-    return {"commit": commit.strip(), "diff": diff[:DIRTY_DIFF_BYTES] + cut}
+    return Code(commit=commit.strip(), diff=diff[:DIRTY_DIFF_BYTES] + cut)
 
 
 def _cpu() -> str:

@@ -4,22 +4,36 @@ stop request."""
 import fcntl
 import json
 import os
+import shlex
 import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+
+import msgspec
+from msgspec import Struct
 
 from sweeps import files, pasting, secrets
-from sweeps.books import sealed
+from sweeps.books import plugin_folder, sealed
 from sweeps.books.story import Story
 from sweeps.definition import Sweep
+from zoneout_core.config import registry
+from zoneout_core.config.plugins import DECISIVE, Plugins
 from zoneout_core.errors import ConfigError, HomeError, RunError, UnknownName
 from zoneout_core.records import ARITHMETIC
 
 DEFAULT_HOME = Path("runs")
 """In the current folder, unless `--home` or $ZONEOUT_HOME says otherwise."""
+
+
+class KeptPlugins(Struct, frozen=True, omit_defaults=True):
+    """The plug-ins of a run, as its definition says them."""
+
+    sha256: str = ""
+    """Hash of the folder; empty where all plug-ins were installed."""
+    names: dict[str, str] = {}
+    """Source hash of every plug-in, by `cells/mine`."""
 
 
 class RunFolder:
@@ -33,6 +47,7 @@ class RunFolder:
         self.study = folder / "study.journal"
         self.checkpoints = folder / "checkpoints"
         self.products = folder / "products"
+        self.plugins = folder / "plugins"
         self.report = folder / "report"
         self.provenance = folder / "provenance.json"
         self.tracking = folder / "tracking.json"
@@ -59,14 +74,56 @@ class RunFolder:
         as `definition`."""
         return self._begun()[1]
 
+    def begin_again(self, sweep: str) -> str:
+        """The command that begins a new run of this sweep with the plug-ins of this run."""
+        command = pasting.in_home(self.folder.parent, "run", sweep)
+        if self._kept_plugins().sha256:
+            return f"{command} --plugins {shlex.quote(str(self.plugins.absolute()))}"
+        return command
+
+    def plugin_hashes(self) -> dict[str, str]:
+        """The source hash of every plug-in that decides numbers, installed ones included, as it was
+        when the run began, by `cells/mine`."""
+        hashes = self._kept_plugins().names
+        return {name: sha for name, sha in hashes.items() if name.partition("/")[0] in DECISIVE}
+
+    def own_plugins(self) -> Plugins:
+        """The folder of plug-ins that the run was begun with.
+
+        Raises `RunError` when the run's copy was changed, or is code that this user never used.
+        """
+        sha256 = self._kept_plugins().sha256
+        if sha256:
+            return plugin_folder.read(self.plugins, sha256)
+        return Plugins()
+
+    def use_plugins(self) -> None:
+        """Use the run's own plug-ins from now on, in the whole process. Raises as `own_plugins`."""
+        registry.use(self.own_plugins())
+
+    def _kept_plugins(self) -> KeptPlugins:
+        try:
+            return msgspec.convert(sealed.read(self._definition).get("plugins", {}), KeptPlugins)
+        except (OSError, ValueError):  # `definition` says what is wrong with it
+            return KeptPlugins()
+
     def _begun(self) -> tuple[Sweep, int]:
         try:
-            told = sealed.read(self._definition)
-            arithmetic = int(told.pop("arithmetic"))
-            return Sweep.from_json(told), arithmetic
+            content = sealed.read(self._definition)
+            content.pop("plugins", None)
+            arithmetic = msgspec.convert(content.pop("arithmetic"), int)
+            with registry.using(self.own_plugins()):
+                return Sweep.from_json(content), arithmetic
+        except RunError:
+            raise
         except KeyError as error:
             raise RunError(
                 f"{self._definition} has no {error}. Begin a new run with: sweep run NAME"
+            ) from error
+        except sealed.OtherFormat as error:
+            raise RunError(
+                f"{error} Read the run with the version that wrote it, or begin a new one; what can"
+                " be run is told by: sweep ls"
             ) from error
         except (OSError, ValueError) as error:
             raise RunError(
@@ -75,7 +132,7 @@ class RunFolder:
                 " sweep ls"
             ) from error
 
-    def write(self, file: Path, data: Mapping[str, Any]) -> None:
+    def write(self, file: Path, data: Mapping[str, object]) -> None:
         """Write JSON to a file of the run, sealed, at once or not at all. Raises `HomeError` when
         the disk refuses.
 
@@ -84,7 +141,7 @@ class RunFolder:
         temporary = file.with_suffix(".part")
         try:
             with temporary.open("w") as out:
-                json.dump(sealed.sealed(data), out, indent=2, allow_nan=False)
+                json.dump(sealed.sealed(file, data), out, indent=2, allow_nan=False)
                 out.write("\n")
                 out.flush()
                 os.fsync(out.fileno())
@@ -104,11 +161,37 @@ class RunFolder:
         except OSError as error:
             raise _unusable(self.folder, error) from error
 
-    def write_definition(self, sweep: Sweep, arithmetic: int = ARITHMETIC) -> None:
+    def write_definition(
+        self,
+        sweep: Sweep,
+        arithmetic: int = ARITHMETIC,
+        plugins: KeptPlugins | None = None,
+    ) -> None:
         """Write `sweep.json`; the run exists from here on. A password in it goes into
-        `secrets.json`."""
+        `secrets.json`.
+
+        plugins: what `keep_plugins` says; None = what the file says already.
+        """
         self.keep("storage", sweep.storage)
-        self.write(self._definition, {"arithmetic": arithmetic, **sweep.to_json()})
+        if plugins is None:
+            plugins = self._kept_plugins()
+        data: dict[str, object] = {"arithmetic": arithmetic, **sweep.to_json()}
+        if plugins.names:
+            data["plugins"] = msgspec.to_builtins(plugins)
+        self.write(self._definition, data)
+
+    def keep_plugins(self) -> KeptPlugins:
+        """Keep the plug-ins that are in use, for `own_plugins`; what the definition has to say of
+        them. Raises `HomeError` when the disk refuses."""
+        hashes = registry.digests()
+        plugins = registry.active()
+        if not plugins:  # those there are were installed
+            return KeptPlugins(names=hashes)
+        try:
+            plugin_folder.write(self.plugins, plugins)
+        except OSError as error:
+            raise self.unusable(error) from error
+        return KeptPlugins(sha256=plugins.sha256, names=hashes)
 
     @contextmanager
     def driving(self, data: Path | None = None) -> Iterator[None]:
@@ -179,7 +262,7 @@ class RunFolder:
         """
         story = Story.of(self.journal)
         if (
-            story.told is None
+            story.latest is None
             and (self.study.exists() or self.checkpoints.exists())
             and not self.is_driven()
         ):
@@ -259,7 +342,7 @@ class Home:
                 ) from None
             except OSError as error:
                 raise _unusable(self.folder, error) from error
-            run.write_definition(sweep)
+            run.write_definition(sweep, plugins=run.keep_plugins())
             return run
         raise HomeError(
             f"{self.folder} holds a hundred runs that began in this second. Wait a second and try"
@@ -268,7 +351,7 @@ class Home:
 
 
 def open_run(
-    home: Home, name: str, changes: dict[str, Any] | None = None
+    home: Home, name: str, changes: dict[str, object] | None = None
 ) -> tuple[RunFolder, Sweep]:
     """A run and its definition with `changes` applied, for resuming.
 
@@ -276,13 +359,14 @@ def open_run(
     of its trials.
     """
     run = home.run(name)
+    run.use_plugins()
     begun = run.definition()
     sweep = begun.with_values(changes or {})
     different = begun.differences(sweep)
     if different:
         raise ConfigError(
             f"A resumed run keeps its definition, but this would change {'; '.join(different)}. "
-            f"Begin a new run with: {home.command('run', begun.name)}"
+            f"Begin a new run with: {run.begin_again(begun.name)}"
         )
     return run, sweep
 

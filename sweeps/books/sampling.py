@@ -10,7 +10,6 @@ import hashlib
 import math
 import warnings
 from collections.abc import Container, Mapping
-from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -22,6 +21,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from search_spaces import Product, Range, Space
+from sweeps.books.compat import NamedHyperbandPruner, SequenceSampler
 from sweeps.definition import Sweep
 
 START_UP = 10
@@ -97,17 +97,11 @@ def _weights(trials: int) -> npt.NDArray[np.float64]:
     return np.concatenate([ramp, np.ones(trials - older)])
 
 
-class _Qmc(optuna.samplers.QMCSampler):
+class _Qmc(SequenceSampler):
     """Optuna's, told which numbers there are: it would otherwise draw blindly until a first trial
     is complete."""
 
     numbers: dict[str, BaseDistribution]
-    number: int
-
-    def _find_sample_id(self, *_: object) -> int:
-        """A trial's point in the sequence is its number: nothing is kept, and asking again does not
-        skip a point."""
-        return self.number
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: optuna.trial.FrozenTrial
@@ -129,7 +123,8 @@ def _build_qmc(sweep: Sweep, seed: int, number: int) -> optuna.samplers.BaseSamp
             independent_sampler=optuna.samplers.RandomSampler(seed=seed),
             warn_independent_sampling=False,
         )
-    sampler.numbers, sampler.number = _numbers(sweep.search_space), number
+    sampler.numbers = _numbers(sweep.search_space)
+    sampler.index = number
     return sampler
 
 
@@ -145,17 +140,6 @@ def _numbers(space: Space) -> dict[str, BaseDistribution]:
     return {}
 
 
-class _HyperBand(optuna.pruners.HyperbandPruner):
-    """Optuna's, whose brackets follow from the sweep and not from the run's name: equal sweeps
-    decide equally."""
-
-    sweep: Sweep
-
-    def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:
-        named = SimpleNamespace(study_name=f"{self.sweep.name}/{self.sweep.sampler_seed}")
-        return super()._get_bracket_id(cast("optuna.Study", named), trial)
-
-
 def build_pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
     """The rule that stops trials early, on the objective after each epoch."""
     match sweep.scheduler:
@@ -169,13 +153,13 @@ def build_pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
                 bootstrap_count=0,
             )
         case "hyperband":
-            pruner = _HyperBand(
+            pruner = NamedHyperbandPruner(
                 min_resource=sweep.grace_period,
                 max_resource=sweep.base.epochs,
                 reduction_factor=REDUCTION,
                 bootstrap_count=0,
             )
-            pruner.sweep = sweep
+            pruner.name = f"{sweep.name}/{sweep.sampler_seed}"
             return pruner
         case "median":
             return optuna.pruners.MedianPruner(
@@ -186,8 +170,8 @@ def build_pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
             )
 
 
-def judged(study: optuna.Study, sampler: str) -> optuna.Study:
-    """The study as `sampler` has to see it: what diverged is bad, and not missing.
+def judged(study: optuna.Study, storage: BaseStorage, sampler: str) -> optuna.Study:
+    """The study in `storage` as `sampler` has to see it: what diverged is bad, and not missing.
 
     Optuna keeps such a trial as FAIL, which is true, and which samplers pass over: a region where
     everything diverges would look to them as if nobody had been there, and attract them. What is
@@ -196,8 +180,8 @@ def judged(study: optuna.Study, sampler: str) -> optuna.Study:
     """
     if sampler not in ("tpe", "gp"):
         return study
-    storage = cast("BaseStorage", _Judged(study._storage, sampler))
-    return optuna.Study(study.study_name, storage, sampler=study.sampler, pruner=study.pruner)
+    view = cast("BaseStorage", _Judged(storage, sampler))
+    return optuna.Study(study.study_name, view, sampler=study.sampler, pruner=study.pruner)
 
 
 class _Judged:

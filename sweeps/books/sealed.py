@@ -2,7 +2,7 @@
 and never believed.
 
     {"event":"end", ... ,"crc32":"9f2c01ab"}       CRC-32 of the bytes before its comma
-    {"format": 2, ... , "crc32": "9f2c01ab"}   of a file: its compact JSON, however indented
+    {"format": 3, ... , "crc32": "9f2c01ab"}   of a file: its compact JSON, however indented
 
 A checksum finds every flipped bit. It is no signature: whoever edits a file on purpose can seal it
 again.
@@ -13,10 +13,9 @@ import zlib
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
-from typing import Any
 
-FORMAT = 2
-"""Of the files of a run. Version 0.1 had format 1, without checksums."""
+from zoneout_core import formats
+
 KEY = "crc32"
 _TAIL = len(f',"{KEY}":"00000000"}}')
 
@@ -26,57 +25,61 @@ def checksum(data: bytes) -> str:
     return f"{zlib.crc32(data):08x}"
 
 
-def of_json(data: Mapping[str, Any]) -> str:
+def of_json(data: Mapping[str, object]) -> str:
     """The checksum of plain data: of its JSON in one line, without blanks."""
     return checksum(json.dumps(data, separators=(",", ":")).encode())
 
 
-def seal(data: Mapping[str, Any]) -> bytes:
-    """One line of JSON, without its newline, that ends with its checksum.
-
-    Raises the standard `ValueError` for a number that is not finite.
-    """
-    body = json.dumps(data, allow_nan=False, separators=(",", ":")).encode()[:-1]
+def seal(line: bytes) -> bytes:
+    """A JSON object in one line, with its checksum as its last field."""
+    body = line[:-1]
     return body + f',"{KEY}":"{checksum(body)}"}}'.encode()
 
 
-def unseal(line: bytes) -> dict[str, Any]:
-    """What a sealed line says. Raises the standard `ValueError` saying what is wrong with it."""
+def unseal(line: bytes) -> bytes:
+    """The JSON object that `seal` was given. Raises the standard `ValueError` saying what is wrong
+    with the line."""
     body, tail = line[:-_TAIL], line[-_TAIL:]
     expected = checksum(body)
     if tail != f',"{KEY}":"{expected}"}}'.encode():
         raise ValueError(f"adds up to {expected}, but ends with {tail.decode(errors='replace')!r}")
-    told: dict[str, Any] = json.loads(body + b"}")
-    return told
+    return body + b"}"
 
 
-def sealed(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a whole file: its format, `data` and their checksum."""
-    told = {"format": FORMAT, **data}
-    return told | {KEY: of_json(told)}
+class OtherFormat(ValueError):
+    """A file is of another format than this version writes."""
+
+    def __init__(self, file: Path, number: object) -> None:
+        super().__init__(
+            f"This version reads a {file.name} of format {formats.of(file)}, but {file} is"
+            f" {formats.stated(number)}."
+        )
 
 
-def read(path: Path) -> dict[str, Any]:
+def sealed(file: Path, data: Mapping[str, object]) -> dict[str, object]:
+    """The whole content of `file`: the number of its format, `data` and their checksum."""
+    content = {"format": formats.of(file), **data}
+    return content | {KEY: of_json(content)}
+
+
+def read(file: Path) -> dict[str, object]:
     """What a sealed file says, without format and checksum.
 
-    Raises `OSError` when it cannot be read, and the standard `ValueError` saying what is wrong with
-    it.
+    Raises `OSError` when it cannot be read, `OtherFormat`, and the standard `ValueError` saying
+    what is wrong with it.
     """
-    told = json.loads(path.read_bytes())
-    if not isinstance(told, dict) or (KEY not in told and "format" not in told):
+    content = json.loads(file.read_bytes())
+    if not isinstance(content, dict) or (KEY not in content and "format" not in content):
+        raise OtherFormat(file, None)
+    stated, sum_of_all = content.pop(KEY, None), of_json(content)
+    if stated != sum_of_all:
         raise ValueError(
-            f"it must be of format {FORMAT}, but has no checksum; files of version 0.1 have none."
+            f"it must add up to its checksum {stated!r}, but adds up to {sum_of_all!r}."
         )
-    stated, found = told.pop(KEY, None), of_json(told)
-    if stated != found:
-        raise ValueError(f"it must add up to its checksum {stated!r}, but adds up to {found!r}.")
-    if told["format"] != FORMAT:
-        raise ValueError(
-            f"it must be of format {FORMAT}, but is of format {told['format']!r}, of another"
-            " version."
-        )
-    del told["format"]
-    return told
+    number = content.pop("format")
+    if number != formats.of(file):
+        raise OtherFormat(file, number)
+    return content
 
 
 def beside(path: Path) -> Path:

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 import search_spaces
+from sweeps.books.compat import FIXED_PARAMS, RUNG_PREFIX
 from sweeps.books.sampling import build_pruner, build_sampler, judged
 from sweeps.books.storage import open_storage, without
 from sweeps.books.story import TrialStory
@@ -53,15 +54,16 @@ class Study:
         self._sweep = sweep
         self._objective = sweep.metrics.objective
         self._pruner = build_pruner(sweep)
-        storage = open_storage(sweep.storage, journal)
+        self._storage = open_storage(sweep.storage, journal)
         self._study = optuna.create_study(
             study_name=name,
-            storage=storage,
+            storage=self._storage,
             direction="minimize",
             pruner=self._pruner,
             load_if_exists=True,
         )
-        self._judged = judged(self._study, sweep.sampler)
+        self._study_id = self._storage.get_study_id_from_name(name)
+        self._judged = judged(self._study, self._storage, sweep.sampler)
         self._running: dict[int, optuna.Trial] = {}
         self._again: list[FrozenTrial] = []  # finished here, but the run's journal lost how
         self._enqueue_grid()
@@ -69,7 +71,7 @@ class Study:
     def be_patient(self, say: Callable[[str], None], stop: Callable[[], bool]) -> None:
         """From now on wait while the storage is away, until `stop()` is true; it raises
         `StorageAway` then."""
-        be_patient = getattr(self._study._storage, "be_patient", None)
+        be_patient = getattr(self._storage, "be_patient", None)
         if be_patient is not None:
             be_patient(say, stop)
 
@@ -89,7 +91,7 @@ class Study:
         assert trial.number == number, "one driver asks at a time"
         params = self._sweep.search_space.suggest(trial)
         if self._judged is not self._study:
-            trial = optuna.Trial(self._study, trial._trial_id)  # pruners see the study as it is
+            trial = self._live(number)  # pruners see the study as it is
         self._running[number] = trial
         return self._assignment(number, params)
 
@@ -109,9 +111,7 @@ class Study:
                 frozen.last_step or 0
             )
         if record.epoch in frozen.intermediate_values:
-            others = optuna.Study(
-                self._study.study_name, without(self._study._storage, record.trial)
-            )
+            others = optuna.Study(self._study.study_name, without(self._storage, record.trial))
             return self._pruner.prune(others, _as_of(frozen, record.epoch))
         trial = self._running[record.trial]
         trial.report(record.metrics[self._objective], record.epoch)
@@ -121,10 +121,10 @@ class Study:
         """Finish a trial in its true state; `value` is the objective of a complete one."""
         frozen = self._frozen(number)
         if frozen.state == OptunaState.WAITING:  # Optuna wants it begun before it ends
-            self._study._storage.set_trial_state_values(frozen._trial_id, OptunaState.RUNNING)
+            self._storage.set_trial_state_values(self._id(number), OptunaState.RUNNING)
         if not frozen.state.is_finished():
-            self._study._storage.set_trial_user_attr(frozen._trial_id, "reason", reason)
-            self._study._storage.set_trial_user_attr(frozen._trial_id, "state", str(state))
+            self._storage.set_trial_user_attr(self._id(number), "reason", reason)
+            self._storage.set_trial_user_attr(self._id(number), "state", str(state))
             self._study.tell(
                 number, value if state is TrialState.COMPLETE else None, state=_STATES[state]
             )
@@ -134,7 +134,7 @@ class Study:
         """Put a trial that was interrupted back into the queue."""
         frozen = self._frozen(number)
         if frozen.state == OptunaState.RUNNING:
-            self._study._storage.set_trial_state_values(frozen._trial_id, OptunaState.WAITING)
+            self._storage.set_trial_state_values(self._id(number), OptunaState.WAITING)
         self._running.pop(number, None)
 
     def mend(self, told: dict[int, TrialStory]) -> None:
@@ -168,14 +168,15 @@ class Study:
 
     def _catch_up(self, frozen: FrozenTrial, story: TrialStory) -> None:
         """Tell the study of a trial's values and epochs that only the journal knows."""
-        storage, space = self._study._storage, self._sweep.search_space
+        space = self._sweep.search_space
+        trial_id = self._id(frozen.number)
         if not frozen.params and story.params:
             point = search_spaces.params(space, story.params)
-            storage.set_trial_system_attr(frozen._trial_id, "fixed_params", point)
+            self._storage.set_trial_system_attr(trial_id, FIXED_PARAMS, point)
             if frozen.state == OptunaState.WAITING:
-                storage.set_trial_state_values(frozen._trial_id, OptunaState.RUNNING)
-            space.suggest(optuna.Trial(self._study, frozen._trial_id))
-        trial = optuna.Trial(self._study, frozen._trial_id)
+                self._storage.set_trial_state_values(trial_id, OptunaState.RUNNING)
+            space.suggest(self._live(frozen.number))
+        trial = self._live(frozen.number)
         known = set(frozen.intermediate_values)
         for record in story.records.values():
             if record.epoch not in known:
@@ -227,6 +228,14 @@ class Study:
         """Optuna's state of every trial by number."""
         return {frozen.number: frozen.state for frozen in self._study.get_trials(deepcopy=False)}
 
+    def _id(self, number: int) -> int:
+        """The name of a trial in the storage, which is Optuna's own."""
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+
+    def _live(self, number: int) -> optuna.Trial:
+        """A trial that can be reported to."""
+        return optuna.Trial(self._study, self._id(number))
+
     def _frozen(self, number: int) -> FrozenTrial:
         return self._study.get_trials(deepcopy=False)[number]
 
@@ -242,13 +251,10 @@ class Study:
 
 def _true_state(trial: FrozenTrial) -> TrialState | None:
     """How a trial ended, as people see it; None while it has not."""
-    if trial.state.is_finished():
-        told = trial.user_attrs.get("state")
-    else:
-        told = None
-    if told is None:
+    state = trial.user_attrs.get("state")
+    if state is None or not trial.state.is_finished():
         return None
-    return TrialState(told)
+    return TrialState(state)
 
 
 def _as_of(trial: FrozenTrial, epoch: int) -> FrozenTrial:
@@ -265,6 +271,6 @@ def _as_of(trial: FrozenTrial, epoch: int) -> FrozenTrial:
     view.system_attrs = {
         key: value
         for key, value in trial.system_attrs.items()
-        if not key.startswith("completed_rung_") or value in before
+        if not key.startswith(RUNG_PREFIX) or value in before
     }
     return view

@@ -8,6 +8,7 @@ with leaving_at_once():
     import sys
     import traceback
     from collections.abc import Sequence
+    from pathlib import Path
     from typing import Annotated
 
     import typer
@@ -25,7 +26,9 @@ with leaving_at_once():
         show,
         text,
     )
-    from zoneout_core.errors import ZoneoutError
+    from zoneout_core.config import parts, registry
+    from zoneout_core.config.plugins import Plugins
+    from zoneout_core.errors import PluginError, ZoneoutError
 
 USER_ERROR = 2
 """Exit code of every error that a message can mend."""
@@ -60,8 +63,20 @@ def _options(
         bool,
         typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
     ] = False,
+    plugins: Annotated[
+        Path | None,
+        typer.Option(
+            "--plugins",
+            metavar="DIR",
+            help="A folder with cells, regularizers, tasks, workloads, spaces and sweeps of your"
+            " own; it may also stand after the command.",
+            show_default="$ZONEOUT_PLUGINS",
+        ),
+    ] = None,
 ) -> None:
     """Train many zoneout RNN trials at once, without losing or mixing up a result."""
+    if plugins is not None:
+        registry.use(Plugins.read(plugins))
 
 
 for command, examples in (
@@ -107,7 +122,7 @@ def main(command_line: Sequence[str] | None = None) -> None:
     traceback, unless `--traceback` or $ZONEOUT_TRACEBACK asks for one. With `--json` it is also the
     one JSON document on stdout: `{"error": KIND, "message": TEXT}`. No password is ever told.
     """
-    with outlets():
+    with outlets(), registry.using(None):
         code = _answer(sys.argv[1:] if command_line is None else command_line)
     apart = sys.modules.get("sweeps.drivers.apart")
     if apart is not None and apart.left_behind:
@@ -118,6 +133,8 @@ def main(command_line: Sequence[str] | None = None) -> None:
 def _answer(command_line: Sequence[str]) -> int:
     """Run the command line `command_line`; its exit code."""
     arguments = [argument for argument in command_line if argument != "--traceback"]
+    plugins, rest = options.plugins_apart(arguments)
+    arguments = [*plugins, *rest]
     try:
         code = app(arguments, prog_name="sweep", standalone_mode=False)
     except TyperException as error:  # a command line that cannot be read
@@ -136,13 +153,25 @@ def _answer(command_line: Sequence[str]) -> int:
         said = secrets.mask(said)
         _tell_json(error, said, arguments)
         text.echo(f"error: {said}", err=True)
+        if not isinstance(error, PluginError):
+            _warn_of_broken_parts()
         if mendable:
             code = USER_ERROR
         else:
             code = FAULT
+    else:
+        _warn_of_broken_parts()
     if isinstance(code, int):
         return code
     return 0
+
+
+def _warn_of_broken_parts() -> None:
+    """A line for each regularizer whose file is broken, if the command looked at regularizers:
+    their settings are missing in what it said. Commands that train do not begin."""
+    if parts.REGULARIZERS in sys.modules:
+        for error in parts.broken_regularizers():
+            text.echo(f"warning: {text.one_line(error)}", err=True)
 
 
 def _tell_json(error: Exception, said: str, arguments: list[str]) -> None:

@@ -1,5 +1,6 @@
 """`sweep ls`: what can be run, and what was."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -8,6 +9,7 @@ from sweeps import definition
 from sweeps.books.run_folder import DEFAULT_HOME, Home, RunFolder
 from sweeps.cli import options, text
 from sweeps.definition import Sweep
+from zoneout_core.config import registry
 from zoneout_core.errors import ZoneoutError
 
 
@@ -23,11 +25,20 @@ def ls(
         found_runs = [_run(run) for run in Home(home).runs()]
         options.show_json(found_runs) if as_json else _show_runs(found_runs, Home(home))
     else:
-        sweeps = [definition.get(name) for name in definition.names()]
+        sweeps = list(_sound_sweeps())
         options.show_json([_sweep(sweep) for sweep in sweeps]) if as_json else _show_sweeps(sweeps)
 
 
-def _sweep(sweep: Sweep) -> dict[str, Any]:
+def _sound_sweeps() -> Iterator[Sweep]:
+    """Every sweep that can be made; one that cannot does not hide the others."""
+    for name in definition.names():
+        try:
+            yield definition.get(name)
+        except Exception as error:
+            text.echo(f"warning: sweep {name} is left out: {text.one_line(error)}", err=True)
+
+
+def _sweep(sweep: Sweep) -> dict[str, object]:
     return {
         "sweep": sweep.name,
         "task": sweep.base.task,
@@ -58,7 +69,8 @@ def _run(run: RunFolder) -> dict[str, Any]:
     from sweeps.cli import summary
 
     try:
-        summary_of_run = summary.of_run(run, run.definition(), run.story())
+        with registry.using(run.own_plugins()):
+            summary_of_run = summary.of_run(run, run.definition(), run.story())
     except ZoneoutError as error:
         blank: dict[str, Any] = {"of": None, "counts": {}, "best": None, "objective": None}
         return {"run": run.name, "state": "unreadable", "reason": str(error)} | blank

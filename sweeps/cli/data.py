@@ -13,6 +13,7 @@ from sweeps.cli.options import DEFAULT_DATA, AsJson, DataDir
 from zoneout_core import tasks
 from zoneout_core.data import datafiles
 from zoneout_core.data.datafiles import DataFile, FileState
+from zoneout_core.errors import PluginError
 
 app = typer.Typer(
     help="List the data files of the tasks, and fetch missing ones.",
@@ -23,7 +24,12 @@ app = typer.Typer(
 @app.command("ls")
 def ls(data_dir: DataDir = DEFAULT_DATA, as_json: AsJson = False) -> None:
     """List the tasks and the state of their data files."""
-    listing = [_described(tasks.get(name), data_dir) for name in tasks.names()]
+    listing = []
+    for name in tasks.names():
+        try:
+            listing.append(_described(tasks.get(name), data_dir))
+        except PluginError as error:
+            text.echo(f"warning: task {name} is left out: {text.one_line(error)}", err=True)
     if as_json:
         typer.echo(json.dumps(listing, indent=2))
     else:

@@ -1,9 +1,10 @@
 """`sweep run`, `resume`, `stop` and `deliver`: what changes a run."""
 
+import shlex
 import sys
 import time
 import traceback
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +13,9 @@ from sweeps.books.run_folder import DEFAULT_HOME, Home, RunFolder, open_run
 from sweeps.cli import options, text
 from sweeps.cli.streams import INTERRUPTED, leaving_at_once
 from sweeps.definition import Sweep
-from zoneout_core.errors import ConfigError, ZoneoutError
+from zoneout_core.config import parts, registry
+from zoneout_core.config.plugins import Plugins
+from zoneout_core.errors import ConfigError, PluginError, ZoneoutError
 from zoneout_core.records import TrialState
 
 if TYPE_CHECKING:
@@ -82,6 +85,7 @@ def run(
 
 
 def resume(
+    context: typer.Context,
     name: options.RunName,
     settings: options.Settings = None,
     lanes: options.LanesOption = None,
@@ -98,14 +102,49 @@ def resume(
         from sweeps import preflight, runner
         from sweeps.tracking.delivery import check_scheme
 
+        named = context.find_root().params["plugins"] is not None
+        given = _given_plugins(named)
         run_folder, sweep = open_run(Home(home), name, options.parse(settings, lanes))
+        _compare_plugins(run_folder, given, named)
         drive_options = runner.DriveOptions(
             data=data, inline=inline, address=address, tracking=tracking, force=force
         )
         if tracking != runner.NO_TRACKING:
             check_scheme(tracking)
+        parts.require_regularizers()
         preflight.check_precision(sweep, drive_options)
     _drive(run_folder, sweep, drive_options, as_json)
+
+
+def _given_plugins(named: bool) -> Plugins:
+    """Those of the command line or of $ZONEOUT_PLUGINS. A resume can do without the latter."""
+    try:
+        return registry.active()
+    except PluginError as error:
+        assert not named, "the folder was read already"
+        say(f"$ZONEOUT_PLUGINS is not used: {error}")
+        return Plugins()
+
+
+def _compare_plugins(run: RunFolder, given: Plugins, named: bool) -> None:
+    """Say so where the run's plug-ins, which are in use, are not those `given`. Raises
+    `ConfigError` where the user named these on the command line."""
+    own = registry.active()
+    if not given or given == own:
+        return
+    if own:
+        uses = f"the plug-ins that it began with, in {run.plugins} (SHA-256 {own.sha256[:12]})"
+    else:
+        uses = "no plug-ins, as when it began"
+    others = f"those of {given.folder} are others (SHA-256 {given.sha256[:12]})"
+    if not named:
+        say(f"{run.name} uses {uses}; {others}.")
+        return
+    raise ConfigError(
+        f"A resumed run uses {uses}, but {others}. Leave --plugins out, or begin a new run with:"
+        f" {Home(run.folder.parent).command('run', run.definition().name)}"
+        f" --plugins {shlex.quote(given.folder)}"
+    )
 
 
 def stop(
@@ -176,7 +215,7 @@ def deliver(
         raise typer.Exit(FAILED)
 
 
-def _deliver(run: RunFolder, tracking: str, timeout: float) -> dict[str, Any]:
+def _deliver(run: RunFolder, tracking: str, timeout: float) -> dict[str, object]:
     """Deliver one run. Only when all of it is there does `tracking.json` say so."""
     from sweeps.tracking.delivery import Delivery, Tracking
 

@@ -1,8 +1,9 @@
 """Options that several commands share, and how they print JSON."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -62,9 +63,24 @@ LanesOption = Annotated[
 DEFAULT_DATA = Path("data")
 
 
-def parse(settings: list[str] | None, lanes: int | None = None) -> dict[str, Any]:
+def plugins_apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """`--plugins DIR`, which may stand before or after the command, and all other arguments."""
+    for place, argument in enumerate(arguments):
+        if argument == "--plugins":
+            end = place + 2
+        elif argument.startswith("--plugins="):
+            end = place + 1
+        else:
+            continue
+        if end > len(arguments):  # nothing else is to be taken for the folder that is missing
+            return ["--plugins"], []
+        return list(arguments[place:end]), [*arguments[:place], *arguments[end:]]
+    return [], list(arguments)
+
+
+def parse(settings: list[str] | None, lanes: int | None = None) -> dict[str, object]:
     """`KEY=VALUE` texts as a mapping. Raises `ConfigError` for one without `=`."""
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for text in settings or []:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
@@ -75,6 +91,6 @@ def parse(settings: list[str] | None, lanes: int | None = None) -> dict[str, Any
     return values | ({"lanes": lanes} if lanes is not None else {})
 
 
-def show_json(value: Any) -> None:
+def show_json(value: object) -> None:
     """Print `value` as JSON on stdout."""
     typer.echo(json.dumps(value, indent=2, allow_nan=False))

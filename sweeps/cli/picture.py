@@ -62,24 +62,21 @@ def pace(story: Story, sweep: Sweep, now: float) -> str:
     trials = list(story.trials.values())
     done, all_epochs = _done(trials), _all_epochs(trials, sweep)
     spent = elapsed(story, now)
-    said = [
-        f"{done} of {all_epochs} epochs",
-        *([text.duration(spent)] if spent is not None else []),
-    ]
+    said = [f"{done} of {all_epochs} epochs"]
+    if spent is not None:
+        said.append(text.duration(spent))
     if (
         spent is not None
         and story.driver is not None
         and story.closed is None
         and done < all_epochs
     ):
-        began = story.driver["time"]
-        measured_epochs = sum(
-            time >= began for trial in trials for time in list(trial.times.values())
-        )
+        began = story.driver.time
+        records = [record for trial in trials for record in list(trial.records.values())]
+        measured_epochs = sum(record.time >= began for record in records)
         if measured_epochs:
-            said.append(
-                f"about {text.duration(spent / measured_epochs * (all_epochs - done))} left"
-            )
+            left = spent / measured_epochs * (all_epochs - done)
+            said.append(f"about {text.duration(left)} left")
         elif not any(trial.state is TrialState.RUNNING for trial in trials):
             said.append("starting")
     return ", ".join(said)
@@ -125,10 +122,10 @@ def elapsed(story: Story, now: float) -> float | None:
     if story.driver is None:
         return None
     if story.closed:
-        until = story.closed["time"]
+        until = story.closed.time
     else:
-        until = max(now, story.told or now)
-    return max(0.0, float(until - story.driver["time"]))
+        until = max(now, story.latest or now)
+    return max(0.0, until - story.driver.time)
 
 
 def _heading(name: str, unit: str) -> str:
@@ -311,7 +308,7 @@ def _time(trial: TrialStory, story: Story, now: float) -> str:
     if trial.started is None or story.driver is None:
         return ""
     if trial.state is TrialState.RUNNING:
-        return text.clock(now - max(trial.started, story.driver["time"]))
+        return text.clock(now - max(trial.started, story.driver.time))
     if trial.ended is not None:
         return text.clock(trial.ended - trial.started)
     return ""

@@ -23,6 +23,7 @@ def status(
     from sweeps.cli.picture import picture
 
     run = Home(home).run(name)
+    run.use_plugins()
     story, sweep = run.story(), run.definition()
     if as_json:
         trials = [summary.of_trial(story.trials[number]) for number in sorted(story.trials)]
@@ -42,15 +43,15 @@ def status(
 
 def _heading(run: RunFolder, story: Story) -> list[str]:
     if story.closed:
-        reason = f" ({story.closed['reason']})"
+        reason = f" ({story.closed.reason})"
     else:
         reason = ""
     lines = [f"{run.name}: {story.state}{reason}", f"folder: {run.folder}"]
     if story.driver:
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(story.driver["time"]))
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(story.driver.time))
         lines.append(
-            f"driver: {story.driver['mode']}, process {story.driver['pid']} on"
-            f" {story.driver['host']}, began {since}"
+            f"driver: {story.driver.mode}, process {story.driver.pid} on"
+            f" {story.driver.host}, began {since}"
         )
     return lines
 
@@ -104,6 +105,7 @@ def report(
     from sweeps.report import rewrite_report
 
     run = Home(home).run(name)
+    run.use_plugins()
     files = rewrite_report(run, from_mlflow, x_axis, y_axis)
     if as_json:
         options.show_json({"run": run.name, "report": [str(file) for file in files]})

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,8 +10,11 @@ from sweeps.books.run_folder import DEFAULT_HOME, Home
 from sweeps.cli import driving, options, text
 from sweeps.cli.streams import INTERRUPTED
 from zoneout_core.errors import ConfigError, DataError, RunError
+from zoneout_core.formats import FORMATS
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from sweeps.definition import Sweep
     from sweeps.paper.reproducing import Request
     from sweeps.paper.reproductions import Reading, Reproduction
@@ -197,12 +200,13 @@ class _Trainer:
                 )
 
 
-def _summary(request: "Request", readings: "Sequence[Reading]") -> dict[str, Any]:
+def _summary(request: "Request", readings: "Sequence[Reading]") -> dict[str, object]:
     """What `--json` and numbers.json say; without the paths of this machine."""
     from analysis import table
     from sweeps.paper import found_trials, reproducing
 
     return {
+        "format": FORMATS["numbers.json"],
         "reproduction": request.name,
         "scale": request.scale,
         "set": {key: str(value) for key, value in request.settings.items()},
@@ -253,7 +257,7 @@ def _print(
     terminal.print(f"Numbers: {files[0].parent}", soft_wrap=True)
 
 
-def _block(reading: "Reading", request: "Request", home: Path) -> Iterator[Any]:
+def _block(reading: "Reading", request: "Request", home: Path) -> "Iterator[str | Table]":
     """A heading, what is smaller than in the paper, the table, how its columns are measured, and
     where it is from."""
     from sweeps.paper import reproducing
@@ -292,7 +296,7 @@ def _block(reading: "Reading", request: "Request", home: Path) -> Iterator[Any]:
         yield f"  Only read here; train these rows with: {train}"
 
 
-def _table(reading: "Reading") -> Any:
+def _table(reading: "Reading") -> "Table":
     from rich import box
     from rich.table import Table
     from rich.text import Text

@@ -46,7 +46,7 @@ def show(
     for title, table in tables.items():
         console.print(f"\n{title}")
         if explain:
-            _print_explained(console, table)
+            _print_explained(console, table, _texts(sweep))
         else:
             _print_indented(console, text.pairs(table))
     if explain:
@@ -130,9 +130,17 @@ def _print_indented(console: "Console", what: Any, left: int = 2) -> None:
     console.print(Padding(what, (0, 0, 0, left)))
 
 
-def _print_explained(console: "Console", table: Mapping[str, str]) -> None:
+def _texts(sweep: Sweep) -> dict[str, str]:
+    """What each key means; where several cells have one of this name, in the cell of the sweep."""
+    known = settings.settings()
+    chosen = [setting for setting in known if _is_used(setting, sweep)]
+    return {setting.key: setting.text for setting in (*known, *chosen)}
+
+
+def _print_explained(
+    console: "Console", table: Mapping[str, str], texts: Mapping[str, str]
+) -> None:
     """Each row, and below it what its setting means."""
-    texts = {setting.key: setting.text for setting in settings.settings()}
     for key, value in table.items():
         _print_indented(console, f"{key}  {value}")
         if key in texts:
@@ -147,9 +155,9 @@ def _print_unexplained(
     """What the settings mean that stand within a row, several on a line."""
     explained = {key for table in tables for key in table}
     left = {
-        setting.key: setting.text
-        for setting in settings.settings()
-        if setting.key in sweep.search_space.keys() and setting.key not in explained
+        key: meaning
+        for key, meaning in _texts(sweep).items()
+        if key in sweep.search_space.keys() and key not in explained
     }
     if not left:
         return

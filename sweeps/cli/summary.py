@@ -2,25 +2,25 @@
 says of each."""
 
 import time
-from typing import Any
 
+from sweeps.books import table
+from sweeps.books.events import DriverEvent
 from sweeps.books.run_folder import RunFolder
 from sweeps.books.story import Story, TrialStory
 from sweeps.cli.picture import elapsed
 from sweeps.definition import Sweep
 
 
-def of_run(run: RunFolder, sweep: Sweep, story: Story) -> dict[str, Any]:
+def of_run(run: RunFolder, sweep: Sweep, story: Story) -> dict[str, object]:
     """The run as a whole."""
-    driver = story.driver
     return {
         "run": run.name,
         "folder": str(run.folder),
         "sweep": sweep.name,
         "objective": sweep.metrics.objective,
         "state": story.state,
-        "reason": story.closed["reason"] if story.closed else "",
-        "driver": {key: driver[key] for key in ("mode", "pid", "host", "time")} if driver else None,
+        "reason": story.closed.reason if story.closed else "",
+        "driver": _driver(story.driver),
         "seconds": elapsed(story, time.time()),
         "of": sweep.max_trials,
         "cut": sweep.cut,
@@ -29,16 +29,20 @@ def of_run(run: RunFolder, sweep: Sweep, story: Story) -> dict[str, Any]:
     }
 
 
-def of_trial(trial: TrialStory) -> dict[str, Any]:
+def _driver(event: DriverEvent | None) -> dict[str, object] | None:
+    if event is None:
+        return None
+    return {name: getattr(event, name) for name in ("mode", "pid", "host", "time")}
+
+
+def of_trial(trial: TrialStory) -> dict[str, object]:
     """One trial; `best` is its lowest objective, at `best_epoch`."""
-    best = trial.best
+    row = table.row(trial)
+    facts = row.facts()
+    del facts["shape_key"]
     return {
-        "trial": trial.trial,
-        "params": trial.params,
-        "seed": trial.seed,
-        "state": str(trial.state),
-        "reason": trial.reason,
-        "epoch": trial.epoch,
-        "best": trial.value(best) if best else None,
-        "best_epoch": best.epoch if best else None,
+        **facts,
+        "params": row.params,
+        "best": row.best_value,
+        "best_epoch": row.best.epoch if row.best else None,
     }

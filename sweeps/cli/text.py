@@ -3,13 +3,15 @@ next."""
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
+from sweeps.cli import compat
+from zoneout_core.errors import ZoneoutError
+
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.segment import Segment
     from rich.table import Table
 
 _CONTROL = re.compile(
@@ -29,19 +31,18 @@ def echo(message: str, *, err: bool = False) -> None:
     typer.echo(plain(message), err=err)
 
 
+def one_line(error: Exception) -> str:
+    """What an error says; of one that nobody expected, also its kind."""
+    if isinstance(error, ZoneoutError):
+        said = str(error)
+    else:
+        said = f"{type(error).__name__}: {error}"
+    return " ".join(said.split())
+
+
 def console(*, stderr: bool = False) -> "Console":
     """A terminal that prints texts as they are: no markup, no guessing of colours, and `plain`."""
-    from rich.console import Console
-    from rich.segment import Segment
-
-    class Plain(Console):
-        def _render_buffer(self, buffer: "Iterable[Segment]") -> str:
-            return super()._render_buffer(
-                segment if segment.control else Segment(plain(segment.text), segment.style)
-                for segment in buffer
-            )
-
-    return Plain(stderr=stderr, highlight=False, markup=False, emoji=False)
+    return compat.filtered_console(plain, stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def duration(seconds: float) -> str:
@@ -67,7 +68,7 @@ def clock(seconds: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
-def value(hyperparameter: Any) -> str:
+def value(hyperparameter: object) -> str:
     """A hyperparameter, short enough for a table; `sweep export` has every digit."""
     if isinstance(hyperparameter, float):
         return f"{hyperparameter:.6g}"
@@ -83,18 +84,27 @@ def number(measured: float) -> str:
 
 
 def short(key: str) -> str:
-    """A dotted key without its section; field names are unique over the sections."""
+    """A dotted key without its section."""
     return key.rpartition(".")[2]
 
 
-def assignment(params: Mapping[str, Any]) -> str:
+def short_names(keys: Iterable[str]) -> list[str]:
+    """Each key without its section, or with the last part of it where two would read the same."""
+    keys = list(keys)
+    names = [short(key) for key in keys]
+    if len(set(names)) < len(names):
+        return [".".join(key.split(".")[-2:]) for key in keys]
+    return names
+
+
+def assignment(params: Mapping[str, object]) -> str:
     """`z_cells=0.5, z_states=0.05`"""
-    return ", ".join(
-        f"{short(key)}={value(hyperparameter)}" for key, hyperparameter in params.items()
-    )
+    names = short_names(params)
+    pairs = zip(names, params.values(), strict=True)
+    return ", ".join(f"{name}={value(hyperparameter)}" for name, hyperparameter in pairs)
 
 
-def listed(field: Any) -> str:
+def listed(field: object) -> str:
     """A field of a definition as `--set` takes it: `0,1,2`; an empty text shows as `''`."""
     if isinstance(field, list | tuple):
         return ", ".join(str(item) for item in field)

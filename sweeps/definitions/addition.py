@@ -8,8 +8,8 @@ from zoneout_core import tasks
 
 ROWS: Rows = {
     "unregularized": {},
-    "zoneout-script": {"z_cells": 0.05},  # what the script has, whatever its flags say
-    "zoneout": {"z_cells": 0.5, "z_states": 0.05},  # what the README says
+    "zoneout-script": {"zoneout.z_cells": 0.05},  # what the script has, whatever its flags say
+    "zoneout": {"zoneout.z_cells": 0.5, "zoneout.z_states": 0.05},  # what the README says
 }
 SCALES = {
     "smoke": Scale(values={"hidden_size": 8, "epochs": 1}),

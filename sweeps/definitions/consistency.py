@@ -6,7 +6,7 @@ from sweeps.definitions import _rows
 from sweeps.definitions._rows import Rows, Scale
 from zoneout_core import tasks
 
-ROWS: Rows = {"unregularized": {}, "zoneout": {"z_states": 0.1}}
+ROWS: Rows = {"unregularized": {}, "zoneout": {"zoneout.z_states": 0.1}}
 """Without zoneout W stays near -I, which is right only every other step; with it only W = +I is
 right."""
 SCALES = {

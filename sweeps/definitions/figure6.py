@@ -12,8 +12,8 @@ from zoneout_core import tasks
 
 ROWS: Rows = {
     "unregularized": {},
-    "zoneout": {"z_cells": 0.5},
-    "dropout": {"p_cells": 0.5},  # the naive kind, of the recurrent connection
+    "zoneout": {"zoneout.z_cells": 0.5},
+    "dropout": {"naive_dropout.p_cells": 0.5},  # the naive kind, of the recurrent connection
 }
 SCALES = {
     "smoke": table2.SCALES["smoke"],

@@ -8,7 +8,11 @@ from sweeps.definitions import _rows, table1_char
 from sweeps.definitions._rows import Rows
 
 ROWS: Rows = {
-    f"static-{mode}": {"z_cells": 0.5, "z_states": 0.05, "static_masks": mode}
+    f"static-{mode}": {
+        "zoneout.z_cells": 0.5,
+        "zoneout.z_states": 0.05,
+        "static_masks.static_masks": mode,
+    }
     for mode in ("same", "code", "expectation")
 }
 """By what stands for the masks in an evaluation: the same masks; others, as the code does it;

@@ -7,19 +7,22 @@ from zoneout_core import tasks
 
 ROWS: Rows = {
     "unregularized": {},
-    "weight-noise": {"sigma_weights": 0.075},
-    "norm-stabilizer": {"beta_norm": 50.0},
-    "stochastic-depth": {"z_depth": 0.05},
-    "recurrent-dropout": {"p_recurrent": 0.5},
-    "zoneout": {"z_cells": 0.5, "z_states": 0.05},
-    "zoneout-0.2": {"z_cells": 0.2, "z_states": 0.2},  # the README's, by its own warning
-    "rbn": {"cell": "bn_lstm", "population_rate": 0.05, "init": "orthogonal", "epochs": 50},
+    "weight-noise": {"weight_noise.sigma_weights": 0.075},
+    "norm-stabilizer": {"norm_stabilizer.beta_norm": 50.0},
+    "stochastic-depth": {"stochastic_depth.z_depth": 0.05},
+    "recurrent-dropout": {"recurrent_dropout.p_recurrent": 0.5},
+    "zoneout": {"zoneout.z_cells": 0.5, "zoneout.z_states": 0.05},
+    "zoneout-0.2": {
+        "zoneout.z_cells": 0.2,
+        "zoneout.z_states": 0.2,
+    },  # the README's, by its own warning
+    "rbn": {"cell": "bn_lstm", "cell.population_rate": 0.05, "init": "orthogonal", "epochs": 50},
     "hm-lstm": {
         "cell": "hm_lstm",
         "hidden_size": 1024,
         "embedding_size": 128,
-        "hm_output": 2048,
-        "slope_growth": 0.0,
+        "cell.hm_output": 2048,
+        "cell.slope_growth": 0.0,
         "offset": "zero",
         "carry": "zero",
         "schedule": "plateau",
@@ -38,11 +41,11 @@ SCALES = {
             "train_fraction": 5e-5,
             "eval_fraction": 4e-4,
         },
-        rows={"hm-lstm": {"embedding_size": 8, "hm_output": 16}},
+        rows={"hm-lstm": {"embedding_size": 8, "cell.hm_output": 16}},
     ),
     "small": Scale(
         values={"hidden_size": 128, "epochs": 1, "train_fraction": 0.02, "eval_fraction": 0.02},
-        rows={"hm-lstm": {"embedding_size": 32, "hm_output": 128}},
+        rows={"hm-lstm": {"embedding_size": 32, "cell.hm_output": 128}},
     ),
     "paper": Scale(),
 }

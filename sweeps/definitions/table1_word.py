@@ -11,19 +11,23 @@ from zoneout_core.tasks.word_ptb import MEDIUM, SMALL
 
 def _dropout(p: float) -> dict[str, Any]:
     """Zaremba's, at its three places."""
-    return {"p_inputs": p, "p_between": p, "p_outputs": p}
+    return {
+        "non_recurrent_dropout.p_inputs": p,
+        "non_recurrent_dropout.p_between": p,
+        "non_recurrent_dropout.p_outputs": p,
+    }
 
 
 ROWS: Rows = {
     "unregularized": SMALL,
     "nr-dropout": _dropout(0.65),
-    "zoneout": _dropout(0.65) | {"z_cells": 0.25, "z_states": 0.025},
+    "zoneout": _dropout(0.65) | {"zoneout.z_cells": 0.25, "zoneout.z_states": 0.025},
     "v-dropout": {
-        "p_sequence_words": 0.3,
-        "p_sequence_inputs": 0.5,
-        "p_sequence_states": 0.3,
-        "p_sequence_outputs": 0.5,
-        "mc_passes": 100,
+        "variational.p_sequence_words": 0.3,
+        "variational.p_sequence_inputs": 0.5,
+        "variational.p_sequence_states": 0.3,
+        "variational.p_sequence_outputs": 0.5,
+        "variational.mc_passes": 100,
         "weight_decay": 1e-7,
         "decay_after": 11,
     },
@@ -40,7 +44,7 @@ SCALES = {
             "train_fraction": 0.003,
             "eval_fraction": 0.01,
         },
-        rows={"v-dropout": {"mc_passes": 2}},
+        rows={"v-dropout": {"variational.mc_passes": 2}},
     ),
     "small": Scale(
         values={
@@ -51,7 +55,7 @@ SCALES = {
             "train_fraction": 0.2,
             "eval_fraction": 0.2,
         },
-        rows={"v-dropout": {"mc_passes": 10}},
+        rows={"v-dropout": {"variational.mc_passes": 10}},
     ),
     "paper": Scale(),
 }

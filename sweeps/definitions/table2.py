@@ -6,11 +6,11 @@ from sweeps.definitions import _rows
 from sweeps.definitions._rows import Rows, Scale
 from zoneout_core import tasks
 
-ZONEOUT = {"z_cells": 0.15, "z_states": 0.15, "zoneout_mask": "shared"}
+ZONEOUT = {"zoneout.z_cells": 0.15, "zoneout.z_states": 0.15, "zoneout.zoneout_mask": "shared"}
 """For this setting the paper shares the mask of cells and states."""
 ROWS: Rows = {
     "unregularized": {},
-    "recurrent-dropout": {"p_recurrent": 0.5},
+    "recurrent-dropout": {"recurrent_dropout.p_recurrent": 0.5},
     "zoneout": ZONEOUT,
     "rbn": {"cell": "bn_lstm", "init": "identity", "epochs": 200},
     "rbn-zoneout": {"cell": "bn_lstm"} | ZONEOUT,
@@ -35,7 +35,7 @@ SCALES = {
             "eval_fraction": 0.2,
         },
         # Running statistics have to follow within few updates.
-        rows={"rbn": {"population_rate": 0.05}, "rbn-zoneout": {"population_rate": 0.05}},
+        rows={"rbn": {"cell.population_rate": 0.05}, "rbn-zoneout": {"cell.population_rate": 0.05}},
     ),
     "paper": Scale(),
 }

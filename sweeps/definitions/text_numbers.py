@@ -14,7 +14,7 @@ _CELLS = {
 }
 """Chunks do not overlap: the offset is always 0."""
 ROWS: Rows = {
-    label + (f"-zoneout-{z:g}" if z else ""): values | ({"z_states": z} if z else {})
+    label + (f"-zoneout-{z:g}" if z else ""): values | ({"zoneout.z_states": z} if z else {})
     for label, values in _CELLS.items()
     for z in (0.0, *Z_STATES)
 }

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
-from sweeps.books.journal import Event
+from sweeps.books.events import ArtifactEvent, LaneEvent, WarningEvent
 from sweeps.books.ledger import Ledger
 from sweeps.books.study import Assignment
 from zoneout_core.errors import RunError, ZoneoutError
@@ -105,7 +105,7 @@ class Books:
         with self._opened() as ledger:
             return ledger.ask()
 
-    def take(self, event: Event) -> bool:
+    def take(self, event: LaneEvent) -> bool:
         """See `Ledger.take`."""
         with self._opened() as ledger:
             return ledger.take(event)
@@ -115,7 +115,7 @@ class Books:
         with self._opened() as ledger:
             ledger.lost(number, reason)
 
-    def note(self, event: Event) -> None:
+    def note(self, event: ArtifactEvent | WarningEvent) -> None:
         """See `Ledger.note`."""
         with self._opened() as ledger:
             ledger.note(event)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from sweeps.books.events import EndEvent
 from sweeps.books.ledger import Ledger
 from sweeps.serving.lane_server import LaneServer, ServerOptions, build_server
 
@@ -37,7 +38,7 @@ def _drive(
         run(server.advance)
         for trial in server.trials:
             for event in server.next(trial) or ():
-                if ledger.take(event) or event["event"] == "end":
+                if ledger.take(event) or isinstance(event, EndEvent):
                     server.release(trial)
 
 

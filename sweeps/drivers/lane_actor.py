@@ -10,7 +10,7 @@ import ray
 from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from sweeps.books.journal import Event
+from sweeps.books.events import LaneEvent
 from sweeps.serving.lane_server import LaneServer, ServerOptions, build_server
 
 NAMESPACE = "zoneout-sweeps"
@@ -38,7 +38,7 @@ class LaneActor:
         self._get()
         return os.getpid()
 
-    def submit(self, trial: int, config: dict[str, Any]) -> None:
+    def submit(self, trial: int, config: dict[str, object]) -> None:
         """See `LaneServer.submit`."""
         self._get().submit(trial, config)
 
@@ -46,7 +46,7 @@ class LaneActor:
         """See `LaneServer.release`."""
         self._get().release(trial)
 
-    def next(self, trial: int, timeout_seconds: float) -> list[Event] | None:
+    def next(self, trial: int, timeout_seconds: float) -> list[LaneEvent] | None:
         """See `LaneServer.next`."""
         return self._get().next(trial, timeout_seconds)
 

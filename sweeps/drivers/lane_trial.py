@@ -8,7 +8,7 @@ import ray
 from ray import tune
 from ray.exceptions import RayActorError
 
-from sweeps.books.journal import Event
+from sweeps.books.events import EndEvent, LaneEvent
 from sweeps.drivers.lane_actor import NAMESPACE
 
 POLL_SECONDS = 20.0
@@ -33,7 +33,7 @@ class LaneTrial(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Become another trial."""
         self._trial: int = new_config["trial"]
-        self._config: dict[str, Any] = new_config["config"]
+        self._config: dict[str, object] = new_config["config"]
         here = new_config["servers"][ray.get_runtime_context().get_node_id()]
         self._server: Any = ray.get_actor(here[self._trial % len(here)], namespace=NAMESPACE)
         self._submitted = False
@@ -47,7 +47,7 @@ class LaneTrial(tune.Trainable):
                 if not self._submitted:
                     ray.get(self._server.submit.remote(self._trial, self._config))
                     self._submitted = True
-                events: list[Event] | None = ray.get(
+                events: list[LaneEvent] | None = ray.get(
                     self._server.next.remote(self._trial, POLL_SECONDS)
                 )
                 patience = time.monotonic() + RESTART_SECONDS
@@ -62,7 +62,8 @@ class LaneTrial(tune.Trainable):
             if events is None:  # ours was given away, or the server restarted between two calls
                 self._submitted = False
             elif events:
-                return {"events": events, "done": any(event["event"] == "end" for event in events)}
+                done = any(isinstance(event, EndEvent) for event in events)
+                return {"events": events, "done": done}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: lanes are saved by their server."""

@@ -15,12 +15,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-import ray
-from ray._private import ray_constants
-
-_raylet: Any = ray._raylet  # its types lack what is used of it
+from sweeps.drivers import compat
 
 PREFIX = "sweep-ray-"
 RAYS = "ray"
@@ -30,9 +26,6 @@ LONGEST_FOLDER = 39
 on macOS)."""
 REMOVAL_SECONDS = 5.0
 """How long Ray's last processes may still write into a folder that is being removed."""
-_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-"""Ray keeps to the loopback where this is 0, as it is on the systems in its name. Nothing else of
-Ray's makes it."""
 
 
 @contextmanager
@@ -53,9 +46,9 @@ def private_ray() -> Iterator[Path]:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": None,  # it would go before the file
             "RAY_AUTH_TOKEN_PATH": str(token),
-            _LOOPBACK: "0",
+            compat.LOOPBACK_VARIABLE: "0",
         }
-        with _environment(settings):
+        with _environment(settings), compat.on_the_loopback():
             yield folder / RAYS
 
 
@@ -128,16 +121,13 @@ def _environment(settings: Mapping[str, str | None]) -> Iterator[None]:
     """Set variables (None: unset), which Ray's processes inherit, and have the Ray of this process
     read them anew."""
     before = {name: os.environ.get(name) for name in settings}
-    enabled = ray_constants.ENABLE_RAY_CLUSTER
     _set(settings)
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    _reread()
+    compat.reread_environment()
     try:
         yield
     finally:
         _set(before)
-        ray_constants.ENABLE_RAY_CLUSTER = enabled
-        _reread()
+        compat.reread_environment()
 
 
 def _set(settings: Mapping[str, str | None]) -> None:
@@ -146,9 +136,3 @@ def _set(settings: Mapping[str, str | None]) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
-
-
-def _reread() -> None:
-    """Ray keeps the mode, read on import, and the token, read on first use."""
-    _raylet.Config.initialize("")
-    _raylet.AuthenticationTokenLoader.instance().reset_cache()

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from sweeps.books.events import WarningEvent
 from sweeps.books.ledger import Ledger
 from sweeps.serving.lane_server import ServerOptions
 from zoneout_core.errors import RunError, ZoneoutError
@@ -164,7 +165,7 @@ class LostTrials(_Here, tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         text = f"Trial {trial.config['trial']} is put on a lane again: {self._reason(trial)}"
-        self._ledger.note({"event": "warning", "text": text})
+        self._ledger.note(WarningEvent(text=text))
 
     @staticmethod
     def _reason(trial: Any) -> str:

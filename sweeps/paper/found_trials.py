@@ -5,20 +5,22 @@ finished trial with the wanted configuration: nothing is trained twice, and runs
 rows add up to the whole table.
 
 Configurations are compared whole, as they were written down, so that no default of another version
-makes two of them equal or different; and only runs of the present arithmetic count
-(`records.ARITHMETIC`).
+makes two of them equal or different. Only runs of the present arithmetic count
+(`records.ARITHMETIC`), and only trials whose plug-ins have the present source.
 """
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sweeps.books import provenance
+from analysis.trial_row import FACTS
+from sweeps.books import provenance, table
 from sweeps.books.run_folder import Home, RunFolder
 from sweeps.books.story import Story, TrialStory
 from sweeps.definition import Sweep
+from zoneout_core import tasks
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ZoneoutError
 from zoneout_core.records import ARITHMETIC, TrialState
@@ -97,13 +99,17 @@ def find(home: Home, sweep: Sweep, only: Iterable[str] | None = None) -> list[Fo
     asked = {
         _text(config.to_json()): (number, config) for number, config in enumerate(wanted(sweep))
     }
+    plugins = {text: tasks.plugins_of(config) for text, (_, config) in asked.items()}
     best: dict[str, FoundTrial] = {}
     for run, _, story in runs_of(home, sweep.name):
         if only is not None and run.name not in only:
             continue
+        had = run.plugin_hashes().items()
         for trial in story.trials.values():
             text = _text(trial.config)
-            if text in asked and (text not in best or rank(trial) >= rank(best[text].trial)):
+            if text not in asked or not plugins[text].items() <= had:
+                continue
+            if text not in best or rank(trial) >= rank(best[text].trial):
                 best[text] = FoundTrial(run, asked[text][1], trial)
     return [best[text] for text in sorted(best, key=lambda text: asked[text][0])]
 
@@ -120,7 +126,7 @@ def serves(source: FoundTrial, sweep: Sweep) -> bool:
     return rank(source.trial) > (_RANK[TrialState.PRUNED] if sweep.scheduler == "none" else 0)
 
 
-def _text(config: Mapping[str, Any]) -> str:
+def _text(config: Mapping[str, object]) -> str:
     """Equal for equal configurations, in whatever order their fields were written."""
     return json.dumps(config, sort_keys=True)
 
@@ -132,7 +138,7 @@ def commits(sources: Iterable[FoundTrial]) -> list[str]:
     drivers = [
         entry for run in runs.values() for entry in provenance.known(run.provenance, run.journal)[0]
     ]
-    return sorted({entry["code"]["commit"][:7] for entry in drivers if entry["code"]["commit"]})
+    return sorted({entry.code.commit[:7] for entry in drivers if entry.code.commit})
 
 
 def seconds(sources: Iterable[FoundTrial]) -> float:
@@ -141,42 +147,30 @@ def seconds(sources: Iterable[FoundTrial]) -> float:
 
 
 def trials(sources: Iterable[FoundTrial]) -> "pd.DataFrame":
-    """A line per trial: `label seed state reason epoch hardware`, what was searched, and final
-    metrics by name.
+    """A line per trial: `label`, `hardware` and `TrialRow.cells`.
 
     Final metrics are NaN where a trial did not complete.
     """
     import pandas as pd
 
-    lines = [_line(source) for source in sources]
+    lines = [
+        {"label": source.config.label, "hardware": source.hardware}
+        | table.row(source.trial).cells()
+        for source in sources
+    ]
     frame = pd.DataFrame(lines)
-    columns = ["label", "seed", "state", "reason", "epoch", "hardware"]
+    columns = ["label", *FACTS, "hardware"]
     return frame.reindex(columns=list(dict.fromkeys([*columns, *frame.columns])))
 
 
-def _line(source: FoundTrial) -> dict[str, Any]:
-    trial = source.trial
-    final: Mapping[str, float] = trial.final or {}
-    return {
-        "label": source.config.label,
-        "seed": source.config.seed,
-        "state": str(trial.state),
-        "reason": trial.reason,
-        "epoch": trial.epoch,
-        "hardware": source.hardware,
-        **{key: value for key, value in trial.params.items() if key not in ("label", "seed")},
-        **final,
-    }
-
-
 def curves(sources: Iterable[FoundTrial]) -> "pd.DataFrame":
-    """A line per trial and epoch: `label seed epoch` and the metrics of every record."""
+    """A line per trial and epoch: `label` and `TrialRow.epoch_cells`."""
     import pandas as pd
 
     lines = [
-        {"label": source.config.label, "seed": source.config.seed, "epoch": epoch, **record.metrics}
+        {"label": source.config.label} | line
         for source in sources
-        for epoch, record in source.trial.records.items()
+        for line in table.row(source.trial).epoch_cells()
     ]
     frame = pd.DataFrame(lines)
     return frame.reindex(columns=list(dict.fromkeys(["label", "seed", "epoch", *frame.columns])))

@@ -18,6 +18,7 @@ from sweeps.paper import found_trials
 from sweeps.paper.found_trials import wanted
 from sweeps.paper.reproductions import Block, Reading, Reproduction
 from zoneout_core import tasks
+from zoneout_core.config import registry
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError, HomeError, UnknownName
 from zoneout_core.records import TrialState
@@ -34,7 +35,7 @@ class Request:
     """Only these rows; none = all."""
     seeds: int = 0
     """Seeds 0 .. seeds - 1; 0 = those of the definitions."""
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)
     """Of `--set`: they make it another experiment, which is always said."""
 
     @property
@@ -114,6 +115,8 @@ def resumable(home: Home, sweep: Sweep) -> RunFolder | None:
     newest = None
     for run, begun, story in found_trials.runs_of(home, sweep.name):
         ended = sum(trial.state.finished for trial in story.trials.values())
+        if run.own_plugins() != registry.active():  # a resume would train with its own
+            continue
         has_more = begun.sampler == "grid" and ended < begun.max_trials and not run.is_driven()
         if has_more and set(wanted(begun)) <= wanted_configs and lacking(home, begun) is not None:
             newest = run
@@ -220,12 +223,16 @@ def smaller(block: Block, sweep: Sweep) -> dict[str, list[str]]:
 
 def _differences(mine: TrialConfig, paper: TrialConfig) -> list[str]:
     ours, theirs = mine.flat(), paper.flat()
-    keys = [key for key in ours if ours[key] != theirs[key] and key != "seed"]
+    both = [key for key in ours if key in theirs]  # cells have settings of their own
+    keys = [key for key in both if ours[key] != theirs[key] and key != "seed"]
     return [f"{key.rpartition('.')[2]}={ours[key]} (paper: {theirs[key]})" for key in keys]
 
 
 def write(
-    folder: Path, reproduction: Reproduction, readings: Collection[Reading], summary: dict[str, Any]
+    folder: Path,
+    reproduction: Reproduction,
+    readings: Collection[Reading],
+    summary: dict[str, object],
 ) -> list[Path]:
     """The numbers as CSV and JSON, the figures, and a page of Markdown into `folder`; equal
     numbers, equal bytes. Raises `HomeError` when the disk refuses."""
@@ -247,7 +254,7 @@ def _write(
     for number, reading in enumerate(readings, start=1):
         if reading.block.rows:
             files.append(folder / f"{number}_{reading.block.sweep}.csv")
-            files[-1].write_text(table.csv(reading.table))
+            files[-1].write_text(table.to_csv(reading.table))
     files.append(folder / "numbers.json")
     files[-1].write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
     if reproduction.draw is not None:

@@ -19,7 +19,7 @@ class IdleTrainer:
         """Nowhere."""
         return Placement(
             implementation="idle",
-            reason="measures the overhead",
+            implementation_reason="measures the overhead",
             device="none",
             host=socket.gethostname(),
             threads=1,
@@ -37,7 +37,7 @@ class IdleTrainer:
         final = dict.fromkeys(self._metrics.final, 1.0) | {"best_epoch": 1.0}
         told: list[EpochRecord | LaneEnd] = []
         for trial in self._trials:
-            told.append(EpochRecord(trial=trial, epoch=1, steps=1, metrics=metrics, final=final))
+            told.append(EpochRecord(trial=trial, epoch=1, updates=1, metrics=metrics, final=final))
             told.append(LaneEnd(trial=trial, state=TrialState.COMPLETE, reason="no work to do"))
         return told
 

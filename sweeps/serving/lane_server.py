@@ -3,27 +3,30 @@ it is free.
 
 A plain class. `sweeps.drivers.lane_actor` puts it into a Ray actor; `sweep run --inline` calls it
 directly. Its one loop is `advance`, always called by the same thread; `submit`, `release` and
-`next` may be called by others, since they only leave messages. What it tells are journal events as
-plain data, per trial and in order: `placed`, `record`, `record`, ..., `end`, and a `warning` where
-a person should know something.
+`next` may be called by others, since they only leave messages. It reports journal events, per trial
+and in order: `placed`, `record`, `record`, ..., `end`, and a `warning` where a person should know
+something. The journal stamps their times.
 
 What goes wrong with one lane ends that lane alone. Where an update of several raises, each of them
 goes on from its checkpoint, alone, and only who fails alone has failed
 (`sweeps.serving.isolation`).
 """
 
+import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Condition
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
-from sweeps.books.journal import Event, as_event
+from sweeps.books.events import EndEvent, LaneEvent, PlacedEvent, RecordEvent, WarningEvent
 from sweeps.serving.isolation import Isolation, in_words, is_out_of_memory
+from zoneout_core.config import registry
+from zoneout_core.config.plugins import Plugins
 from zoneout_core.config.trial import TrialConfig
-from zoneout_core.errors import CheckpointError
+from zoneout_core.errors import CheckpointError, PluginError
 from zoneout_core.records import EpochRecord, LaneEnd, LaneWarning, Placement, TrialState
 
 AHEAD = 2
@@ -47,6 +50,10 @@ class ServerOptions:
     """The run's folder for which matrix product is the fastest on its machines."""
     force: bool = False
     """Train in a precision that the processor has to emulate."""
+    plugins: Plugins = field(default_factory=Plugins)
+    """Code of the user's own. It travels with this message, so a node needs no folder."""
+    plugin_hashes: Mapping[str, str] = field(default_factory=dict)
+    """See `RunFolder.plugin_hashes`."""
 
 
 class Trainer(Protocol):
@@ -69,6 +76,16 @@ class Trainer(Protocol):
 
     def evict(self, trial: int) -> None:
         """Let a trial go."""
+
+
+class _Submitted(NamedTuple):
+    trial: int
+    config: dict[str, object]
+    """`TrialConfig.to_json()`."""
+
+
+class _Released(NamedTuple):
+    trial: int
 
 
 class LaneServer:
@@ -95,29 +112,29 @@ class LaneServer:
         self._shape_of: dict[int, str] = {}  # live trials
         self._waiting: list[int] = []
         self._isolation = Isolation()
-        self._told: dict[int, list[Event]] = {}  # all events of live and just ended trials
-        self._epochs: dict[int, int] = {}  # the last one told
-        self._inbox: deque[tuple[str, int, Any]] = deque()
-        self._outbox: dict[int, deque[Event]] = {}
+        self._reported: dict[int, list[LaneEvent]] = {}  # by live and just ended trials
+        self._epochs: dict[int, int] = {}  # the last one reported
+        self._inbox: deque[_Submitted | _Released] = deque()
+        self._outbox: dict[int, deque[LaneEvent]] = {}
         self._seen: dict[int, float] = {}
-        self._unsent: list[tuple[int, Event]] = []
+        self._unsent: list[tuple[int, LaneEvent]] = []
         self._news = Condition()
 
     # ---- called by clients
 
-    def submit(self, trial: int, config: dict[str, Any]) -> None:
+    def submit(self, trial: int, config: dict[str, object]) -> None:
         """Ask for a lane. Idempotent: a trial that is here already keeps its lane and tells
         everything again."""
         self._seen[trial] = time.monotonic()
         with self._news:  # what a client that died left unread would come before what it had read
             self._outbox.pop(trial, None)
-        self._inbox.append(("submit", trial, config))
+        self._inbox.append(_Submitted(trial, config))
 
     def release(self, trial: int) -> None:
         """Give the trial's lane back; unknown trials are none of our business."""
-        self._inbox.append(("release", trial, None))
+        self._inbox.append(_Released(trial))
 
-    def next(self, trial: int, timeout_seconds: float = 0.0) -> list[Event] | None:
+    def next(self, trial: int, timeout_seconds: float = 0.0) -> list[LaneEvent] | None:
         """The trial's events since the last call, waiting up to `timeout_seconds` for one.
 
         None: it is not here, because it was released, its lease expired, or this server is a
@@ -144,11 +161,11 @@ class LaneServer:
         """Read messages, fill free lanes, and make one update of each pack. False when there was
         nothing to train."""
         while self._inbox:
-            kind, trial, config = self._inbox.popleft()
-            if kind == "submit":
-                self._accept(trial, config)
-            else:
-                self._forget(trial)
+            match self._inbox.popleft():
+                case _Submitted(trial, config):
+                    self._accept(trial, config)
+                case _Released(trial):
+                    self._forget(trial)
         self._expire()
         while (next_one := self._next_admitted()) is not None:
             self._waiting.remove(next_one)
@@ -170,11 +187,11 @@ class LaneServer:
         if trial in self._seen:  # a released trial stays forgotten
             self._seen[trial] = time.monotonic()
 
-    def _accept(self, trial: int, config: dict[str, Any]) -> None:
+    def _accept(self, trial: int, config: dict[str, object]) -> None:
         with self._news:
-            self._outbox[trial] = deque(self._told.get(trial, ()))
+            self._outbox[trial] = deque(self._reported.get(trial, ()))
             self._news.notify_all()
-        if trial not in self._configs and trial not in self._told:
+        if trial not in self._configs and trial not in self._reported:
             try:
                 self._configs[trial] = TrialConfig.from_json(config)
             except Exception as error:
@@ -187,7 +204,7 @@ class LaneServer:
             self._waiting.remove(trial)
         self._vacate(trial)
         self._isolation.forget(trial)
-        for kept in (self._configs, self._told, self._epochs, self._seen):
+        for kept in (self._configs, self._reported, self._epochs, self._seen):
             kept.pop(trial, None)
         with self._news:
             self._outbox.pop(trial, None)
@@ -230,20 +247,18 @@ class LaneServer:
                     config, 1 if trial in self._isolation else self._lanes
                 )
             trainer = self._trainers[shape]
-            self._tell(
-                trial, {"event": "placed", "trial": trial} | asdict(trainer.placement(config))
-            )
-            told = trainer.admit(trial, config)
+            self._report(trial, PlacedEvent.of(trial, trainer.placement(config)))
+            before = trainer.admit(trial, config)
         except Exception as error:
             self._drop_if_empty(shape)
             self._judge([trial], error)
             return
         self._shape_of[trial] = shape
-        self._take(told, save=False)
+        self._take(before, save=False)
 
     def _step(self, shape: str) -> None:
         try:
-            told = self._trainers[shape].step()
+            items = self._trainers[shape].step()
         except Exception as error:
             broken = [trial for trial, its in self._shape_of.items() if its == shape]
             for trial in broken:
@@ -251,7 +266,7 @@ class LaneServer:
             del self._trainers[shape]
             self._judge(broken, error)
             return
-        self._take(told)
+        self._take(items)
 
     def _judge(self, trials: list[int], error: Exception) -> None:
         """These could not go on. One that was alone, or whose error is its own, failed; others are
@@ -276,15 +291,15 @@ class LaneServer:
         self._waiting[:0] = trials
 
     def _take(
-        self, told: Sequence[EpochRecord | LaneEnd | LaneWarning], *, save: bool = True
+        self, items: Sequence[EpochRecord | LaneEnd | LaneWarning], *, save: bool = True
     ) -> None:
         failed = {
             item.trial
-            for item in told
+            for item in items
             if isinstance(item, LaneEnd) and item.state is TrialState.FAILED
         }
         passed: list[int] = []
-        for item in told:
+        for item in items:
             match item:
                 case EpochRecord(trial=trial, epoch=epoch):
                     if (
@@ -296,20 +311,19 @@ class LaneServer:
                     if epoch <= self._epochs.get(trial, 0):  # trained again
                         continue
                     self._epochs[trial] = epoch
-                    self._tell(trial, as_event(item))
+                    self._report(trial, RecordEvent.of(item))
                     if trial in self._isolation and trial not in failed:
                         self._pass(trial)
                         passed.append(trial)
                 case LaneEnd(trial=trial):
-                    self._tell(trial, {"event": "end"} | asdict(item) | {"state": str(item.state)})
+                    self._end(trial, item.state, item.reason)
                     self._vacate(trial)
                     if trial in failed:
                         self._isolation.forget(trial)
                 case LaneWarning():
                     self._warn(item.trial, item.text)
-        for trial in (
-            passed
-        ):  # it makes way for the next that has to train alone, and then goes on with others
+        # It makes way for the next that has to train alone, and then goes on with others.
+        for trial in passed:
             if trial in self._shape_of:
                 self._save(trial)
                 self._vacate(trial)
@@ -337,20 +351,22 @@ class LaneServer:
             )
 
     def _warn(self, trial: int, text: str) -> None:
-        self._tell(trial, {"event": "warning", "trial": trial, "text": text})
+        self._report(trial, WarningEvent(trial=trial, text=text))
 
     def _fail(self, trial: int, error: Exception) -> None:
-        end = LaneEnd(trial=trial, state=TrialState.FAILED, reason=in_words(error))
-        self._tell(trial, {"event": "end"} | asdict(end) | {"state": str(end.state)})
+        self._end(trial, TrialState.FAILED, in_words(error))
 
-    def _tell(self, trial: int, event: Event) -> None:
-        event = {"event": event["event"], "time": time.time()} | event
-        self._told.setdefault(trial, []).append(event)
+    def _end(self, trial: int, state: TrialState, reason: str) -> None:
+        epoch = self._epochs.get(trial, 0)
+        self._report(trial, EndEvent(trial=trial, state=state, reason=reason, epoch=epoch))
+
+    def _report(self, trial: int, event: LaneEvent) -> None:
+        self._reported.setdefault(trial, []).append(event)
         self._unsent.append((trial, event))
 
     def _publish(self) -> None:
-        """Send what was told since the last time, all at once: a client's every answer is a report
-        to Tune."""
+        """Send what was reported since the last time, all at once: a client's every answer is a
+        report to Tune."""
         with self._news:
             for trial, event in self._unsent:
                 if trial in self._outbox:
@@ -364,12 +380,28 @@ class LaneServer:
 
     def _unread(self, trial: int) -> int:
         with self._news:
-            return sum(event["event"] == "record" for event in self._outbox.get(trial, ()))
+            return sum(isinstance(event, RecordEvent) for event in self._outbox.get(trial, ()))
+
+
+def _check_installed(expected: Mapping[str, str]) -> None:
+    """Raises `PluginError` when this node has other plug-ins than the driver."""
+    if not expected:
+        return
+    here = registry.digests()
+    for name, sha256 in expected.items():
+        if here.get(name) != sha256:
+            raise PluginError(
+                f"All nodes need the same plug-ins, but {name} has SHA-256 {sha256} where the run"
+                f" began and {here.get(name, 'none')} on {socket.gethostname()}. Install the same"
+                " version on every node."
+            )
 
 
 def build_server(options: ServerOptions, lease_seconds: float = float("inf")) -> LaneServer:
     """The lane server that `options` describe. Raises `ConfigError` for a device that is not
-    there."""
+    there, and `PluginError` for an installed plug-in that is another one here."""
+    registry.use(options.plugins)
+    _check_installed(options.plugin_hashes)
     build: Callable[[TrialConfig, int], Trainer]
     if options.idle:
         from sweeps.serving.idle_trainer import IdleTrainer as build

@@ -5,7 +5,6 @@ import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -24,7 +23,7 @@ class PackTrainer:
     """The lanes of one shape: a pack, and a folder per trial for its checkpoints."""
 
     def __init__(
-        self, config: TrialConfig, data: Any, capacity: int, device: str, checkpoints: Path
+        self, config: TrialConfig, data: object, capacity: int, device: str, checkpoints: Path
     ) -> None:
         self._pack = Pack(config, data, capacity=capacity, device=device)
         self._checkpoints = checkpoints
@@ -35,7 +34,8 @@ class PackTrainer:
         choice = self._pack.choice(config)
         return Placement(
             implementation=choice.implementation,
-            reason=choice.reason + (subnormals.said() if self._device == "cpu" else ""),
+            implementation_reason=choice.reason
+            + (subnormals.note() if self._device == "cpu" else ""),
             device=(
                 self._device if self._device == "cpu" else torch.cuda.get_device_name(self._device)
             ),
@@ -79,7 +79,7 @@ class PackTrainer:
 
     def step(self) -> list[EpochRecord | LaneEnd]:
         """One update of every lane."""
-        return self._pack.step()
+        return self._pack.update()
 
     def save(self, trial: int) -> None:
         """Write the trial's checkpoint. Raises `CheckpointError`."""
@@ -113,7 +113,7 @@ def pack_builder(
     torch.set_num_threads(threads)
     picking.remember(Memory(run=products, cache=cache_folder()))
     chosen = choose_device(device)
-    loaded: dict[tuple[str, str], Any] = {}
+    loaded: dict[tuple[str, str], object] = {}
 
     def build(config: TrialConfig, capacity: int) -> PackTrainer:
         check_precision(config.precision, chosen, force=force)

@@ -22,8 +22,9 @@ from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
 from sweeps import secrets
-from sweeps.books import sealed
-from sweeps.books.journal import Event, JournalReader
+from sweeps.books import events, sealed
+from sweeps.books.events import ArtifactEvent, ClosedEvent, DriverEvent, EndEvent, Event
+from sweeps.books.journal import JournalReader
 from sweeps.books.run_folder import Home, RunFolder
 from sweeps.books.story import Story
 from sweeps.tracking.home_store import HomeStore
@@ -87,16 +88,16 @@ class Tracking(NamedTuple):
         when the password is nowhere.
         """
         try:
-            read = sealed.read(run.tracking)
-            told = cls(str(read["uri"]), str(read["experiment"]))
+            content = sealed.read(run.tracking)
+            tracking = cls(str(content["uri"]), str(content["experiment"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(
                 f"A run's {run.tracking.name} says where MLflow has it, but {run.tracking} cannot"
                 f" be used: {error!r}. Write it anew with: {run.command('deliver')} --tracking URI"
             ) from error
-        if told.shown != told.uri:  # of an earlier version, which wrote passwords into it
-            told.save(run)
-        return told._replace(uri=secrets.whole(told.uri, "tracking", run.folder))
+        if tracking.shown != tracking.uri:  # somebody wrote a password into it
+            tracking.save(run)
+        return tracking._replace(uri=secrets.whole(tracking.uri, "tracking", run.folder))
 
     @classmethod
     def known(cls, run: RunFolder) -> Self | None:
@@ -153,12 +154,10 @@ class Delivery:
         self._fails_since: float | None = None  # at the end: since when nothing was taken
         self._failures: Counter[int | None] = Counter()  # of each since MLflow last took anything
         self._begin()
-        self._draining, self._wake, self._emptied, self._given_up = (
-            Signal(),
-            Signal(),
-            Signal(),
-            Signal(),
-        )
+        self._draining = Signal()
+        self._wake = Signal()
+        self._emptied = Signal()
+        self._given_up = Signal()
         self._over = Signal()  # the thread has ended
         self._thread: Thread | None = None
 
@@ -167,18 +166,16 @@ class Delivery:
         self._reader, self._story = JournalReader(self.run.journal), Story()
         self._unread: deque[Event] = deque()
         self._milestones: list[Milestone] = []
-        self._waiting: Counter[int | None] = (
-            Counter()
-        )  # undelivered events by trial; None = the run itself
+        # Undelivered events by trial; None = the run itself.
+        self._waiting: Counter[int | None] = Counter()
         self._mirror: Mirror | None = None
 
     @property
     def undelivered(self) -> int:
         """How many events have been read and not reached MLflow (for each of its runs that they
         change)."""
-        return len(self._unread) + sum(
-            list(self._waiting.values())
-        )  # a copy: the thread may be adding to it
+        waiting = list(self._waiting.values())  # a copy: the thread may be adding to it
+        return len(self._unread) + sum(waiting)
 
     def start(self) -> None:
         """Begin in a thread of its own, which never keeps the process alive.
@@ -228,9 +225,8 @@ class Delivery:
     def _deliver(self) -> None:
         pause = self._poll_seconds
         while not self._given_up.is_set():
-            draining = (
-                self._draining.is_set()
-            )  # asked before reading: what was appended before drain() is delivered
+            # Asked before reading, so that what was appended before drain() is delivered.
+            draining = self._draining.is_set()
             try:
                 self._read()
                 self._bring()
@@ -239,9 +235,7 @@ class Delivery:
                 if draining and not self._waiting:
                     self._emptied.set()
                     return
-            except (
-                Exception
-            ) as error:  # of MLflow, its HTTP client, its database: none may end the thread
+            except Exception as error:  # MLflow, its HTTP client, its database: the thread goes on
                 pause = self._failed(error, pause)
                 if draining and self._is_hopeless(error):
                     self._given_up.set()
@@ -298,12 +292,12 @@ class Delivery:
     def _read(self) -> None:
         self._unread.extend(self._reader.new())
         while self._unread:
-            warned = len(self._story.warnings)
-            self._story.add(self._unread[0])
-            if self._unread[0]["event"] == "artifact":
+            event, warned = self._unread[0], len(self._story.warnings)
+            self._story.add(event)
+            if isinstance(event, ArtifactEvent):
                 for text in self._story.warnings[warned:]:
                     self._warn(text)
-            self._note(self._unread[0])
+            self._note(event)
             self._unread.popleft()
         if self._driver_gone and self._story.state == "running":
             for number, trial in self._story.trials.items():
@@ -313,28 +307,26 @@ class Delivery:
 
     def _note(self, event: Event) -> None:
         """Which of MLflow's runs this event changes."""
-        kind, number = event["event"], event.get("trial")
-        self._waiting[number] += 1
-        if kind in ("driver", "closed"):
-            for trial in self._story.trials.values():
-                self._waiting[trial.trial] += trial.state is TrialState.INTERRUPTED
-        if kind == "end":
-            self._waiting[None] += 1
-            self._milestones.append(self._milestone(event))
+        self._waiting[events.trial_of(event)] += 1
+        match event:
+            case DriverEvent() | ClosedEvent():
+                for trial in self._story.trials.values():
+                    self._waiting[trial.trial] += trial.state is TrialState.INTERRUPTED
+            case EndEvent():
+                self._waiting[None] += 1
+                self._milestones.append(self._milestone(event))
 
-    def _milestone(self, end: Event) -> Milestone:
+    def _milestone(self, end: EndEvent) -> Milestone:
+        finished, values = 1, []
         if self._milestones:
-            last = self._milestones[-1]
-        else:
-            last = Milestone(0.0, 0, None)
-        value = self._story.trials[end["trial"]].best_value
-        if last.best is None:
-            values = []
-        else:
-            values = [last.best]
-        if value is not None and end["state"] != TrialState.FAILED:
+            before = self._milestones[-1]
+            finished += before.finished
+            if before.best is not None:
+                values.append(before.best)
+        value = self._story.trials[end.trial].best_value
+        if value is not None and end.state is not TrialState.FAILED:
             values.append(value)
-        return Milestone(end["time"], last.finished + 1, min(values, default=None))
+        return Milestone(end.time, finished, min(values, default=None))
 
     def _bring(self) -> None:
         """Everything that waits. Raises at the first failure, with what failed now last in line."""
@@ -371,12 +363,11 @@ def _http_status(error: Exception) -> int:
     """The status of a server's answer, as MLflow's exceptions tell it; 0 for any other error."""
     if not hasattr(error, "get_http_status_code"):
         return 0
-    told = re.search(r"(?:failed with error code|too many) (\d{3})\b", str(error))
-    if told:
-        return int(told[1])
-    return min(
-        500, int(error.get_http_status_code())
-    )  # 503 is also what MLflow calls a database that is not there
+    stated = re.search(r"(?:failed with error code|too many) (\d{3})\b", str(error))
+    if stated:
+        return int(stated[1])
+    # 503 is also what MLflow calls a database that is not there.
+    return min(500, int(error.get_http_status_code()))
 
 
 def _require_mlflow(run: RunFolder) -> None:

@@ -4,53 +4,50 @@ run's files."""
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import msgspec
+from msgspec import structs
+
+from analysis.trial_row import TrialRow, counts
 from sweeps import secrets
 from sweeps.books import sealed
-from sweeps.books.story import TrialStory
+from zoneout_core.config import parts
 from zoneout_core.config.trial import TrialConfig
-from zoneout_core.records import Metrics
+from zoneout_core.records import Metrics, Placement
 
 MetricPoint = tuple[str, float, float, int]
 """A metric's key, value, Unix time in seconds, and step."""
+PREFIX = "zoneout."
+"""Of the tags that are ours."""
+PLACEMENT = tuple(field.name for field in structs.fields(Placement))
 
 
-def trial_points(trial: TrialStory) -> Iterator[MetricPoint]:
-    """Every metric of every epoch, and the final ones, named `best_*`."""
-    for epoch, record in trial.records.items():
-        when = trial.times[epoch]
-        for key, value in (*record.metrics.items(), ("epoch_seconds", record.seconds)):
-            yield key, value, when, epoch
+def trial_points(row: TrialRow) -> Iterator[MetricPoint]:
+    """Every number of every epoch, and the final ones, named `best_*`."""
+    for record, when in zip(row.records, row.recorded, strict=True):
+        for key, value in record.metrics.items():
+            yield key, value, when, record.epoch
+        for key, value in counts(record).items():
+            yield f"epoch_{key}", value, when, record.epoch
         for key, value in (record.final or {}).items():
-            yield (key if key.startswith("best_") else f"best_{key}"), float(value), when, epoch
+            if not key.startswith("best_"):
+                key = f"best_{key}"
+            yield key, value, when, record.epoch
 
 
-def trial_tags(trial: TrialStory) -> dict[str, str]:
+def trial_tags(row: TrialRow) -> dict[str, str]:
     """How the trial stands, where it was trained, and what its metrics are."""
-    tags = {
-        "state": str(trial.state),
-        "reason": trial.reason,
-        "seed": str(trial.seed),
-        "shape_key": trial.shape_key,
-        "trial": str(trial.trial),
-        "epoch": str(trial.epoch),
-    }
-    if (placement := trial.placement) is not None:
-        tags |= {
-            "implementation": placement.implementation,
-            "implementation_reason": placement.reason,
-            "device": placement.device,
-            "host": placement.host,
-            "threads": str(placement.threads),
-            "lanes": str(placement.lanes),
-        }
-    return {f"zoneout.{name}": value for name, value in tags.items()} | metric_tags(trial.metrics)
+    tags = row.facts()
+    if row.placement is not None:
+        tags |= {name: getattr(row.placement, name) for name in PLACEMENT}
+    return {f"{PREFIX}{name}": str(value) for name, value in tags.items()} | metric_tags(
+        row.metrics
+    )
 
 
 def metric_tags(metrics: Metrics) -> dict[str, str]:
     """What the metrics of a run mean: all that `analysis.load` needs besides them."""
-    return {"zoneout.metrics": json.dumps(metrics.to_json())}
+    return {f"{PREFIX}metrics": msgspec.json.encode(metrics).decode()}
 
 
 def run_params(definition: Path) -> dict[str, str]:
@@ -58,13 +55,22 @@ def run_params(definition: Path) -> dict[str, str]:
     the default."""
     if not definition.is_file():
         return {}
-    defaults = dict(_flat({"base": TrialConfig().to_json()}))
+    fields = dict(_flat(sealed.read(definition)))
+    defaults = dict(_flat({"base": _defaults(fields.get("base.model.cell", ""))}))
     del defaults["base.task"]
-    told = _flat(sealed.read(definition))
-    return {key: secrets.mask(value) for key, value in told if value != defaults.get(key)}
+    return {key: secrets.mask(value) for key, value in fields.items() if value != defaults.get(key)}
 
 
-def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+def _defaults(cell: str) -> dict[str, object]:
+    """The default configuration, with the default settings of this cell."""
+    defaults: dict[str, object] = TrialConfig().to_json()
+    kind = parts.cells().get(cell)
+    if kind is not None:
+        defaults["cell"] = {name: f.default for name, f in parts.declared(kind).items()}
+    return defaults
+
+
+def _flat(value: object, prefix: str = "") -> Iterator[tuple[str, str]]:
     """(dotted key, text) of every leaf of plain data; a list is one leaf."""
     if isinstance(value, dict):
         for key, inner in value.items():

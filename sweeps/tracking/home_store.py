@@ -19,6 +19,7 @@ from time import sleep
 from typing import Self
 from urllib.parse import quote
 
+from sweeps.tracking import compat
 from sweeps.tracking.mirror import quiet
 
 _SETTLED_SECONDS = 3.0
@@ -59,7 +60,7 @@ class HomeStore:
         or what MLflow raises, when it cannot be made.
         """
         if self.replaced:
-            _forget(self.uri)
+            compat.forget_store(self.uri)
         with self._alone():
             why = self._settled_damage(suspicion)
             if why:
@@ -106,7 +107,9 @@ class HomeStore:
         left = [name for name in tables if name.startswith("_alembic_tmp_")]
         if left:
             return f"its table {left[0].removeprefix('_alembic_tmp_')} is half made"
-        if (failed := _HALF_MADE.search(suspicion)) and not _is_whole(tables, self.uri):
+        if (failed := _HALF_MADE.search(suspicion)) and not compat.is_newest_schema(
+            self.uri, tables
+        ):
             return f"its tables are half made: {failed[0]}"
         return ""
 
@@ -130,7 +133,7 @@ class HomeStore:
         for suffix in _SIDECARS:
             with suppress(FileNotFoundError):
                 Path(f"{self.file}{suffix}").rename(f"{kept}{suffix}")
-        _forget(self.uri)
+        compat.forget_store(self.uri)
         return kept
 
     def _make(self) -> None:
@@ -141,12 +144,12 @@ class HomeStore:
         self._clean(part)  # what was killed here left it
         try:
             MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
-            _forget(f"sqlite:///{part}")
+            compat.forget_store(f"sqlite:///{part}")
             with part.open("rb") as file:
                 os.fsync(file.fileno())
             part.rename(self.file)
         except BaseException:
-            _forget(f"sqlite:///{part}")
+            compat.forget_store(f"sqlite:///{part}")
             self._clean(part)
             raise
 
@@ -175,28 +178,3 @@ class HomeStore:
             path for suffix in ("", *_SIDECARS) if (path := Path(f"{self.file}{suffix}")).exists()
         ]
         return [(status.st_size, status.st_mtime_ns) for status in (path.stat() for path in there)]
-
-
-def _is_whole(tables: list[str], uri: str) -> bool:
-    """Whether all of MLflow's tables are there, in its newest version."""
-    from mlflow.store.db import utils
-    from mlflow.store.db.base_sql_model import Base
-    from mlflow.store.tracking import dbmodels  # noqa: F401  # the tables make themselves known
-
-    engine = utils.create_sqlalchemy_engine(uri)
-    try:
-        newest = utils._get_schema_version(engine) == utils._get_latest_schema_revision()
-    finally:
-        engine.dispose()
-    return newest and set(Base.metadata.tables) <= set(tables)
-
-
-def _forget(uri: str) -> None:
-    """Have MLflow close what it holds open for ever at this address in this process."""
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-    from mlflow.tracking._tracking_service.utils import _tracking_store_registry
-
-    _tracking_store_registry._get_store_with_resolved_uri.cache_clear()
-    engine = SqlAlchemyStore._engine_map.pop(uri, None)
-    if engine is not None:
-        engine.dispose()

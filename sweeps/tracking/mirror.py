@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from analysis.mlflow_filter import tag_is
 from sweeps import secrets
+from sweeps.books import table
 from sweeps.books.story import Story, TrialStory
 from sweeps.files import read_inside
 from sweeps.tracking.fields import MetricPoint, metric_tags, run_params, trial_points, trial_tags
@@ -119,17 +120,19 @@ class Mirror:
         run's."""
         sent = self._parent(story)
         points = [("trials_finished", float(m.finished), m.time, m.finished) for m in milestones]
-        closed = story.closed or {}
-        tags = {"zoneout.state": story.state, "zoneout.reason": closed.get("reason", "")}
+        reason, ended = "", None
+        if story.closed is not None:
+            reason, ended = story.closed.reason, story.closed.time
+        tags = {"zoneout.state": str(story.state), "zoneout.reason": reason}
         if story.metrics is not None:
             best = f"best_{story.metrics.objective}"
             points += [(best, m.best, m.time, m.finished) for m in milestones if m.best is not None]
             tags |= metric_tags(story.metrics)
         self._send(sent, points, run_params(folder / "sweep.json"), tags)
         names = {name: name for name in ("sweep.json", "provenance.json")}
-        names |= {name: event["path"] for name, event in story.artifacts.items()}
+        names |= {name: event.path for name, event in story.artifacts.items()}
         self._send_files(sent, folder, names)
-        self._send_status(sent, RUN_STATUS.get(story.state, "RUNNING"), closed.get("time"))
+        self._send_status(sent, RUN_STATUS.get(story.state, "RUNNING"), ended)
 
     def bring_trial(self, story: Story, trial: TrialStory) -> None:
         """The child run of one trial. A trial that still waits has none."""
@@ -141,8 +144,10 @@ class Mirror:
         }
         sent = self._find(self._key(trial.trial), trial.started or trial.asked, identity)
         params = {**trial.params, "seed": trial.seed}
-        self._send(sent, trial_points(trial), params, identity | trial_tags(trial))
-        last = trial.ended or max(trial.times.values(), default=trial.asked)
+        row = table.row(trial)
+        self._send(sent, trial_points(row), params, identity | trial_tags(row))
+        times = (record.time for record in trial.records.values())
+        last = trial.ended or max(times, default=trial.asked)
         self._send_status(sent, TRIAL_STATUS[trial.state], last)
 
     def forget(self, trial: int | None) -> None:
@@ -195,9 +200,8 @@ class Mirror:
         if not runs:
             tags = {KEY: key, RUN: self.name, **identity}
             self._client.create_run(self._experiment, start_time=int(began * 1000), tags=tags)
-            runs = list(
-                self._search(query)
-            )  # another process may have created it at the same moment
+            # Another process may have created it at the same moment.
+            runs = list(self._search(query))
         run, *others = sorted(runs, key=lambda r: (r.info.start_time, r.info.run_id))
         for other in others:
             self._client.delete_run(other.info.run_id)
@@ -215,7 +219,7 @@ class Mirror:
         self,
         sent: _Sent,
         points: Iterable[MetricPoint],
-        params: Mapping[str, Any],
+        params: Mapping[str, object],
         tags: Mapping[str, str],
     ) -> None:
         """Points not sent before, params not stored before (MLflow never changes one), and tags
@@ -229,16 +233,12 @@ class Mirror:
         new_params = [Param(k, _fitting(str(v))) for k, v in params.items() if k not in sent.params]
         new_tags = [RunTag(k, _fitting(v)) for k, v in tags.items() if sent.tags.get(k) != v]
         while metrics or new_params or new_tags:
-            last = len(metrics) <= _METRICS and len(new_params) <= _PARAMS
-            now = (
-                new_tags if last else []
-            )  # the state last: whoever reads `complete` finds everything
-            self._client.log_batch(sent.run_id, metrics[:_METRICS], new_params[:_PARAMS], now)
-            metrics, new_params, new_tags = (
-                metrics[_METRICS:],
-                new_params[_PARAMS:],
-                [] if last else new_tags,
-            )
+            tags_now: list[RunTag] = []
+            if len(metrics) <= _METRICS and len(new_params) <= _PARAMS:
+                # The state goes last: whoever reads `complete` finds everything.
+                tags_now, new_tags = new_tags, []
+            self._client.log_batch(sent.run_id, metrics[:_METRICS], new_params[:_PARAMS], tags_now)
+            metrics, new_params = metrics[_METRICS:], new_params[_PARAMS:]
         sent.points.update((key, step) for key, _, _, step in new_points)
         sent.params |= set(params)
         sent.tags |= tags
@@ -287,10 +287,10 @@ def has_run(tracking_uri: str, experiment: str, name: str) -> bool:
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri)
-    found = client.get_experiment_by_name(experiment)
-    return found is not None and bool(
-        client.search_runs([found.experiment_id], tag_is(KEY, name), max_results=1)
-    )
+    stored = client.get_experiment_by_name(experiment)
+    if stored is None:
+        return False
+    return bool(client.search_runs([stored.experiment_id], tag_is(KEY, name), max_results=1))
 
 
 def _fitting(text: str) -> str:

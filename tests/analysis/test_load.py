@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 from analysis import load
+from analysis.trial_row import TrialRow
+from sweeps.books import table
 from sweeps.books.story import Story
 from sweeps.tracking.delivery import Delivery
 from tests.sweeps.journals import RunMaker
@@ -30,33 +32,37 @@ def run(tmp_path: Path) -> RunMaker:
 
 
 @pytest.fixture
-def rows(run: RunMaker) -> list[dict[str, Any]]:
-    return Story.of(run.folder / "journal.jsonl").rows()
+def rows(run: RunMaker) -> list[TrialRow]:
+    return table.rows(Story.of(run.folder / "journal.jsonl"))
 
 
-def test_a_row_per_trial_with_exact_numbers(rows: list[dict[str, Any]]) -> None:
-    frame = load.from_rows(rows, CHARACTERS)
+def test_a_row_per_trial_with_exact_numbers(rows: list[TrialRow]) -> None:
+    frame, final = load.from_rows(rows, CHARACTERS), rows[0].final or {}
     assert list(frame.columns) == [
         *load.COLUMNS,
         *CHARACTERS.final,
-        "regularizer.z_cells",
-        "regularizer.z_states",
+        "regularizer.zoneout.z_cells",
+        "regularizer.zoneout.z_states",
     ]
     assert frame["trial"].tolist() == [0, 1, 2, 3]
     assert frame["state"].tolist() == ["complete", "pruned", "failed", "interrupted"]
     assert frame["epoch"].tolist() == [3, 2, 1, 0]
     first = frame.iloc[0]
-    assert (first["regularizer.z_cells"], first["regularizer.z_states"], first["seed"]) == (
+    assert (
+        first["regularizer.zoneout.z_cells"],
+        first["regularizer.zoneout.z_states"],
+        first["seed"],
+    ) == (
         0.1,
         1 / 3,
         2,
     )
-    assert first["valid_chunked_bpc"] == rows[0]["final"]["valid_chunked_bpc"]
+    assert first["valid_chunked_bpc"] == final["valid_chunked_bpc"]
     assert first["best_epoch"] == 3.0
     assert np.isnan(frame.loc[1:, "test_stream_bpc"]).all()
 
 
-def test_a_row_per_epoch(rows: list[dict[str, Any]]) -> None:
+def test_a_row_per_epoch(rows: list[TrialRow]) -> None:
     frame = load.curves_from_rows(rows, CHARACTERS)
     assert list(frame.columns) == ["trial", "epoch", "train_bpc", "valid_chunked_bpc", "grad_norm"]
     assert list(zip(frame["trial"], frame["epoch"], strict=True)) == [
@@ -67,10 +73,10 @@ def test_a_row_per_epoch(rows: list[dict[str, Any]]) -> None:
         (1, 2),
         (2, 1),
     ]
-    assert frame["valid_chunked_bpc"].iloc[2] == rows[0]["final"]["valid_chunked_bpc"]
+    assert frame["valid_chunked_bpc"].iloc[2] == (rows[0].final or {})["valid_chunked_bpc"]
 
 
-def test_order_of_rows_does_not_matter(rows: list[dict[str, Any]]) -> None:
+def test_order_of_rows_does_not_matter(rows: list[TrialRow]) -> None:
     pd.testing.assert_frame_equal(
         load.from_rows(rows[::-1], CHARACTERS), load.from_rows(rows, CHARACTERS)
     )
@@ -81,8 +87,8 @@ def test_no_rows_give_an_empty_table() -> None:
     assert load.curves_from_rows([], CHARACTERS).empty
 
 
-def test_hyperparameters_that_are_words_stay_words(rows: list[dict[str, Any]]) -> None:
-    rows[0]["params"]["optim.clip"] = "update"
+def test_hyperparameters_that_are_words_stay_words(rows: list[TrialRow]) -> None:
+    rows[0].params["optim.clip"] = "update"
     frame = load.from_rows(rows, CHARACTERS)
     assert frame["optim.clip"].iloc[0] == "update"
     assert frame["optim.clip"].isna().tolist() == [False, True, True, True]
@@ -94,7 +100,7 @@ def test_a_hyperparameter_is_the_same_from_a_journal_and_as_text_from_mlflow(giv
 
 
 def test_mlflow_gives_the_same_tables_as_the_journal(
-    run: RunMaker, rows: list[dict[str, Any]], tmp_path: Path
+    run: RunMaker, rows: list[TrialRow], tmp_path: Path
 ) -> None:
     uri = f"sqlite:///{tmp_path / 'home' / 'mlflow.db'}"
     assert Delivery(run.folder, uri, EXPERIMENT).deliver() == 0

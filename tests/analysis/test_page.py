@@ -77,7 +77,7 @@ def test_at_the_papers_scale_ours_is_ours() -> None:
 
 def test_a_block_that_was_not_run_says_so_and_a_plane_its_best() -> None:
     assert "**Characters**: not run at this scale.\n" in page(told(rows=[]), "Figure 3", [], [])
-    best = {"of": 9, "value": 2.39851, "params": {"regularizer.z_cells": 0.5}}
+    best = {"of": 9, "value": 2.39851, "params": {"regularizer.zoneout.z_cells": 0.5}}
     assert "Best of 9 trials: 2.3985 at z_cells = 0.5.\n" in page(
         told(rows=[], best=best), "Figure 3", [], []
     )

@@ -122,7 +122,7 @@ def test_other_searched_keys_have_a_panel_for_each_combination() -> None:
     assert numbers.best is not None
     number, cell = numbers.best
     best = numbers.panels[number].cells[cell]
-    assert best.at == {X: 0.5, Y: 0.05, LR: 0.02, H: 16.0}
+    assert best.params == {X: 0.5, Y: 0.05, LR: 0.02, H: 16.0}
     assert best.mean == frame[BPC].min()
 
 
@@ -142,7 +142,7 @@ def test_too_many_combinations_show_the_best_over_them_and_how_many_there_were()
     numbers = plane(frame, "char_pydoc", BPC, searched)
     (panel,) = numbers.panels
     assert (numbers.over, panel.held) == ((LR, H), {})
-    assert panel.cells[0, 0].at == {X: 0.0, Y: 0.0, LR: 0.02, H: 19.0}
+    assert panel.cells[0, 0].params == {X: 0.0, Y: 0.0, LR: 0.02, H: 19.0}
     assert panel.combinations == {(0, 0): 23, (0, 1): 24, (1, 0): 24, (1, 1): 24}
     assert len(numbers.points) == len(frame)
 
@@ -163,7 +163,7 @@ def test_an_endless_key_shows_the_best_over_what_was_drawn_of_it() -> None:
         frame[frame[Y] > 0],
         "char_pydoc",
         BPC,
-        Searched(keys=(X, Y, LR, H), points=points, whole=False),
+        Searched(keys=(X, Y, LR, H), points=points, has_every_key=False),
     )
     (panel,) = numbers.panels
     assert numbers.over == (LR, H)
@@ -260,7 +260,7 @@ def test_an_axis_that_was_not_searched() -> None:
         char_plane(table((0.5, 0.1, "complete", 1.0)), x_key="optim.clip_norm")
     assert str(error.value) == (
         "An axis of the heatmap must be a searched key, but 'optim.clip_norm' is none of "
-        "['regularizer.z_cells', 'regularizer.z_states']. Choose others with: sweep report RUN --x-axis KEY --y-axis KEY"
+        "['regularizer.zoneout.z_cells', 'regularizer.zoneout.z_states']. Choose others with: sweep report RUN --x-axis KEY --y-axis KEY"
     )
 
 
@@ -278,6 +278,6 @@ def test_an_axis_of_too_many_values() -> None:
     with pytest.raises(SpaceError) as error:
         char_plane(table(*((x / 100, 0.1, "complete", 1.0) for x in range(17))))
     assert str(error.value) == (
-        "An axis of the heatmap must be a grid of at most 16 values, but 'regularizer.z_cells' has 17. "
+        "An axis of the heatmap must be a grid of at most 16 values, but 'regularizer.zoneout.z_cells' has 17. "
         "Look at the table instead: sweep export RUN"
     )

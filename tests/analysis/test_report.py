@@ -1,4 +1,5 @@
 import csv
+import io
 import itertools
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def test_panels_have_equal_bytes_too(tmp_path: Path) -> None:
 def test_the_csv_has_exact_numbers(frame: pd.DataFrame, tmp_path: Path) -> None:
     text = report.write(frame, tmp_path, CAPTION, BPC, SEARCHED)[2].read_text()
     assert text.splitlines()[:3] == [
-        "regularizer.z_cells,regularizer.z_states,valid_chunked_bpc,complete,pruned,failed,interrupted,seeds",
+        "regularizer.zoneout.z_cells,regularizer.zoneout.z_states,valid_chunked_bpc,complete,pruned,failed,interrupted,seeds",
         "0.0,0.0,1.466,1,0,0,0,2",
         "0.5,0.0,0.30000000000000004,1,0,0,0,2",
     ]
@@ -106,6 +107,19 @@ def test_the_csv_has_exact_numbers(frame: pd.DataFrame, tmp_path: Path) -> None:
     assert len(lines) == 6
     assert (lines[3]["valid_chunked_bpc"], lines[3]["failed"]) == ("", "1")
     assert (lines[4]["complete"], lines[4]["seeds"]) == ("2", "2")
+
+
+def test_a_value_with_a_comma_a_quote_and_a_newline_survives_the_csv(tmp_path: Path) -> None:
+    hard = 'a, "b"\nc'
+    frame = pd.DataFrame(
+        [(x, 0.0, hard, 0, "complete", 1.5) for x in (0.0, 0.5)],
+        columns=[X, Y, "label", "seed", "state", BPC],
+    )
+    points = tuple({X: x, Y: 0.0, "label": hard, "seed": 0} for x in (0.0, 0.5))
+    searched = Searched(keys=(X, Y, "label"), points=points)
+    numbers = plane(frame, CAPTION.task, BPC, searched)
+    lines = list(csv.DictReader(io.StringIO(report.table(numbers))))
+    assert [line["label"] for line in lines] == [hard, hard]
 
 
 def test_the_csv_has_all_searched_keys_also_where_the_picture_has_the_best_over_them(

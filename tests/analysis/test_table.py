@@ -1,6 +1,7 @@
 """Paper and ours, side by side, from hand-made trials."""
 
 import csv
+import io
 import json
 import math
 
@@ -84,7 +85,7 @@ def test_a_smaller_scale_is_never_called_ours_alone(trials: pd.DataFrame) -> Non
     assert small.ours == "ours (small)"
     assert ("Valid", "ours (small)") in table.headings(small)
     assert ("Valid", "ours") not in table.headings(small)
-    assert table.csv(small).splitlines()[1].endswith(",small")
+    assert table.to_csv(small).splitlines()[1].endswith(",small")
 
 
 def test_a_column_of_which_nothing_was_published_is_ours_alone(trials: pd.DataFrame) -> None:
@@ -97,13 +98,27 @@ def test_a_column_of_which_nothing_was_published_is_ours_alone(trials: pd.DataFr
 
 
 def test_the_csv_has_exact_numbers(whole: Table) -> None:
-    lines = list(csv.DictReader(table.csv(whole).splitlines()))
+    lines = list(csv.DictReader(table.to_csv(whole).splitlines()))
     assert len(lines) == 8
     ours = whole.lines[0].entries[0].ours
     assert ours is not None
     assert float(lines[0]["ours"]) == ours.mean
     assert (lines[1]["protocol"], lines[1]["paper"]) == ("one pass, the state carried", "1.252")
     assert (lines[2]["paper"], lines[2]["ours"], lines[2]["seeds"]) == ("", "", "0")
+
+
+def test_a_title_with_a_comma_a_quote_and_a_newline_survives_the_csv() -> None:
+    hard = 'dropout, 0.5 "naive"\nsecond line'
+    row = TableRow(title=hard, label=hard)
+    trials = pd.DataFrame(
+        [(hard, 0, "complete", "", 30, "cpu", 0.1 + 0.2, 1e-7)],
+        columns=["label", "seed", "state", "reason", "epoch", "hardware", VALID, TEST],
+    )
+    text = table.to_csv(table.compute(trials, "Table 1", "paper", COLUMNS, [row]))
+    valid, test = csv.DictReader(io.StringIO(text))
+    assert (valid["system"], valid["label"]) == (hard, hard)
+    assert (valid["ours"], test["ours"]) == ("0.30000000000000004", "1e-07")
+    assert (valid["low"], valid["difference"], valid["scale"]) == ("", "", "paper")
 
 
 def test_json_says_everything(whole: Table) -> None:
@@ -126,4 +141,4 @@ def test_no_trial_at_all() -> None:
     empty = pd.DataFrame(columns=["label", "seed", "state", "reason", "epoch", "hardware"])
     none = table.compute(empty, "Table 1", "paper", COLUMNS, ROWS)
     assert [line.state for line in none.lines] == ["not run"] * 4
-    assert table.csv(none).count("\n") == 9
+    assert table.to_csv(none).count("\n") == 9

@@ -32,7 +32,7 @@ def search(sampler: str, share: float, seed: int, folder: Path) -> tuple[float, 
     study, values, edge = Study("s", sweep, folder / f"{seed}.journal"), [], 1 - share
     while (assignment := study.ask()) is not None:
         rate = math.log(assignment.params["optim.learning_rate"] / LOW) / math.log(HIGH / LOW)
-        z = assignment.params["regularizer.z_cells"] / 0.9
+        z = assignment.params["regularizer.zoneout.z_cells"] / 0.9
         if rate > edge:
             values.append(math.inf)
             study.tell(assignment.trial, TrialState.FAILED, "diverged: train_bpc is nan")

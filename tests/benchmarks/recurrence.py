@@ -101,7 +101,9 @@ class Workload:
         """Gradients of the parameters."""
         choice = self.choice(implementation)
         sites = Sites(**self.masks)
-        lanes = recurrence(self.cell, self.p, self.x, self.state, sites, choice, self.workspace)
+        lanes = recurrence(
+            self.cell, self.p, self.x, self.state, sites, choice, workspace=self.workspace
+        )
         if self.shape.pixels:
             return torch.autograd.grad(lanes.last[0], list(self.p.values()), self.dh_KBH)
         dh_KTBH = self.dh_KBH[:, None].expand(lanes.outputs_KTBU.shape)

@@ -28,7 +28,7 @@ from torch import Tensor
 from zoneout_core.cells.lstm import LSTM
 from zoneout_core.config.trial import OptimConfig
 from zoneout_core.kernels import Shape, Workspace, choose, recurrence
-from zoneout_core.masking import masks
+from zoneout_core.masking import sampling
 from zoneout_core.masking.sites import Sites
 from zoneout_core.masking.streams import generator
 from zoneout_core.training.optim import update
@@ -118,19 +118,23 @@ def ours(hidden: int, lanes: int, precision: str) -> Contender:
         Workspace(),
     )
     cells, states = (torch.zeros(lanes, STEPS, BATCH, hidden, dtype=torch.bool) for _ in range(2))
-    words = masks.words_for(cells[0].numel(), "cpu")
+    words = sampling.words_for(cells[0].numel(), "cpu")
 
     def run(parameters: list[Tensor]) -> Tensor:
         for k in range(lanes):
-            masks.draw_(cells[k], Z_CELLS, generator(k, "masks_cells", trainer.updates), words)
-            masks.draw_(states[k], Z_STATES, generator(k, "masks_states", trainer.updates), words)
+            sampling.draw_(
+                cells[k], Z_CELLS, generator(k, "masks_cells", counter=trainer.updates), words
+            )
+            sampling.draw_(
+                states[k], Z_STATES, generator(k, "masks_states", counter=trainer.updates), words
+            )
         p, sites = (
             dict(zip(WEIGHTS, parameters, strict=False)),
             Sites(keep_cells=cells, keep_states=states),
         )
         state = (parameters[3], parameters[4])
         return recurrence(
-            LSTM(), p, trainer.tokens_KTB, state, sites, choice, workspace
+            LSTM(), p, trainer.tokens_KTB, state, sites, choice, workspace=workspace
         ).outputs_KTBU
 
     return Contender(

@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from sweeps.books import journal
+from sweeps.books.events import EndEvent, PlacedEvent
 from tests.docker.loopback import HEAD, WORKER, Hosts, two_hosts
 
-pytestmark = [pytest.mark.needs_sshd, pytest.mark.timeout(420)]
+pytestmark = pytest.mark.needs_sshd
 
 # So many epochs that the first host is still busy when the second one's clients have started: a
 # client that is free takes any trial that waits.
@@ -91,8 +92,8 @@ def test_a_sweep_uses_both_hosts(
     ray("submit", definition, "sweeps/submit.py", "--", "run", *SWEEP, "--tracking", "none")
     (run,) = (hosts.home / "zoneout-runs").glob("demo-*")
     events = list(journal.read(run / "journal.jsonl"))
-    ended = [event["state"] for event in events if event["event"] == "end"]
-    placed = {event["host"] for event in events if event["event"] == "placed"}
+    ended = [event.state for event in events if isinstance(event, EndEvent)]
+    placed = {event.host for event in events if isinstance(event, PlacedEvent)}
     assert ended == ["complete"] * 9
     assert len(placed) == 2, placed
     assert "worker" in placed

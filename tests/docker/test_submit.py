@@ -15,6 +15,10 @@ from sweeps import submit
         (["reproduce", "table1"], ["reproduce", "table1", "--address", "auto"]),
         (["run", "demo", "--address", "head:6379"], ["run", "demo", "--address", "head:6379"]),
         (["run", "demo", "--address=head:6379"], ["run", "demo", "--address=head:6379"]),
+        (
+            ["--plugins", "DIR", "run", "mine"],
+            ["--plugins", "DIR", "run", "mine", "--address", "auto"],
+        ),
         (["run", "--help"], ["run", "--help"]),
         (["status", "latest"], ["status", "latest"]),
         ([], []),

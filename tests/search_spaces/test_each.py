@@ -20,32 +20,35 @@ FILES = {
 """Spaces whose regularizer has another name."""
 
 PAPER: dict[str, dict[str, Any]] = {
-    "stochastic_depth": {"regularizer.z_depth": 0.05},
-    "recurrent_dropout": {"regularizer.p_recurrent": 0.25},
-    "weight_noise": {"regularizer.sigma_weights": 0.075},
-    "norm_stabilizer": {"regularizer.beta_norm": 50.0},
+    "stochastic_depth": {"regularizer.stochastic_depth.z_depth": 0.05},
+    "recurrent_dropout": {"regularizer.recurrent_dropout.p_recurrent": 0.25},
+    "weight_noise": {"regularizer.weight_noise.sigma_weights": 0.075},
+    "norm_stabilizer": {"regularizer.norm_stabilizer.beta_norm": 50.0},
     "dropout": {
-        "regularizer.p_inputs": 0.65,
-        "regularizer.p_between": 0.65,
-        "regularizer.p_outputs": 0.65,
+        "regularizer.non_recurrent_dropout.p_inputs": 0.65,
+        "regularizer.non_recurrent_dropout.p_between": 0.65,
+        "regularizer.non_recurrent_dropout.p_outputs": 0.65,
     },
-    "rnn_drop": {"regularizer.p_rnn_drop": 0.25},
-    "naive_dropout": {"regularizer.p_cells": 0.5},
+    "rnn_drop": {"regularizer.rnn_drop.p_rnn_drop": 0.25},
+    "naive_dropout": {"regularizer.naive_dropout.p_cells": 0.5},
     "surprisal": {
         "model.cell": "surprisal_lstm",
         "cell.tau": 0.2,
-        "regularizer.surprisal_masks": "sampled",
+        "regularizer.surprisal.surprisal_masks": "sampled",
     },
     "static_masks": {
-        "regularizer.static_masks": "same",
-        "regularizer.z_cells": 0.5,
-        "regularizer.z_states": 0.05,
+        "regularizer.static_masks.static_masks": "same",
+        "regularizer.zoneout.z_cells": 0.5,
+        "regularizer.zoneout.z_states": 0.05,
     },
-    "output_gate": {"regularizer.gate_form": "intent", "regularizer.p_gate": 0.25},
+    "output_gate": {
+        "regularizer.output_gate.gate_form": "intent",
+        "regularizer.output_gate.p_gate": 0.25,
+    },
     "variational": {
-        "regularizer.variational_masks": "untied",
-        "regularizer.p_sequence_states": 0.3,
-        "regularizer.p_sequence_outputs": 0.5,
+        "regularizer.variational.variational_masks": "untied",
+        "regularizer.variational.p_sequence_states": 0.3,
+        "regularizer.variational.p_sequence_outputs": 0.5,
     },
 }
 
@@ -78,7 +81,13 @@ def test_the_papers_values_are_points_of_the_grid(name: str) -> None:
 
 def test_the_paper_tried_five_probabilities_of_recurrent_dropout() -> None:
     grid = search_spaces.get("recurrent_dropout").grid()
-    assert [point["regularizer.p_recurrent"] for point in grid] == [0.05, 0.2, 0.25, 0.5, 0.7]
+    assert [point["regularizer.recurrent_dropout.p_recurrent"] for point in grid] == [
+        0.05,
+        0.2,
+        0.25,
+        0.5,
+        0.7,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -109,13 +118,21 @@ def test_the_regularizer_is_a_choice_that_brings_its_own_settings() -> None:
         assert bool(config.regularizer.active()) == (config.label != "unregularized")
     assert set(seen) == set(regularizer.SPACES)
     assert seen["unregularized"] == {"label"}
-    assert seen["weight-noise"] == {"label", "regularizer.sigma_weights"}
-    assert seen["zoneout"] == {"label", "regularizer.z_cells", "regularizer.z_states"}
+    assert seen["weight-noise"] == {"label", "regularizer.weight_noise.sigma_weights"}
+    assert seen["zoneout"] == {
+        "label",
+        "regularizer.zoneout.z_cells",
+        "regularizer.zoneout.z_states",
+    }
 
 
 def test_some_regularizers_may_be_named() -> None:
     grid = regularizer.space(("unregularized", "zoneout")).grid()
-    zoneout = {"label": "zoneout", "regularizer.z_cells": 0.5, "regularizer.z_states": 0.05}
+    zoneout = {
+        "label": "zoneout",
+        "regularizer.zoneout.z_cells": 0.5,
+        "regularizer.zoneout.z_states": 0.05,
+    }
     assert grid == [{"label": "unregularized"}, zoneout]
 
 
@@ -130,5 +147,7 @@ def test_every_point_can_be_enqueued_and_comes_back() -> None:
 
 def test_a_regularizer_that_the_cell_has_no_place_for_is_refused_with_the_sweep() -> None:
     base = TrialConfig().with_values({"model.cell": "rnn"})
-    with pytest.raises(ConfigError, match="regularizer.p_recurrent must be 0 with model.cell=rnn"):
+    with pytest.raises(
+        ConfigError, match="regularizer.recurrent_dropout.p_recurrent must be 0 with model.cell=rnn"
+    ):
         search_spaces.get("recurrent_dropout").check(base)

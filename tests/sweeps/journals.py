@@ -7,7 +7,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from sweeps.books.journal import Event, Journal, asked
+import msgspec
+
+from sweeps.books import events
+from sweeps.books.events import CLASSES, Event, TrialEvent, UnknownEvent
+from sweeps.books.journal import Journal
 from sweeps.books.run_folder import RunFolder
 from zoneout_core import tasks
 from zoneout_core.config.trial import TrialConfig
@@ -15,7 +19,12 @@ from zoneout_core.records import Placement, TrialState
 
 BEGAN = 1_790_000_000.0
 PLACEMENT = Placement(
-    implementation="torch", reason="CPU", device="cpu", host="here", threads=2, lanes=8
+    implementation="torch",
+    implementation_reason="CPU",
+    device="cpu",
+    host="here",
+    threads=2,
+    lanes=8,
 )
 Z_CELLS = (0.0, 0.05, 0.25, 0.5, 0.75)
 Z_STATES = (0.0, 0.05, 0.1, 0.25, 0.5)
@@ -34,6 +43,21 @@ def bpc(z_cells: float, z_states: float, epoch: int, seed: int = 0) -> float:
     return 1.362 + bowl + 0.002 * math.sin(7 * seed) + 0.9 * math.exp(-epoch / 4)
 
 
+def made(kind: str, **fields: Any) -> Event:
+    """The event of this kind with these fields, which are plain data."""
+    if kind not in CLASSES:
+        return UnknownEvent(kind=kind, line={"event": kind, **fields})
+    event: Event = msgspec.convert({"event": kind, **fields}, CLASSES[kind])
+    return event
+
+
+def kind(event: Event) -> str:
+    """As a line of the journal names it."""
+    if isinstance(event, UnknownEvent):
+        return event.kind
+    return str(event.__struct_config__.tag)
+
+
 class RunMaker:
     """Writes a run folder. Its clock ticks a tenth of a second an event."""
 
@@ -49,8 +73,11 @@ class RunMaker:
         self.journal = Journal(folder / "journal.jsonl")
         self._time = (BEGAN + tick / 10 for tick in count())
 
-    def tell(self, event: str, **fields: Any) -> Event:
-        return self.journal.append({"event": event, "time": next(self._time), **fields})
+    def tell(self, kind: str, **fields: Any) -> Event:
+        return self.add(made(kind, **fields))
+
+    def add(self, event: Event) -> Event:
+        return self.journal.append(events.stamped(event, next(self._time)))
 
     def driver(self) -> None:
         self.tell("driver", pid=1, host="here", mode="inline")
@@ -58,17 +85,16 @@ class RunMaker:
     def trial(
         self, number: int, z_cells: float = 0.5, z_states: float = 0.05, seed: int = 0
     ) -> None:
-        params = {"regularizer.z_cells": z_cells, "regularizer.z_states": z_states}
+        params = {"regularizer.zoneout.z_cells": z_cells, "regularizer.zoneout.z_states": z_states}
         config = TrialConfig().with_values(
             {**params, "seed": seed, "hidden_size": self.hidden, "epochs": self.epochs}
         )
         config = replace(config, task=self.task)
-        self.tell(**asked(number, params, config, self.metrics))
+        self.add(TrialEvent.of(number, dict(params), config, self.metrics))
         self.placed(number)
 
     def placed(self, number: int) -> None:
-        fields = ("implementation", "reason", "device", "host", "threads", "lanes")
-        self.tell("placed", trial=number, **{name: getattr(PLACEMENT, name) for name in fields})
+        self.add(events.PlacedEvent.of(number, PLACEMENT))
 
     def record(self, number: int, epoch: int, value: float, *, last: bool = False) -> None:
         final = {name: self._measured(name, value) for name in self.metrics.final} | {
@@ -76,7 +102,7 @@ class RunMaker:
         }
         metrics = {name: self._measured(name, value) for name in self.metrics.epoch}
         shared = {"metrics": metrics, "final": final if last else None, "seconds": 1.5}
-        self.tell("record", trial=number, epoch=epoch, steps=100 * epoch, **shared)
+        self.tell("record", trial=number, epoch=epoch, updates=100 * epoch, **shared)
 
     def _measured(self, name: str, value: float) -> float:
         """What a trial with this objective has of another metric; no two are equal."""

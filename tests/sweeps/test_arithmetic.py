@@ -2,12 +2,12 @@
 precisions it has."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from sweeps import preflight
+from sweeps.books.events import EndEvent, LaneEvent, PlacedEvent
 from sweeps.books.run_folder import RunFolder
 from sweeps.drivers.lane_actor import LaneActor
 from sweeps.runner import DriveOptions
@@ -111,16 +111,16 @@ def test_a_run_says_when_subnormal_numbers_are_kept(
 def test_the_training_thread_of_a_lane_server_flushes_them(threads: int, tmp_path: Path) -> None:
     """The class that Ray makes an actor of. Its placement tries all threads among which torch
     divides the work."""
-    config = tiny().trial_config({"regularizer.z_cells": 0.25})
+    config = tiny().trial_config({"regularizer.zoneout.z_cells": 0.25})
     actor = LaneActor(
         ServerOptions(lanes=1, device="cpu", threads=threads, data=tmp_path, checkpoints=tmp_path)
     )
     actor.submit(0, config.to_json())
-    events: list[dict[str, Any]] = []
-    while not events or events[-1]["event"] != "end":
+    events: list[LaneEvent] = []
+    while not events or not isinstance(events[-1], EndEvent):
         events += actor.next(0, 1.0) or []
-    assert events[0]["event"] == "placed"
-    assert KEPT not in events[0]["reason"]
+    assert isinstance(events[0], PlacedEvent)
+    assert KEPT not in events[0].implementation_reason
     assert not subnormals.are_flushed()
     torch.set_num_threads(1)
 
@@ -185,7 +185,7 @@ def test_a_trainer_refuses_too_where_the_driver_cannot_know(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="--force to train all the same"):
         preflight.check_precision(asked, DriveOptions(data=tmp_path))
     server = LaneServer(pack_builder(tmp_path, tmp_path, "cpu", 1), lanes=1)
-    server.submit(0, asked.trial_config({"regularizer.z_cells": 0.25}).to_json())
+    server.submit(0, asked.trial_config({"regularizer.zoneout.z_cells": 0.25}).to_json())
     server.advance()
     (end,) = server.next(0) or []
-    assert (end["state"], end["reason"]) == (TrialState.FAILED, f"ConfigError: {REFUSED[7:-1]}")
+    assert (end.state, end.reason) == (TrialState.FAILED, f"ConfigError: {REFUSED[7:-1]}")

@@ -9,6 +9,7 @@ import pytest
 from sweeps import definition
 from sweeps.books.run_folder import Home, RunFolder
 from sweeps.drivers import inline
+from tests.plugged_in import PlugIn
 from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.driven import call, settings, tiny
 from zoneout_core import tasks
@@ -30,7 +31,7 @@ NO_SWEEP = f"There is no sweep named 'dem'. Did you mean 'demo'? What exists: {'
         ),
         (
             "run demo --set clip=updat",
-            "There is no value of clip named 'updat'. Did you mean 'update'? What exists: gradient, update.",
+            "There is no value of optim.clip named 'updat'. Did you mean 'update'? What exists: gradient, update.",
         ),
         (
             "run demo --set task=char_pdb",
@@ -42,7 +43,7 @@ NO_SWEEP = f"There is no sweep named 'dem'. Did you mean 'demo'? What exists: {'
         ("run demo --lanes 0", "lanes must be at least 1, but is 0. Set it with --set lanes=VALUE."),
         (
             "run demo --set z_cells=0.5",
-            "regularizer.z_cells is searched by the space of sweep demo, so it cannot be set. Leave it out.",
+            "regularizer.zoneout.z_cells is searched by the space of sweep demo, so it cannot be set. Leave it out.",
         ),
         ("deliver latest --tracking none", "sweep deliver needs somewhere to deliver to, but --tracking is 'none'. Leave it out."),
     ],
@@ -55,7 +56,7 @@ def test_a_mistake_is_told_in_one_line_with_what_exists(arguments: str, message:
     ("key", "close"),
     [
         ("hiden", "'hidden_size'"),
-        ("regularizer.z_cell", "'regularizer.z_cells' or 'regularizer.p_cells'"),
+        ("regularizer.z_cell", "'regularizer.zoneout.z_cells'"),
         ("model.hiden", "'model.hidden_size'"),
     ],
 )
@@ -64,7 +65,7 @@ def test_an_unknown_key_names_the_closest_in_the_same_spelling(key: str, close: 
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(f"error: There is no setting named {key!r}. Did you mean {close}")
     assert done.err.endswith("? List all with: sweep explain\n")
-    assert len(done.err) < 200
+    assert len(done.err) < 250
 
 
 def test_an_unknown_run_names_the_closest(tmp_path: Path) -> None:
@@ -181,3 +182,75 @@ def test_a_port_that_cannot_be_one_is_refused() -> None:
     assert done.err.endswith(
         "Error: Invalid value for '--port': Input should be less than or equal to 65535\n"
     )
+
+
+# Files of parts that are broken
+
+
+@pytest.mark.parametrize("command", [("ls",), ("ls", "--json"), ("show", "demo")])
+def test_a_command_that_only_lists_names_a_broken_regularizer_in_a_line(
+    plug_in: PlugIn, command: tuple[str, ...]
+) -> None:
+    file = plug_in("regularizers", "mine", "import nothing_of_this_name")
+    done = sweep(*command)
+    assert done.code == 0
+    assert done.err == (
+        "warning: The file of regularizer mine cannot be imported: ModuleNotFoundError: No module"
+        f" named 'nothing_of_this_name' ({file}, line 1). Mend it, or take it away.\n"
+    )
+    assert "figure3" in done.out or "demo" in done.out
+
+
+def test_a_command_that_trains_refuses_a_broken_regularizer_and_leaves_nothing(
+    plug_in: PlugIn, tmp_path: Path
+) -> None:
+    file = plug_in("regularizers", "mine", "")
+    done = sweep("run", "demo", "--inline", "--home", tmp_path / "home")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        f"error: {file} is no regularizer: it must define PART, the class of its settings, but has"
+        " none. Write PART = YourClass at its end, or begin its name with an underscore if it is a"
+        " helper.\n"
+    )
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_broken_cell_is_told_to_whoever_chooses_it(plug_in: PlugIn) -> None:
+    file = plug_in("cells", "mine", "")
+    listed = sweep("ls")
+    assert (listed.code, listed.err) == (0, "")
+    done = sweep("show", "demo", "--set", "cell=mine")
+    assert done.code == 2
+    assert done.err.startswith(f"error: {file} is no cell: it must define PART,")
+
+
+def test_a_name_of_two_settings_is_told_with_both(plug_in: PlugIn) -> None:
+    plug_in("regularizers", "mine", ANOTHER_Z_CELLS)
+    done = sweep("show", "figure7", "--set", "z_cells=0.5")
+    assert (done.code, done.err) == (
+        2,
+        "error: z_cells is the name of 2 settings: regularizer.mine.z_cells and"
+        " regularizer.zoneout.z_cells. Write one of these instead.\n",
+    )
+    assert sweep("ls").err == ""
+
+
+ANOTHER_Z_CELLS = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from zoneout_core.regularizers import Regularizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(Regularizer):
+    EXAMPLES: ClassVar = ()
+    z_cells: float = 0.0
+
+    @property
+    def active(self) -> bool:
+        return False
+
+
+PART = Mine
+"""

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.books.journal import Journal, asked
+from sweeps.books.events import ClosedEvent, EndEvent, TrialEvent, WarningEvent
+from sweeps.books.journal import Journal
 from sweeps.books.run_folder import RunFolder
 from sweeps.cli import text
 from sweeps.cli.streams import Outlet
@@ -43,18 +44,10 @@ def test_tables_and_lines_have_no_control_characters_but_their_own(
 
 def test_the_reason_of_a_trial_reaches_the_terminal_in_plain_text(copied: RunFolder) -> None:
     with Journal(copied.journal) as journal:
-        journal.append(asked(9, {}, TrialConfig(), CHARACTERS))
-        journal.append(
-            {
-                "event": "end",
-                "trial": 9,
-                "state": str(TrialState.FAILED),
-                "reason": NASTY,
-                "epoch": 0,
-            }
-        )
-        journal.append({"event": "warning", "text": NASTY})
-        journal.append({"event": "closed", "state": "failed", "reason": NASTY})
+        journal.append(TrialEvent.of(9, {}, TrialConfig(), CHARACTERS))
+        journal.append(EndEvent(trial=9, state=TrialState.FAILED, reason=NASTY, epoch=0))
+        journal.append(WarningEvent(text=NASTY))
+        journal.append(ClosedEvent(state="failed", reason=NASTY))
     for verb in (["status", "latest"], ["ls", "--runs"], ["status", "latest", "--json"]):
         done = sweep(*verb, *home_of(copied), width=200)
         assert done.code == 0

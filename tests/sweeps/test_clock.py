@@ -7,6 +7,7 @@ import pytest
 
 from sweeps import clock
 from sweeps.books import journal
+from sweeps.books.events import ClosedEvent, DriverEvent, EndEvent
 from sweeps.books.run_folder import RunFolder
 from sweeps.books.story import Story
 from sweeps.cli.picture import elapsed
@@ -41,7 +42,7 @@ def test_times_never_decrease_over_a_resume_with_a_clock_an_hour_back(
     real = time.time
     monkeypatch.setattr(clock.time, "time", lambda: real() - HOUR)
     drive_inline(run, sweep)
-    times = [event["time"] for event in journal.read(run.journal)]
+    times = [event.time for event in journal.read(run.journal)]
     assert times == sorted(times)
     spent = elapsed(run.story(), time.time())
     assert spent is not None
@@ -49,7 +50,7 @@ def test_times_never_decrease_over_a_resume_with_a_clock_an_hour_back(
 
 
 def test_what_runs_now_has_run_for_no_negative_time() -> None:
-    story = Story([{"event": "driver", "time": 1000.0, "pid": 1, "host": "h", "mode": "inline"}])
+    story = Story([DriverEvent(time=1000.0, pid=1, host="h", mode="inline")])
     assert elapsed(story, 400.0) == 0.0
 
 
@@ -62,17 +63,8 @@ def test_in_mlflow_nothing_ends_before_it_began(run: RunMaker, uri: str) -> None
     run.driver()
     run.trial(0)
     run.record(0, 1, 2.0)
-    run.journal.append(
-        {
-            "event": "end",
-            "time": 1000.0,
-            "trial": 0,
-            "state": str(TrialState.PRUNED),
-            "reason": "r",
-            "epoch": 1,
-        }
-    )
-    run.journal.append({"event": "closed", "time": 1000.0, "state": "finished", "reason": "r"})
+    run.journal.append(EndEvent(time=1000.0, trial=0, state=TrialState.PRUNED, reason="r", epoch=1))
+    run.journal.append(ClosedEvent(time=1000.0, state="finished", reason="r"))
     assert Delivery(run.folder, uri, EXPERIMENT).deliver() == 0
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)

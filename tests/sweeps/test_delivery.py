@@ -1,5 +1,4 @@
 import fcntl
-import json
 import multiprocessing
 import random
 import signal
@@ -14,13 +13,14 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from threading import Thread
 
+import msgspec
 import pytest
 from mlflow import MlflowClient
 
 from analysis import load
 from analysis.mlflow_filter import tag_is
 from sweeps import definition
-from sweeps.books.journal import asked
+from sweeps.books.events import TrialEvent
 from sweeps.books.run_folder import RunFolder
 from sweeps.tracking import delivery as delivery_module
 from sweeps.tracking import mirror
@@ -80,8 +80,8 @@ def test_every_state_and_number_reaches_mlflow(run: RunMaker, uri: str) -> None:
     }
     complete = runs["run1/00000"]
     assert complete.params == {
-        "regularizer.z_cells": "0.5",
-        "regularizer.z_states": "0.05",
+        "regularizer.zoneout.z_cells": "0.5",
+        "regularizer.zoneout.z_states": "0.05",
         "seed": "0",
     }
     first = round(1000 * (BEGAN + 0.3))  # after driver, trial and placed
@@ -92,6 +92,7 @@ def test_every_state_and_number_reaches_mlflow(run: RunMaker, uri: str) -> None:
         "train_bpc",
         "valid_chunked_bpc",
         "grad_norm",
+        "epoch_updates",
         "epoch_seconds",
         "best_valid_chunked_bpc",
         "best_valid_stream_bpc",
@@ -112,7 +113,7 @@ def test_every_state_and_number_reaches_mlflow(run: RunMaker, uri: str) -> None:
         "zoneout.state": "complete",
         "zoneout.reason": "all 5 epochs",
         "zoneout.shape_key": complete.tags["zoneout.shape_key"],
-        "zoneout.metrics": json.dumps(CHARACTERS.to_json()),
+        "zoneout.metrics": msgspec.json.encode(CHARACTERS).decode(),
         "zoneout.implementation": "torch",
         "zoneout.implementation_reason": "CPU",
         "zoneout.device": "cpu",
@@ -139,7 +140,7 @@ def test_the_parent_has_the_definition_a_chart_and_the_files(run: RunMaker, uri:
     parent = stored(uri)["run1"]
     assert (parent.status, parent.tags["zoneout.reason"]) == ("FINISHED", "all trials ended")
     assert parent.params == {"name": "figure3", "lanes": "8", "base.task": "char_ptb"}
-    assert Metrics.from_json(json.loads(parent.tags["zoneout.metrics"])) == CHARACTERS
+    assert msgspec.json.decode(parent.tags["zoneout.metrics"], type=Metrics) == CHARACTERS
     assert parent.files == ["heatmap.png", "provenance.json", "sweep.json"]
     assert [(step, value) for step, _, value in parent.history["trials_finished"]] == [
         (1, 1.0),
@@ -311,7 +312,7 @@ def test_a_trial_that_mlflow_refuses_holds_up_no_other(run: RunMaker, uri: str) 
     odd = {
         "params": {"what?": 1},
         "config": {},
-        "metrics": run.metrics.to_json(),
+        "metrics": msgspec.to_builtins(run.metrics),
         "shape_key": "s",
         "seed": 0,
     }
@@ -511,7 +512,7 @@ def test_a_busy_server_is_waited_for(run: RunMaker) -> None:
 
 def test_where_nobody_reads_what_is_said_delivery_goes_on(run: RunMaker, uri: str) -> None:
     one_of_each(run)
-    run.tell(**asked(9, {"what?": 1}, TrialConfig(), CHARACTERS))
+    run.add(TrialEvent.of(9, {"what?": 1}, TrialConfig(), CHARACTERS))
     run.placed(9)
 
     def gone(text: str) -> None:

@@ -3,7 +3,7 @@ is written."""
 
 import json
 import random
-from dataclasses import replace
+from dataclasses import fields, replace
 from math import inf, nan
 from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args, get_origin
@@ -17,7 +17,8 @@ from sweeps.books.sampling import START_UP
 from sweeps.books.study import Study
 from sweeps.definition import Sweep
 from tests.sweeps.driven import begin, drive_inline, tiny
-from zoneout_core.config.trial import KEYS, TrialConfig, type_of
+from zoneout_core.config.keys import keys, owners_of, type_of
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError, SpaceError, UnknownName
 from zoneout_core.records import TrialState
 
@@ -44,7 +45,7 @@ STRANGE = (
     2.5,
 )
 HUGE = (1e308, -1e308, 5e-324, 2**53, 2**63, 10**400, "1" * 500)
-SEARCHED = sorted(set(KEYS) - {"task"})
+SEARCHED = sorted(set(keys()) - {"task"})
 DEMO = definition.get("demo")
 
 
@@ -66,7 +67,9 @@ class Generator:
         """For a key: mostly of its type and near its default."""
         if self.random.random() < 0.07:
             return self.random.choice(STRANGE + HUGE)
-        hint, default = type_of(key), TrialConfig().value(key)
+        hint = type_of(key)
+        owner = owners_of(key)[0]
+        default = {field.name: field.default for field in fields(owner)}[key.rpartition(".")[2]]
         if get_origin(hint) is Literal:
             return self.random.choice(get_args(hint))
         if hint is bool:

@@ -15,7 +15,7 @@ from tests.sweeps.commands import sweep
 from tests.sweeps.driven import begin, drive_inline, tiny
 from tests.sweeps.journals import RunMaker, bpc
 
-PARAMS = ("regularizer.z_cells", "regularizer.z_states")
+PARAMS = ("regularizer.zoneout.z_cells", "regularizer.zoneout.z_states")
 SCORES = ("valid_chunked_bpc", "valid_stream_bpc", "test_chunked_bpc", "test_stream_bpc")
 BEST = (*SCORES, "stream_uncertainty_bpc")
 
@@ -42,12 +42,12 @@ def test_a_row_per_trial_has_all_there_is_to_know(finished: RunFolder) -> None:
     table = export.rows(finished.story())
     assert [row["trial"] for row in table] == list(range(9))
     assert list(table[0]) == [
-        "trial", *PARAMS, "seed", "state", "reason", "epochs", "steps",
+        "trial", *PARAMS, "seed", "state", "reason", "epochs", "updates",
         "last_train_bpc", "last_valid_chunked_bpc", "last_grad_norm",
         "best_epoch", *(f"best_{name}" for name in BEST),
         "asked", "started", "ended", "seconds",
     ]  # fmt: skip
-    assert {(row["state"], row["reason"], row["epochs"], row["steps"]) for row in table} == {
+    assert {(row["state"], row["reason"], row["epochs"], row["updates"]) for row in table} == {
         ("complete", "all 2 epochs", 2, 8)
     }
     assert all(
@@ -57,7 +57,7 @@ def test_a_row_per_trial_has_all_there_is_to_know(finished: RunFolder) -> None:
 
 def test_csv_and_json_hold_the_same_values_to_the_last_bit(finished: RunFolder) -> None:
     table = export.rows(finished.story())
-    from_json = json.loads(export.render(table, "json"))
+    from_json = json.loads(export.render(table, "json"))["rows"]
     assert from_json == table
     for row, texts in zip(table, parsed(export.render(table, "csv")), strict=True):
         assert list(texts) == list(row)
@@ -73,17 +73,17 @@ def test_csv_and_json_hold_the_same_values_to_the_last_bit(finished: RunFolder) 
 def test_a_float_comes_back_as_it_went(value: float) -> None:
     table = [{"trial": 0, "value": value}]
     assert float(parsed(export.render(table, "csv"))[0]["value"]) == value
-    assert json.loads(export.render(table, "json"))[0]["value"] == value
+    assert json.loads(export.render(table, "json"))["rows"][0]["value"] == value
 
 
 def test_curves_have_a_row_per_trial_and_epoch(finished: RunFolder) -> None:
     story = finished.story()
     table = export.rows(story, curves=True)
-    assert [(row["trial"], row["epoch"], row["steps"]) for row in table] == [
+    assert [(row["trial"], row["epoch"], row["updates"]) for row in table] == [
         (trial, epoch, 4 * epoch) for trial in range(9) for epoch in (1, 2)
     ]
     assert list(table[0]) == [
-        "trial", *PARAMS, "seed", "epoch", "steps", "train_bpc", "valid_chunked_bpc", "grad_norm", "time", "seconds",
+        "trial", *PARAMS, "seed", "epoch", "updates", "train_bpc", "valid_chunked_bpc", "grad_norm", "time", "seconds",
     ]  # fmt: skip
     assert table[1]["valid_chunked_bpc"] == export.rows(story)[0]["last_valid_chunked_bpc"]
 
@@ -132,7 +132,10 @@ def test_every_state_has_its_row(motley: Story) -> None:
 
 def test_what_is_not_known_is_empty_in_csv_and_null_in_json(motley: Story) -> None:
     table = export.rows(motley)
-    texts, plain = parsed(export.render(table, "csv")), json.loads(export.render(table, "json"))
+    texts, plain = (
+        parsed(export.render(table, "csv")),
+        json.loads(export.render(table, "json"))["rows"],
+    )
     for key in ("last_train_bpc", "best_epoch", "best_valid_chunked_bpc"):
         assert (texts[4][key], plain[4][key]) == ("", None)
 
@@ -151,7 +154,7 @@ def test_a_column_that_only_some_rows_have_is_empty_in_the_others() -> None:
 def test_a_run_without_trials_has_an_empty_table() -> None:
     assert export.rows(Story()) == []
     assert export.render([], "csv") == ""
-    assert export.render([], "json") == "[]\n"
+    assert json.loads(export.render([], "json")) == {"format": 2, "rows": []}
 
 
 def test_a_text_with_commas_and_quotes_stays_one_field() -> None:
@@ -167,7 +170,7 @@ def test_the_command_writes_to_stdout_or_to_a_file(finished: RunFolder, tmp_path
     assert file.read_text() == printed.out == export.render(export.rows(finished.story()), "csv")
     as_json = sweep("export", finished.name, "--home", home, "--format", "json")
     assert as_json.out == sweep("export", finished.name, "--home", home, "--json").out
-    assert json.loads(as_json.out) == export.rows(finished.story())
+    assert json.loads(as_json.out)["rows"] == export.rows(finished.story())
 
 
 def test_a_file_that_cannot_be_written_is_told(finished: RunFolder, tmp_path: Path) -> None:

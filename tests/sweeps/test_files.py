@@ -18,7 +18,7 @@ from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.journals import RunMaker
 from tests.sweeps.stores import EXPERIMENT, stored
 from zoneout_core.errors import CheckpointError, RunError
-from zoneout_core.training import checkpoint
+from zoneout_core.training import checkpoint, checkpoint_index
 
 SECRET = "what nobody else should see"
 
@@ -190,10 +190,10 @@ def test_a_checkpoint_is_of_the_file_in_its_folder_that_its_content_names(
     away = copied.folder / "away.safetensors"
     shutil.copyfile(folder / index["tensors"], away)
     for name in ("../../away", str(away)):
-        (folder / "lane.json").write_bytes(checkpoint.seal(index | {"sha256": name}))
+        (folder / "lane.json").write_bytes(checkpoint_index.seal(index | {"sha256": name}))
         with pytest.raises(CheckpointError, match=re.escape(repr(name))):
             checkpoint.load(folder)
-    (folder / "lane.json").write_bytes(checkpoint.seal(index | {"tensors": str(away)}))
+    (folder / "lane.json").write_bytes(checkpoint_index.seal(index | {"tensors": str(away)}))
     (folder / index["tensors"]).unlink()
     with pytest.raises(CheckpointError, match=re.escape(index["tensors"])):
         checkpoint.load(folder)

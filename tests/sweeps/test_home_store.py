@@ -212,7 +212,6 @@ def begin_maker(
     return process
 
 
-@pytest.mark.timeout(600)
 def test_kill_9_at_any_moment_of_a_homes_first_seconds_leaves_nothing_or_a_whole_store(
     tmp_path: Path, repo_root: Path, maker: list["subprocess.Popen[str]"], run: RunMaker
 ) -> None:
@@ -244,7 +243,6 @@ def test_kill_9_at_any_moment_of_a_homes_first_seconds_leaves_nothing_or_a_whole
     assert not unfinished.exists()
 
 
-@pytest.mark.timeout(300)
 def test_several_processes_make_one_store(
     tmp_path: Path, repo_root: Path, maker: list["subprocess.Popen[str]"]
 ) -> None:

@@ -89,7 +89,9 @@ def test_an_exception_in_a_lane_fails_that_trial_with_its_message(tmp_path: Path
     assert (
         run.story()
         .trials[1]
-        .reason.startswith("ConfigError: length must be at most the length of the valid and ")
+        .reason.startswith(
+            "ConfigError: sequence_length must be at most the length of the valid and "
+        )
     )
     check_books(run)
     check_mlflow(run, sweep.name)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sweeps.books.events import WarningEvent
 from sweeps.serving.isolation import in_words
 from sweeps.serving.lane_server import LaneServer
 from sweeps.serving.pack_trainer import PackTrainer
@@ -30,7 +31,7 @@ class Faulty(PackTrainer):
         trials = self._pack.trials
         if len(trials) > self.most:
             raise MemoryError
-        if self.broken in trials and self._pack.state(self.broken).step == 2 * UPDATES + 1:
+        if self.broken in trials and self._pack.state(self.broken).updates == 2 * UPDATES + 1:
             raise self.error("a lane is\nbroken")
         return super().step()
 
@@ -56,10 +57,10 @@ def desk(folder: Path, lanes: int, **fault: Any) -> Desk:
 
 def warnings(desk: Desk) -> list[str]:
     return [
-        event["text"]
+        event.text
         for told in desk.told.values()
         for event in told
-        if event["event"] == "warning"
+        if isinstance(event, WarningEvent)
     ]
 
 
@@ -85,7 +86,7 @@ def test_a_lane_that_raises_fails_alone_and_its_neighbours_keep_every_bit(
         assert without_warnings(packed, trial) == alone(folder, trial)
     assert without_warnings(packed, 1)[:-1] == alone(folder, 1)[:3], "its two whole epochs stand"
     end = packed.told[1][-1]
-    assert (end["state"], end["reason"]) == ("failed", "RuntimeError: a lane is")
+    assert (end.state, end.reason) == ("failed", "RuntimeError: a lane is")
     assert warnings(packed) == (
         []
         if lanes == 1
@@ -113,7 +114,7 @@ def test_a_trial_too_large_even_alone_fails_in_words(folder: Path) -> None:
     packed = desk(folder, 2, error=MemoryError)
     packed.submit(0, 1)
     packed.until(lambda: packed.ended(0, 1))
-    assert packed.told[1][-1]["reason"] == "out of memory: MemoryError: a lane is"
+    assert packed.told[1][-1].reason == "out of memory: MemoryError: a lane is"
     assert without_warnings(packed, 0) == alone(folder, 0)
     assert len(warnings(packed)) == 1, "the others may go on together as before"
 
@@ -147,13 +148,14 @@ def test_an_empty_pack_that_nobody_got_into_is_given_back(folder: Path) -> None:
         0, batch_size=3, sequence_length=300, train_fraction=1e-4
     )  # not one chunk to train on
     packed.until(lambda: packed.ended(0))
-    assert packed.told[0][-1]["state"] == "failed"
+    assert packed.told[0][-1].state == "failed"
     assert packed.server._trainers == {}
 
 
 REAL = """
 import resource, sys
 from pathlib import Path
+from sweeps.books.events import EndEvent, RecordEvent, WarningEvent
 from sweeps.serving.lane_server import ServerOptions, build_server
 from tests.sweeps.driven import tiny
 
@@ -166,22 +168,22 @@ def train(name, trials):
     server, told = build_server(options), {trial: [] for trial in trials}
     for trial in trials:
         server.submit(trial, base.with_values({"seed": trial}).to_json())
-    while not all(events and events[-1]["event"] == "end" for events in told.values()):
+    while not all(events and isinstance(events[-1], EndEvent) for events in told.values()):
         server.advance()
         for trial in trials:
             told[trial] += server.next(trial)
     return told
 
 def finals(told):
-    return [event["final"] for events in told.values() for event in events if event["event"] == "record"]
+    return [event.final for events in told.values() for event in events if isinstance(event, RecordEvent)]
 
 expected = finals(train("alone", [0]))
 train("two", [0, 1])
 used = int(next(line for line in open("/proc/self/status") if line.startswith("VmPeak")).split()[1]) * 1024
 resource.setrlimit(resource.RLIMIT_AS, (used, used))
 told = train("four", range(lanes))
-print([events[-1]["state"] for events in told.values()])
-print([event["text"] for events in told.values() for event in events if event["event"] == "warning"])
+print([str(events[-1].state) for events in told.values()])
+print([event.text for events in told.values() for event in events if isinstance(event, WarningEvent)])
 print(finals({0: told[0]}) == expected)
 """
 

@@ -6,35 +6,36 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from sweeps.books import sealed
+from sweeps.books.events import CLASSES, Event, RecordEvent, TrialEvent, UnknownEvent, WarningEvent
 from sweeps.books.journal import (
-    FIELDS,
     Damage,
-    Event,
     Journal,
     JournalReader,
-    asked,
     follow,
     inspect,
     read,
     rewrite,
 )
+from tests.sweeps.journals import PLACEMENT
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import HomeError, RunError
 from zoneout_core.records import CHARACTERS
 
-HEADER = b'{"journal":"zoneout-sweeps","format":2,"line":1,"crc32":"bd7bcf34"}'
+HEADER = b'{"journal":"zoneout-sweeps","format":3,"line":1,"crc32":"52b9a40a"}'
 
 
 def note(number: int) -> Event:
-    return {"event": "warning", "time": float(number), "text": f"warning {number}"}
+    return WarningEvent(time=1.0 + number, text=f"warning {number}")
 
 
-def line(event: Event, number: int) -> bytes:
-    return sealed.seal(event | {"line": number}) + b"\n"
+def line(fields: dict[str, Any], number: int) -> bytes:
+    return sealed.seal(json.dumps(fields | {"line": number}).encode()) + b"\n"
 
 
 def notes(path: Path, count: int) -> list[bytes]:
@@ -66,7 +67,7 @@ def test_events_come_back_in_order_one_json_object_a_line(path: Path) -> None:
     assert lines[0] == HEADER
     assert (
         lines[2]
-        == b'{"event":"warning","time":1.0,"text":"warning 1","line":3,"crc32":"%s"}'
+        == b'{"event":"warning","time":2.0,"text":"warning 1","line":3,"crc32":"%s"}'
         % lines[2][-10:-2]
     )
 
@@ -74,8 +75,8 @@ def test_events_come_back_in_order_one_json_object_a_line(path: Path) -> None:
 def test_an_event_without_a_time_is_stamped_and_returned_as_written(path: Path) -> None:
     before = time.time()
     with Journal(path) as journal:
-        written = journal.append({"event": "warning", "text": "now"})
-    assert before <= written["time"] <= time.time()
+        written = journal.append(WarningEvent(text="now"))
+    assert before <= written.time <= time.time()
     assert list(read(path)) == [written]
 
 
@@ -113,7 +114,7 @@ def test_a_file_that_is_empty_or_only_a_torn_line_begins_with_its_format(
 def test_a_reader_waits_for_a_line_that_is_still_being_written(path: Path) -> None:
     reader = JournalReader(path)
     assert reader.new() == []  # no file yet
-    first, second = line(note(0), 2), line(note(1), 3)
+    first, second = line(msgspec.to_builtins(note(0)), 2), line(msgspec.to_builtins(note(1)), 3)
     path.write_bytes(HEADER + b"\n" + first + second[:10])
     assert reader.new() == [note(0)]
     assert reader.new() == []
@@ -165,31 +166,84 @@ def test_lines_that_are_lost_or_repeated_are_found(path: Path) -> None:
     assert [damage.what for damage in inspect(path)[1]] == ["repeats line 2", "repeats line 3"]
 
 
-@pytest.mark.parametrize("kind", FIELDS)
+PLAIN = {
+    "driver": {"pid": 1, "host": "here", "mode": "ray"},
+    "trial": msgspec.to_builtins(TrialEvent.of(0, {}, TrialConfig(), CHARACTERS)),
+    "placed": {"trial": 0} | msgspec.to_builtins(PLACEMENT),
+    "record": {"trial": 0, "epoch": 1, "updates": 4, "metrics": {"train_bpc": 1.0}},
+    "end": {"trial": 0, "state": "complete", "reason": "all 1 epochs", "epoch": 1},
+    "artifact": {"path": "report/heatmap.png", "name": "heatmap.png"},
+    "warning": {"text": "now"},
+    "closed": {"state": "finished", "reason": "all trials ended"},
+}
+"""What an event of each kind must have."""
+
+
+@pytest.mark.parametrize("kind", CLASSES)
 def test_an_event_that_lacks_a_field_is_no_event_of_its_kind(path: Path, kind: str) -> None:
     notes(path, 1)
-    *told, lacking = FIELDS[kind]
-    whole = path.read_bytes()
-    path.write_bytes(whole + line({"event": kind, "time": 0.0} | dict.fromkeys(told, 0), 3))
-    assert f"line 3 of {path} is a {kind} without {lacking}. Mend it with" in refused(path)
-    path.write_bytes(whole + line({"event": kind} | dict.fromkeys(FIELDS[kind], 0), 3))
-    assert f"is a {kind} without time" in refused(path)
-    path.write_bytes(whole + line({"event": "of a later version", "time": 0.0}, 3))
-    assert len(list(read(path))) == 2
+    before = path.read_bytes()
+    whole = {"event": kind, "time": 1.0} | PLAIN[kind] | {"event": kind, "time": 1.0}
+    for name in PLAIN[kind].keys() - {"event", "time"}:
+        path.write_bytes(before + line({key: whole[key] for key in whole if key != name}, 3))
+        assert (
+            f"line 3 of {path} is no {kind} that can be read (Object missing required field "
+            f"`{name}`). Mend it with"
+        ) in refused(path)
+    path.write_bytes(before + line(whole | {"time": 0.0}, 3))
+    assert f"is a {kind} without its time" in refused(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value", "wrong"),
+    [
+        ("record", "epoch", "1", "Expected `int`, got `str` - at `$.epoch`"),
+        ("record", "metrics", {"train_bpc": "1"}, "at `$.metrics[...]`"),
+        ("end", "state", "ended", "Invalid enum value 'ended' - at `$.state`"),
+        ("driver", "mode", "spark", "Invalid enum value 'spark' - at `$.mode`"),
+    ],
+)
+def test_a_field_of_another_type_is_damage(
+    path: Path, kind: str, field: str, value: object, wrong: str
+) -> None:
+    notes(path, 1)
+    fields = {"event": kind, "time": 1.0} | PLAIN[kind] | {field: value}
+    path.write_bytes(path.read_bytes() + line(fields, 3))
+    assert f"line 3 of {path} is no {kind} that can be read" in refused(path)
+    assert wrong in refused(path)
+
+
+def test_what_a_later_version_adds_does_no_harm(path: Path) -> None:
+    notes(path, 1)
+    before = path.read_bytes()
+    path.write_bytes(
+        before
+        + line({"event": "warning", "time": 9.0, "text": "t", "level": 3}, 3)
+        + line({"event": "of a later version", "time": 9.5, "size": [1, None]}, 4)
+    )
+    warning, unknown = list(read(path))[1:]
+    assert warning == WarningEvent(time=9.0, text="t")
+    assert unknown == UnknownEvent(
+        kind="of a later version",
+        time=9.5,
+        line={"event": "of a later version", "time": 9.5, "size": [1, None]},
+    )
+    rewrite(path, [note(0), unknown])
+    assert list(read(path)) == [note(0), unknown], "and it survives mending"
 
 
 def test_a_journal_of_another_format_is_refused_in_one_sentence(path: Path) -> None:
     path.write_bytes(b'{"event":"driver","time":1.0,"pid":1,"host":"here","mode":"ray"}\n')
     old = (
-        f"This version reads journals of format 2, but {path} is of format 1, of version 0.1. "
+        f"This version reads journals of format 3, but {path} is of format 1, of version 0.1. "
         "Read it with version 0.1, or begin a new run with: sweep run NAME"
     )
     assert refused(path) == old
     with pytest.raises(RunError, match="of format 1, of version 0.1"):
         inspect(path)
-    path.write_bytes(line({"journal": "zoneout-sweeps", "format": 3}, 1))
+    path.write_bytes(line({"journal": "zoneout-sweeps", "format": 4}, 1))
     assert refused(path) == (
-        f"This version reads journals of format 2, but {path} is of format 3. Read it with the version that wrote it."
+        f"This version reads journals of format 3, but {path} is of format 4. Read it with the version that wrote it."
     )
 
 
@@ -208,20 +262,19 @@ def test_what_is_rewritten_is_read_again_and_a_reader_of_what_was_there_is_told(
 
 def test_a_trial_that_was_asked_for_is_told_whole() -> None:
     config = TrialConfig().with_values({"hidden_size": 12})
-    event = asked(3, {}, config, CHARACTERS)
-    assert event["config"] == config.to_json()
-    assert len(event["config"]["optim"]) > 5, "also what has its default"
-    assert event["metrics"] == json.loads(json.dumps(CHARACTERS.to_json())) | {
-        key: event["metrics"][key] for key in ("epoch", "final")
-    }
+    event = TrialEvent.of(3, {}, config, CHARACTERS)
+    assert event.config == config.to_json()
+    assert len(event.config["optim"]) > 5, "also what has its default"
+    assert msgspec.json.decode(msgspec.json.encode(event), type=TrialEvent) == event
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_a_number_that_is_not_finite_is_refused_and_leaves_no_trace(
     path: Path, value: float
 ) -> None:
-    with Journal(path) as journal, pytest.raises(ValueError, match="not JSON compliant"):
-        journal.append({"event": "record", "metrics": {"train_bpc": value}})
+    record = RecordEvent(trial=0, epoch=1, updates=4, metrics={"train_bpc": value})
+    with Journal(path) as journal, pytest.raises(ValueError, match="has finite numbers only"):
+        journal.append(record)
     assert path.read_bytes() == HEADER + b"\n"
 
 
@@ -249,11 +302,12 @@ def test_appending_to_a_deleted_file_is_a_home_error(path: Path) -> None:
 
 FULL_DISK = """
 import resource, signal, sys
+from sweeps.books.events import WarningEvent
 from sweeps.books.journal import Journal
 from zoneout_core.errors import HomeError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 journal = Journal(sys.argv[1])
-event = {"event": "warning", "time": 1.0, "text": "x" * 50}
+event = WarningEvent(time=1.0, text="x" * 50)
 journal.append(event)
 resource.setrlimit(resource.RLIMIT_FSIZE, (240, resource.RLIM_INFINITY))  # in the middle of the third line
 try:
@@ -280,16 +334,17 @@ def test_a_file_that_cannot_grow_is_a_home_error_and_keeps_whole_lines(
         f"The journal {path} must take every event, but cannot be written: File too large. "
         f"Mend that, then go on with: sweep resume run1 --home {path.parents[1]}\n"
     )
-    assert [event["text"] for event in read(path)] == ["x" * 50] * 2
+    assert [event.text for event in read(path)] == ["x" * 50] * 2
 
 
 WRITER = """
 import sys
+from sweeps.books.events import WarningEvent
 from sweeps.books.journal import Journal
 journal = Journal(sys.argv[1])
 print("ready", flush=True)
 for number in range(10_000_000):
-    journal.append({"event": "warning", "time": 1.0, "text": f"{number} " + "x" * (number % 3000)})
+    journal.append(WarningEvent(time=1.0, text=f"{number} " + "x" * (number % 3000)))
     print(number, flush=True)
 """
 
@@ -308,7 +363,7 @@ def test_kill_9_loses_no_event_that_append_returned_from(
         told = writer.stdout.read().count("\n")
         killer.join()
     with Journal(path) as journal:
-        numbers = [int(event["text"].split()[0]) for event in journal.events()]
+        numbers = [int(event.text.split()[0]) for event in journal.events()]
     assert numbers == list(range(len(numbers)))
     assert len(numbers) >= told > 0
 
@@ -345,7 +400,7 @@ def test_the_disk_is_synced_as_often_as_asked_and_on_closing(
 
 def test_follow_tells_events_as_they_come_and_all_before_the_stop(path: Path) -> None:
     stopped = threading.Event()
-    seen: list[dict[str, object]] = []
+    seen: list[Event] = []
     reading = threading.Thread(
         target=lambda: seen.extend(follow(path, stopped.is_set, poll_seconds=0.01))
     )

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from sweeps.books.journal import Event
+from sweeps.books.events import LaneEvent, RecordEvent, WarningEvent
 from sweeps.serving.lane_server import AHEAD, LaneServer, ServerOptions, build_server
 from tests.sweeps.driven import tiny
+from tests.sweeps.journals import kind
 from zoneout_core.config.trial import TrialConfig
 
 BASE = tiny().base.with_values({"epochs": 5, "train_fraction": 0.02})
@@ -20,7 +22,7 @@ UPDATES = 3
 
 
 def config(trial: int, **values: Any) -> TrialConfig:
-    return BASE.with_values({"seed": trial, "regularizer.z_cells": 0.1 * trial} | values)
+    return BASE.with_values({"seed": trial, "regularizer.zoneout.z_cells": 0.1 * trial} | values)
 
 
 class Desk:
@@ -40,7 +42,7 @@ class Desk:
             ),
             lease_seconds,
         )
-        self.told: dict[int, list[Event]] = {}
+        self.told: dict[int, list[LaneEvent]] = {}
 
     def submit(self, *trials: int, **values: Any) -> None:
         for trial in trials:
@@ -67,16 +69,17 @@ class Desk:
 
 
 def kinds(events: Any) -> list[str]:
-    return [event["event"] for event in events]
+    return [kind(event) for event in events]
 
 
-def numbers(events: list[Event]) -> list[Event]:
+def numbers(events: list[LaneEvent]) -> list[dict[str, Any]]:
     """What must not depend on anything but the trial."""
     dull = ("time", "seconds", "lanes")
-    return [{key: value for key, value in event.items() if key not in dull} for event in events]
+    plain = [msgspec.to_builtins(event) for event in events]
+    return [{key: value for key, value in event.items() if key not in dull} for event in plain]
 
 
-def alone(folder: Path, trial: int, **values: Any) -> list[Event]:
+def alone(folder: Path, trial: int, **values: Any) -> list[dict[str, Any]]:
     """The numbers of a trial that trains by itself, with other checkpoints."""
     desk = Desk(folder.with_name(f"alone{trial}"), lanes=1)
     desk.submit(trial, **values)
@@ -97,10 +100,10 @@ def test_a_trial_is_told_from_its_placement_to_its_end(folder: Path) -> None:
     desk.until(lambda: desk.ended(0))
     assert kinds(desk.told[0]) == ["placed", *["record"] * 5, "end"]
     placed, *records, end = desk.told[0]
-    assert (placed["device"], placed["threads"], placed["lanes"]) == ("cpu", 1, 2)
-    assert [record["epoch"] for record in records] == [1, 2, 3, 4, 5]
-    assert [record["final"] is not None for record in records] == [False] * 4 + [True]
-    assert (end["state"], end["reason"]) == ("complete", "all 5 epochs")
+    assert (placed.device, placed.threads, placed.lanes) == ("cpu", 1, 2)
+    assert [record.epoch for record in records] == [1, 2, 3, 4, 5]
+    assert [record.final is not None for record in records] == [False] * 4 + [True]
+    assert (end.state, end.reason) == ("complete", "all 5 epochs")
     assert not desk.server.advance(), "there is nothing left to train"
 
 
@@ -114,7 +117,7 @@ def test_submitting_again_tells_everything_again_and_trains_nothing_twice(folder
     desk.until(lambda: len(desk.told[0]) > len(before))
     assert desk.told[0][: 2 * len(before)] == before * 2
     desk.until(lambda: desk.ended(0))
-    assert [event["epoch"] for event in desk.told[0] if event["event"] == "record"] == [
+    assert [event.epoch for event in desk.told[0] if isinstance(event, RecordEvent)] == [
         1,
         2,
         1,
@@ -203,7 +206,7 @@ def test_a_client_that_died_waiting_takes_nothing_from_the_one_that_follows_it(
     desk = Desk(folder)
     desk.submit(0)
     desk.until(lambda: desk.epochs(0) == 1)
-    stolen: list[Event] = []
+    stolen: list[LaneEvent] = []
     dead = threading.Thread(target=lambda: stolen.extend(desk.server.next(0, 30.0) or ()))
     dead.start()
     time.sleep(0.2)
@@ -267,13 +270,13 @@ def test_a_trial_that_cannot_begin_fails_alone(folder: Path) -> None:
     desk.submit(2, sequence_length=20_000)
     desk.until(lambda: desk.ended(0, 1, 2))
     assert kinds(desk.told[0]) == ["placed", *["record"] * 5, "end"]
-    assert desk.told[0][-1]["state"] == "complete"
-    assert desk.told[1][-1]["state"] == "failed"
-    assert desk.told[1][-1]["reason"].startswith(
+    assert desk.told[0][-1].state == "complete"
+    assert desk.told[1][-1].state == "failed"
+    assert desk.told[1][-1].reason.startswith(
         "ConfigError: batch must be a whole number, but is 'many'."
     )
-    assert desk.told[2][-1]["state"] == "failed"
-    assert desk.told[2][-1]["reason"].startswith("ConfigError: length must be at most")
+    assert desk.told[2][-1].state == "failed"
+    assert desk.told[2][-1].reason.startswith("ConfigError: sequence_length must be at most")
     desk.submit(2)
     desk.until(lambda: kinds(desk.told[2]).count("end") == 2)
     assert desk.told[2][-1] == desk.told[2][-2], "it is told again, and tried once"
@@ -287,8 +290,8 @@ def test_a_diverged_trial_fails_with_its_reason_and_its_neighbour_keeps_every_bi
     desk.submit(1, learning_rate=1e30)
     desk.until(lambda: desk.ended(0, 1))
     end = desk.told[1][-1]
-    assert end["state"] == "failed"
-    assert end["reason"].startswith("diverged: ")
+    assert end.state == "failed"
+    assert end.reason.startswith("diverged: ")
     assert numbers(desk.told[0]) == alone(folder, 0)
 
 
@@ -299,10 +302,10 @@ def test_a_checkpoint_that_cannot_be_written_is_warned_of_and_training_goes_on(
     desk = Desk(folder)
     desk.submit(0, 1)
     desk.until(lambda: desk.ended(0, 1))
-    assert desk.told[0][-1]["state"] == "complete"
+    assert desk.told[0][-1].state == "complete"
     assert "warning" not in kinds(desk.told[1])
-    warning = next(event for event in desk.told[0] if event["event"] == "warning")
-    assert warning["trial"] == 0
-    assert warning["text"].startswith(
+    warning = next(event for event in desk.told[0] if isinstance(event, WarningEvent))
+    assert warning.trial == 0
+    assert warning.text.startswith(
         f"The checkpoint in {folder}/00000 could not be written (Is a directory): it needs "
     )

@@ -9,29 +9,22 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from sweeps.books.journal import as_event
+from sweeps.books.events import EndEvent, PlacedEvent, RecordEvent
 from sweeps.books.ledger import Ledger
 from sweeps.books.run_folder import RunFolder
 from sweeps.definition import Sweep
 from tests.sweeps.driven import begin, curves, tiny
+from tests.sweeps.journals import PLACEMENT
 from tests.sweeps.truths import check_books, cut_lines, states
 from zoneout_core.errors import HomeError
 from zoneout_core.records import CHARACTERS, EpochRecord, TrialState
 
 EPOCHS = 3
-PLACED = {
-    "implementation": "torch",
-    "reason": "CPU",
-    "device": "cpu",
-    "host": "here",
-    "threads": 1,
-    "lanes": 2,
-}
 
 
 def sweep(scheduler: str = "none") -> Sweep:
@@ -51,7 +44,7 @@ def record(trial: int, epoch: int) -> EpochRecord:
         else None
     )
     metrics = dict.fromkeys(CHARACTERS.epoch, 9.0 - value) | {CHARACTERS.objective: value}
-    return EpochRecord(trial=trial, epoch=epoch, steps=4 * epoch, metrics=metrics, final=final)
+    return EpochRecord(trial=trial, epoch=epoch, updates=4 * epoch, metrics=metrics, final=final)
 
 
 def drive(run: RunFolder, sweep: Sweep) -> None:
@@ -62,20 +55,16 @@ def drive(run: RunFolder, sweep: Sweep) -> None:
     while True:
         while len(epoch_of) < sweep.lanes and (assignment := ledger.ask()) is not None:
             epoch_of[assignment.trial] = 0
-            ledger.take({"event": "placed", "trial": assignment.trial} | PLACED)
+            ledger.take(PlacedEvent.of(assignment.trial, PLACEMENT))
         if not epoch_of:
             break
         for trial in list(epoch_of):
             epoch_of[trial] += 1
-            over = ledger.take(as_event(record(trial, epoch_of[trial])))
+            over = ledger.take(RecordEvent.of(record(trial, epoch_of[trial])))
             if not over and epoch_of[trial] == EPOCHS:
+                reason = f"all {EPOCHS} epochs"
                 ledger.take(
-                    {
-                        "event": "end",
-                        "trial": trial,
-                        "state": "complete",
-                        "reason": f"all {EPOCHS} epochs",
-                    }
+                    EndEvent(trial=trial, state=TrialState.COMPLETE, reason=reason, epoch=EPOCHS)
                 )
                 over = True
             if over:
@@ -198,10 +187,10 @@ def test_an_epoch_and_an_end_told_again_change_nothing(fresh: Path) -> None:
     assignment = ledger.ask()
     assert assignment is not None
     for _ in range(2):
-        assert not ledger.take(as_event(record(0, 1)))
+        assert not ledger.take(RecordEvent.of(record(0, 1)))
     ledger.end(0, TrialState.FAILED, "first")
     ledger.end(0, TrialState.COMPLETE, "second")
-    assert ledger.take(as_event(record(0, 2))), "a trial that has ended is told to stop"
+    assert ledger.take(RecordEvent.of(record(0, 2))), "a trial that has ended is told to stop"
     ledger.close("interrupted", "stopped")
     check_books(run)
     trial = run.story().trials[0]
@@ -220,13 +209,14 @@ def test_a_trial_whose_last_epoch_has_no_final_numbers_is_not_pruned_there(fresh
             metrics = record(trial, epoch).metrics | {
                 CHARACTERS.objective: best + 5.0 * (trial + 1) * (epoch == EPOCHS)
             }
-            over = ledger.take(as_event(replace(record(trial, epoch), metrics=metrics, final=None)))
+            over = ledger.take(
+                RecordEvent.of(replace(record(trial, epoch), metrics=metrics, final=None))
+            )
             if over:
                 break
         if not over:
-            ledger.take(
-                {"event": "end", "trial": trial, "state": "failed", "reason": "diverged: a is nan"}
-            )
+            reason = "diverged: a is nan"
+            ledger.take(EndEvent(trial=trial, state=TrialState.FAILED, reason=reason, epoch=EPOCHS))
     ledger.close("interrupted", "stopped")
     assert [run.story().trials[trial].state for trial in (0, 3)] == [TrialState.FAILED] * 2
     assert [run.story().trials[trial].epoch for trial in (0, 3)] == [EPOCHS] * 2
@@ -256,7 +246,7 @@ def test_closing_says_what_becomes_of_running_trials(
     ledger = Ledger(run, sweep(), "inline")
     for _ in range(2):
         ledger.ask()
-    ledger.take(as_event(record(1, 1)))
+    ledger.take(RecordEvent.of(record(1, 1)))
     ledger.close(state, "why")
     check_books(run)
     story = run.story()

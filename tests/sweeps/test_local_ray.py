@@ -113,7 +113,6 @@ def test_it_keeps_to_the_loopback_and_its_token_to_itself_and_a_killed_one_is_cl
 
 
 @pytest.mark.needs_namespaces
-@pytest.mark.timeout(600)
 def test_neither_another_host_nor_another_user_runs_code_in_it(
     tmp_path: Path, temporary: Path
 ) -> None:

@@ -16,7 +16,7 @@ import pytest
 from search_spaces import Choice, Product, Range, Space, Switch
 from sweeps import runner
 from sweeps.books import mending, provenance, sealed
-from sweeps.books.journal import as_event
+from sweeps.books.events import RecordEvent
 from sweeps.books.ledger import Ledger
 from sweeps.books.run_folder import Home, RunFolder
 from sweeps.books.story import Story
@@ -261,7 +261,9 @@ def test_a_study_that_is_lost_is_rebuilt_and_draws_what_it_would_have_drawn(
             assert asked is not None
             for epoch in range(1, 4):
                 if ledger.take(
-                    as_event(record(asked.trial, epoch, 3.0 - epoch / 9 + abs(asked.trial - 2.5)))
+                    RecordEvent.of(
+                        record(asked.trial, epoch, 3.0 - epoch / 9 + abs(asked.trial - 2.5))
+                    )
                 ):
                     break
             else:
@@ -353,7 +355,7 @@ def test_provenance_is_written_again_from_the_journal_and_still_knows_the_data(
         Choice("optim.clip_norm", (1.0, math.inf)),
         Switch(
             "model.cell",
-            (("lstm", Choice("regularizer.z_cells", (0.0, 0.5))), ("gru", Product(()))),
+            (("lstm", Choice("regularizer.zoneout.z_cells", (0.0, 0.5))), ("gru", Product(()))),
         ),
     ],
     ids=["whole", "whole log", "log", "infinite", "switch"],

@@ -13,7 +13,7 @@ from rich.console import Console
 from analysis import load
 from search_spaces import NOTHING, Choice, Product, Switch
 from sweeps import definition
-from sweeps.books import export
+from sweeps.books import export, table
 from sweeps.books.run_folder import RunFolder
 from sweeps.books.story import Story
 from sweeps.cli import progress
@@ -120,7 +120,7 @@ def test_columns_without_a_unit_have_the_objectives(
 
 def test_mlflow_alone_gives_the_same_tables_as_the_journal(made: RunMaker, uri: str) -> None:
     assert Delivery(made.folder, uri, EXPERIMENT).deliver() == 0
-    rows = story(made).rows()
+    rows = table.rows(story(made))
     metrics, _ = load.stored(uri, EXPERIMENT, "run1", curves=False)
     assert metrics == made.metrics
     pd.testing.assert_frame_equal(
@@ -137,7 +137,10 @@ def test_the_heatmap_is_of_the_objective(made: RunMaker) -> None:
     files = write_report(RunFolder(made.folder), sweep(made), story(made))
     header = next(file for file in files if file.suffix == ".csv").read_text().partition("\n")[0]
     counts = "complete,pruned,failed,interrupted,seeds"
-    assert header == f"regularizer.z_cells,regularizer.z_states,{made.metrics.objective},{counts}"
+    assert (
+        header
+        == f"regularizer.zoneout.z_cells,regularizer.zoneout.z_states,{made.metrics.objective},{counts}"
+    )
 
 
 ROWS = Switch(
@@ -157,7 +160,7 @@ def test_rows_of_a_table_go_all_the_way(tmp_path: Path, uri: str) -> None:
     drive_inline(run, rows)
     labels = ["no regularizer", "zoneout", "zoneout"] * 2
     table = export.rows(run.story(), times=False)
-    assert [(row["label"], row.get("regularizer.z_states")) for row in table[:3]] == [
+    assert [(row["label"], row.get("regularizer.zoneout.z_states")) for row in table[:3]] == [
         ("no regularizer", None), ("zoneout", 0.05), ("zoneout", 0.1),
     ]  # fmt: skip
     assert [row["label"] for row in table] == labels
@@ -177,7 +180,7 @@ def test_a_plane_of_which_only_some_trials_are_is_no_heatmap(tmp_path: Path) -> 
     with pytest.raises(RunError) as error:
         rewrite_report(run)
     assert str(error.value) == (
-        f"A heatmap needs trials over regularizer.z_cells and regularizer.z_states, but run {run.name} "
+        f"A heatmap needs trials over regularizer.zoneout.z_cells and regularizer.zoneout.z_states, but run {run.name} "
         f"has in each of them label. See its numbers with: sweep export {run.name} --home {tmp_path}"
     )
 
@@ -186,6 +189,6 @@ def test_a_label_that_looks_like_a_number_stays_a_label(tmp_path: Path) -> None:
     made = RunMaker(tmp_path / "run1", epochs=1)
     made.driver()
     made.complete(0)
-    rows = story(made).rows()
-    rows[0]["params"]["label"] = "1e3"
+    rows = table.rows(story(made))
+    rows[0].params["label"] = "1e3"
     assert load.from_rows(rows, CHARACTERS)["label"].tolist() == ["1e3"]

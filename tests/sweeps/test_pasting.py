@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sweeps.books.events import WarningEvent
 from sweeps.books.journal import Journal
 from sweeps.books.run_folder import Home, RunFolder
 from sweeps.tracking.delivery import Tracking
@@ -99,7 +100,7 @@ def test_a_full_disk_is_told_with_the_home(awkward: RunFolder) -> None:
     journal = Journal(awkward.journal)
     awkward.journal.unlink()
     with pytest.raises(HomeError) as error:
-        journal.append({"event": "warning", "text": "x"})
+        journal.append(WarningEvent(text="x"))
     assert str(error.value).endswith(f"Mend that, then go on with: {awkward.command('resume')}")
 
 

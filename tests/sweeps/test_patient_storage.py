@@ -18,7 +18,7 @@ from tests.sweeps.driving import sweep_resume, sweep_run
 from tests.sweeps.stores import Postgres, free_port, own_postgres
 from zoneout_core.errors import ConfigError
 
-pytestmark = [pytest.mark.needs_postgres, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.needs_postgres
 EPOCHS = 12
 RECORDS = 6
 

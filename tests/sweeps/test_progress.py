@@ -191,7 +191,10 @@ def test_state_and_best_are_seen_at_any_width_and_what_is_left_out_is_told(
 def test_rows_of_a_table_keep_their_label_and_their_state(maker: RunMaker, width: int) -> None:
     maker.complete(0)
     told, sweep = story(maker), definition.get("table1_char")
-    told.trials[0].params = {"label": "recurrent-dropout-0.25", "regularizer.p_recurrent": 0.25}
+    told.trials[0].params = {
+        "label": "recurrent-dropout-0.25",
+        "regularizer.recurrent_dropout.p_recurrent": 0.25,
+    }
     lines = drawn(told, sweep, width=width)
     assert any(
         "recurrent-dropout-0.25" in line and line.endswith("complete (best)") for line in lines

@@ -16,7 +16,9 @@ import pytest
 
 from analysis import load
 from analysis.table import TableRow, compute
+from analysis.trial_row import TrialRow
 from search_spaces import CHECKED, Choice, Product, Range, Space, Switch
+from sweeps.books import table
 from sweeps.books.run_folder import Home, RunFolder
 from sweeps.definition import Sweep
 from sweeps.definitions import _rows
@@ -31,8 +33,8 @@ from zoneout_core.errors import RunError, UnknownName
 from zoneout_core.records import TrialState
 
 X, Y, H, LR = (
-    "regularizer.z_cells",
-    "regularizer.z_states",
+    "regularizer.zoneout.z_cells",
+    "regularizer.zoneout.z_states",
     "model.hidden_size",
     "optim.learning_rate",
 )
@@ -81,7 +83,7 @@ def test_every_number_of_the_plane_is_of_one_point(four_keys: RunFolder) -> None
 
 def test_the_caption_claims_only_what_all_trials_have(four_keys: RunFolder) -> None:
     definition = four_keys.definition()
-    frame = load.from_rows(four_keys.story().rows(), definition.metrics)
+    frame = load.from_rows(table.rows(four_keys.story()), definition.metrics)
     said = caption("a run", definition, frame)
     assert (said.model, said.epochs) == ("LSTM", 1), (
         "half of the trials have H=4, half 8, none the base's"
@@ -96,11 +98,19 @@ def test_the_caption_claims_only_what_all_trials_have(four_keys: RunFolder) -> N
 def test_a_setting_that_only_some_trials_have_is_the_bases_in_the_others() -> None:
     both = Switch("label", (("small", Product((PLANE, Choice(H, (4,))))), ("as the base", PLANE)))
     definition = over(both)
-    points = [point | {"state": "complete"} for point in definition.search_space.grid()]
+    points = definition.search_space.grid()
     frame = load.from_rows(
         [
-            {"trial": number, "params": point, "final": None, "state": "complete", "seed": 0}
-            | dict.fromkeys(("reason", "shape_key", "epoch"), 0)
+            TrialRow(
+                trial=number,
+                seed=0,
+                state=TrialState.COMPLETE,
+                reason="",
+                shape_key="",
+                epoch=0,
+                params=point,
+                metrics=definition.metrics,
+            )
             for number, point in enumerate(points)
         ],
         definition.metrics,
@@ -347,7 +357,7 @@ def test_a_grid_that_a_budget_cuts_says_so_everywhere(tmp_path: Path) -> None:
     assert json.loads(sweep("status", "latest", *home_of(run), "--json").out)["cut"] == cut
     shown = sweep("show", "demo", "--set", "num_trials=4").lines
     assert f"Searched, {cut}:" in shown
-    frame = load.from_rows(run.story().rows(), run.definition().metrics)
+    frame = load.from_rows(table.rows(run.story()), run.definition().metrics)
     assert caption("a run", run.definition(), frame).note == cut
     assert len(lines(run)) == 9
     assert [line["complete"] for line in lines(run)].count("0") == 5

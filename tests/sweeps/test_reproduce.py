@@ -23,7 +23,6 @@ from tests.sweeps.commands import sweep
 from tests.sweeps.stores import sqlite_store
 from tests.sweeps.truths import check_books, check_mlflow
 
-pytestmark = pytest.mark.timeout(300)
 Reproduce = Callable[..., dict[str, Any]]
 
 
@@ -179,7 +178,10 @@ def test_figure3(reproduce: Reproduce, home: Home) -> None:
     assert len(rows(told)) == 6
     plane = told["blocks"][0]
     assert plane["best"]["of"] == 9
-    assert set(plane["best"]["params"]) == {"regularizer.z_cells", "regularizer.z_states"}
+    assert set(plane["best"]["params"]) == {
+        "regularizer.zoneout.z_cells",
+        "regularizer.zoneout.z_states",
+    }
 
 
 def test_figure4(reproduce: Reproduce) -> None:

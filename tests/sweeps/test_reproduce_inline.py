@@ -249,7 +249,7 @@ def test_a_checkpoint_that_is_gone_is_said(home: Home, data_dir: Path) -> None:
         ),
         (
             ["table2", "--set", "zoneout_mask=separate"],
-            "regularizer.zoneout_mask is searched by the space of sweep table2, so it cannot be set. Leave it out.",
+            "regularizer.zoneout.zoneout_mask is searched by the space of sweep table2, so it cannot be set. Leave it out.",
         ),
         (
             ["figure3", "--set", "num_trials=4"],

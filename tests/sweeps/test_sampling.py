@@ -105,7 +105,7 @@ def test_every_argument_of_optunas_samplers_and_pruners_is_said() -> None:
         "GPSampler": optuna.samplers.GPSampler,
         "_Qmc": optuna.samplers.QMCSampler,
         "SuccessiveHalvingPruner": optuna.pruners.SuccessiveHalvingPruner,
-        "_HyperBand": optuna.pruners.HyperbandPruner,
+        "NamedHyperbandPruner": optuna.pruners.HyperbandPruner,
         "MedianPruner": optuna.pruners.MedianPruner,
     }
     for name, kind in kinds.items():
@@ -125,7 +125,7 @@ def value(params: dict[str, Any], share: float) -> float | None:
     return (
         None
         if rate > edge
-        else 1.5 + 3 * (rate - 0.8 * edge) ** 2 + (params["regularizer.z_cells"] - 0.4) ** 2
+        else 1.5 + 3 * (rate - 0.8 * edge) ** 2 + (params["regularizer.zoneout.z_cells"] - 0.4) ** 2
     )
 
 
@@ -244,7 +244,7 @@ def test_pruners_see_the_study_as_it_is(tmp_path: Path) -> None:
         assert assignment is not None
         metrics = dict.fromkeys(CHARACTERS.epoch, 1.0) | {CHARACTERS.objective: value}
         stop = study.report(
-            EpochRecord(trial=assignment.trial, epoch=epoch, steps=1, metrics=metrics)
+            EpochRecord(trial=assignment.trial, epoch=epoch, updates=1, metrics=metrics)
         )
         tell(study, assignment.trial, None if value > 5 else value)
         return stop

@@ -14,19 +14,17 @@ from sweeps.cli.settings_page import COMMAND, page
 from sweeps.definition import RESUMABLE, SETTABLE, Sweep
 from sweeps.settings import Setting
 from tests.sweeps.commands import sweep
-from zoneout_core.cells import CellConfig
-from zoneout_core.config.section import hints
+from zoneout_core.config import parts
+from zoneout_core.config.keys import keys, lane_keys
 from zoneout_core.config.texts import field_texts, fields_without_text, file_summary
-from zoneout_core.config.trial import KEYS, LANE_KEYS, TrialConfig
+from zoneout_core.config.trial import CORE
 from zoneout_core.errors import UnknownName
-from zoneout_core.regularizers import RegularizerConfig
 
 OWNERS = (
     Sweep,
-    TrialConfig,
-    *(hints(TrialConfig)[section] for section in ("model", "optim")),
-    *CellConfig.kinds(),
-    *RegularizerConfig.kinds(),
+    *CORE.values(),
+    *parts.cells().values(),
+    *parts.regularizers().values(),
 )
 
 
@@ -37,7 +35,7 @@ def only(word: str) -> Setting:
 
 
 def test_every_setting_is_gathered() -> None:
-    assert sorted(setting.key for setting in settings.settings()) == sorted([*SETTABLE, *KEYS])
+    assert {setting.key for setting in settings.settings()} == {*SETTABLE, *keys()}
 
 
 @pytest.mark.parametrize("owner", OWNERS, ids=lambda owner: owner.__name__)
@@ -62,7 +60,7 @@ def test_the_page_of_all_settings_is_up_to_date(repo_root: Path) -> None:
 
 def test_a_setting_says_what_its_class_says() -> None:
     z_cells = only("z_cells")
-    assert z_cells is only("regularizer.z_cells")
+    assert z_cells is only("regularizer.zoneout.z_cells")
     assert (z_cells.group, z_cells.part, z_cells.default) == ("regularizer", "zoneout", 0.0)
     assert z_cells.values == "a probability from 0 to 1"
     assert z_cells.sections == ("9.1",)
@@ -75,7 +73,7 @@ def test_a_setting_says_what_its_class_says() -> None:
     assert "lstm" in only("model.cell").words
     assert "zoneout_plane" in only("space").words
     assert only("space").default is None
-    assert {setting.key for setting in settings.settings() if setting.per_lane} == LANE_KEYS
+    assert {setting.key for setting in settings.settings() if setting.per_lane} == lane_keys()
     assert {s.key for s in settings.settings() if s.resumable} == set(RESUMABLE)
 
 
@@ -85,8 +83,8 @@ def test_a_setting_says_what_its_class_says() -> None:
         ("optim", "optim.optimizer"),
         ("sweep", "space"),
         ("trial", "label"),
-        ("zoneout", "regularizer.z_cells"),
-        ("regularizer.zoneout", "regularizer.z_cells"),
+        ("zoneout", "regularizer.zoneout.z_cells"),
+        ("regularizer.zoneout", "regularizer.zoneout.z_cells"),
         ("bn_lstm", "cell.population_rate"),
     ],
 )
@@ -187,7 +185,7 @@ def test_explain_says_all_there_is_to_know_of_a_key() -> None:
     done = sweep("explain", "z_states")
     assert done.code == 0
     assert done.lines == [
-        "regularizer.z_states",
+        "regularizer.zoneout.z_states",
         "  Probability that a hidden state keeps its old value at a step (z_h in the",
         "  paper, its best 0.05 for characters). 0 switches it off; 1 freezes the states",
         "  (spec section 9.1).",
@@ -206,7 +204,7 @@ def test_explain_says_all_there_is_to_know_of_a_key() -> None:
 def test_explain_takes_several_words_and_tells_none_twice() -> None:
     done = sweep("explain", "optim", "learning_rate", "zoneout")
     assert done.out.count("optim.learning_rate = 0.002  [a number above 0]") == 1
-    assert "regularizer.z_cells = 0.0  [a probability from 0 to 1]" in done.out
+    assert "regularizer.zoneout.z_cells = 0.0  [a probability from 0 to 1]" in done.out
     keys = [s["key"] for s in json.loads(sweep("explain", "lanes", "lanes", "--json").out)]
     assert keys == ["lanes"]
 
@@ -251,11 +249,11 @@ def test_show_explains_what_is_not_usual() -> None:
     lines = done.lines
     place = lines.index("  optim.learning_rate  0.004")
     assert lines[place + 1].startswith("      Step size of the optimizer.")
-    assert "  regularizer.z_cells  0.0, 0.25, 0.5" in lines
+    assert "  regularizer.zoneout.z_cells  0.0, 0.25, 0.5" in lines
     assert "  lanes  9" in lines
     assert not any(line.startswith("  sampler ") for line in lines), "it has its default"
 
 
 def test_show_explains_settings_that_stand_within_a_row() -> None:
     lines = sweep("show", "table1_char", "--explain").lines
-    assert lines.index("Within the rows:") < lines.index("  regularizer.z_depth")
+    assert lines.index("Within the rows:") < lines.index("  regularizer.stochastic_depth.z_depth")

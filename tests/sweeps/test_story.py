@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.books.journal import asked
+from sweeps.books import table
+from sweeps.books.events import EndEvent, TrialEvent
 from sweeps.books.story import Story
 from tests.sweeps.journals import RunMaker
 from zoneout_core.config.trial import TrialConfig
@@ -22,7 +23,7 @@ def story(run: RunMaker) -> Story:
 
 def test_a_journal_that_is_not_there_is_a_new_run(tmp_path: Path) -> None:
     told = Story.of(tmp_path / "journal.jsonl")
-    assert (told.state, told.trials, told.best, told.rows()) == ("new", {}, None, [])
+    assert (told.state, told.trials, told.best, table.rows(told)) == ("new", {}, None, [])
 
 
 def test_true_states(run: RunMaker) -> None:
@@ -77,18 +78,18 @@ def test_a_driver_that_died_without_a_word_is_told_by_interrupt(run: RunMaker) -
     told.interrupt("its driver died")
     assert (told.state, told.trials[0].state) == ("interrupted", TrialState.INTERRUPTED)
     assert told.closed is not None
-    assert told.closed["time"] == told.told
+    assert told.closed.time == told.latest
 
 
 def test_an_epoch_told_twice_counts_once_and_the_first_stands(run: RunMaker) -> None:
     run.driver()
     run.trial(0)
     run.record(0, 1, 2.0)
-    first = story(run).trials[0].times[1]
+    first = story(run).trials[0].records[1].time
     run.record(0, 1, 3.0)
     trial = story(run).trials[0]
     assert trial.records[1].metrics["valid_chunked_bpc"] == 2.0
-    assert trial.times == {1: first}
+    assert [record.time for record in trial.records.values()] == [first]
 
 
 def test_the_first_end_stands(run: RunMaker) -> None:
@@ -124,21 +125,21 @@ def test_rows_are_plain_and_by_number(run: RunMaker) -> None:
     run.driver()
     run.complete(1)
     run.trial(0, z_cells=0.25)
-    first, second = story(run).rows()
-    assert (first["trial"], first["params"]["regularizer.z_cells"], first["final"]) == (
+    first, second = table.rows(story(run))
+    assert (first.trial, first.params["regularizer.zoneout.z_cells"], first.final) == (
         0,
         0.25,
         None,
     )
-    assert [record["epoch"] for record in second["records"]] == [1, 2, 3]
-    assert TrialConfig.from_json(second["config"]).value("z_cells") == 0.5
+    assert [record.epoch for record in second.records] == [1, 2, 3]
+    assert TrialConfig.from_json(story(run).trials[1].config).value("z_cells") == 0.5
 
 
 def test_what_a_trial_reports_is_what_its_task_said_then() -> None:
     """A journal needs no task file to be read: the task may report something else today, or be
     gone."""
     config = TrialConfig().with_values({"task": "char_pydoc", "hidden_size": 12})
-    event = {"time": 0.0} | asked(0, {}, config, CLASSES)
+    event = TrialEvent.of(0, {}, config, CLASSES)
     trial = Story([event]).trials[0]
     assert (trial.config, trial.metrics) == (config.to_json(), CLASSES)
 
@@ -153,9 +154,7 @@ def test_a_journal_that_leaves_something_out_is_refused(run: RunMaker) -> None:
     rule = "A journal tells of every trial in order, but this one tells of "
     assert str(gap.value) == f"{rule}epoch 3 of trial 0 before epoch 2."
     with pytest.raises(RunError) as unknown:
-        Story(
-            [{"event": "end", "time": 0.0, "trial": 7, "state": "failed", "reason": "", "epoch": 0}]
-        )
+        Story([EndEvent(trial=7, state=TrialState.FAILED, reason="", epoch=0)])
     assert str(unknown.value) == f"{rule}trial 7 before it was asked for."
 
 

@@ -9,6 +9,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState as OptunaState
 
+from sweeps.books.events import EndEvent, RecordEvent, TrialEvent
 from sweeps.books.story import Story
 from sweeps.books.study import Study
 from sweeps.definition import Sweep
@@ -22,7 +23,7 @@ LEARNING_RATE = {"space": "learning_rate", "num_trials": 6}
 
 def record(trial: int, epoch: int, value: float, kind: Metrics = CHARACTERS) -> EpochRecord:
     metrics = dict.fromkeys(kind.epoch, -value) | {kind.objective: value}
-    return EpochRecord(trial=trial, epoch=epoch, steps=epoch, metrics=metrics)
+    return EpochRecord(trial=trial, epoch=epoch, updates=epoch, metrics=metrics)
 
 
 def run_all(study: Study) -> list[dict[str, object]]:
@@ -147,24 +148,10 @@ def test_mending_takes_over_what_only_the_journal_knows(tmp_path: Path) -> None:
     for _ in range(3):
         assignment = study.ask()
         assert assignment is not None
-        story.add(
-            {
-                "event": "trial", "time": 0.0, "trial": assignment.trial, "params": assignment.params, "seed": 0,
-                "config": assignment.config.to_json(), "shape_key": "k",
-            }
-        )  # fmt: skip
+        story.add(TrialEvent.of(assignment.trial, assignment.params, assignment.config, CHARACTERS))
     for number in (0, 1):
-        story.add({"event": "record", "time": 1.0} | record(number, 1, 2.0 + number).to_json())
-    story.add(
-        {
-            "event": "end",
-            "time": 2.0,
-            "trial": 0,
-            "state": "complete",
-            "reason": "all 1 epochs",
-            "epoch": 1,
-        }
-    )
+        story.add(RecordEvent.of(record(number, 1, 2.0 + number)))
+    story.add(EndEvent(trial=0, state=TrialState.COMPLETE, reason="all 1 epochs", epoch=1))
     study.mend(story.trials)
     trials = optuna.load_study(study_name="s", storage=storage(tmp_path / "study.journal")).trials
     assert [t.state for t in trials[:3]] == [

@@ -4,32 +4,33 @@ complete."""
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from msgspec.structs import replace
 
+from sweeps.books.events import EndEvent, LaneEvent, RecordEvent, WarningEvent
 from sweeps.serving.lane_server import LaneServer
 from sweeps.serving.pack_trainer import pack_builder
 from tests.sweeps.driven import tiny
+from tests.sweeps.journals import kind
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.training import checkpoint
 
-CONFIG = tiny().trial_config({"regularizer.z_cells": 0.25})
+CONFIG = tiny().trial_config({"regularizer.zoneout.z_cells": 0.25})
 LONGER = CONFIG.with_values({"epochs": 4})
 
 
-def told(checkpoints: Path, config: TrialConfig = CONFIG) -> list[dict[str, Any]]:
+def told(checkpoints: Path, config: TrialConfig = CONFIG) -> list[LaneEvent]:
     """All events of trial 0 on a new server, to its end, without what differs from time to time."""
     server = LaneServer(pack_builder(checkpoints, checkpoints, "cpu", 1), lanes=2)
     server.submit(0, config.to_json())
-    events: list[dict[str, Any]] = []
-    while not events or events[-1]["event"] != "end":
+    events: list[LaneEvent] = []
+    while not events or not isinstance(events[-1], EndEvent):
         server.advance()
         events += server.next(0)
     return [
-        {key: value for key, value in event.items() if key not in ("time", "seconds")}
-        for event in events
+        replace(event, seconds=0.0) if isinstance(event, RecordEvent) else event for event in events
     ]
 
 
@@ -39,9 +40,9 @@ def test_a_complete_trial_leaves_its_weights_its_best_ones_and_its_records(tmp_p
     assert state is not None
     assert state.config == CONFIG
     assert [record.metrics for record in state.records] == [
-        e["metrics"] for e in events if e["event"] == "record"
+        event.metrics for event in events if isinstance(event, RecordEvent)
     ]
-    assert state.records[-1].final == events[-2]["final"]
+    assert state.records[-1].final == events[-2].final
     assert state.best is not None
     assert torch.equal(state.best, state.weights)  # so short a training ends at its best
 
@@ -57,10 +58,10 @@ def test_a_complete_trial_that_is_submitted_again_tells_everything_and_trains_no
     } == files
 
 
-def warned(events: list[dict[str, Any]]) -> tuple[list[str], list[dict[str, Any]]]:
+def warned(events: list[LaneEvent]) -> tuple[list[str], list[LaneEvent]]:
     """What was warned of, and all other events."""
-    texts = [event["text"] for event in events if event["event"] == "warning"]
-    return texts, [event for event in events if event["event"] != "warning"]
+    texts = [event.text for event in events if isinstance(event, WarningEvent)]
+    return texts, [event for event in events if not isinstance(event, WarningEvent)]
 
 
 def test_a_checkpoint_of_another_configuration_is_said_and_not_used(tmp_path: Path) -> None:
@@ -102,11 +103,11 @@ def halfway(tmp_path_factory: pytest.TempPathFactory) -> Path:
     told: list[str] = []
     while told.count("record") < 3:
         server.advance()
-        told += [event["event"] for event in server.next(0) or ()]
+        told += [kind(event) for event in server.next(0) or ()]
     return folder
 
 
-def damaged(halfway: Path, folder: Path, *names: str) -> tuple[list[str], list[dict[str, Any]]]:
+def damaged(halfway: Path, folder: Path, *names: str) -> tuple[list[str], list[LaneEvent]]:
     """What is told after damage to these files; one that is named `tensors` is the newest's."""
     shutil.copytree(halfway, folder)
     tensors = json.loads((folder / "00000" / "lane.json").read_text())["tensors"]

@@ -39,6 +39,15 @@ serve(RunFolder(Path(folder)) if kind == "run" else Home(folder), 0, lambda text
 """
 
 
+def listening(process: psutil.Process) -> list[str]:
+    """The addresses at which a process hears."""
+    return [
+        connection.laddr.ip
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+
+
 @pytest.fixture
 def serving(delivered: RunMaker, repo_root: Path) -> "Iterator[subprocess.Popen[str]]":
     command = [sys.executable, "-c", SERVE, "run", str(delivered.folder)]
@@ -61,6 +70,7 @@ def test_it_tells_the_page_of_the_runs_and_ends_without_a_stray_process(
         assert json.load(reply)["experiment"]["name"] == EXPERIMENT
     children = psutil.Process(serving.pid).children(recursive=True)
     assert children
+    assert {address for child in children for address in listening(child)} == {"127.0.0.1"}
     serving.send_signal(number)
     assert serving.stdout.read() == "Ended.\n"
     assert serving.wait(20) == 0

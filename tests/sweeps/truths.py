@@ -10,8 +10,10 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from sweeps.books import journal
+from sweeps.books.events import EndEvent, RecordEvent, TrialEvent
 from sweeps.books.run_folder import RunFolder
 from sweeps.tracking.mirror import RUN_STATUS, TRIAL_STATUS
+from tests.sweeps.journals import kind
 from tests.sweeps.stores import stored
 from zoneout_core.records import TrialState
 
@@ -40,10 +42,13 @@ def check_books(run: RunFolder) -> None:
     """Each trial, each epoch and each end is in the journal once; Optuna tells the same, and of
     nothing as RUNNING."""
     events = list(journal.read(run.journal))
-    told = Counter((event["event"], event["trial"], event.get("epoch")) for event in events if event["event"] in
-                   ("trial", "record"))  # fmt: skip
-    told.update(("end", event["trial"], None) for event in events if event["event"] == "end")
-    assert [what for what, times in told.items() if times > 1] == []
+    seen = Counter(
+        (kind(event), event.trial, getattr(event, "epoch", None))
+        for event in events
+        if isinstance(event, TrialEvent | RecordEvent)
+    )
+    seen.update(("end", event.trial, None) for event in events if isinstance(event, EndEvent))
+    assert [what for what, times in seen.items() if times > 1] == []
     story, trials = run.story(), studied(run)
     for frozen in trials:
         trial = story.trials.get(frozen.number)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from zoneout_core import kernels
-from zoneout_core.cells import Cell, CellConfig, State
+from zoneout_core.cells import Cell, State
+from zoneout_core.config import parts
 from zoneout_core.masking.sites import Sites
 
 BLOCKS = {"lstm": "ifog", "gru": "rzn", "rnn": "h"}
@@ -56,7 +57,7 @@ def case(oracles: dict[str, Any], name: str, dtype: torch.dtype) -> Case:
     names = ("h", "c") if kind == "lstm" else ("h",)
     values = {"activation": settings["act"]} if "act" in settings else {}
     return Case(
-        cell=CellConfig(**values).chosen(kind),
+        cell=parts.cell(kind)(**values),
         blocks=blocks,
         p={key: value.requires_grad_() for key, value in p.items()},
         x=tensor(inputs["X"], dtype).requires_grad_(),

@@ -14,7 +14,7 @@ import torch
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import CheckpointError
 from zoneout_core.training import checkpoint
-from zoneout_core.training.checkpoint import LaneState
+from zoneout_core.training.lane_state import LaneState
 
 NUMBERS = 50_000
 
@@ -25,7 +25,7 @@ def state(step: int) -> LaneState:
     return LaneState(
         trial=7,
         config=TrialConfig(),
-        step=step,
+        updates=step,
         weights=weights,
         m=m,
         v=v,

@@ -1,30 +1,17 @@
 """What the tests of the training core share: a small text that can be learned, and a small trial on
 it."""
 
-import numpy as np
 import pytest
 
 from zoneout_core.config.trial import TrialConfig
+from zoneout_core.conformance.texts import ring
 from zoneout_core.tasks import Corpus
-
-SYMBOLS = "abcdefgh"
 
 
 @pytest.fixture(scope="session")
 def tiny_corpus() -> Corpus:
-    """8 symbols: each is the one before it plus 1 or, one time in five, plus 3 (0.72 bits per
-    character)."""
-    leaps = np.random.default_rng(1).choice([1, 3], size=2600, p=[0.8, 0.2])
-    text = (np.cumsum(leaps) % len(SYMBOLS)).astype(np.uint8)
-    return Corpus(
-        name="tiny",
-        variant="leaps",
-        train=text[:1150],
-        valid=text[1200:1753],
-        test=text[1800:],
-        vocabulary=tuple(SYMBOLS),
-        sha256="0" * 64,
-    )
+    """See `texts.ring`."""
+    return ring()
 
 
 @pytest.fixture(scope="session")

@@ -56,8 +56,8 @@ class Lanes:
         return Sites(**self.masks, gate_form="intent" if "gate" in self.masks else "")
 
     @property
-    def places(self) -> list[str]:
-        """As `Mask.place` says them."""
+    def site_keys(self) -> list[str]:
+        """As `Mask.site_key` says them."""
         return ["gate intent" if name == "gate" else name for name in self.masks]
 
 
@@ -122,7 +122,7 @@ def recurrence(
         lanes.state,
         lanes.sites,
         choice,
-        workspace,
+        workspace=workspace,
         trajectories=bool(lanes.dmore),
     )
 
@@ -157,7 +157,7 @@ def run(
 def torch_choice(precision: str, lanes: Lanes | None = None) -> KernelChoice:
     """The lane-native kernel."""
     return choose(
-        lanes.cell if lanes else LSTM(), precision, "cpu", lanes.places if lanes else (), "torch"
+        lanes.cell if lanes else LSTM(), precision, "cpu", lanes.site_keys if lanes else (), "torch"
     )
 
 

@@ -11,7 +11,7 @@ from zoneout_core import tasks
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
 from zoneout_core.masking import masks, streams
-from zoneout_core.masking.masks import LayerShape
+from zoneout_core.masking.draw import LayerShape, MaskDraw
 from zoneout_core.records import EpochRecord
 from zoneout_core.tasks.addition import PROGRAM, Problems
 from zoneout_core.training.lane import Lane
@@ -39,7 +39,7 @@ def pack_of(*configs: TrialConfig, data: Problems = DATA) -> Pack:
 
 
 def run(pack: Pack, steps: int) -> list[PackEvent]:
-    return [event for _ in range(steps) for event in pack.step()]
+    return [event for _ in range(steps) for event in pack.update()]
 
 
 def workload(pack: Pack) -> Addition:
@@ -106,9 +106,18 @@ def logits_of(
 def drawn(one: TrialConfig, evaluation: bool) -> Masks:
     keep = {}
     for layer, steps in enumerate((13, 13, 7, 7)):
-        shape = LayerShape(steps, one.batch_size, 1 if layer % 2 == 0 else 7, 7)
-        sites = masks.drawn(
-            one.regularizer.program(), shape, layer, one.seed, 0, evaluation=evaluation
+        shape = LayerShape(
+            steps=steps, batch=one.batch_size, inputs=1 if layer % 2 == 0 else 7, hidden=7
+        )
+        sites = masks.layer_sites(
+            MaskDraw(
+                program=one.regularizer.program(),
+                shape=shape,
+                layer=layer,
+                seed=one.seed,
+                counter=0,
+                evaluation=evaluation,
+            )
         )
         for t in range(steps):
             at = sites.at(t)
@@ -122,7 +131,7 @@ def test_loss_and_gradient_are_those_of_the_equations(regularizer: dict[str, flo
     pack = pack_of(config(precision="float64", **regularizer))
     lane = pack._lanes[0]
     p = trained(pack)
-    seed = streams.stream_seed(4, "examples", 0)
+    seed = streams.stream_seed(4, "examples", counter=0)
     inputs_TB, targets_TB = (torch.tensor(ids).T.long() for ids in DATA.draw(seed, 2, 3))
     logits_TBV = logits_of(p, inputs_TB, targets_TB, drawn(lane.config, evaluation=False))
     sums = torch.nn.functional.cross_entropy(
@@ -149,7 +158,7 @@ def test_answers_are_the_likeliest_symbols_read_again(
     pack = pack_of(one)
     (record,) = run(pack, 3)
     assert isinstance(record, EpochRecord)
-    seed = streams.stream_seed(4, "valid_examples", 2)
+    seed = streams.stream_seed(4, "valid_examples", counter=2)
     inputs_TB, targets_TB = (torch.tensor(ids).T.long() for ids in DATA.draw(seed, 2, 12, "valid"))
     expected_TB = logits_of(trained(pack), inputs_TB, None, drawn(one, evaluation=True)).argmax(
         dim=2
@@ -164,14 +173,19 @@ def test_answers_are_the_likeliest_symbols_read_again(
 
 def record(epoch: int, at: int, error: float) -> EpochRecord:
     return EpochRecord(
-        trial=0, epoch=epoch, steps=20 * epoch, metrics={"difficulty": at, "valid_error": error}
+        trial=0, epoch=epoch, updates=20 * epoch, metrics={"difficulty": at, "valid_error": error}
     )
 
 
-def lane_after(*pairs: tuple[int, float], born: int = 0) -> Lane:
+def lane_after(*pairs: tuple[int, float], restarted_at: int = 0) -> Lane:
     records = [record(epoch, at, error) for epoch, (at, error) in enumerate(pairs, start=1)]
     return Lane(
-        trial=0, config=config(), updates=20, step=20 * len(pairs), born=born, records=records
+        trial=0,
+        config=config(),
+        epoch_updates=20,
+        updates=20 * len(pairs),
+        restarted_at=restarted_at,
+        records=records,
     )
 
 
@@ -195,7 +209,7 @@ def test_the_learning_rate_falls_when_the_error_rises_at_most_difficulty() -> No
     )
     assert factor(lane_after((5, 0.5), (5, 0.5), (5, 0.4))) == 1.0
     assert factor(lane_after((5, 0.4), (5, 0.5), (5, 0.45), (5, 0.46))) == pytest.approx(0.95**2)
-    assert factor(lane_after((5, 0.4), (5, 0.5), (5, 0.45), (5, 0.46), born=40)) == 0.95, (
+    assert factor(lane_after((5, 0.4), (5, 0.5), (5, 0.45), (5, 0.46), restarted_at=40)) == 0.95, (
         "since the restart"
     )
 
@@ -207,7 +221,9 @@ def test_a_hopeless_lane_begins_again_after_17_epochs() -> None:
     assert not own.restarts(lane_after(*hopeless[:16]))
     assert not own.restarts(lane_after(*hopeless, (2, 0.9)))
     assert not own.restarts(lane_after(*hopeless[:16], (2, 0.85)))
-    assert own.restarts(lane_after((2, 0.9), *hopeless, born=20)), "17 epochs after it last began"
+    assert own.restarts(lane_after((2, 0.9), *hopeless, restarted_at=20)), (
+        "17 epochs after it last began"
+    )
 
 
 def test_a_restart_draws_other_parameters_and_counts(short_epochs: None) -> None:

@@ -12,16 +12,16 @@ TINY = TrialConfig(sequence_length=5, batch_size=4, seed=3)
 
 
 def starts_of_epoch(batches: Batches, epoch: int) -> torch.Tensor:
-    first = (epoch - 1) * batches.updates
-    return torch.cat([batches.at(step) for step in range(first, first + batches.updates)])
+    first = (epoch - 1) * batches.epoch_updates
+    return torch.cat([batches.starts(step) for step in range(first, first + batches.epoch_updates)])
 
 
 def test_counts_of_the_penn_treebank() -> None:
     """Spec sections 2.2 and 13: sizes only, no data is needed."""
     overlapping = Batches(TrialConfig(), PTB_446K)
-    assert (overlapping.chunks, overlapping.updates) == (50_594, 1_582)
-    assert len(overlapping.at(1_581)) == 2
-    assert len(overlapping.at(1_580)) == 32
+    assert (overlapping.chunks, overlapping.epoch_updates) == (50_594, 1_582)
+    assert len(overlapping.starts(1_581)) == 2
+    assert len(overlapping.starts(1_580)) == 32
     assert Batches(TrialConfig(offset="zero"), PTB_446K).chunks == 50_595
     assert chunk_count(396_412, 100, "zero") == 3_964
     assert chunk_count(396_412, 100, "random") == 3_963
@@ -50,11 +50,11 @@ def test_the_step_number_alone_is_the_cursor() -> None:
     """A fresh cursor at any step, or one that jumped about, gives what one that counted up to it
     gives."""
     counted = Batches(TINY, 103)
-    in_order = [counted.at(step).tolist() for step in range(15)]
+    in_order = [counted.starts(step).tolist() for step in range(15)]
     jumping = Batches(TINY, 103)
     for step in (14, 0, 7, 3, 14, 9):
-        assert jumping.at(step).tolist() == in_order[step]
-        assert Batches(TINY, 103).at(step).tolist() == in_order[step]
+        assert jumping.starts(step).tolist() == in_order[step]
+        assert Batches(TINY, 103).starts(step).tolist() == in_order[step]
     assert [counted.epoch(step) for step in (0, 4, 5, 14)] == [1, 1, 2, 3]
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm
 
-from tests.zoneout_core.made_cells import Made, make
 from zoneout_core.config.trial import TrialConfig
+from zoneout_core.conformance.made_cells import Made, make
 from zoneout_core.masking.sites import Sites
 
 
@@ -183,7 +183,7 @@ def test_hyper_lstm(read: str, normed: bool) -> None:
 def test_a_fresh_hyper_lstm_scales_everything_by_a_tenth() -> None:
     config = TrialConfig().with_values({"cell": "hyper_lstm", "hidden_size": 5})
     made = make("hyper_lstm", {})
-    p = config.cell.chosen("hyper_lstm").initial(config.model, 5, Zeros())
+    p = config.cell.initial(config.model, 5, Zeros())
     by_h, by_x, offset = made.cell._scales(p, torch.randn(3, 128))
     close(by_h, torch.full((3, 20), 0.1), 1e-7)
     close(by_x, torch.full((3, 20), 0.1), 1e-7)

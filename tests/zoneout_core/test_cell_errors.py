@@ -10,7 +10,7 @@ from zoneout_core.errors import ConfigError
 REFUSED = {
     "lstm-of-others": (
         {"reset": "after"},
-        "cell.reset must be left alone with model.cell=lstm, since it is a setting of gru, but is 'after'. Set it with --set cell.reset=VALUE.",
+        "cell.reset is a setting of cell gru, but model.cell is lstm. Set model.cell=gru too, or leave cell.reset out.",
     ),
     "lstm-carry": (
         {"p_gate": 0.25, "carry": "zero"},
@@ -38,7 +38,7 @@ REFUSED = {
     ),
     "hm_lstm-untied": (
         {"cell": "hm_lstm", "p_sequence_states": 0.3},
-        "regularizer.p_sequence_states must be 0, or of one mask for all gates, with model.cell=hm_lstm, whose matrices hold a boundary beside the gates, but is 0.3. Set it with --set regularizer.p_sequence_states=VALUE.",
+        "regularizer.variational.p_sequence_states must be 0, or of one mask for all gates, with model.cell=hm_lstm, whose matrices hold a boundary beside the gates, but is 0.3. Set it with --set regularizer.variational.p_sequence_states=VALUE.",
     ),
     "hm_lstm-slope": (
         {"cell": "hm_lstm", "slope_growth": -1.0},

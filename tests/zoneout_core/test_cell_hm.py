@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm, one_hot
 
-from tests.zoneout_core.made_cells import Made, make
 from zoneout_core.cells.hm_lstm import boundary
 from zoneout_core.config.trial import TrialConfig
+from zoneout_core.conformance.made_cells import Made, make
 from zoneout_core.network.init import InitialDraw
 
 H = 5
@@ -171,7 +171,7 @@ def test_gradients_flow_through_boundaries() -> None:
 
 
 def test_the_slope_grows_by_the_epoch() -> None:
-    cell = TrialConfig().with_values({"cell": "hm_lstm"}).cell.chosen("hm_lstm")
+    cell = TrialConfig().with_values({"cell": "hm_lstm"}).cell
     assert [cell.schedule(epoch)["slope"] for epoch in (1, 2, 51, 101, 102, 500)] == [
         1.0,
         1.04,
@@ -180,9 +180,7 @@ def test_the_slope_grows_by_the_epoch() -> None:
         5.0,
         5.0,
     ]
-    text8 = (
-        TrialConfig().with_values({"cell": "hm_lstm", "slope_growth": 0.0}).cell.chosen("hm_lstm")
-    )
+    text8 = TrialConfig().with_values({"cell": "hm_lstm", "slope_growth": 0.0}).cell
     assert text8.schedule(40) == {"slope": 1.0}
 
 
@@ -190,7 +188,7 @@ def test_the_same_numbers_for_all_gates() -> None:
     config = TrialConfig().with_values(
         {"cell": "hm_lstm", "hm_gates": "same", "hidden_size": 6, "hm_output": 4}
     )
-    p = config.cell.chosen("hm_lstm").initial(config.model, 5, InitialDraw(config.model, 3))
+    p = config.cell.initial(config.model, 5, InitialDraw(config.model, 3))
     for name in ("w1_DG", "u2_HG", "w3_HG"):
         first, *others = p[name][:, :24].chunk(4, dim=1)
         assert all(torch.equal(first, other) for other in others), name

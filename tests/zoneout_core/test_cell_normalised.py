@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from tests.zoneout_core.cell_oracles import tensor
-from tests.zoneout_core.made_cells import make
 from zoneout_core.cells import Trajectory
 from zoneout_core.cells.bn_lstm import BatchNormLSTM
 from zoneout_core.config.trial import TrialConfig
+from zoneout_core.conformance.made_cells import make
 from zoneout_core.masking.sites import Sites
 from zoneout_core.network.init import InitialDraw
 
@@ -191,7 +191,7 @@ def test_constant_inputs_have_no_spread_and_give_beta() -> None:
 
 def test_fresh_batch_norm_starts_at_a_tenth() -> None:
     config = TrialConfig().with_values({"cell": "bn_lstm", "hidden_size": 4})
-    cell = config.cell.chosen("bn_lstm")
+    cell = config.cell
     p = cell.initial(config.model, 3, InitialDraw(config.model, 0))
     assert all(p[name].eq(0.1).all() for name in ("gamma_u_G", "gamma_w_G", "gamma_c_H"))
     assert not p["beta_c_H"].any()

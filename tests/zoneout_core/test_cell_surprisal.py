@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from tests.zoneout_core.cell_oracles import BLOCKS, side_by_side, tensor
-from tests.zoneout_core.made_cells import make
 from zoneout_core.cells.surprisal_lstm import SurprisalLSTM
 from zoneout_core.config.trial import TrialConfig
+from zoneout_core.conformance.made_cells import make
 from zoneout_core.errors import ConfigError
 from zoneout_core.masking.sites import Sites
 from zoneout_core.network.init import InitialDraw
@@ -116,7 +116,7 @@ def test_gradients_flow_through_surprise_but_not_through_the_choice() -> None:
 def test_forgetting_starts_low() -> None:
     """f says how much is forgotten here: its bias starts at -1."""
     config = TrialConfig().with_values({"cell": "surprisal_lstm", "hidden_size": 3})
-    p = config.cell.chosen("surprisal_lstm").initial(config.model, 5, InitialDraw(config.model, 0))
+    p = config.cell.initial(config.model, 5, InitialDraw(config.model, 0))
     assert p["b_G"].tolist() == [0.0] * 3 + [-1.0] * 3 + [0.0] * 6
     assert not p["v_G"].any()
 

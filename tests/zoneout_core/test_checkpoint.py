@@ -9,21 +9,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import CheckpointError
 from zoneout_core.records import EpochRecord
-from zoneout_core.training import checkpoint
-from zoneout_core.training.checkpoint import LaneState
+from zoneout_core.training import checkpoint, checkpoint_index
+from zoneout_core.training.lane_state import LaneState
 
 WRITER = Path(__file__).with_name("checkpoint_writer.py")
 METRICS = {"train_bpc": 1.1, "valid_chunked_bpc": 1 / 3, "grad_norm": 0.1}
-RECORD = EpochRecord(trial=7, epoch=1, steps=12, metrics=METRICS, seconds=0.25)
+RECORD = EpochRecord(trial=7, epoch=1, updates=12, metrics=METRICS, seconds=0.25)
 
 
 def state(step: int = 17, best: bool = True) -> LaneState:
@@ -32,12 +33,12 @@ def state(step: int = 17, best: bool = True) -> LaneState:
     return LaneState(
         trial=7,
         config=TrialConfig().with_values({"hidden_size": 4, "clip_norm": "inf"}),
-        step=step,
+        updates=step,
         weights=weights,
         m=m,
         v=v,
         best=kept if best else None,
-        born=3,
+        restarted_at=3,
         restarts=2,
         sums={"nll": 0.1 + 0.2, "grad_norm": 1e-300},
         seconds=1.5,
@@ -94,7 +95,7 @@ def test_saving_the_same_again_keeps_the_one_before(tmp_path: Path) -> None:
 def test_a_complete_trial_keeps_one(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, state(17))
     complete = state(18)
-    complete.records = [replace(RECORD, final={"valid_chunked_bpc": 1 / 3})]
+    complete.records = [msgspec.structs.replace(RECORD, final={"valid_chunked_bpc": 1 / 3})]
     checkpoint.save(tmp_path, complete)
     assert_same(checkpoint.load(tmp_path), complete)
     assert len(list(tmp_path.glob("lane*"))) == 2, "one index and the tensor file it names"
@@ -103,7 +104,7 @@ def test_a_complete_trial_keeps_one(tmp_path: Path) -> None:
 def test_the_index_is_plain_json(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, state())
     index = json.loads((tmp_path / "lane.json").read_text())
-    assert index["step"] == 17
+    assert index["updates"] == 17
     assert index["config"]["optim"]["clip_norm"] == "inf"
     assert (tmp_path / index["tensors"]).is_file()
 
@@ -144,7 +145,7 @@ def rewrite_index(**changes: object) -> Callable[[Path], None]:
         index = {
             key: value for key, value in index.items() if value is not None and key != "checksum"
         }
-        (folder / "lane.json").write_bytes(checkpoint.seal(index))
+        (folder / "lane.json").write_bytes(checkpoint_index.seal(index))
 
     return rewrite
 
@@ -180,23 +181,23 @@ def rewrite_index(**changes: object) -> Callable[[Path], None]:
         ),
         (make_index_a_folder, "lane.json", "a JSON object", "found IsADirectoryError"),
         (change_a_digit, "lane.json", "expected checksum ", "found '"),
-        (rewrite_index(format=99), "lane.json", "expected format 3", "found format 99"),
+        (rewrite_index(format=99), "lane.json", "expected format 4", "found format 99"),
         (
-            rewrite_index(step=None),
+            rewrite_index(updates=None),
             "lane.json",
-            "expected the fields of format 3",
-            "found KeyError: 'step'",
+            "expected the fields of format 4",
+            "found KeyError: 'updates'",
         ),
         (
             rewrite_index(records=[{"trial": 1}]),
             "lane.json",
-            "expected the fields of format 3",
-            "found TypeError",
+            "expected the fields of format 4",
+            "found ValidationError",
         ),
         (
             rewrite_index(config={"batch_size": "many"}),
             "lane.json",
-            "expected the fields of format 3",
+            "expected the fields of format 4",
             "found ConfigError",
         ),
     ],
@@ -273,8 +274,8 @@ def test_a_damaged_checkpoint_never_takes_the_place_of_the_one_before(tmp_path: 
 
 def test_one_that_is_of_no_use_is_passed_over(tmp_path: Path) -> None:
     def check(found: LaneState) -> None:
-        if found.step > limit:
-            raise CheckpointError(f"{found.step} is too far")
+        if found.updates > limit:
+            raise CheckpointError(f"{found.updates} is too far")
 
     for step in (17, 18):
         checkpoint.save(tmp_path, state(step))
@@ -306,11 +307,12 @@ def whole_step(folder: Path, name: str = checkpoint.INDEX) -> int:
     assert loaded is not None
     assert loaded.best is not None
     for row in (loaded.weights, loaded.m, loaded.v, loaded.best):
-        assert torch.equal(row, torch.full_like(row, float(loaded.step)))
-    assert loaded.sums == {"nll": loaded.step}
-    return loaded.step
+        assert torch.equal(row, torch.full_like(row, float(loaded.updates)))
+    assert loaded.sums == {"nll": loaded.updates}
+    return loaded.updates
 
 
+@pytest.mark.timeout(600)  # starts processes that import torch
 def test_killed_at_any_moment_the_last_checkpoint_is_whole(tmp_path: Path) -> None:
     """kill -9 within 30 ms of some save: the checkpoint is the last one announced, or the one after
     it."""
@@ -342,7 +344,7 @@ def test_a_write_that_hits_a_limit_leaves_the_checkpoint_before_it(tmp_path: Pat
     assert text.startswith(
         f"The checkpoint in {tmp_path} could not be written (File too large): it needs 800"
     )
-    assert "the checkpoint of step 5 is intact." in text
+    assert "the checkpoint of update 5 is intact." in text
     assert text.endswith(
         "Raise the limit on the size of files (ulimit -f) and run `sweep resume`.\n"
     )
@@ -357,7 +359,7 @@ def test_the_index_too_may_hit_the_limit(tmp_path: Path) -> None:
     script = (
         "import resource, sys; from pathlib import Path; from zoneout_core.training import checkpoint\n"
         "folder = Path(sys.argv[1]); state = checkpoint.load(folder)\n"
-        "state.step = 2; state.weights += 1; state.records *= 50\n"
+        "state.updates = 2; state.weights += 1; state.records *= 50\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
         "try: checkpoint.save(folder, state)\n"
         "except checkpoint.CheckpointError as error: print(error); sys.exit(3)\n"
@@ -366,7 +368,7 @@ def test_the_index_too_may_hit_the_limit(tmp_path: Path) -> None:
         [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 3, done.stderr
-    assert "the checkpoint of step 1 is intact" in done.stdout
+    assert "the checkpoint of update 1 is intact" in done.stdout
     assert_same(checkpoint.load(tmp_path), state(1))
     assert len(list(tmp_path.glob("lane*"))) == 2, "nothing is left of the attempt"
 

@@ -12,13 +12,13 @@ from zoneout_core import tasks
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
 from zoneout_core.masking import masks
-from zoneout_core.masking.masks import LayerShape
+from zoneout_core.masking.draw import LayerShape, MaskDraw
 from zoneout_core.records import EpochRecord
 from zoneout_core.tasks import Labelled
 from zoneout_core.training.lane import Lane
 from zoneout_core.training.pack import Pack, PackEvent
 from zoneout_core.training.workloads import classification
-from zoneout_core.training.workloads.classification import TOGETHER, Classification
+from zoneout_core.training.workloads.classification import EVAL_BATCH, Classification
 
 TASK = tasks.get("sequential_mnist")
 TRAIN, STEPS, CLASSES = 57, 14, 3
@@ -61,7 +61,7 @@ def pack_of(*configs: TrialConfig) -> Pack:
 
 
 def run(pack: Pack, steps: int) -> list[PackEvent]:
-    return [event for _ in range(steps) for event in pack.step()]
+    return [event for _ in range(steps) for event in pack.update()]
 
 
 def workload(pack: Pack) -> Classification:
@@ -101,7 +101,15 @@ def test_loss_and_gradient_are_those_of_the_equations(regularizer: dict[str, obj
         for name, view_1 in pack.layout.views(row_P[None]).items()
     }
     x_BT, label_B = chosen(lane, pack)
-    drawn = masks.drawn(lane.config.regularizer.program(), LayerShape(STEPS, 8, 1, 11), 0, 4, 0)
+    drawn = masks.layer_sites(
+        MaskDraw(
+            program=lane.config.regularizer.program(),
+            shape=LayerShape(steps=STEPS, batch=8, inputs=1, hidden=11),
+            layer=0,
+            seed=4,
+            counter=0,
+        )
+    )
     none = torch.zeros(STEPS, 8, 11)
     keeps = [
         (none if mask is None else mask).double() for mask in (drawn.keep_cells, drawn.keep_states)
@@ -121,15 +129,15 @@ def test_loss_and_gradient_are_those_of_the_equations(regularizer: dict[str, obj
 def test_an_epoch_shows_every_example_at_most_once_in_another_order() -> None:
     pack = pack_of(config())
     lane = pack._lanes[0]
-    assert lane.updates == TRAIN // 8 == 7
+    assert lane.epoch_updates == TRAIN // 8 == 7
     seen = []
-    for lane.step in range(14):
+    for lane.updates in range(14):
         seen.append(workload(pack)._chosen(lane).tolist())
     for epoch in (seen[:7], seen[7:]):
         flat = [index for batch in epoch for index in batch]
         assert len(set(flat)) == len(flat) == 56
     assert seen[:7] != seen[7:]
-    lane.step = 3
+    lane.updates = 3
     assert workload(pack)._chosen(lane).tolist() == seen[3], "by the step alone"
 
 
@@ -229,8 +237,8 @@ def test_no_score_depends_on_how_many_examples_are_read_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scores = []
-    for together in (TOGETHER, 16):
-        monkeypatch.setattr("zoneout_core.training.workloads.classification.TOGETHER", together)
+    for together in (EVAL_BATCH, 16):
+        monkeypatch.setattr("zoneout_core.training.workloads.classification.EVAL_BATCH", together)
         record, _ = run(pack_of(config(epochs=1)), 7)
         assert isinstance(record, EpochRecord)
         scores.append((record.metrics, record.final))
@@ -288,7 +296,7 @@ def test_population_statistics_are_of_masks_drawn_for_every_example(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Equal examples in another piece have other masks: each piece once had those of the first."""
-    monkeypatch.setattr(classification, "TOGETHER", TRAIN // 3)
+    monkeypatch.setattr(classification, "EVAL_BATCH", TRAIN // 3)
     pack = pack_of(
         config(cell="bn_lstm", precision="float64", population_masks="sampled", **ZONEOUT)
     )

@@ -30,7 +30,7 @@ def pack_of(*configs: TrialConfig) -> Pack:
 
 def weights_after(pack: Pack, steps: int, trial: int) -> torch.Tensor:
     for _ in range(steps):
-        pack.step()
+        pack.update()
     return pack.state(trial).weights
 
 
@@ -67,7 +67,7 @@ def test_minus_one_is_a_solution_without_zoneout_alone() -> None:
 
 def test_without_zoneout_w_stays_at_minus_one() -> None:
     pack = pack_of(config())
-    events = [event for _ in range(2000) for event in pack.step()]
+    events = [event for _ in range(2000) for event in pack.update()]
     first, last, end = events
     assert isinstance(last, EpochRecord)
     assert isinstance(end, LaneEnd)
@@ -86,7 +86,7 @@ def test_without_zoneout_w_stays_at_minus_one() -> None:
 
 def test_with_zoneout_w_leaves_minus_one() -> None:
     pack = pack_of(config(z_states=0.1, epochs=1))
-    events = [event for _ in range(1000) for event in pack.step()]
+    events = [event for _ in range(1000) for event in pack.update()]
     assert isinstance(events[0], EpochRecord)
     assert (
         40 < events[0].metrics["train_cost"] < 110
@@ -104,11 +104,11 @@ def test_a_step_of_sgd_follows_the_gradient_of_the_drawn_examples() -> None:
     assert keep_TU.shape == (10, 2), "one mask for the whole batch"
     _, gradient_UU = cost_and_gradient(before[:4].view(2, 2), x_BU, keep_TU)
     assert gradient_UU.norm() > 1, "it is not clipped"
-    lane.step = 1
+    lane.updates = 1
     for now, then in zip(pack.workload._draw(lane), (x_BU, keep_TU), strict=True):
         assert not torch.equal(now, then), "every update draws anew"
-    lane.step = 0
-    pack.step()
+    lane.updates = 0
+    pack.update()
     torch.testing.assert_close(
         pack.state(0).weights[:4].view(2, 2), before[:4].view(2, 2) - 1e-4 * gradient_UU
     )
@@ -142,8 +142,8 @@ def test_a_lane_goes_on_from_its_state() -> None:
         ),
         (
             {"z_cells": 0.5},
-            "regularizer.z_cells must be 0 with task=semantic_consistency, whose zoneout is z_states, but is 0.5. "
-            "Set it with --set regularizer.z_cells=VALUE.",
+            "regularizer.zoneout.z_cells must be 0 with task=semantic_consistency, whose zoneout is z_states, but is 0.5. "
+            "Set it with --set regularizer.zoneout.z_cells=VALUE.",
         ),
         (
             {"sigma_weights": 0.1},

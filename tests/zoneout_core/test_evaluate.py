@@ -13,7 +13,9 @@ from zoneout_core.kernels import choose
 from zoneout_core.masking.sites import Sites
 from zoneout_core.network.init import InitialDraw
 from zoneout_core.network.layout import Layout
-from zoneout_core.network.network import Network, NetworkSites, output_product
+from zoneout_core.network.network import Network
+from zoneout_core.network.network_sites import NetworkSites
+from zoneout_core.network.output_layer import output_product
 from zoneout_core.training import evaluate, one_pass
 from zoneout_core.training.evaluate import Reader
 
@@ -85,7 +87,7 @@ def stream(reader: Reader, text_N: Tensor, **how: int) -> list[float]:
 
 
 def trust_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    for limit in ("STATES_AGREE", "SCORES_AGREE"):
+    for limit in ("STATE_TOLERANCE", "SCORE_TOLERANCE"):
         monkeypatch.setattr(one_pass, limit, inf)
 
 

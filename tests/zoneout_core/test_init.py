@@ -26,7 +26,7 @@ def initial(vocabulary: int, seed: int = 0, **model: object) -> dict[str, torch.
 
 
 def generator() -> torch.Generator:
-    return streams.generator(3, "init", 0)
+    return streams.generator(3, "init", counter=0)
 
 
 @pytest.mark.parametrize(

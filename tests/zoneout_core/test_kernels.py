@@ -29,8 +29,8 @@ WITHOUT_KERNEL = {
 """Cases that run in the loop, and the places of the masks for which it has to."""
 
 
-def places(one: Case) -> list[str]:
-    """As `Mask.place` says them."""
+def site_keys(one: Case) -> list[str]:
+    """As `Mask.site_key` says them."""
     special = {"gate": f"gate {one.sites.gate_form}"}
     masks = one.sites.present().items()
     return [
@@ -42,7 +42,9 @@ def through_torch(one: Case, state: State, t: int) -> State:
     """The states after step `t`, by the lane-native kernel as a pack of one lane."""
     masks = Sites(**{name: mask[None] for name, mask in one.sites.span(t, t + 1).present().items()})
     masks = replace(masks, gate_form=one.sites.gate_form)
-    choice = choose(one.cell, str(one.x.dtype).removeprefix("torch."), "cpu", places(one), "torch")
+    choice = choose(
+        one.cell, str(one.x.dtype).removeprefix("torch."), "cpu", site_keys(one), "torch"
+    )
     p = {name: value[None] for name, value in one.p.items()}
     states = tuple(value[None] for value in state)
     last = recurrence(
@@ -76,7 +78,7 @@ def test_oracle_as_one_sequence(oracles: dict[str, Any], name: str) -> None:
         {n: value[None] for n, value in one.p.items()},
         tuple(value[None] for value in one.state),
     )
-    choice = choose(one.cell, "float64", "cpu", places(one), "torch")
+    choice = choose(one.cell, "float64", "cpu", site_keys(one), "torch")
     lanes = recurrence(one.cell, p, one.x[None], state, masks, choice, trajectories=True)
     assert lanes.trajectories is not None
     for key, value in zip("hc", lanes.trajectories[: len(one.state)], strict=False):
@@ -88,7 +90,7 @@ def test_oracle_as_one_sequence(oracles: dict[str, Any], name: str) -> None:
 @pytest.mark.parametrize("name", WITHOUT_KERNEL)
 def test_what_has_no_kernel_runs_in_the_loop(oracles: dict[str, Any], name: str) -> None:
     one = case(oracles, name, torch.float64)
-    choice = choose(one.cell, "float64", "cpu", places(one))
+    choice = choose(one.cell, "float64", "cpu", site_keys(one))
     reason = f"one lane and one step at a time: the kernel torch has no mask at {WITHOUT_KERNEL[name]} of lstm"
     assert (choice.implementation, choice.reason) == ("loop", reason)
 

@@ -17,12 +17,12 @@ from tests.zoneout_core.lanes import (
     run,
     torch_choice,
 )
-from zoneout_core.cells import Cell, registry_name
+from zoneout_core.cells import Cell, name_of
 from zoneout_core.cells.lstm import LSTM
 from zoneout_core.cells.rnn import RNN
 from zoneout_core.config import registry
 from zoneout_core.kernels import Workspace, choose, product, torch_lanes
-from zoneout_core.masking import masks
+from zoneout_core.masking import stacking
 
 NAN = float("nan")
 SIZES = [
@@ -54,9 +54,7 @@ CELLS = pytest.mark.parametrize("cell", cells(), ids=str)
 
 def sites_of(cell: Cell) -> list[str]:
     """Every site that the cell's kernel knows."""
-    return sorted(
-        place.split()[0] for place in torch_lanes.KERNELS[registry_name(type(cell))].SITES
-    )
+    return sorted(place.split()[0] for place in torch_lanes.KERNELS[name_of(type(cell))].SITES)
 
 
 def dtype_of(precision: str) -> torch.dtype:
@@ -183,7 +181,7 @@ def test_equal_to_the_loop_where_only_the_last_state_counts(cell: Cell) -> None:
 
     def gradients(which: str) -> list[Tensor]:
         leaves = {name: one.detach().requires_grad_() for name, one in lanes.p.items()}
-        choice = choose(cell, "float64", "cpu", lanes.places, which)
+        choice = choose(cell, "float64", "cpu", lanes.site_keys, which)
         last = recurrence(replace(lanes, p=leaves), choice).last[0]
         return list(torch.autograd.grad(last, list(leaves.values()), lanes.dlast[0]))
 
@@ -259,7 +257,7 @@ def test_a_lane_has_the_same_bits_beside_every_other_regularizer(
         return {name: mask * 1.25 if k % 2 else mask for name, mask in one.items()}
 
     def pick(order: Sequence[int]) -> Lanes:
-        stacked = masks.stack([replace(lanes, masks=own(k)).sites for k in order])
+        stacked = stacking.stack([replace(lanes, masks=own(k)).sites for k in order])
         picked = replace(lanes.pick(order), masks=stacked.present())
         for slot, k in enumerate(order):
             if "gate" not in own(
@@ -449,7 +447,7 @@ def test_nothing_depends_on_the_cpu(cell: Cell, precision: str, kind: str) -> No
     )
     result = run(
         lanes.each(lambda one: one.to("meta")),
-        choose(cell, precision, "meta", lanes.places, "torch"),
+        choose(cell, precision, "meta", lanes.site_keys, "torch"),
     )
     expected = run(lanes, torch_choice(precision, lanes))
     assert {name: value.shape for name, value in result.items()} == {

@@ -91,7 +91,7 @@ def test_tanh_as_it_once_was_is_there_for_comparison(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(switches, "TANH_BY_SIGMOID", True)
     assert torch.equal(tanh(x), x.mul(2).sigmoid().mul(2).sub(1))
     assert float(ulps(tanh(x), x.double().tanh()).max()) > 1000
-    assert switches.said() == "; ZONEOUT_TANH=sigmoid"
+    assert switches.note() == "; ZONEOUT_TANH=sigmoid"
 
 
 @pytest.mark.parametrize("x", [-80.0, -20.0, -1.0, 0.0, 20.0])

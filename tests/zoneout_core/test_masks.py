@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from zoneout_core.config.trial import TrialConfig
-from zoneout_core.masking import masks
-from zoneout_core.masking.masks import LayerShape
+from zoneout_core.masking import masks, sampling, stacking
+from zoneout_core.masking.draw import LayerShape, MaskDraw
 from zoneout_core.masking.sites import Sites
 from zoneout_core.masking.streams import Purpose, generator
 from zoneout_core.regularizers import Mask
@@ -21,7 +21,9 @@ LIMIT = 4.5
 
 
 def drawn(z: float, purpose: Purpose = "masks_cells", step: int = 0, seed: int = 0) -> Tensor:
-    return masks.draw_(torch.empty(SHAPE, dtype=torch.bool), z, generator(seed, purpose, step))
+    return sampling.draw_(
+        torch.empty(SHAPE, dtype=torch.bool), z, generator(seed, purpose, counter=step)
+    )
 
 
 def deviation(mask: Tensor, z: float) -> float:
@@ -66,10 +68,10 @@ def test_positions_within_a_mask_are_uncorrelated(distance: int) -> None:
 
 
 def test_zero_and_one_are_exact_and_draw_nothing() -> None:
-    source = generator(0, "masks_cells", 0)
+    source = generator(0, "masks_cells", counter=0)
     before = source.get_state()
-    assert not masks.draw_(torch.ones(SHAPE, dtype=torch.bool), 0.0, source).any()
-    assert masks.draw_(torch.zeros(SHAPE, dtype=torch.bool), 1.0, source).all()
+    assert not sampling.draw_(torch.ones(SHAPE, dtype=torch.bool), 0.0, source).any()
+    assert sampling.draw_(torch.zeros(SHAPE, dtype=torch.bool), 1.0, source).all()
     assert torch.equal(source.get_state(), before)
 
 
@@ -83,9 +85,11 @@ def test_probabilities_are_multiples_of_two_to_the_minus_16() -> None:
 
 def test_a_lane_of_a_buffer_is_filled_as_if_alone() -> None:
     buffer = torch.zeros(3, 5, 3, 7, dtype=torch.bool)
-    words = masks.words_for(buffer[0].numel(), "cpu")
-    masks.draw_(buffer[1], 0.5, generator(0, "masks_cells", 0), words)
-    alone = masks.draw_(torch.empty(5, 3, 7, dtype=torch.bool), 0.5, generator(0, "masks_cells", 0))
+    words = sampling.words_for(buffer[0].numel(), "cpu")
+    sampling.draw_(buffer[1], 0.5, generator(0, "masks_cells", counter=0), words)
+    alone = sampling.draw_(
+        torch.empty(5, 3, 7, dtype=torch.bool), 0.5, generator(0, "masks_cells", counter=0)
+    )
     assert torch.equal(buffer[1], alone)
     assert not buffer[[0, 2]].any()
 
@@ -95,11 +99,13 @@ def test_a_lane_of_a_buffer_is_filled_as_if_alone() -> None:
 
 ZONEOUT = TrialConfig().with_values({"z_cells": 0.5, "z_states": 0.05}).regularizer.program()
 LAYER = LayerShape(steps=100, batch=32, inputs=1, hidden=100)
+DRAW = MaskDraw(program=ZONEOUT, shape=LAYER, layer=0, seed=7, counter=3)
+EXPECTED = replace(DRAW, evaluation=True, dtype=torch.float64)
 
 
 def test_zoneout_of_the_first_layer_is_drawn_as_it_always_was() -> None:
     """Numbers of published trials hang on it."""
-    sites = masks.drawn(ZONEOUT, LAYER, 0, seed=7, step=3)
+    sites = masks.layer_sites(DRAW)
     assert sites.present().keys() == {"keep_cells", "keep_states"}
     for mask, z, purpose in (
         (sites.keep_cells, 0.5, "masks_cells"),
@@ -110,7 +116,7 @@ def test_zoneout_of_the_first_layer_is_drawn_as_it_always_was() -> None:
 
 
 def test_expectations_are_numbers_of_the_dtype_asked_for() -> None:
-    sites = masks.expected(ZONEOUT, LAYER, 0, 7, "cpu", torch.float64)
+    sites = masks.layer_sites(EXPECTED)
     assert sites.keep_states is not None
     assert (sites.keep_states.shape, sites.keep_states.dtype) == ((1, 1, 1), torch.float64)
     assert sites.keep_states.item() == 0.05
@@ -126,16 +132,19 @@ def test_several_masks_at_one_site_act_together() -> None:
     )
 
     def one(mask: Mask, *, evaluation: bool = False) -> Tensor:
-        tensor = getattr(masks.drawn([mask], LAYER, 0, 7, 3, evaluation=evaluation), mask.site)
+        tensor = getattr(
+            masks.layer_sites(replace(DRAW, program=(mask,), evaluation=evaluation)),
+            mask.site,
+        )
         assert isinstance(tensor, Tensor)
         return tensor
 
-    sites = masks.drawn(both.regularizer.program(), LAYER, 0, 7, 3)
+    sites = masks.layer_sites(replace(DRAW, program=both.regularizer.program()))
     assert sites.update is not None
     assert torch.equal(sites.update, one(gain_1) * one(gain_2))
     assert sites.keep_cells is not None
     assert torch.equal(sites.keep_cells, one(keep_1) | one(keep_2))
-    stands = masks.expected(both.regularizer.program(), LAYER, 0, 7, "cpu", torch.float64)
+    stands = masks.layer_sites(replace(EXPECTED, program=both.regularizer.program()))
     assert stands.keep_cells is not None
     assert stands.keep_cells.item() == pytest.approx(1 - 0.5 * 0.8)
     assert stands.update is not None
@@ -143,13 +152,13 @@ def test_several_masks_at_one_site_act_together() -> None:
 
 
 def test_a_stack_gives_lanes_what_they_have_and_neutral_numbers_for_what_they_have_not() -> None:
-    zoned = masks.drawn(ZONEOUT, LAYER, 0, 7, 3)
+    zoned = masks.layer_sites(DRAW)
     scaled = Sites(update=torch.full((1, 32, 1), 1.25))
     tied, untied = (
         Sites(recurrent=torch.full((1, 32, 100), 2.0)),
         Sites(recurrent=torch.rand(1, 32, 4, 100)),
     )
-    stacked = masks.stack([zoned, scaled, tied, untied])
+    stacked = stacking.stack([zoned, scaled, tied, untied])
     assert stacked.keep_cells is not None
     assert stacked.keep_cells.dtype == torch.bool
     assert stacked.keep_cells.shape == (4, 100, 32, 100)
@@ -166,8 +175,8 @@ def test_a_stack_gives_lanes_what_they_have_and_neutral_numbers_for_what_they_ha
 
 
 def test_a_stack_of_one_copies_nothing() -> None:
-    zoned = masks.drawn(ZONEOUT, LAYER, 0, 7, 3)
-    stacked = masks.stack([zoned])
+    zoned = masks.layer_sites(DRAW)
+    stacked = stacking.stack([zoned])
     assert zoned.keep_cells is not None
     assert stacked.keep_cells is not None
     assert stacked.keep_cells.shape == (1, 100, 32, 100)
@@ -177,19 +186,21 @@ def test_a_stack_of_one_copies_nothing() -> None:
 def test_lanes_with_different_output_gates_are_no_pack() -> None:
     gate = torch.ones(1, 1, 1)
     with pytest.raises(AssertionError, match="different forms of the output gate"):
-        masks.stack([Sites(gate=gate, gate_form="intent"), Sites(gate=gate, gate_form="literal")])
-    assert masks.stack([Sites(gate=gate, gate_form="intent"), Sites()]).gate_form == "intent"
+        stacking.stack(
+            [Sites(gate=gate, gate_form="intent"), Sites(gate=gate, gate_form="literal")]
+        )
+    assert stacking.stack([Sites(gate=gate, gate_form="intent"), Sites()]).gate_form == "intent"
 
 
 def test_no_number_stands_for_a_cells_own_expectation() -> None:
     with pytest.raises(AssertionError, match="all lanes draw masks of their own, or none"):
-        masks.stack([Sites(uniform=torch.rand(2, 3, 4)), Sites()])
+        stacking.stack([Sites(uniform=torch.rand(2, 3, 4)), Sites()])
 
 
 def test_gains_of_embedding_and_outputs_stack_too() -> None:
     gain = torch.full((1, 3, 5), 2.0)
-    assert masks.stack_gains([None, None]) is None
-    stacked = masks.stack_gains([None, gain])
+    assert stacking.stack_gains([None, None]) is None
+    stacked = stacking.stack_gains([None, gain])
     assert stacked is not None
     assert stacked.shape == (2, 1, 3, 5)
     assert [float(lane.mean()) for lane in stacked] == [1.0, 2.0]
@@ -202,7 +213,9 @@ def test_two_gains_on_the_outputs_multiply() -> None:
         {"p_outputs": 0.5, "p_sequence_outputs": 0.2},
     ]
     first, second, both = (
-        masks.outputs_gain(TrialConfig().with_values(one).regularizer.program(), LAYER, 0, 7, 3)
+        masks.outputs_gain(
+            replace(DRAW, program=TrialConfig().with_values(one).regularizer.program())
+        )
         for one in values
     )
     assert first is not None
@@ -219,7 +232,13 @@ def test_two_gains_on_the_outputs_multiply() -> None:
 def of_units(mask: Mask, draws: int = 400) -> Tensor:
     """Many draws of a mask, [draws * T * B, U]."""
     shape = LayerShape(steps=10, batch=8, inputs=1, hidden=9)
-    drawn = [getattr(masks.drawn([mask], shape, 0, 7, step), mask.site) for step in range(draws)]
+    drawn = [
+        getattr(
+            masks.layer_sites(replace(DRAW, program=(mask,), shape=shape, counter=step)),
+            mask.site,
+        )
+        for step in range(draws)
+    ]
     return torch.cat([one.flatten(0, 1) for one in drawn]).double()
 
 
@@ -238,7 +257,7 @@ def test_every_unit_has_the_mean_and_variance_of_its_own_rate(
     rate_U = torch.linspace(z - spread, z + spread, 9, dtype=torch.float64).clamp(0, 1)
     assert rate_U[0] == pytest.approx(low)
     assert rate_U[-1] == pytest.approx(high)
-    assert torch.equal(masks.rates(mask, 9, "cpu"), rate_U)
+    assert torch.equal(sampling.rates(mask, 9, "cpu"), rate_U)
     variance_U = rate_U * (1 - rate_U)
     n = len(drawn_NU)
     torch.testing.assert_close(drawn_NU.mean(0), rate_U, rtol=0, atol=LIMIT * 0.5 / sqrt(n))
@@ -252,11 +271,11 @@ def test_an_evaluation_has_each_units_own_rate() -> None:
     for gaussian in (False, True):
         values = {"z_cells": 0.5, "z_spread": 0.3, "gaussian_masks": gaussian}
         (mask,) = TrialConfig().with_values(values).regularizer.program()
-        stands = masks.expected([mask], LAYER, 0, 7, "cpu", torch.float64).keep_cells
+        stands = masks.layer_sites(replace(EXPECTED, program=(mask,))).keep_cells
         assert stands is not None
-        assert torch.equal(stands[0, 0], masks.rates(mask, 100, "cpu"))
-    around_0 = replace(mask, one=0.0, expected=0.0)
-    stands = masks.expected([around_0], LAYER, 0, 7, "cpu", torch.float64).keep_cells
+        assert torch.equal(stands[0, 0], sampling.rates(mask, 100, "cpu"))
+    around_0 = replace(mask, probability=0.0, expected=0.0)
+    stands = masks.layer_sites(replace(EXPECTED, program=(around_0,))).keep_cells
     assert stands is not None
     assert float(stands.max()) == 0.3
 
@@ -270,14 +289,23 @@ def test_real_masks_have_the_dtype_asked_for(dtype: torch.dtype) -> None:
         ({"z_cells": 0.5}, "keep_cells", torch.bool),
     ):
         program = TrialConfig().with_values(values).regularizer.program()
-        assert getattr(masks.drawn(program, LAYER, 0, 7, 3, dtype=dtype), site).dtype == wanted, (
-            values
-        )
+        assert (
+            getattr(
+                masks.layer_sites(replace(DRAW, program=program, dtype=dtype)),
+                site,
+            ).dtype
+            == wanted
+        ), values
 
 
 def test_a_decoders_first_layer_is_a_first_layer_whatever_its_number() -> None:
     mask = Mask(
-        site="inputs", field="p", one=0.5, expected=0.5, stream="masks_cells", layers="first"
+        site="inputs",
+        field="p",
+        probability=0.5,
+        expected=0.5,
+        stream="masks_cells",
+        layers="first",
     )
     shape = LayerShape(steps=2, batch=3, inputs=5, hidden=4)
     for layer, first, stands in (
@@ -287,10 +315,13 @@ def test_a_decoders_first_layer_is_a_first_layer_whatever_its_number() -> None:
         (0, False, False),
     ):
         assert (
-            masks.drawn([mask], replace(shape, first=first), layer, 7, 3).inputs is not None
+            masks.layer_sites(
+                replace(DRAW, program=(mask,), shape=replace(shape, first=first), layer=layer)
+            ).inputs
+            is not None
         ) == stands
     embedding = masks.embedding_gain(
-        [replace(mask, site="embedding", shared=("time",))], shape, 0, 7, 3
+        replace(DRAW, program=(replace(mask, site="embedding", shared=("time",)),), shape=shape)
     )
     assert embedding is not None
     assert embedding.shape == (1, 3, 5)

@@ -267,6 +267,7 @@ def test_no_step_reads_a_number_back_from_the_device(kind: type[ZoneoutBase]) ->
     assert int(module.static_states_l0.max()) < 2**24
 
 
+@pytest.mark.timeout(600)  # starts processes that import torch
 def test_two_processes_train_together(tmp_path: Path, repo_root: Path) -> None:
     command = [sys.executable, "-m", "tests.zoneout_core.ddp_rank"]
     environment = os.environ | {"GLOO_SOCKET_IFNAME": "lo"}

@@ -16,7 +16,7 @@ SIGMA = 0.075
 
 def noisy(seed: int = 3, step: int = 7, sigma: float = SIGMA) -> list[Tensor]:
     matrices = [torch.zeros(200, 300), torch.zeros(50, 40, dtype=torch.float64)]
-    noise_(matrices, sigma, seed, step)
+    noise_(matrices, sigma, seed=seed, update=step)
     return matrices
 
 
@@ -41,7 +41,7 @@ def test_noise_follows_from_seed_and_step_alone() -> None:
 
 def test_noise_is_added_to_views_of_a_row_and_to_nothing_else() -> None:
     row_P = torch.ones(100)
-    noise_([row_P[10:40].view(5, 6)], SIGMA, 0, 0)
+    noise_([row_P[10:40].view(5, 6)], SIGMA, seed=0, update=0)
     assert (row_P[:10] == 1).all()
     assert (row_P[40:] == 1).all()
     assert (row_P[10:40] != 1).all()
@@ -49,8 +49,8 @@ def test_noise_is_added_to_views_of_a_row_and_to_nothing_else() -> None:
 
 def test_without_a_deviation_nothing_is_drawn() -> None:
     row_P = torch.ones(6).requires_grad_(False)
-    noise_([row_P.view(2, 3)], 0.0, 0, 0)
-    noise_([], SIGMA, 0, 0)
+    noise_([row_P.view(2, 3)], 0.0, seed=0, update=0)
+    noise_([], SIGMA, seed=0, update=0)
     assert (row_P == 1).all()
 
 

@@ -8,12 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoneout_core import regularizers
 from zoneout_core.config.trial import TrialConfig
-from zoneout_core.masking.masks import Places
+from zoneout_core.masking.places import Places
 from zoneout_core.network.init import InitialDraw
 from zoneout_core.tasks import Corpus
-from zoneout_core.training import evaluate, one_pass
+from zoneout_core.training import evaluate, one_pass, segments
 from zoneout_core.training.evaluate import Reader
 from zoneout_core.training.lane import Lane
 from zoneout_core.training.one_pass import Score
@@ -49,12 +48,8 @@ def reader(*configs: TrialConfig, number: int = 0, monte_carlo: bool = False) ->
             len(row_P), generator=torch.Generator().manual_seed(4 + trial), dtype=workload.dtype
         )
         rows.append(row_P + 0.5 * noise)
-        lanes.append(Lane(trial=trial, config=one, updates=1))
-    programs = (
-        [regularizers.monte_carlo(one.regularizer.program())[1] for one in configs]
-        if monte_carlo
-        else ()
-    )
+        lanes.append(Lane(trial=trial, config=one, epoch_updates=1))
+    programs = [monte_carlo(one.regularizer.program())[1] for one in configs] if monte_carlo else ()
     parameters = workload._parameters(torch.stack(rows))
     return workload._reader(lanes, parameters, workload.choose(configs[0]), number, programs)
 
@@ -86,7 +81,7 @@ def test_however_long_it_remembers_it_is_the_one_pass(values: dict[str, Any]) ->
     lanes = reader(config(**values))
     (score,), (truth,) = stream(lanes), exact(lanes)
     assert abs(score.nats - truth) <= score.uncertainty + 1e-12
-    assert score.uncertainty <= one_pass.SCORES_AGREE
+    assert score.uncertainty <= one_pass.SCORE_TOLERANCE
 
 
 def test_the_uncertainty_is_measured_and_zero_where_the_text_is_read_in_one_piece() -> None:
@@ -106,8 +101,8 @@ def test_what_one_lane_needs_changes_no_bit_of_another(monkeypatch: pytest.Monke
     for k in range(len(configs)):
         assert stream(reader(*configs).alone(k)) == [together[k]]
     assert stream(reader(configs[0])) == [together[0]]
-    monkeypatch.setattr(one_pass, "STATES_AGREE", float("inf"))
-    monkeypatch.setattr(one_pass, "SCORES_AGREE", float("inf"))
+    monkeypatch.setattr(one_pass, "STATE_TOLERANCE", float("inf"))
+    monkeypatch.setattr(one_pass, "SCORE_TOLERANCE", float("inf"))
     trusted = stream(reader(*configs))
     assert trusted[0] == together[0], "a warm-up that suffices leaves the first reading as it is"
     assert abs(trusted[1].nats - together[1].nats) > 1e-3, "and one that does not, does not"
@@ -184,11 +179,11 @@ def test_monte_carlo_passes_are_one_pass_each(monkeypatch: pytest.MonkeyPatch) -
         sequence_length=LENGTH,
     )
     monkeypatch.setattr(one_pass, "WARMUP", WARMUP)
-    monkeypatch.setattr(one_pass, "SEGMENTS", 5)
+    monkeypatch.setattr(segments, "MAX_SEGMENTS", 5)
     passes = [reader(one, number=number, monte_carlo=True) for number in range(2)]
     assert stream(passes[0])[0] != stream(passes[1])[0]
     (score,) = one_pass.averaged(passes, TEXT)
-    monkeypatch.setattr(one_pass, "SEGMENTS", 1)
+    monkeypatch.setattr(segments, "MAX_SEGMENTS", 1)
     (truth,) = one_pass.averaged(passes, TEXT)
     assert score.nats == pytest.approx(truth.nats, abs=score.uncertainty + 1e-12)
     assert truth.uncertainty == 0

@@ -1,26 +1,28 @@
 """A pack gives every trial the numbers it has alone, bit for bit, whatever happens beside it."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import fields
 from math import isfinite, log
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from msgspec.structs import fields
 
 from tests.zoneout_core.given_scores import give_scores
 from zoneout_core.cells.lstm import LSTM
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
-from zoneout_core.masking import masks, streams
+from zoneout_core.masking import sampling, streams
 from zoneout_core.masking.sites import Sites
-from zoneout_core.network.network import Network, NetworkSites, output_product
+from zoneout_core.network.network import Network
+from zoneout_core.network.network_sites import NetworkSites
+from zoneout_core.network.output_layer import output_product
 from zoneout_core.records import CHARACTERS, EpochRecord, LaneEnd, TrialState
 from zoneout_core.tasks import Corpus
 from zoneout_core.training import checkpoint, evaluate, one_pass
 from zoneout_core.training.batches import Batches
-from zoneout_core.training.checkpoint import LaneState
+from zoneout_core.training.lane_state import LaneState
 from zoneout_core.training.pack import Pack
 
 Event = EpochRecord | LaneEnd
@@ -51,13 +53,13 @@ def variations(config: TrialConfig) -> list[TrialConfig]:
 
 
 def advance(pack: Pack, steps: int) -> list[Event]:
-    return [event for _ in range(steps) for event in pack.step()]
+    return [event for _ in range(steps) for event in pack.update()]
 
 
 def finish(pack: Pack) -> list[Event]:
     events: list[Event] = []
     while pack.trials:
-        events += pack.step()
+        events += pack.update()
     return events
 
 
@@ -87,10 +89,10 @@ def assert_same_state(one: LaneState, other: LaneState) -> None:
         assert (a is None) == (b is None)
         if a is not None:
             assert torch.equal(a, b), f"{name} differs in {int((a != b).sum())} numbers"
-    assert (one.step, one.sums, one.born, one.config) == (
-        other.step,
+    assert (one.updates, one.sums, one.restarted_at, one.config) == (
+        other.updates,
         other.sums,
-        other.born,
+        other.restarted_at,
         other.config,
     )
     assert [(r.epoch, r.metrics) for r in one.records] == [
@@ -302,7 +304,7 @@ def test_records_say_what_happened(
     pack.admit(4, tiny_config)
     events = finish(pack)
     records = [e for e in events if isinstance(e, EpochRecord)]
-    assert [(r.trial, r.epoch, r.steps) for r in records] == [
+    assert [(r.trial, r.epoch, r.updates) for r in records] == [
         (4, e, e * UPDATES) for e in (1, 2, 3)
     ]
     for record in records:
@@ -368,7 +370,7 @@ def test_another_shape_is_refused(make_pack: Callable[..., Pack], tiny_config: T
         f"and the pack {tiny_config.shape_key()}. Put it into a pack of its own shape."
     )
     assert pack.trials == []
-    assert pack.step() == []
+    assert pack.update() == []
 
 
 def test_a_text_shorter_than_a_chunk_is_refused(
@@ -390,7 +392,7 @@ def test_a_fraction_trains_on_the_start_of_the_text(
     pack.admit(0, config)
     (record, _) = finish(pack)
     assert isinstance(record, EpochRecord)
-    assert record.steps == Batches(config, 575).updates == 7
+    assert record.updates == Batches(config, 575).epoch_updates == 7
 
 
 def test_it_learns(
@@ -434,14 +436,14 @@ def test_updates_agree_with_the_reference_cell_autograd_and_pytorchs_adam(
     }
     adam = torch.optim.Adam(leaves.values(), lr=0.01)
     for name, leaf in leaves.items():
-        adam.state[leaf] = {"step": torch.tensor(float(start.step))} | {
+        adam.state[leaf] = {"step": torch.tensor(float(start.updates))} | {
             key: layout.views(row[None])[name][0].clone()
             for key, row in (("exp_avg", start.m), ("exp_avg_sq", start.v))
         }
     batches = Batches(config, len(tiny_corpus.train))
     sizes = []
-    for step in range(start.step, start.step + 5):
-        starts = batches.at(step)
+    for step in range(start.updates, start.updates + 5):
+        starts = batches.starts(step)
         sizes.append(len(starts))
         chunks_LB = torch.stack(
             [torch.tensor(tiny_corpus.train[s : s + 21]).long() for s in starts.tolist()], dim=1
@@ -477,7 +479,7 @@ def plain_loss(
     drawn = []
     for purpose, z in (("masks_cells", 0.5), ("masks_states", 0.05)):
         mask = torch.empty(shape, dtype=torch.bool)
-        masks.draw_(mask, z, streams.generator(config.seed, purpose, step))
+        sampling.draw_(mask, z, streams.generator(config.seed, purpose, counter=step))
         drawn.append(mask[:, : chunks_LB.shape[1]])
     x_TBD = torch.nn.functional.one_hot(chunks_LB[:-1], 8).double()
     zeros_H = torch.zeros(hidden, dtype=torch.float64)

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from zoneout_core import regularizers
-from zoneout_core.cells import CellConfig
-from zoneout_core.config import registry
+from zoneout_core.config import parts, registry
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.masking import masks
-from zoneout_core.masking.masks import LayerShape, Places
+from zoneout_core.masking.draw import LayerShape, MaskDraw
+from zoneout_core.masking.places import Places
 from zoneout_core.network.init import InitialDraw
 from zoneout_core.training.batches import Batches
 
@@ -157,11 +157,18 @@ def mask_bits(example: dict[str, Any], *, evaluation: bool) -> list[Tensor]:
         )
     bits = []
     for layer in (0, LAYER):
-        drawn = masks.drawn(program, shape, layer, SEED, UPDATE, evaluation=evaluation)
-        bits += [mask > 0.5 for mask in drawn.present().values()]
+        draw = MaskDraw(
+            program=program,
+            shape=shape,
+            layer=layer,
+            seed=SEED,
+            counter=UPDATE,
+            evaluation=evaluation,
+        )
+        bits += [mask > 0.5 for mask in masks.layer_sites(draw).present().values()]
         for gain in (
-            masks.outputs_gain(program, shape, layer, SEED, UPDATE, evaluation=evaluation),
-            masks.embedding_gain(program, EMBEDDING, layer, SEED, UPDATE, evaluation=evaluation),
+            masks.outputs_gain(draw),
+            masks.embedding_gain(replace(draw, shape=EMBEDDING)),
         ):
             bits += [] if gain is None else [gain > 0.5]
     return bits
@@ -179,7 +186,7 @@ def regularizer_digests(name: str) -> tuple[str, ...]:
 def cell_digest(name: str) -> str:
     """Signs of a layer's initial parameters, in the order in which they are drawn."""
     model = TrialConfig().with_values({"cell": name, "hidden_size": 8}).model
-    initial = CellConfig().chosen(name).initial(model, 6, InitialDraw(model, SEED))
+    initial = parts.cell(name)().initial(model, 6, InitialDraw(model, SEED))
     return digest([value > 0 for value in initial.values()])
 
 
@@ -204,7 +211,7 @@ def offset_digest(name: str) -> str:
         {"offset": name, "seed": SEED, "sequence_length": 10, "batch_size": 4}
     )
     batches = Batches(config, 500)
-    starts = torch.cat([batches.at(update) for update in range(2 * batches.updates)])
+    starts = torch.cat([batches.starts(update) for update in range(2 * batches.epoch_updates)])
     return hashlib.blake2b(str(starts.tolist()).encode(), digest_size=6).hexdigest()
 
 

@@ -16,7 +16,7 @@ from zoneout_core.errors import ConfigError, UnknownName
 from zoneout_core.kernels import emulation, machine, memory, picking, product, timing
 from zoneout_core.kernels.memory import Answer, Memory
 from zoneout_core.kernels.timing import Shape
-from zoneout_core.network.network import output_product, product_shape
+from zoneout_core.network.output_layer import output_product, product_shape
 
 CPU = torch.device("cpu")
 SHAPE = Shape(batch=4, hidden=13, gates=52, steps=20)

@@ -12,7 +12,7 @@ from tests.zoneout_core import cell_oracles
 from zoneout_core.errors import ConfigError
 from zoneout_core.tasks import Labelled, get
 from zoneout_core.training import propagation
-from zoneout_core.training.checkpoint import LaneState
+from zoneout_core.training.lane_state import LaneState
 from zoneout_core.training.pack import Pack
 from zoneout_core.training.propagation import Noted, norms, noting, shares
 
@@ -72,8 +72,8 @@ def trained(**values: Any) -> LaneState:
     )
     pack = Pack(config, digits(), capacity=1, device="cpu")
     pack.admit(0, config)
-    for _ in range(pack.workload.updates(config)):
-        pack.step()
+    for _ in range(pack.workload.epoch_updates(config)):
+        pack.update()
     return pack.state(0)
 
 
@@ -94,7 +94,7 @@ def test_it_is_reproducible_and_its_masks_are_those_of_the_steps() -> None:
     state = trained(z_cells=0.5)
     assert shares(state, digits(), batches=2) == shares(state, digits(), batches=2)
     assert shares(state, digits(), batches=1) != shares(
-        replace(state, step=state.step + 1), digits(), batches=1
+        replace(state, updates=state.updates + 1), digits(), batches=1
     )
 
 

@@ -23,7 +23,7 @@ def test_the_papers_lstm_begins_at_chance_and_learns(data_dir: Path) -> None:
     assert pack.layout.size >= 4_256_050
     sums = [0.0]
     for _ in range(UPDATES):
-        assert pack.step() == []
+        assert pack.update() == []
         sums.append(pack.state(0).sums["nll"])
     losses = [after - before for before, after in pairwise(sums)]
     assert losses[0] == pytest.approx(log(50), abs=0.1)

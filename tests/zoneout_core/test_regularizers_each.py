@@ -8,16 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoneout_core import regularizers
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
-from zoneout_core.masking import masks
-from zoneout_core.masking.masks import LayerShape
+from zoneout_core.masking import masks, sampling
+from zoneout_core.masking.draw import LayerShape, MaskDraw
+from zoneout_core.masking.program import monte_carlo
 from zoneout_core.masking.sites import Sites
 from zoneout_core.regularizers import Mask
 from zoneout_core.regularizers.norm_stabilizer import NormStabilizer
 
 SHAPE = LayerShape(steps=20, batch=8, inputs=5, hidden=50)
+DRAW = MaskDraw(program=(), shape=SHAPE, layer=0, seed=3, counter=0)
 
 
 def program(**values: Any) -> tuple[Mask, ...]:
@@ -25,7 +26,9 @@ def program(**values: Any) -> tuple[Mask, ...]:
 
 
 def drawn(step: int = 0, *, evaluation: bool = False, **values: Any) -> Sites:
-    return masks.drawn(program(**values), SHAPE, 0, 3, step, evaluation=evaluation)
+    return masks.layer_sites(
+        replace(DRAW, program=program(**values), counter=step, evaluation=evaluation)
+    )
 
 
 def same(a: Tensor | None, b: Tensor | None) -> bool:
@@ -54,24 +57,28 @@ def test_zoneout_of_one_keeps_everything_and_of_zero_has_no_mask() -> None:
 
 def test_rates_of_units_are_spread_evenly_within_bounds() -> None:
     (mask,) = program(z_cells=0.8, z_spread=0.4)
-    rates_U = masks.rates(mask, 5, "cpu")
+    rates_U = sampling.rates(mask, 5, "cpu")
     assert rates_U.tolist() == pytest.approx([0.4, 0.6, 0.8, 1.0, 1.0])
-    many = LayerShape(200, 40, 1, 5)
-    keep = masks.drawn([mask], many, 0, 3, 0).keep_cells
+    many = LayerShape(steps=200, batch=40, inputs=1, hidden=5)
+    keep = masks.layer_sites(replace(DRAW, program=(mask,), shape=many)).keep_cells
     assert keep is not None
     assert keep.double().mean((0, 1)).tolist() == pytest.approx(rates_U.tolist(), abs=0.02)
     assert keep[..., 3:].all()
-    stands = masks.expected([mask], many, 0, 3, "cpu", torch.float64).keep_cells
+    stands = masks.layer_sites(
+        replace(DRAW, program=(mask,), shape=many, dtype=torch.float64, evaluation=True)
+    ).keep_cells
     assert stands is not None
     assert stands.shape == (1, 1, 5)
     assert same(stands[0, 0], rates_U)
     (low,) = program(z_cells=0.2, z_spread=0.4)
-    assert masks.rates(low, 5, "cpu").tolist() == pytest.approx([0.0, 0.0, 0.2, 0.4, 0.6])
+    assert sampling.rates(low, 5, "cpu").tolist() == pytest.approx([0.0, 0.0, 0.2, 0.4, 0.6])
 
 
 def test_gaussian_masks_have_mean_and_variance_of_the_bernoulli_masks() -> None:
-    large = LayerShape(100, 20, 1, 100)
-    keep = masks.drawn(program(z_cells=0.3, gaussian_masks=True), large, 0, 3, 0).keep_cells
+    large = LayerShape(steps=100, batch=20, inputs=1, hidden=100)
+    keep = masks.layer_sites(
+        replace(DRAW, program=program(z_cells=0.3, gaussian_masks=True), shape=large)
+    ).keep_cells
     assert keep is not None
     assert keep.dtype == torch.float32
     assert (float(keep.mean()), float(keep.var())) == pytest.approx((0.3, 0.21), abs=0.004)
@@ -97,7 +104,9 @@ def test_static_masks_are_drawn_once_for_all_updates(mode: str) -> None:
 
 def test_static_masks_of_a_shorter_run_are_the_first_of_a_longer() -> None:
     static = program(z_cells=0.5, static_masks="same")
-    short = masks.drawn(static, LayerShape(7, 3, 1, 50), 0, 3, 0).keep_cells
+    short = masks.layer_sites(
+        replace(DRAW, program=static, shape=LayerShape(steps=7, batch=3, inputs=1, hidden=50))
+    ).keep_cells
     long = drawn(z_cells=0.5, static_masks="same").keep_cells
     assert short is not None
     assert long is not None
@@ -157,13 +166,16 @@ def test_naive_dropout_of_cells_and_states_leaves_the_cell_whole_where_the_state
 def test_dropout_on_inputs_is_of_the_first_layer_between_of_the_others() -> None:
     for values, layers in (({"p_inputs": 0.5}, [True, False]), ({"p_between": 0.5}, [False, True])):
         found = [
-            masks.drawn(program(**values), SHAPE, layer, 3, 0).inputs is not None
+            masks.layer_sites(replace(DRAW, program=program(**values), layer=layer)).inputs
+            is not None
             for layer in (0, 1)
         ]
         assert found == layers
         decoder = [replace(SHAPE, first=first) for first in (True, False)]
         found = [
-            masks.drawn(program(**values), shape, 2, 3, 0).inputs is not None for shape in decoder
+            masks.layer_sites(replace(DRAW, program=program(**values), shape=shape, layer=2)).inputs
+            is not None
+            for shape in decoder
         ]
         assert found == layers
 
@@ -172,7 +184,9 @@ def test_input_dropout_takes_whole_vectors_of_the_first_layer() -> None:
     inputs = drawn(p_input_steps=0.5).inputs
     assert inputs is not None
     assert inputs.shape == (20, 8, 1)
-    assert masks.drawn(program(p_input_steps=0.5), SHAPE, 1, 3, 0).inputs is None
+    assert (
+        masks.layer_sites(replace(DRAW, program=program(p_input_steps=0.5), layer=1)).inputs is None
+    )
 
 
 @pytest.mark.parametrize(("tied", "shape"), [("tied", (1, 8, 50)), ("untied", (1, 8, 4, 50))])
@@ -186,14 +200,18 @@ def test_variational_masks_last_for_a_sequence(tied: str, shape: tuple[int, ...]
 
 def test_variational_masks_spare_single_symbols() -> None:
     values = {"p_sequence_inputs": 0.5, "embedding_size": 4, "num_layers": 2}
-    symbols = LayerShape(20, 8, 1, 50)
-    assert masks.drawn(program(**values), symbols, 0, 3, 0).inputs is None
+    symbols = LayerShape(steps=20, batch=8, inputs=1, hidden=50)
+    assert masks.layer_sites(replace(DRAW, program=program(**values), shape=symbols)).inputs is None
     assert drawn(**values).inputs is not None
 
 
 def test_word_types_are_dropped_per_sequence() -> None:
     gain = masks.embedding_gain(
-        program(p_sequence_words=0.3, embedding_size=4), LayerShape(1, 8, 200, 0), 0, 3, 0
+        replace(
+            DRAW,
+            program=program(p_sequence_words=0.3, embedding_size=4),
+            shape=LayerShape(steps=1, batch=8, inputs=200, hidden=0),
+        )
     )
     assert gain is not None
     assert gain.shape == (1, 8, 200)
@@ -203,20 +221,22 @@ def test_word_types_are_dropped_per_sequence() -> None:
 
 def test_monte_carlo_draws_all_variational_masks_but_those_of_words() -> None:
     values = {"p_sequence_words": 0.3, "p_sequence_states": 0.3, "embedding_size": 4}
-    assert regularizers.monte_carlo(program(**values))[0] == 0
-    passes, sampled = regularizers.monte_carlo(
-        program(mc_passes=100, carry="zero", z_cells=0.5, **values)
-    )
+    assert monte_carlo(program(**values))[0] == 0
+    passes, sampled = monte_carlo(program(mc_passes=100, carry="zero", z_cells=0.5, **values))
     assert passes == 100
     assert {mask.site: mask.expected for mask in sampled} == {
         "embedding": 1.0,
         "recurrent": None,
         "keep_cells": 0.5,
     }
-    first, second = (masks.drawn(sampled, SHAPE, 0, 3, step, evaluation=True) for step in (0, 1))
+    first, second = (
+        masks.layer_sites(replace(DRAW, program=sampled, counter=step, evaluation=True))
+        for step in (0, 1)
+    )
     assert not same(first.recurrent, second.recurrent)
     assert not same(
-        first.recurrent, masks.drawn(sampled, SHAPE, 0, 3, 0).recurrent
+        first.recurrent,
+        masks.layer_sites(replace(DRAW, program=sampled)).recurrent,
     )  # nor those of training
     assert same(first.keep_cells, second.keep_cells)
 
@@ -285,39 +305,39 @@ def test_a_single_step_has_no_differences() -> None:
     [
         (
             {"p_recurrent": 0.5, "cell": "rnn"},
-            "regularizer.p_recurrent must be 0 with model.cell=rnn, which has no place for a mask at update, but is 0.5.",
+            "regularizer.recurrent_dropout.p_recurrent must be 0 with model.cell=rnn, which has no place for a mask at update, but is 0.5.",
         ),
         (
             {"z_cells": 0.5, "cell": "gru"},
-            "regularizer.z_cells must be 0 with model.cell=gru, which has no place for a mask at keep_cells, but is 0.5.",
+            "regularizer.zoneout.z_cells must be 0 with model.cell=gru, which has no place for a mask at keep_cells, but is 0.5.",
         ),
         (
             {"p_gate": 0.5, "cell": "gru"},
-            "regularizer.p_gate must be 0 with model.cell=gru, which has no place for a mask at gate, but is 0.5.",
+            "regularizer.output_gate.p_gate must be 0 with model.cell=gru, which has no place for a mask at gate, but is 0.5.",
         ),
         (
             {"z_depth": 0.5, "cell": "gru"},
-            "regularizer.depth_of must be states with model.cell=gru, which has no place for a mask at keep_cells, but is 'both'.",
+            "regularizer.stochastic_depth.depth_of must be states with model.cell=gru, which has no place for a mask at keep_cells, but is 'both'.",
         ),
         (
             {"beta_norm": 50, "norm_of": "cells", "cell": "rnn"},
-            "regularizer.norm_of must be states with model.cell=rnn, which carries h, but is 'cells'.",
+            "regularizer.norm_stabilizer.norm_of must be states with model.cell=rnn, which carries h, but is 'cells'.",
         ),
         (
             {"z_cells": 0.5, "z_states": 0.1, "zoneout_mask": "shared"},
-            "regularizer.z_states must be equal to regularizer.z_cells (0.5) where they share a mask, but is 0.1.",
+            "regularizer.zoneout.z_states must be equal to regularizer.zoneout.z_cells (0.5) where they share a mask, but is 0.1.",
         ),
         (
             {"p_recurrent": 0.5, "recurrent_mask": "zoneout"},
-            "regularizer.p_recurrent must be equal to regularizer.z_cells (0.0) where recurrent dropout takes zoneout's mask, but is 0.5.",
+            "regularizer.recurrent_dropout.p_recurrent must be equal to regularizer.zoneout.z_cells (0.0) where recurrent dropout takes zoneout's mask, but is 0.5.",
         ),
         (
             {"p_recurrent": 0.5, "z_cells": 0.5, "z_spread": 0.1, "recurrent_mask": "zoneout"},
-            "regularizer.z_spread must be 0 where recurrent dropout takes zoneout's mask, but is 0.1.",
+            "regularizer.zoneout.z_spread must be 0 where recurrent dropout takes zoneout's mask, but is 0.1.",
         ),
         (
             {"surprisal_masks": "sampled"},
-            "regularizer.surprisal_masks must be off with model.cell=lstm, which has no place for a mask at uniform, but is 'sampled'.",
+            "regularizer.surprisal.surprisal_masks must be off with model.cell=lstm, which has no place for a mask at uniform, but is 'sampled'.",
         ),
         (
             {"static_masks": "same", "carry": "zero"},
@@ -325,25 +345,28 @@ def test_a_single_step_has_no_differences() -> None:
         ),
         (
             {"p_outputs": 1.0},
-            "regularizer.p_outputs must be below 1, since training divides by 1 - p, but is 1.0.",
+            "regularizer.non_recurrent_dropout.p_outputs must be below 1, since training divides by 1 - p, but is 1.0.",
         ),
         (
             {"p_recurrent": 1.0, "recurrent_scale": "inverted"},
-            "regularizer.p_recurrent must be below 1, since training divides by 1 - p, but is 1.0.",
+            "regularizer.recurrent_dropout.p_recurrent must be below 1, since training divides by 1 - p, but is 1.0.",
         ),
         (
             {"p_sequence_words": 0.3},
-            "regularizer.p_sequence_words must be 0 with model.embedding_size=0, since it drops rows of an embedding, but is 0.3.",
+            "regularizer.variational.p_sequence_words must be 0 with model.embedding_size=0, since it drops rows of an embedding, but is 0.3.",
         ),
         (
             {"p_sequence_inputs": 0.3},
-            "regularizer.p_sequence_inputs must be 0 with model.embedding_size=0 and one layer, since it would silence whole sequences, but is 0.3.",
+            "regularizer.variational.p_sequence_inputs must be 0 with model.embedding_size=0 and one layer, since it would silence whole sequences, but is 0.3.",
         ),
         (
             {"p_sequence_states": 0.3, "mc_passes": 9},
-            "regularizer.mc_passes must be 0 with carry=none, since only texts that are read on and on are scored by Monte Carlo passes, but is 9.",
+            "regularizer.variational.mc_passes must be 0 with carry=none, since only texts that are read on and on are scored by Monte Carlo passes, but is 9.",
         ),
-        ({"mc_passes": -1}, "regularizer.mc_passes must be at least 0 (0 = none), but is -1."),
+        (
+            {"mc_passes": -1},
+            "regularizer.variational.mc_passes must be at least 0 (0 = none), but is -1.",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused(values: dict[str, Any], text: str) -> None:

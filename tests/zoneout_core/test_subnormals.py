@@ -43,7 +43,7 @@ def test_a_training_thread_flushes_them_in_every_thread_of_torch() -> None:
     with TrainingThread() as thread:
         assert [thread.run(kept) for _ in range(3)] == [NONE] * 3
         assert thread.run(subnormals.are_flushed)
-        assert thread.run(subnormals.said) == ""
+        assert thread.run(subnormals.note) == ""
 
 
 def test_the_callers_threads_stay_as_they_are() -> None:
@@ -79,7 +79,7 @@ def test_they_can_be_kept_for_comparison(monkeypatch: pytest.MonkeyPatch) -> Non
     with TrainingThread() as thread:
         assert thread.run(kept) == ALL
         assert (
-            thread.run(subnormals.said)
+            thread.run(subnormals.note)
             == "; subnormal numbers are kept, because of ZONEOUT_FLUSH_SUBNORMALS=0"
         )
 
@@ -87,7 +87,7 @@ def test_they_can_be_kept_for_comparison(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_where_they_are_kept_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor that cannot flush, or a thread that is not ours."""
     monkeypatch.delenv("ZONEOUT_FLUSH_SUBNORMALS", raising=False)
-    assert subnormals.said() == "; subnormal numbers are kept, which is slow where gradients vanish"
+    assert subnormals.note() == "; subnormal numbers are kept, which is slow where gradients vanish"
     monkeypatch.setattr(torch, "set_flush_denormal", lambda mode: False)
     with TrainingThread() as thread:
-        assert thread.run(subnormals.said).startswith("; subnormal numbers are kept")
+        assert thread.run(subnormals.note).startswith("; subnormal numbers are kept")

@@ -1,7 +1,6 @@
-"""What every task has to be, by the files that are there; and the two corpora of characters in
-particular."""
+"""What tasks promise besides what `zoneout_core.conformance` asks of every one: their files, and the
+two corpora of characters in particular."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +10,9 @@ import numpy as np
 import pytest
 
 from zoneout_core import tasks
-from zoneout_core.config.trial import TrialConfig
+from zoneout_core.conformance.test_tasks import check_data, text
 from zoneout_core.errors import ConfigError, DataError, UnknownName
-from zoneout_core.tasks import Corpus, Labelled, _text, char_ptb, char_pydoc
-from zoneout_core.training import workloads
+from zoneout_core.tasks import _text, char_ptb, char_pydoc
 
 EVERY = [(name, variant) for name in tasks.names() for variant in tasks.get(name).variants]
 CARRIED = [pair for pair in EVERY if not tasks.get(pair[0]).files]
@@ -32,80 +30,12 @@ COUNTS = {
     ("sequential_mnist", variant): [50_000, 10_000, 10_000]
     for variant in ("permuted", "permuted_code", "ordered")
 }
-WINDOW = 200
-REPEATED = 0.02  # of held-out windows may occur in what was seen: PTB's tables of interest rates come every day
-
-
-def text(corpus: Corpus, part: str) -> str:
-    return "".join(np.array(corpus.vocabulary)[getattr(corpus, part)])
 
 
 def conforms(name: str, variant: str, folder: Path) -> None:
-    data = tasks.load_data(name, variant, folder)
-    assert (data.name, data.variant) == (name, variant)
-    assert len(data.sha256) == 64
-    assert tasks.load_data(name, variant, folder).sha256 == data.sha256
-    assert data.fraction(1.0).sha256 == data.sha256
-    for share in (0.0, 1.1):
-        with pytest.raises(ConfigError):
-            data.fraction(share)
-    if isinstance(data, Corpus):
-        is_a_corpus(data)
-    elif isinstance(data, Labelled):
-        is_labelled(data)
+    data = check_data(name, variant, folder)
     if counts := COUNTS.get((name, variant)):
         assert [len(part) for part in (data.train, data.valid, data.test)] == counts
-
-
-def is_a_corpus(corpus: Corpus) -> None:
-    assert list(corpus.vocabulary) == sorted(set(corpus.vocabulary))
-    for part in (corpus.train, corpus.valid, corpus.test):
-        assert part.dtype == np.min_scalar_type(len(corpus.vocabulary) - 1)
-        assert part.ndim == 1
-        assert len(part) >= 2
-        assert part.max() < len(corpus.vocabulary)
-    if len(corpus.vocabulary) > 256:
-        return  # a vocabulary of words
-    for seen, held_out in (("train", "valid"), ("train", "test"), ("valid", "test")):
-        here, there = text(corpus, held_out), text(corpus, seen)
-        windows = [here[i : i + WINDOW] for i in range(0, len(here) - WINDOW, 10 * WINDOW)]
-        assert sum(window in there for window in windows) <= REPEATED * len(windows), (
-            f"{held_out} repeats {seen}"
-        )
-
-
-def is_labelled(data: Labelled) -> None:
-    for part, labels in (
-        (data.train, data.train_labels),
-        (data.valid, data.valid_labels),
-        (data.test, data.test_labels),
-    ):
-        assert part.dtype == labels.dtype == np.uint8
-        assert part.flags.c_contiguous
-        assert len(part) == len(labels)
-        assert part.shape[1] == data.train.shape[1]
-        assert sorted(set(labels.tolist())) == list(range(data.classes))
-    half = data.fraction(0.5)
-    assert len(half.train) == len(half.train_labels) == len(data.train) // 2
-    assert half.valid is data.valid
-
-
-@pytest.mark.parametrize("name", tasks.names())
-def test_metadata(name: str) -> None:
-    task = tasks.get(name)
-    assert task.name == name
-    assert task.description
-    assert "\n" not in task.description
-    assert task.variants
-    assert all(task.variants), "the empty variant means the default"
-    assert len(set(task.variants)) == len(task.variants)
-    for file in task.files:
-        assert not Path(file.path).is_absolute()
-        assert len(file.sha256) == 64
-        fetched = file.archive or file
-        assert len(fetched.sha256) == 64
-        assert fetched.addresses[0].startswith("https://")  # any will do: the hash is checked
-        assert all(address.endswith(fetched.name) for address in fetched.addresses)
 
 
 @pytest.mark.parametrize(("name", "variant"), CARRIED)
@@ -144,17 +74,6 @@ def test_variants_are_different_data_and_the_first_is_the_default(
     assert len(set(digests)) == len(variants)
     default = tasks.load_data(name, "", data_dir)
     assert (default.variant, default.sha256) == (variants[0], digests[0])
-
-
-@pytest.mark.parametrize("name", tasks.names())
-def test_a_task_configures_itself_and_its_workload_exists(name: str) -> None:
-    task = tasks.get(name)
-    config = task.config(seed=7, label="a row")
-    assert (config.task, config.seed, config.label) == (name, 7, "a row")
-    for key, value in task.settings.items():
-        assert config.value(key) == value, key
-    assert TrialConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
-    assert task.workload in workloads.names()
 
 
 def test_metadata_needs_neither_numpy_nor_torch() -> None:

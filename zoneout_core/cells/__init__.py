@@ -12,19 +12,39 @@ Shapes: T time, B batch, D input, H hidden, G gates side by side.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
-from zoneout_core.cells._arithmetic import project
-from zoneout_core.config import registry
-from zoneout_core.config.section import Section, require
+from zoneout_core.cells._arithmetic import gain, mix, project
+from zoneout_core.config import parts, registry
+from zoneout_core.config.contracts import CellPart, Surroundings
+from zoneout_core.config.fields import require
+from zoneout_core.config.model import ModelConfig
+from zoneout_core.config.trial import TrialConfig
 from zoneout_core.masking.sites import Sites
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoneout_core.config.trial import ModelConfig, TrialConfig
+__all__ = [
+    "Cell",
+    "Draw",
+    "Moment",
+    "Parameters",
+    "Sites",
+    "State",
+    "Surroundings",
+    "Trajectory",
+    "chosen",
+    "gain",
+    "mix",
+    "name_of",
+    "names",
+    "project",
+    "require",
+]
 
 Parameters = Mapping[str, "Tensor"]
 State = tuple["Tensor", ...]
@@ -75,9 +95,10 @@ class Moment:
     """The step's inputs, tokens [B] or [B, D]."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cell:
-    """Base of all cells."""
+@dataclass(frozen=True, kw_only=True)
+class Cell(CellPart):
+    """Base of all cells: a frozen dataclass of a cell's settings. It is not slotted, so that
+    `super()` works in a cell."""
 
     STATES: ClassVar[tuple[str, ...]] = ("h", "c")
     GATES: ClassVar[int] = 4
@@ -92,11 +113,11 @@ class Cell:
     SYMBOLS: ClassVar[bool] = False
     """Whether it reads symbols only, no dense inputs."""
 
-    def check(self, config: TrialConfig) -> None:
-        """Raises `ConfigError` when the rest of the configuration does not suit the cell; called
-        when it is chosen."""
-        constant = config.model.forget_constant
-        must = f"0 with model.cell={config.model.cell}, whose biases have no place for it"
+    def check(self, trial: Surroundings) -> None:
+        """Raises `ConfigError` when the rest of the trial does not suit the cell; called when it is
+        chosen."""
+        constant = trial.model.forget_constant
+        must = f"0 with model.cell={trial.model.cell}, whose biases have no place for it"
         require(self.FORGETS or constant == 0, "model.forget_constant", constant, must)
 
     def sizes(self, model: ModelConfig) -> dict[str, int]:
@@ -121,14 +142,14 @@ class Cell:
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
         """Values for `parameters`, by the same names."""
         hidden, gates = model.hidden_size, self.GATES * model.hidden_size
-        found = {
+        values = {
             "w_DG": draw.matrix(inputs, gates),
             "u_HG": draw.matrix(hidden, gates),
             "b_G": draw.bias(gates),
         }
         if self.FORGETS:
-            found["b_G"][hidden : 2 * hidden] += model.forget_bias
-        return found
+            values["b_G"][hidden : 2 * hidden] += model.forget_bias
+        return values
 
     def statistics(
         self, model: ModelConfig, steps: int
@@ -142,6 +163,18 @@ class Cell:
     def statistics_rate(self) -> float:
         """Share of a new batch's statistics in the running ones."""
         return 0.0
+
+    @property
+    def scores_by_batch(self) -> bool:
+        """Whether validations take the statistics of their own batches, and not the running
+        ones."""
+        return False
+
+    @property
+    def samples_population(self) -> bool:
+        """Whether masks are drawn while the final population statistics are taken, as in training;
+        otherwise what is expected of them stands."""
+        return False
 
     def schedule(self, epoch: int) -> dict[str, float]:
         """Kept numbers that have this value throughout epoch `epoch` of the training, counted from
@@ -167,12 +200,12 @@ class Cell:
         added."""
         return state
 
+    @abstractmethod
     def step(
         self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment
     ) -> State:
         """The states after one step; `a_BG` is that step's share of `project`, `sites` that step's
         masks."""
-        raise NotImplementedError
 
     def run(
         self, p: Parameters, x: Tensor, state: State, sites: Sites, *, training: bool
@@ -185,44 +218,25 @@ class Cell:
         p = self.unpack(p)
         a_TBG = self.project(p, x, sites.inputs)
         steps, batch = a_TBG.shape[:2]
-        state = self.begin(tuple(one.expand(batch, -1) for one in state), sites)
-        found: list[State] = []
-        noted: list[dict[str, Tensor]] = []
-        each = zip(a_TBG.unbind(0), sites.steps(steps, a_TBG.dtype), x.unbind(0), strict=True)
-        for t, (a_BG, masks, x_t) in enumerate(each):
+        state = self.begin(tuple(value.expand(batch, -1) for value in state), sites)
+        states: list[State] = []
+        step_statistics: list[dict[str, Tensor]] = []
+        step_inputs = zip(
+            a_TBG.unbind(0), sites.steps(steps, a_TBG.dtype), x.unbind(0), strict=True
+        )
+        for t, (a_BG, masks, x_t) in enumerate(step_inputs):
             moment = Moment(t=t, training=training, statistics={}, x=x_t)
             state = self.step(p, a_BG, state, masks, moment)
-            found.append(state)
-            noted.append(moment.statistics)
+            states.append(state)
+            step_statistics.append(moment.statistics)
         import torch
 
-        statistics = {name: torch.stack([one[name] for one in noted]) for name in noted[0]}
-        return Trajectory(tuple(torch.stack(one) for one in zip(*found, strict=True)), statistics)
-
-
-class CellConfig(Section):
-    """The settings of all cells, flat: `config.cell.activation`. Those of cells that are not chosen
-    keep their defaults."""
-
-    __slots__ = ()
-    package = "zoneout_core.cells"
-
-    def chosen(self, name: str) -> Cell:
-        """The cell in file `name`, with its settings."""
-        kind: type[Cell] = registry.load(self.package, name, "cell").PART
-        return self.part(kind)
-
-    def check(self, config: TrialConfig) -> None:
-        """Raises `ConfigError` when a setting of another cell was changed, or the chosen one does
-        not fit."""
-        chosen = self.chosen(config.model.cell)
-        for name in self.changed():
-            owner = registry_name(self.owners()[name])
-            must = (
-                f"left alone with model.cell={config.model.cell}, since it is a setting of {owner}"
-            )
-            require(self.owners()[name] is type(chosen), f"cell.{name}", getattr(self, name), must)
-        chosen.check(config)
+        statistics = {
+            name: torch.stack([statistics[name] for statistics in step_statistics])
+            for name in step_statistics[0]
+        }
+        trajectories = tuple(torch.stack(values) for values in zip(*states, strict=True))
+        return Trajectory(trajectories, statistics)
 
 
 def names() -> list[str]:
@@ -230,6 +244,16 @@ def names() -> list[str]:
     return registry.names(__name__)
 
 
-def registry_name(kind: type[Any]) -> str:
-    """The file name of a cell's class."""
-    return kind.__module__.rpartition(".")[2]
+def chosen(config: TrialConfig) -> Cell:
+    """The cell of a configuration, with its settings."""
+    cell = config.cell
+    assert isinstance(cell, Cell), "the files of this package export cells"
+    return cell
+
+
+def name_of(kind: type[Cell]) -> str:
+    """The name under which a class is a cell; empty for one that no file exports."""
+    for name, known in parts.cells().items():
+        if known is kind:
+            return name
+    return ""

@@ -34,9 +34,7 @@ def project(
     """
     import torch
 
-    if gain is None:
-        gain = gain
-    else:
+    if gain is not None:
         gain = gain.to(w_DG.dtype)
     if not x.is_floating_point():
         if gain is None and plus is not None and plus.dim() == 1:
@@ -49,11 +47,9 @@ def project(
                 a = (a.unflatten(-1, (gain.shape[-2], -1)) * gain).flatten(-2)
     elif gain is not None and gain.dim() > x.dim():
         blocks = zip(gain.unbind(-2), w_DG.chunk(gain.shape[-2], dim=-1), strict=True)
-        a = torch.cat([(x * one) @ block for one, block in blocks], dim=-1)
+        a = torch.cat([(x * block_gain) @ block for block_gain, block in blocks], dim=-1)
     else:
-        if gain is None:
-            x = x
-        else:
+        if gain is not None:
             x = x * gain
         if plus is not None and x.dim() == 2:
             return torch.addmm(plus, x, w_DG)

@@ -42,9 +42,9 @@ def gates(a_BG: Tensor) -> Gates:
     return Gates(i, f, o, a_g.tanh())
 
 
-def candidate(at: Gates, c_old: Tensor, sites: Sites) -> Tensor:
+def candidate(step_gates: Gates, c_old: Tensor, sites: Sites) -> Tensor:
     """The candidate cell, [B, H]."""
-    return at.f * c_old + gain(sites.update, at.i * at.g)
+    return step_gates.f * c_old + gain(sites.update, step_gates.i * step_gates.g)
 
 
 class Written(NamedTuple):

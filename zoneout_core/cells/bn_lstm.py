@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from zoneout_core.cells import Cell, Draw, Moment, Parameters, State, Trajectory
 from zoneout_core.cells._arithmetic import project
 from zoneout_core.cells._memory import SITES, candidate, gates, write
-from zoneout_core.config.section import require
+from zoneout_core.config.contracts import Surroundings
+from zoneout_core.config.fields import require
+from zoneout_core.config.model import ModelConfig
 from zoneout_core.masking.sites import Sites
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from zoneout_core.config.trial import ModelConfig, TrialConfig
 
 EPS = 1e-5
 GAMMA = 0.1
 """Where every gain of a normalisation starts."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class BatchNormLSTM(Cell):
     """Gate blocks are ordered i, f, o, g. N(v; gain) has mean 0 and deviation `gain` over the
     batch.
@@ -59,19 +59,27 @@ class BatchNormLSTM(Cell):
             0.0 < self.population_rate <= 1.0, "cell.population_rate", self.population_rate, must
         )
 
-    def check(self, config: TrialConfig) -> None:
-        Cell.check(self, config)
+    @property
+    def scores_by_batch(self) -> bool:
+        return self.batch_norm_scores == "batch"
+
+    @property
+    def samples_population(self) -> bool:
+        return self.population_masks == "sampled"
+
+    def check(self, trial: Surroundings) -> None:
+        super().check(trial)
         require(
-            config.batch_size > 1,
+            trial.batch_size > 1,
             "batch_size",
-            config.batch_size,
+            trial.batch_size,
             "at least 2 with model.cell=bn_lstm: one example has no spread",
         )
         must = (
             "none with model.cell=bn_lstm, whose statistics belong to steps counted from the start"
             " of a sequence"
         )
-        require(config.carry == "none", "carry", config.carry, must)
+        require(trial.carry == "none", "carry", trial.carry, must)
 
     def sizes(self, model: ModelConfig) -> dict[str, int]:
         return {"h": model.hidden_size, "c": model.hidden_size, "t": 1}
@@ -97,18 +105,18 @@ class BatchNormLSTM(Cell):
             offset = {}
         else:
             offset = {"beta_c_H": (model.hidden_size,)}
-        return Cell.parameters(self, model, inputs) | gains | offset
+        return super().parameters(model, inputs) | gains | offset
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
-        found = Cell.initial(self, model, inputs, draw)
-        own = {
+        values = super().initial(model, inputs, draw)
+        further = {
             name: shape
             for name, shape in self.parameters(model, inputs).items()
-            if name not in found
+            if name not in values
         }
-        return found | {
+        return values | {
             name: draw.full(GAMMA if name.startswith("gamma") else 0.0, *s)
-            for name, s in own.items()
+            for name, s in further.items()
         }
 
     def statistics(
@@ -133,7 +141,7 @@ class BatchNormLSTM(Cell):
                 name: _reused(value, start, len(x)) if name.startswith(KEPT) else value
                 for name, value in p.items()
             }
-        return Cell.run(self, p, x, state, sites, training=training)
+        return super().run(p, x, state, sites, training=training)
 
     def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
         return project(
@@ -151,8 +159,8 @@ class BatchNormLSTM(Cell):
         else:
             from_h_BG = normalised(p, "u_G", project(h_old, p["u_HG"], sites.recurrent), moment)
             a_BG = normalised(p, "w_G", a_BG, moment, p["b_G"]) + from_h_BG
-        at = gates(a_BG)
-        cell = candidate(at, c_old, sites)
+        step_gates = gates(a_BG)
+        cell = candidate(step_gates, c_old, sites)
         if self.batch_norm_cell == "forward":
             cell = normalised(p, "c_H", cell, moment, p["beta_c_H"])
 
@@ -161,7 +169,7 @@ class BatchNormLSTM(Cell):
                 cell = normalised(p, "c_H", cell, moment, p["beta_c_H"])
             return cell.tanh()
 
-        h, c, _ = write(cell, at.o, (h_old, c_old), sites, read)
+        h, c, _ = write(cell, step_gates.o, (h_old, c_old), sites, read)
         return h, c, t_old + 1
 
 

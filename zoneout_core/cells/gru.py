@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from zoneout_core.cells import Cell, Draw, Moment, Parameters, State
 from zoneout_core.cells._arithmetic import gain, mix, project
+from zoneout_core.config.model import ModelConfig
 from zoneout_core.masking.sites import Sites
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoneout_core.config.trial import ModelConfig
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class GRU(Cell):
     """Gate blocks are ordered r, u, n: the sigmoids adjoin, as in the LSTM.
 
@@ -39,14 +38,14 @@ class GRU(Cell):
             second = {"v_H": (model.hidden_size,)}
         else:
             second = {}
-        return Cell.parameters(self, model, inputs) | second
+        return super().parameters(model, inputs) | second
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
         if self.reset == "after":
             second = {"v_H": draw.bias(model.hidden_size)}
         else:
             second = {}
-        return Cell.initial(self, model, inputs, draw) | second
+        return super().initial(model, inputs, draw) | second
 
     def unpack(self, p: Parameters) -> Parameters:
         hidden = len(p["u_HG"])

@@ -10,13 +10,13 @@ from zoneout_core.cells import Cell, Draw, Moment, Parameters, State
 from zoneout_core.cells._arithmetic import gain, mix, project
 from zoneout_core.cells._memory import SITES, gates
 from zoneout_core.cells._norm import layer_norm
-from zoneout_core.config.section import require
+from zoneout_core.config.contracts import Surroundings
+from zoneout_core.config.fields import require
+from zoneout_core.config.model import ModelConfig
 from zoneout_core.masking.sites import Sites
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from zoneout_core.config.trial import ModelConfig, TrialConfig
 
 LAYERS = 3
 SLOPE_MAX = 5.0
@@ -31,7 +31,7 @@ class Layer(NamedTuple):
     """1 where it ended a segment, [B, 1]; the third layer never does: 0."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class HMLSTM(Cell):
     """Gate blocks are ordered i, f, o, g, and one more number is the boundary's. Of layer l, z' the
     boundaries before:
@@ -75,17 +75,16 @@ class HMLSTM(Cell):
             "at least 0 (0 = a slope of 1)",
         )
 
-    def check(self, config: TrialConfig) -> None:
-        Cell.check(self, config)
+    def check(self, trial: Surroundings) -> None:
+        super().check(trial)
         must = "1 with model.cell=hm_lstm, which has three layers in itself"
-        require(config.model.num_layers == 1, "model.num_layers", config.model.num_layers, must)
+        require(trial.model.num_layers == 1, "model.num_layers", trial.model.num_layers, must)
         must = (
             "0, or of one mask for all gates, with model.cell=hm_lstm, whose matrices hold a"
             " boundary beside the gates"
         )
-        for mask in config.regularizer.program():
-            strength = getattr(config.regularizer, mask.field)
-            require(not mask.gates, f"regularizer.{mask.field}", strength, must)
+        for mask in trial.program:
+            require(not mask.gates, mask.key, mask.strength, must)
 
     def sizes(self, model: ModelConfig) -> dict[str, int]:
         side_by_side = LAYERS * model.hidden_size
@@ -139,28 +138,28 @@ class HMLSTM(Cell):
         import torch
 
         hidden = model.hidden_size
-        found = {
+        values = {
             name: self._matrix(draw, *shape, hidden)
             for name, shape in self._matrices(model, inputs).items()
         }
-        found["weigh_w_HL"] = torch.cat([draw.matrix(hidden, LAYERS) for _ in range(LAYERS)])
-        found["output_w_HE"] = torch.cat(
+        values["weigh_w_HL"] = torch.cat([draw.matrix(hidden, LAYERS) for _ in range(LAYERS)])
+        values["output_w_HE"] = torch.cat(
             [draw.matrix(hidden, self.hm_output) for _ in range(LAYERS)]
         )
         for name, shape in self.parameters(model, inputs).items():
-            if name not in found:
-                found[name] = draw.full(float(name.startswith("gain")), *shape)
+            if name not in values:
+                values[name] = draw.full(float(name.startswith("gain")), *shape)
         for layer in (1, 2, 3):
-            found[f"b{layer}_G"][hidden : 2 * hidden] += model.forget_bias
-        return found
+            values[f"b{layer}_G"][hidden : 2 * hidden] += model.forget_bias
+        return values
 
     def _matrix(self, draw: Draw, rows: int, columns: int, hidden: int) -> Tensor:
         import torch
 
         if self.hm_gates == "separate":
             return draw.matrix(rows, columns)
-        one = draw.matrix(rows, hidden + columns % 4)
-        return torch.cat([one[:, :hidden]] * 4 + [one[:, hidden:]], dim=1)
+        matrix = draw.matrix(rows, hidden + columns % 4)
+        return torch.cat([matrix[:, :hidden]] * 4 + [matrix[:, hidden:]], dim=1)
 
     def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
         return project(x, p["w1_DG"], gain)
@@ -173,8 +172,8 @@ class HMLSTM(Cell):
         _, h_old, c_old, z_old = state
         bounds = (*z_old.split(1, dim=-1), 0.0)
         olds = [
-            Layer(*one)
-            for one in zip(h_old.chunk(LAYERS, -1), c_old.chunk(LAYERS, -1), bounds, strict=True)
+            Layer(*states)
+            for states in zip(h_old.chunk(LAYERS, -1), c_old.chunk(LAYERS, -1), bounds, strict=True)
         ]
         masks = [_of_layer(sites, layer) for layer in range(LAYERS)]
         read = [gain(mask.recurrent, old.h) for mask, old in zip(masks, olds, strict=True)]

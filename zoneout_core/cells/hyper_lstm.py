@@ -10,16 +10,15 @@ from zoneout_core.cells import Cell, Draw, Moment, Parameters, State
 from zoneout_core.cells._arithmetic import project
 from zoneout_core.cells._memory import SITES, Gates, candidate, gates, write
 from zoneout_core.cells._norm import layer_norm
-from zoneout_core.config.section import require
+from zoneout_core.config.fields import require
+from zoneout_core.config.model import ModelConfig
 from zoneout_core.masking.sites import Sites
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoneout_core.config.trial import ModelConfig
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class HyperLSTM(Cell):
     """Gate blocks are ordered i, f, o, g. Q units of the hyper LSTM, which reads [h'; x], and N
     numbers for each gate:
@@ -58,7 +57,7 @@ class HyperLSTM(Cell):
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
         hidden, hyper, numbers = model.hidden_size, self.hyper_hidden, self.hyper_embedding
-        own = {
+        small = {
             "hyper_w_XG": (hidden + inputs, 4 * hyper),
             "hyper_u_QG": (hyper, 4 * hyper),
             "hyper_b_G": (4 * hyper,),
@@ -67,8 +66,8 @@ class HyperLSTM(Cell):
             "scale_PNH": (12, numbers, hidden),
         }
         return (
-            Cell.parameters(self, model, inputs)
-            | own
+            super().parameters(model, inputs)
+            | small
             | (self._norms(model) if self.hyper_norm else {})
         )
 
@@ -82,23 +81,23 @@ class HyperLSTM(Cell):
         import torch
 
         hidden, hyper, numbers = model.hidden_size, self.hyper_hidden, self.hyper_embedding
-        found = Cell.initial(self, model, inputs, draw)
-        found["hyper_w_XG"] = draw.matrix(hidden + inputs, 4 * hyper)
-        found["hyper_u_QG"] = draw.matrix(hyper, 4 * hyper)
-        found["hyper_b_G"] = draw.full(0.0, 4 * hyper)
-        found["hyper_b_G"][hyper : 2 * hyper] += model.forget_bias
+        values = super().initial(model, inputs, draw)
+        values["hyper_w_XG"] = draw.matrix(hidden + inputs, 4 * hyper)
+        values["hyper_u_QG"] = draw.matrix(hyper, 4 * hyper)
+        values["hyper_b_G"] = draw.full(0.0, 4 * hyper)
+        values["hyper_b_G"][hyper : 2 * hyper] += model.forget_bias
         # Scaling of both products starts at 0.1 everywhere, and the moving bias at 0.
         unmoved = draw.full(0.0, hyper, 8 * numbers)
-        found["speak_w_QN"] = torch.cat([unmoved, draw.normal(0.01, hyper, 4 * numbers)], dim=1)
-        found["speak_b_N"] = draw.full(1.0, 8 * numbers)
+        values["speak_w_QN"] = torch.cat([unmoved, draw.normal(0.01, hyper, 4 * numbers)], dim=1)
+        values["speak_b_N"] = draw.full(1.0, 8 * numbers)
         scales = (draw.full(0.1 / numbers, 8, numbers, hidden), draw.full(0.0, 4, numbers, hidden))
-        found["scale_PNH"] = torch.cat(scales)
+        values["scale_PNH"] = torch.cat(scales)
         if self.hyper_norm:
-            found |= {
+            values |= {
                 name: draw.full(float("gain" in name), *shape)
                 for name, shape in self._norms(model).items()
             }
-        return found
+        return values
 
     def unpack(self, p: Parameters) -> Parameters:
         w_XG, hidden = p["hyper_w_XG"], len(p["u_HG"])
@@ -129,12 +128,14 @@ class HyperLSTM(Cell):
         q = hyper_at.o * self._read(p, hyper_c, "hyper_gain_c_Q", "hyper_shift_c_Q")
         by_h, by_x, offset = self._scales(p, q if self.hyper_read == "now" else q_old)
         a = by_h * project(h_old, p["u_HG"], sites.recurrent) + by_x * a_x + offset
-        at = self._gates(p, a + p["b0_G"] if self.hyper_norm else a, "gain_G", "b_G")
+        step_gates = self._gates(p, a + p["b0_G"] if self.hyper_norm else a, "gain_G", "b_G")
 
         def read(cell_BH: Tensor) -> Tensor:
             return self._read(p, cell_BH, "gain_c_H", "shift_c_H")
 
-        h, c, _ = write(candidate(at, c_old, sites), at.o, (h_old, c_old), sites, read)
+        h, c, _ = write(
+            candidate(step_gates, c_old, sites), step_gates.o, (h_old, c_old), sites, read
+        )
         return h, c, q, hyper_c
 
     def _scales(self, p: Parameters, q_BQ: Tensor) -> tuple[Tensor, Tensor, Tensor]:

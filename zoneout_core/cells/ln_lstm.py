@@ -10,15 +10,14 @@ from zoneout_core.cells import Cell, Draw, Moment, Parameters, State
 from zoneout_core.cells._arithmetic import project
 from zoneout_core.cells._memory import SITES, candidate, gates, write
 from zoneout_core.cells._norm import layer_norm
+from zoneout_core.config.model import ModelConfig
 from zoneout_core.masking.sites import Sites
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoneout_core.config.trial import ModelConfig
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerNormLSTM(Cell):
     """Gate blocks are ordered i, f, o, g. L(v) has mean 0 and variance 1 over the units of each
     block.
@@ -40,7 +39,7 @@ class LayerNormLSTM(Cell):
         hidden = model.hidden_size
         gains = dict.fromkeys(self._gains(), (4 * hidden,))
         return (
-            Cell.parameters(self, model, inputs)
+            super().parameters(model, inputs)
             | gains
             | {
                 "gain_c_H": (hidden,),
@@ -49,9 +48,9 @@ class LayerNormLSTM(Cell):
         )
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
-        found = Cell.initial(self, model, inputs, draw)
-        found |= {name: draw.full(1.0, 4 * model.hidden_size) for name in self._gains()}
-        return found | {
+        values = super().initial(model, inputs, draw)
+        values |= {name: draw.full(1.0, 4 * model.hidden_size) for name in self._gains()}
+        return values | {
             "gain_c_H": draw.full(1.0, model.hidden_size),
             "shift_c_H": draw.full(0.0, model.hidden_size),
         }
@@ -74,12 +73,14 @@ class LayerNormLSTM(Cell):
             a_BG = layer_norm(
                 project(h_old, p["u_HG"], sites.recurrent), p["gain_u_G"], a_BG, blocks=4
             )
-        at = gates(a_BG)
+        step_gates = gates(a_BG)
 
         def read(cell_BH: Tensor) -> Tensor:
             return layer_norm(cell_BH, p["gain_c_H"], p["shift_c_H"]).tanh()
 
-        h, c, _ = write(candidate(at, c_old, sites), at.o, (h_old, c_old), sites, read)
+        h, c, _ = write(
+            candidate(step_gates, c_old, sites), step_gates.o, (h_old, c_old), sites, read
+        )
         return h, c
 
 

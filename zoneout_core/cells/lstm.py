@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from zoneout_core.cells import Cell, Draw, Moment, Parameters, State
 from zoneout_core.cells._arithmetic import project
 from zoneout_core.cells._memory import SITES, candidate, gates, opened, remembers_gate, write
+from zoneout_core.config.model import ModelConfig
 from zoneout_core.masking.sites import Sites
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoneout_core.config.trial import ModelConfig
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class LSTM(Cell):
     """Gate blocks are ordered i, f, o, g.
 
@@ -52,14 +51,14 @@ class LSTM(Cell):
             offset = {"offset_H": (model.hidden_size,)}
         else:
             offset = {}
-        return Cell.parameters(self, model, inputs) | offset
+        return super().parameters(model, inputs) | offset
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
         if self.output_offset:
             offset = {"offset_H": draw.full(0.0, model.hidden_size)}
         else:
             offset = {}
-        return Cell.initial(self, model, inputs, draw) | offset
+        return super().initial(model, inputs, draw) | offset
 
     def begin(self, state: State, sites: Sites) -> State:
         plain = len(self.STATES) + (self.output == "candidate")
@@ -72,17 +71,19 @@ class LSTM(Cell):
     ) -> State:
         upward = self.output == "candidate"
         h_old, c_old, *more = state[1:] if upward else state
-        at = gates(project(h_old, p["u_HG"], sites.recurrent, a_BG))
+        step_gates = gates(project(h_old, p["u_HG"], sites.recurrent, a_BG))
         if remembers_gate(sites):
-            used, seen = opened(at.o, more[0], sites)
-            at, more = at._replace(o=used), [seen]
+            used, seen = opened(step_gates.o, more[0], sites)
+            step_gates, more = step_gates._replace(o=used), [seen]
 
         def read(cell_BH: Tensor) -> Tensor:
             return (cell_BH + p["offset_H"] if self.output_offset else cell_BH).tanh()
 
-        h, c, h_new = write(candidate(at, c_old, sites), at.o, (h_old, c_old), sites, read)
+        h, c, h_new = write(
+            candidate(step_gates, c_old, sites), step_gates.o, (h_old, c_old), sites, read
+        )
         if sites.gate is not None and sites.gate_form == "code":
-            h = sites.gate * h + (1 - sites.gate) * (at.f * h_old)
+            h = sites.gate * h + (1 - sites.gate) * (step_gates.f * h_old)
         if upward:
             return (h_new, h, c, *more)
         return (h, c, *more)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class RNN(Cell):
     """h~ = tanh(x W + h' U + b)       h = d_h * h' + (1 - d_h) * h~"""
 

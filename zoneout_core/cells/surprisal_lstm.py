@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from zoneout_core.cells import Cell, Draw, Moment, Parameters, State
 from zoneout_core.cells._arithmetic import gain, project
 from zoneout_core.cells._memory import SITES, gates, write
-from zoneout_core.config.section import require, require_probability
+from zoneout_core.config.contracts import Surroundings
+from zoneout_core.config.fields import require, require_probability
+from zoneout_core.config.model import ModelConfig
 from zoneout_core.errors import ConfigError
 from zoneout_core.masking.sites import Sites
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoneout_core.config.trial import ModelConfig, TrialConfig
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class SurprisalLSTM(Cell):
     """Gate blocks are ordered i, f, o, g; here f means forget. p' is what the last output
     predicted, x one-hot:
@@ -46,27 +46,27 @@ class SurprisalLSTM(Cell):
     def __post_init__(self) -> None:
         require_probability("cell.tau", self.tau)
 
-    def check(self, config: TrialConfig) -> None:
-        Cell.check(self, config)
+    def check(self, trial: Surroundings) -> None:
+        super().check(trial)
         for name, must in (("embedding_size", 0), ("num_layers", 1)):
             why = (
                 f"{must} with model.cell=surprisal_lstm, which compares the symbols with what it"
                 " predicted"
             )
             require(
-                getattr(config.model, name) == must,
+                getattr(trial.model, name) == must,
                 f"model.{name}",
-                getattr(config.model, name),
+                getattr(trial.model, name),
                 why,
             )
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
-        return Cell.parameters(self, model, inputs) | {"v_G": (4 * model.hidden_size,)}
+        return super().parameters(model, inputs) | {"v_G": (4 * model.hidden_size,)}
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
-        found = Cell.initial(self, model, inputs, draw)
-        found["b_G"][model.hidden_size : 2 * model.hidden_size] -= model.forget_bias
-        return found | {"v_G": draw.full(0.0, 4 * model.hidden_size)}
+        values = super().initial(model, inputs, draw)
+        values["b_G"][model.hidden_size : 2 * model.hidden_size] -= model.forget_bias
+        return values | {"v_G": draw.full(0.0, 4 * model.hidden_size)}
 
     def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
         if x.is_floating_point() or len(p["w_DG"]) != len(p["out_b_V"]):

@@ -4,35 +4,34 @@ Fields marked `lane` may differ between the lanes of a pack; all others make up 
 Probabilities named `z_*` are probabilities of PRESERVING the old value (zoneout), `p_*` of
 DROPPING.
 
-Sections `cell` and `regularizer` have the fields that the files of those packages declare.
+The section `cell` has the settings of the cell that `model.cell` names, and `regularizer` a part
+for each regularizer. The files of those packages declare them, and are imported when a
+configuration is made.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import Any, Literal, Self, cast
 
-from zoneout_core.cells import CellConfig
-from zoneout_core.cells import names as cell_names
-from zoneout_core.config.section import (
-    ENDLESS,
+from zoneout_core.config import part_keys, parts, registry
+from zoneout_core.config.contracts import CellPart, Surroundings
+from zoneout_core.config.fields import (
     LANE,
-    Section,
     coerce,
-    hints,
+    dotted,
     plain,
     replaced,
     require,
     require_finite,
 )
-from zoneout_core.errors import UnknownName
-from zoneout_core.regularizers import RegularizerConfig
+from zoneout_core.config.model import ModelConfig, OptimConfig
+from zoneout_core.config.section import RegularizerConfig
+from zoneout_core.errors import ConfigError, UnknownName
 
 __all__ = [
-    "KEYS",
     "LANE",
-    "LANE_KEYS",
     "ModelConfig",
     "OptimConfig",
     "TrialConfig",
@@ -40,128 +39,19 @@ __all__ = [
     "locate",
     "plain",
     "require",
-    "type_of",
 ]
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelConfig:
-    """The network: (embedding ->) recurrent layers -> linear -> what the task predicts (spec
-    section 2.3)."""
-
-    cell: str = "lstm"
-    """The recurrence of each layer, such as `lstm`, `gru` or `rnn`: the name of a file in
-    `zoneout_core/cells` (spec section 1)."""
-    num_layers: int = 1
-    """How many recurrent layers stand above one another."""
-    hidden_size: int = 1000
-    """Units of each recurrent layer (H). Time and memory grow with its square; the paper takes 1000
-    for characters (spec section 2.3)."""
-    embedding_size: int = 0
-    """Width of the embedding of input symbols (E). At 0 there is none: symbols enter the first
-    layer one-hot (spec section 3)."""
-    init: Literal["blocks", "orthogonal", "uniform", "identity"] = "blocks"
-    """How weight matrices are drawn. `blocks`: tiles of independent orthogonal squares, as the
-    original code of 2017 does; `orthogonal`: one orthogonal matrix, as its code of 2016; `uniform`:
-    numbers from -init_width to init_width; `identity`: the identity for the recurrent weights of
-    the LSTM's candidate and one orthogonal matrix for its gates (spec sections 2.3 and 5)."""
-    init_width: float = 0.1
-    """Bound of uniform initial numbers, which lie between -init_width and init_width. It matters
-    only where weights or biases are drawn uniformly (spec section 3)."""
-    init_biases: Literal["zero", "uniform"] = "zero"
-    """Where biases start: at zero, or drawn uniformly as the weights of word models are (spec
-    section 3)."""
-    init_state: Literal["trainable", "zero"] = "trainable"
-    """The state that a sequence starts from: parameters that start at zero and are trained, or
-    zeros that stay (spec section 1)."""
-    forget_bias: float = 1.0
-    """Initial value of the forget gate's trainable bias. At 1 a new network remembers most of its
-    state (spec section 1)."""
-    forget_constant: float = 0.0
-    """A constant that is added to the forget gate's input and never trained. The original code has
-    1 here and a bias that starts at 0; set it together with `forget_bias` (spec section 1)."""
-
-    def __post_init__(self) -> None:
-        if self.cell not in cell_names():
-            raise UnknownName("cell", self.cell, cell_names())
-        for name in ("num_layers", "hidden_size"):
-            require(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), "at least 1")
-        require(
-            self.embedding_size >= 0,
-            "model.embedding_size",
-            self.embedding_size,
-            "at least 0 (0 = none)",
-        )
-        require(self.init_width > 0, "model.init_width", self.init_width, "above 0")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OptimConfig:
-    """The optimizer, with a norm clip over all parameters jointly (spec sections 2.3, 3, 5)."""
-
-    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
-    """The optimizer. `adam` is the paper's for text (spec section 2.3), `rmsprop` its variant for
-    MNIST (spec section 5), `sgd` plain gradient descent for words (spec section 3)."""
-    learning_rate: float = field(default=0.002, metadata=LANE)
-    """Step size of the optimizer. Tune it first: trials diverge when it is too high and learn
-    slowly when it is too low. The paper takes 0.002 for an LSTM on characters (spec section
-    2.3)."""
-    clip: Literal["gradient", "update"] = field(default="gradient", metadata=LANE)
-    """What is scaled down to `clip_norm`. `gradient`: the gradient, before the optimizer sees it,
-    as the paper says; `update`: the optimizer's step, as the original code does (spec section
-    2.3)."""
-    clip_norm: float = field(default=1.0, metadata=LANE | ENDLESS)
-    """Largest L2 norm, over all parameters together, that passes unchanged; `inf` switches clipping
-    off. The paper takes 1 for characters and 10 for words (spec sections 2.3 and 3)."""
-    beta1: float = field(default=0.9, metadata=LANE)
-    """Share of Adam's mean gradient that an update keeps. Nearer to 1, it averages over more
-    updates (spec section 2.3)."""
-    beta2: float = field(default=0.999, metadata=LANE)
-    """Share of Adam's mean squared gradient that an update keeps. Nearer to 1, it averages over
-    more updates (spec section 2.3)."""
-    eps: float = field(default=1e-8, metadata=LANE)
-    """Number that Adam adds to its divisor, the root of the mean square, so that it never divides
-    by zero (spec section 2.3)."""
-    decay_rate: float = field(default=0.5, metadata=LANE)
-    """Share of RMSProp's mean squared gradient that an update keeps (spec section 5)."""
-    rms_floor: float = field(default=1e-5, metadata=LANE)
-    """Smallest divisor of RMSProp, which otherwise divides by the root of the mean square (spec
-    section 5)."""
-    weight_decay: float = field(default=0.0, metadata=LANE)
-    """Share of itself that every weight loses after every update, whatever the learning rate: w <-
-    w - weight_decay * w (spec section 11.2)."""
-    schedule: Literal["constant", "decay", "plateau"] = field(default="constant", metadata=LANE)
-    """How the learning rate falls. `constant`: never; `decay`: it is divided by `decay_factor`
-    after each epoch from `decay_after` on; `plateau`: it is divided after each epoch without a
-    better validation score (spec sections 3 and 11.5)."""
-    decay_after: int = field(default=15, metadata=LANE)
-    """The first epoch after which `decay` divides the learning rate. The paper says 14 for words,
-    the programs behind it do 15 (spec section 3)."""
-    decay_factor: float = field(default=1.15, metadata=LANE)
-    """What the learning rate is divided by, each time the schedule lowers it (spec section 3)."""
-
-    def __post_init__(self) -> None:
-        for name in ("learning_rate", "eps", "rms_floor", "decay_factor"):
-            require(getattr(self, name) > 0, f"optim.{name}", getattr(self, name), "above 0")
-        require(self.clip_norm > 0, "optim.clip_norm", self.clip_norm, "above 0 (inf never clips)")
-        for name in ("beta1", "beta2", "decay_rate"):
-            value = getattr(self, name)
-            require(0.0 <= value < 1.0, f"optim.{name}", value, "at least 0 and below 1")
-        require(
-            0.0 <= self.weight_decay < 1.0,
-            "optim.weight_decay",
-            self.weight_decay,
-            "at least 0 and below 1",
-        )
-        require(self.decay_after >= 1, "optim.decay_after", self.decay_after, "at least 1")
+LISTING = "sweep explain"
+"""The command that lists all settings."""
+LABEL = 200
+"""Characters of the longest label: names of Optuna's parameters carry it, and a database takes
+512."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialConfig:
     """One trial: a hyperparameter assignment and a seed. Its numbers depend on this and nothing
     else."""
-
-    SECTIONS: ClassVar[tuple[str, ...]] = ("model", "cell", "regularizer", "optim")
 
     label: str = field(default="", metadata=LANE)
     """What tables and figures call this trial's row or curve, such as `zoneout`. No number depends
@@ -172,14 +62,14 @@ class TrialConfig:
     variant: str = ""
     """Which form of the task's data is used, such as `442k` of char_ptb (spec section 2.1). Empty
     takes the first that `sweep data ls` lists."""
-    model: ModelConfig = ModelConfig()
+    model: ModelConfig = field(default_factory=ModelConfig)
     """The network: its cell, its size and how its weights start (spec section 2.3)."""
-    cell: CellConfig = CellConfig()
-    """What is special to one cell. Only the settings of the cell in `model.cell` may be changed."""
-    regularizer: RegularizerConfig = RegularizerConfig()
+    cell: CellPart = field(default=cast("CellPart", None))
+    """What is special to the cell in `model.cell`. Settings of other cells cannot be set."""
+    regularizer: RegularizerConfig = field(default_factory=RegularizerConfig.default)
     """Zoneout and other noise, masks and penalties of training, all off by default; several may be
     on at once (spec section 9)."""
-    optim: OptimConfig = OptimConfig()
+    optim: OptimConfig = field(default_factory=OptimConfig)
     """The optimizer: its update rule, learning rate and clipping (spec sections 2.3, 3 and 5)."""
     batch_size: int = 32
     """Sequences per update (B). The paper takes 32 for characters, 20 for words, 128 for text8 and
@@ -239,51 +129,123 @@ class TrialConfig:
         label = self.label.encode("utf-8", "ignore").decode().replace("\0", "")
         require(label == self.label, "label", self.label, "text that a database can hold")
         require(len(label) <= LABEL, "label", label, f"at most {LABEL} characters long")
-        for section in self.SECTIONS:
-            chosen = getattr(self, section)
-            for part in chosen.parts if isinstance(chosen, Section) else (chosen,):
-                require_finite(part, section)
+        kind = parts.cell(self.model.cell)
+        given: CellPart | None = self.cell
+        if given is None:
+            object.__setattr__(self, "cell", parts.default(kind))
+        must = f"a {kind.__name__} with model.cell={self.model.cell}"
+        require(type(self.cell) is kind, "cell", self.cell, must)
+        for section, part in self._sections():
+            require_finite(part, section)
+        self._check_parts()
+
+    def _check_parts(self) -> None:
+        trial = Surroundings(
+            task=self.task,
+            model=self.model,
+            sites=self.cell.SITES,
+            states=tuple(self.cell.sizes(self.model)),
+            program=self.regularizer.program(),
+            batch_size=self.batch_size,
+            sequence_length=self.sequence_length,
+            carry=self.carry,
+        )
         for part in self.regularizer.active():
-            part.check(self)
-        self.cell.check(self)
+            part.check(trial)
+        self.cell.check(trial)
+
+    def _sections(self, *, written: bool = False) -> Iterator[tuple[str, Any]]:
+        """Every section with its name: `model`, `cell`, `regularizer.zoneout`, ..., `optim`.
+
+        written: see `RegularizerConfig.written`.
+        """
+        yield "model", self.model
+        yield "cell", self.cell
+        regularizers = self.regularizer.items()
+        if written:
+            regularizers = self.regularizer.written()
+        for name, part in regularizers:
+            yield f"regularizer.{name}", part
+        yield "optim", self.optim
+
+    def _dataclasses(
+        self, *, written: bool = False
+    ) -> Iterator[tuple[str, Any, tuple[Field[Any], ...]]]:
+        """(section, dataclass, its plain fields), those of the top level first; see `_sections`."""
+        yield "", self, PLAIN
+        for section, part in self._sections(written=written):
+            yield section, part, fields(part)
 
     def with_values(self, values: Mapping[str, Any]) -> Self:
-        """A copy with fields replaced, all at once; keys are dotted (`optim.learning_rate`) or
-        unambiguous names.
+        """A copy with fields replaced, all at once.
 
-        Values may be strings (from a command line) and are checked by the field's type.
+        Keys are full (`optim.learning_rate`) or short for one (`learning_rate`): see `locate`.
+        Values may be strings (from a command line) and are checked by the field's type. A new
+        `model.cell` brings its default settings; those of the same call are of the new cell.
+
         Raises `UnknownName` for a key that does not exist and `ConfigError` for a value of the
         wrong type or one that the rest does not allow.
         """
-        top: dict[str, Any] = {}
-        inner: dict[str, dict[str, Any]] = {}
+        sections: dict[str, dict[str, Any]] = {}
         for key, value in values.items():
             section, name = locate(key)
-            if section:
-                inner.setdefault(section, {})[name] = value
-            else:
-                top[name] = coerce(TrialConfig, name, value)
-        for section, own in inner.items():
-            part = getattr(self, section)
-            top[section] = (
-                part.with_values(own) if isinstance(part, Section) else replaced(part, own)
-            )
-        return replace(self, **top)
+            sections.setdefault(section, {})[name] = value
+        return self._with_sections(sections)
+
+    def _with_sections(self, values: Mapping[str, Mapping[str, Any]]) -> Self:
+        """`values`: fields by section, as `_sections` names them."""
+        told: dict[str, Any] = {}
+        for name, value in values.get("", {}).items():
+            told[name] = coerce(TrialConfig, name, value)
+        told["model"] = replaced(self.model, values.get("model", {}), "model")
+        told["optim"] = replaced(self.optim, values.get("optim", {}), "optim")
+        told["cell"] = self._cell_with(told["model"].cell, values.get("cell", {}))
+        of_parts = {}
+        for section, own in values.items():
+            group, _, part = section.partition(".")
+            if group == "regularizer":
+                of_parts[part] = own
+        if of_parts:
+            told["regularizer"] = self.regularizer.with_values(of_parts)
+        return replace(self, **told)
+
+    def _cell_with(self, name: str, values: Mapping[str, Any]) -> CellPart:
+        cell = self.cell
+        if name != self.model.cell:
+            cell = parts.default(parts.cell(name))
+        for setting in values:
+            part_keys.require_of_cell(setting, name, type(cell))
+        return replaced(cell, values, "cell")
 
     def flat(self) -> dict[str, Any]:
-        """All fields by dotted key, in the order of definition."""
-        return {key: self.value(key) for key in KEYS}
+        """All fields by full key; of cells, those of the chosen one."""
+        return {
+            dotted(section, f.name): getattr(part, f.name)
+            for section, part, plain_fields in self._dataclasses()
+            for f in plain_fields
+        }
 
     def value(self, key: str) -> Any:
-        """The value of a dotted key or unambiguous field name."""
+        """The value of a key, full or short. Raises `UnknownName`, and `ConfigError` for a setting
+        of a cell that is not the chosen one."""
         section, name = locate(key)
-        if section:
-            return getattr(getattr(self, section), name)
+        if section == "cell":
+            part_keys.require_of_cell(name, self.model.cell, type(self.cell))
+        group, _, regularizer = section.partition(".")
+        if regularizer:
+            return getattr(self.regularizer[regularizer], name)
+        if group:
+            return getattr(getattr(self, group), name)
         return getattr(self, name)
 
     def shape_key(self) -> str:
         """What lanes of one pack have to share, as readable text plus a short hash of all of it."""
-        shared = {key: self.value(key) for key in KEYS if key not in LANE_KEYS}
+        shared = {
+            dotted(section, f.name): getattr(part, f.name)
+            for section, part, plain_fields in self._dataclasses(written=True)
+            for f in plain_fields
+            if not f.metadata.get("lane")
+        }
         digest = hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:8]
         if self.model.num_layers > 1:
             layers = f"{self.model.num_layers}x"
@@ -295,102 +257,118 @@ class TrialConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Nested plain data; `from_json` gives the same configuration back."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        told: dict[str, Any] = {f.name: plain(getattr(self, f.name)) for f in PLAIN}
+        regularizer: dict[str, Any] = {}
+        for section, part in self._sections(written=True):
+            group, _, name = section.partition(".")
+            if name:
+                regularizer[name] = _plain(part)
+            else:
+                told[group] = _plain(part)
+        return told | {"regularizer": regularizer}
 
     def changed(self) -> dict[str, Any]:
-        """The fields that do not have their default value, by dotted key, as plain data.
+        """The fields that do not have their default value, by full key, as plain data.
 
         Short enough to be read; `from_json` gives the same configuration back.
         """
-        return {key: plain(value) for key, value in self.flat().items() if value != _DEFAULTS[key]}
+        return {
+            dotted(section, f.name): plain(getattr(part, f.name))
+            for section, part, plain_fields in self._dataclasses()
+            for f in plain_fields
+            if getattr(part, f.name) != f.default
+        }
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> "TrialConfig":
         """The configuration that `to_json` or `changed` told.
 
         Raises `UnknownName` or `ConfigError` when `data` has unknown keys or values of the wrong
         type."""
-        flat: dict[str, Any] = {}
+        sections: dict[str, dict[str, Any]] = {}
         for key, value in data.items():
-            if key in cls.SECTIONS and isinstance(value, Mapping):
-                flat |= {f"{key}.{name}": v for name, v in value.items()}
+            if key == "regularizer" and isinstance(value, Mapping):
+                sections |= _of_regularizers(value)
+            elif key in ("model", "cell", "optim") and isinstance(value, Mapping):
+                sections[key] = dict(value)
             else:
-                flat[key] = value
-        return cls().with_values(flat)
+                section, name = locate(key)
+                sections.setdefault(section, {})[name] = value
+        return _default()._with_sections(sections)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TrialConfig.from_json, (self.changed(),)
 
 
-LABEL = 200
-"""Characters of the longest label: names of Optuna's parameters carry it, and a database takes
-512."""
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Section):
-        return {name: _plain(v) for name, v in value.values().items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    return plain(value)
-
-
-def _fields(section: str) -> dict[str, Field[Any]]:
-    kind = hints(TrialConfig)[section]
-    if issubclass(kind, Section):
-        declared: dict[str, Field[Any]] = kind.declared()
-        return declared
-    return {f.name: f for f in fields(kind)}
-
-
-def _keys() -> dict[str, bool]:
-    """Every dotted key and whether lanes may differ in it."""
-    keys: dict[str, bool] = {}
-    for f in fields(TrialConfig):
-        if f.name in TrialConfig.SECTIONS:
-            keys |= {
-                f"{f.name}.{name}": bool(g.metadata.get("lane"))
-                for name, g in _fields(f.name).items()
-            }
-        else:
-            keys[f.name] = bool(f.metadata.get("lane"))
-    return keys
-
-
-KEYS: tuple[str, ...] = tuple(_keys())
-LANE_KEYS: frozenset[str] = frozenset(key for key, lane in _keys().items() if lane)
-_SHORT = {key.rsplit(".", 1)[-1]: key for key in KEYS}
-assert len(_SHORT) == len(KEYS), (
-    "field names are unique over the sections, so that short keys are unambiguous"
+PLAIN = tuple(
+    f for f in fields(TrialConfig) if f.name not in ("model", "cell", "regularizer", "optim")
 )
-_PLACES = {name: (key.rpartition(".")[0], name) for name, key in _SHORT.items()}
-_PLACES |= {key: _PLACES[name] for name, key in _SHORT.items()}
+"""The fields of the top level that are no sections."""
+CORE: dict[str, type] = {"": TrialConfig, "model": ModelConfig, "optim": OptimConfig}
+"""The dataclasses that every configuration has, by section."""
 
 
-LISTING = "sweep explain"
-"""The command that lists all settings."""
+def _core_places() -> dict[str, tuple[str, str]]:
+    """(section, field) by full key and by field name."""
+    places = {}
+    for section in ("model", "optim"):
+        for f in fields(CORE[section]):
+            places[f.name] = places[f"{section}.{f.name}"] = (section, f.name)
+    return places | {f.name: ("", f.name) for f in PLAIN}
+
+
+CORE_PLACES = _core_places()
+
+
+@registry.cached
+def _default() -> TrialConfig:
+    return TrialConfig()
+
+
+def _plain(part: Any) -> dict[str, Any]:
+    return {f.name: plain(getattr(part, f.name)) for f in fields(part)}
+
+
+def _of_regularizers(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The section `regularizer` of plain data, as sections of its parts."""
+    sections = {}
+    for name, values in data.items():
+        if not isinstance(values, Mapping):
+            raise ConfigError(
+                f"regularizer.{name} is written as version 0.1 wrote it, but this version reads"
+                " regularizer.PART.FIELD, such as regularizer.zoneout.z_cells: make the file"
+                " again with this version."
+            )
+        parts.regularizer(name)
+        sections[f"regularizer.{name}"] = dict(values)
+    return sections
 
 
 def locate(key: str) -> tuple[str, str]:
-    """(section, field) of a dotted key or bare field name; section is "" at the top level.
+    """(section, field) of a key: a full one (`model.hidden_size`, `cell.reset`,
+    `regularizer.zoneout.z_cells`), a field's bare name, or the name of a regularizer and its field
+    (`zoneout.z_cells`).
 
-    Raises `UnknownName` with the closest match.
+    The section is "" at the top level. A bare name is first that of a setting which every
+    configuration has. Raises `UnknownName` with the closest match, `ConfigError` for a name that
+    stands for several keys, and `PluginError` for a regularizer whose file is broken.
     """
-    if key not in _PLACES:
-        raise UnknownName("setting", key, KEYS if "." in key else _SHORT, LISTING)
-    return _PLACES[key]
+    place = CORE_PLACES.get(key)
+    if place is not None:
+        return place
+    full = part_keys.full(key)
+    if full is None:
+        _refuse_broken(key)
+        written_in_full = "." in key
+        known = [name for name in CORE_PLACES if ("." in name) == written_in_full]
+        known += part_keys.every() if written_in_full else part_keys.short()
+        raise UnknownName("setting", key, known, LISTING)
+    section, _, name = full.rpartition(".")
+    return section, name
 
 
-def owner_of(key: str) -> tuple[type, str]:
-    """The dataclass that declares a dotted key or bare field name, and the field. Raises
-    `UnknownName`."""
-    section, name = locate(key)
-    kind: type = hints(TrialConfig)[section] if section else TrialConfig
-    return (kind.owners()[name] if issubclass(kind, Section) else kind), name
-
-
-def type_of(key: str) -> Any:
-    """The type of a key: `int`, `float`, `bool`, `str`, or a `Literal` of words. Raises
-    `UnknownName`."""
-    owner, name = owner_of(key)
-    return hints(owner)[name]
-
-
-_DEFAULTS = TrialConfig().flat()
+def _refuse_broken(key: str) -> None:
+    """Raise `PluginError` where a key names a regularizer whose file is broken."""
+    for name in key.split(".")[-3:-1]:
+        if name in registry.names(parts.REGULARIZERS):
+            parts.regularizer(name)

@@ -1,9 +1,11 @@
-"""Fetching data files: resumed, retried, checked, and put in their place whole. Standard library
-only.
+"""Fetching data files: resumed, retried, checked, and put in their place whole.
 
-What arrives is appended to `NAME.part` beside the file. Only when size and SHA-256 are right is it
-renamed, so a good file is never replaced by a bad one, and an interrupted fetch goes on where it
-stopped. A file that comes packed is unpacked and checked again; its archive is then deleted.
+pooch speaks HTTP: proxies, redirects, certificates. The rest is here, because pooch starts anew
+where it was cut, and knows one address a file and no size (docs/log.md). What arrives is appended
+to `NAME.part` beside the file. Only when size and SHA-256 are right is it renamed, so a good file
+is never replaced by a bad one, and an interrupted fetch goes on where it stopped.
+
+A file that comes packed is unpacked and checked again; its archive is then deleted.
 """
 
 import fcntl
@@ -11,13 +13,15 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
-from http.client import HTTPException, HTTPResponse
 from io import BufferedRandom
 from pathlib import Path
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.parse import unquote, urlsplit
+
+from pooch import HTTPDownloader
+from requests import HTTPError, Response
+from requests.exceptions import ChunkedEncodingError
 
 from zoneout_core.data.archives import unpack
 from zoneout_core.data.datafiles import DataFile, FileState, fetch_command, inspect
@@ -27,7 +31,8 @@ TRIES = 3
 """Of every address, before the next one is tried."""
 TIMEOUT = 30.0
 """Seconds without a byte after which a connection counts as broken."""
-BLOCK = 1 << 16
+BLOCK = 1000
+"""Bytes that are written at a time; a broken connection loses at most so many."""
 TRANSIENT = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 """The client errors that may go away by themselves, as all server errors may."""
 
@@ -163,14 +168,15 @@ def _from_address(
         try:
             _download(address, part, file, progress)
         except HTTPError as error:
-            error.close()
-            failure = f"answered {error.code} {error.reason}"
-            if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            answer = _answer(error)
+            code = answer.status_code
+            failure = f"answered {code} {answer.reason}"
+            if code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 return f"has fewer than {file.bytes:,} bytes"
-            if error.code < HTTPStatus.INTERNAL_SERVER_ERROR and error.code not in TRANSIENT:
+            if code < HTTPStatus.INTERNAL_SERVER_ERROR and code not in TRANSIENT:
                 return failure
-        except (OSError, HTTPException) as error:
-            failure = f"failed: {error.reason if isinstance(error, URLError) else error}"
+        except OSError as error:  # all of requests' own are
+            failure = f"failed: {_first_cause(error)}"
         else:
             part.seek(0)
             found = hashlib.file_digest(part, "sha256").hexdigest()
@@ -184,36 +190,98 @@ def _from_address(
 
 
 def _download(address: str, part: BufferedRandom, file: DataFile, progress: Progress) -> None:
-    """Append what is missing to `part`. Raises `OSError` or `HTTPException` when it does not end at
-    the right size."""
+    """Append what is missing to `part`. Raises `OSError` when it does not end at the right size."""
     have = _size(part)
     if have == file.bytes:
         return
     if have > file.bytes:
         part.truncate(0)
-        have = 0
-    with urlopen(
-        Request(address, headers={"Range": f"bytes={have}-"} if have else {}), timeout=TIMEOUT
-    ) as response:
-        if have and not _continues(response, have):
-            part.truncate(0)
-            have = 0
-        progress(have, file.bytes)
-        while have <= file.bytes and (block := response.read(BLOCK)):
-            part.write(block)
-            have += len(block)
-            progress(min(have, file.bytes), file.bytes)
-    if have > file.bytes:
-        part.truncate(0)
-        raise OSError(f"more than {file.bytes:,} bytes came")
-    if have < file.bytes:
+    target = _Target(part, file.bytes, progress)
+    if address.startswith("file:"):
+        _copy(Path(unquote(urlsplit(address).path)), target)
+    else:
+        _get(address, target)
+    if (have := _size(part)) < file.bytes:
         raise OSError(f"only {have:,} of {file.bytes:,} bytes came")
 
 
-def _continues(response: HTTPResponse, have: int) -> bool:
+class _Target:
+    """The partial file, as pooch writes to it: no longer than the whole one."""
+
+    def __init__(self, part: BufferedRandom, expected: int, progress: Progress) -> None:
+        self.part = part
+        self.expected = expected
+        self.progress = progress
+
+    def restart(self) -> None:
+        """Drop what is there."""
+        self.part.truncate(0)
+
+    def write(self, block: bytes) -> None:
+        """Append a block. Raises `OSError` where it is more than the file has."""
+        self.part.write(block)
+        have = _size(self.part)
+        if have > self.expected:
+            self.restart()
+            raise OSError(f"more than {self.expected:,} bytes came")
+        self.progress(have, self.expected)
+
+    def flush(self) -> None:
+        """Done when the file is closed."""
+
+
+def _copy(source: Path, target: _Target) -> None:
+    """The file's blocks, from its beginning."""
+    target.restart()
+    target.progress(0, target.expected)
+    with source.open("rb") as stream:
+        while block := stream.read(BLOCK):
+            target.write(block)
+
+
+def _get(address: str, target: _Target) -> None:
+    """Append what an HTTP server sends, from where the partial file ends if the server can do that.
+
+    Raises `OSError`; a connection that breaks while a body is sent only leaves the file short.
+    """
+    have = _size(target.part)
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+
+    def begin(response: Response, **_: object) -> None:
+        """Called before the body is read, also of a redirection."""
+        if not response.ok or response.is_redirect:
+            return
+        if have and not _continues(response, have):
+            target.restart()
+        target.progress(_size(target.part), target.expected)
+
+    download = HTTPDownloader(
+        chunk_size=BLOCK, timeout=TIMEOUT, headers=headers, hooks={"response": begin}
+    )
+    with suppress(ChunkedEncodingError):
+        download(address, target, None)
+
+
+def _continues(response: Response, have: int) -> bool:
     """Whether the server understood the range; if not, it sends the file from its start."""
     start = response.headers.get("Content-Range", "")
-    return response.status == HTTPStatus.PARTIAL_CONTENT and start.startswith(f"bytes {have}-")
+    partial = response.status_code == HTTPStatus.PARTIAL_CONTENT
+    return partial and start.startswith(f"bytes {have}-")
+
+
+def _answer(error: HTTPError) -> Response:
+    assert error.response is not None, "raise_for_status gives the response with the error"
+    return error.response
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What an error of requests says in its innermost exception: `[Errno 111] Connection
+    refused`."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return error
 
 
 def _size(part: BufferedRandom) -> int:

@@ -1,10 +1,10 @@
 """The recurrence of a layer: inputs, parameters, states and masks in, all hidden states out. No
 random numbers inside.
 
-`choose` says once which implementation runs and why; `recurrence` runs it. There is no silent
-fall-back: what an implementation cannot do is an error.
+`choose` decides once which implementation runs and why; `recurrence` runs it. There is no silent
+fall-back: to ask an implementation for what it cannot do is an error.
 
-    torch   all lanes at once, explicit backward pass, on CPU and GPU; where there is such a kernel
+    torch   all lanes at once with an explicit backward pass, on CPU and GPU, for some cells
     loop    one lane, one step at a time through `zoneout_core.cells`: the truth, for every cell
 """
 
@@ -26,7 +26,7 @@ from zoneout_core.masking.sites import Sites
 
 __all__ = [
     "IMPLEMENTATIONS",
-    "Choice",
+    "KernelChoice",
     "Lanes",
     "Shape",
     "Workspace",
@@ -52,19 +52,19 @@ def choose(
     cell: Cell,
     precision: str,
     device: torch.device | str,
-    places: Iterable[str] = (),
+    site_keys: Iterable[str] = (),
     implementation: str = "",
     shape: Shape | None = None,
 ) -> KernelChoice:
     """Decide how the recurrence of `cell`, with its settings, runs in `precision` on `device`.
 
-    places: where the trial has masks (`Mask.place` of its program); those outside of the layers do
-    not matter. implementation: empty for the best one; `loop` is for checks and multiplies in the
-    parameters' own dtype. shape: of a lane's products, to take those that are fastest on this
-    machine; None for the default ones.
+    site_keys: those of the trial's masks (`Mask.site_key`); those outside the layers
+    do not matter. implementation: empty for the best one; `loop` is for checks and multiplies in
+    the parameters' own dtype. shape: the sizes of a lane's products, to take the product that is
+    fastest on this machine; None for the default one.
 
     Raises `UnknownName` for a precision or implementation that does not exist, and `ConfigError`
-    when the implementation that was asked for cannot run this.
+    when `implementation` cannot run this.
     """
     known = (
         ("precision", precision, PRECISIONS),
@@ -77,13 +77,12 @@ def choose(
     slowly = "one lane and one step at a time" + (", in float32" if precision == "bfloat16" else "")
     if implementation == "loop":
         return KernelChoice("loop", f"asked for; {slowly}", picking.pick(precision, device))
-    missing = torch_lanes.missing(cell, frozenset(places))
+    missing = torch_lanes.missing(cell, frozenset(site_keys))
     if not missing:
-        how = picking.pick(precision, device, shape)
-        said = (
-            f"explicit backward on {device.type}; product {how.name}: {how.reason}{switches.said()}"
-        )
-        return KernelChoice("torch", said, how)
+        matmul = picking.pick(precision, device, shape)
+        product_reason = f"product {matmul.name}: {matmul.reason}{switches.note()}"
+        reason = f"explicit backward on {device.type}; {product_reason}"
+        return KernelChoice("torch", reason, matmul)
     if implementation == "torch":
         raise ConfigError(
             f"The kernel torch must know all that it runs, but it has no {missing}. Take the kernel"
@@ -101,6 +100,7 @@ def recurrence(
     state: tuple[Tensor, ...],
     sites: Sites,
     choice: KernelChoice,
+    *,
     workspace: Workspace | None = None,
     training: bool = True,
     trajectories: bool = False,
@@ -110,20 +110,25 @@ def recurrence(
     p: the layer's parameters by the names of `cell.parameters`, each [K, ...]; others may be among
     them. x: integer tokens [K, T, B] (one-hot inputs, D = V) or dense inputs [K, T, B, D]. state:
     in the order of `cell.STATES`, each [K, B, U], or [K, 1, U] for one state shared by the batch.
-    sites: masks that broadcast to [K, T, B, U]: bool or real in training, at evaluation what is
-    expected, such
-        as a probability [K, 1, 1, 1] (spec section 9).
-    workspace: reused buffers; outputs and trajectories live in it until its next use. None
-    allocates anew. training: whether normalising cells take the batch's statistics (and return
-    them) or the running ones. trajectories: whether to return every state after every step, not the
-    outputs alone.
+    sites: masks that broadcast to [K, T, B, U]: bool or real in training, expectations in an
+    evaluation, such as a probability [K, 1, 1, 1] (spec section 9). workspace: reused buffers;
+    outputs and trajectories live in it until its next use. None allocates anew. training: whether
+    normalising cells take the batch's statistics (and return them) or the running ones.
+    trajectories: whether to return every state after every step, not the outputs alone.
 
-    Outside autograd (no_grad, or nothing requires grad) nothing is kept per step but what is
-    returned. Gradients flow to parameters, states and dense inputs; never to masks. With `torch`,
+    Outside autograd (no_grad, or nothing requires grad) only what is returned is kept for every
+    step. Gradients flow to parameters, states and dense inputs; never to masks. With `torch`,
     backward runs once per forward.
     """
     if choice.implementation == "loop":
         return loop.run(cell, p, x, state, sites, training=training, trajectories=trajectories)
     return torch_lanes.run(
-        cell, p, x, state, sites, choice.product, workspace or Workspace(), trajectories
+        cell,
+        p,
+        x,
+        state,
+        sites,
+        product=choice.product,
+        workspace=workspace or Workspace(),
+        trajectories=trajectories,
     )

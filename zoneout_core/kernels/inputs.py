@@ -1,49 +1,53 @@
-"""What the inputs of a layer add to its pre-activations, x_t W + b, and its gradients; for tokens
-and dense inputs."""
+"""The inputs' share of a layer's pre-activations, x_t W + b, and its gradients, for tokens and for
+dense inputs."""
 
 import torch
 from torch import Tensor
 
 from zoneout_core.kernels.pointwise import numbers
 from zoneout_core.kernels.product import MatMul
-from zoneout_core.kernels.series import Series
+from zoneout_core.kernels.time_buffer import TimeBuffer
 from zoneout_core.kernels.workspace import Workspace
 
 ROWS = 2048
 """Dense inputs go through one product for as many steps as have about this many rows."""
 
 
-class Inputs:
-    """K lanes. Products are issued per lane, for the same steps whatever the pass keeps."""
+class InputProjection:
+    """The projection of K lanes. Products are issued per lane, for the same steps whatever the pass
+    keeps."""
 
     def __init__(
         self,
+        *,
         x: Tensor,
         w_KDG: Tensor,
         b_KG: Tensor,
         gain: Tensor | None,
         product: MatMul,
-        ws: Workspace,
+        workspace: Workspace,
     ) -> None:
-        """x: tokens [K, T, B] or [K, T, B, D]. gain: of tokens alone, [K, T, B, 1]; dense inputs
-        come scaled."""
+        """x: tokens [K, T, B] or [K, T, B, D]. gain: for tokens only, [K, T, B, 1]; dense
+        inputs come scaled."""
         self.product, self.b, self.size = product, b_KG.unbind(0), w_KDG.shape[1]
         K, T, B = x.shape[:3]
         self.tokens = not x.is_floating_point()
-        if self.tokens:
-            self.chunk = 1
-        else:
-            self.chunk = max(1, min(T, ROWS // B))
+        self.chunk = 1
         """Steps that are filled together."""
+        if not self.tokens:
+            self.chunk = max(1, min(T, ROWS // B))
         self.gain = None
         if not self.tokens:
-            self.w = ws.aligned("w", w_KDG, product.operand).unbind(0)
-            self.x_KTBD = ws.aligned("x", x, product.operand)
+            self.w = workspace.aligned("w", w_KDG, product.operand).unbind(0)
+            self.x_KTBD = workspace.aligned("x", x, product.operand)
             self.prepared = [product.prepare(w_DG, self.chunk * B) for w_DG in self.w]
             return
         # With a gain the bias stays apart; w * 1 + b has the bits of the row (w + b).
-        rows_KDG = ws.take("w", K, tuple(w_KDG.shape[1:]), w_KDG.dtype, w_KDG.device)
-        rows_KDG.copy_(w_KDG) if gain is not None else torch.add(w_KDG, b_KG[:, None], out=rows_KDG)
+        rows_KDG = workspace.take("w", K, tuple(w_KDG.shape[1:]), w_KDG.dtype, w_KDG.device)
+        if gain is not None:
+            rows_KDG.copy_(w_KDG)
+        else:
+            torch.add(w_KDG, b_KG[:, None], out=rows_KDG)
         self.w = rows_KDG.unbind(0)
         self.x_KTBD = x.long()
         self.x = [step.unbind(0) for step in self.x_KTBD.unbind(1)]
@@ -51,7 +55,7 @@ class Inputs:
             self.gain_KTB1 = numbers(gain, w_KDG.dtype).expand(K, T, B, 1)
             self.gain = self.gain_KTB1.unbind(1)
 
-    def fill(self, t: int, a: Series) -> None:
+    def fill(self, t: int, a: TimeBuffer) -> None:
         """Write x W + b of the steps from t on into `a`, if step t begins a chunk."""
         if t % self.chunk:
             return
@@ -64,9 +68,8 @@ class Inputs:
                 for out, b in zip(a.lanes[slot], self.b, strict=True):
                     out.add_(b)
             return
-        for x, prepared, b, out in zip(
-            self.x_KTBD, self.prepared, self.b, a.whole_KSBN, strict=True
-        ):
+        lanes = zip(self.x_KTBD, self.prepared, self.b, a.values_KSBN, strict=True)
+        for x, prepared, b, out in lanes:
             steps = x[t : t + self.chunk]
             rows = self.product.multiply_prepared(steps.flatten(0, 1), prepared)
             torch.add(rows.view(*steps.shape[:2], -1), b, out=out[slot : slot + len(steps)])
@@ -74,15 +77,14 @@ class Inputs:
     def gradients(
         self, k: int, dG: Tensor, dG_operand: Tensor, *, need_x: bool
     ) -> tuple[Tensor | None, ...]:
-        """Of x (dense, on demand), w and b of lane k, from dG [T * B, G], those of all its
-        pre-activations."""
+        """The gradients of lane k's x (dense, on demand), w and b, from dG [T * B, G], that of all
+        its pre-activations."""
         x = self.x_KTBD[k].flatten(0, 1)
         if not self.tokens:
             dw = self.product.multiply(x.t(), dG_operand)
+            dx = None
             if need_x:
                 dx = self.product.multiply(dG_operand, self.w[k].t()).view_as(self.x_KTBD[k])
-            else:
-                dx = None
             return dx, dw, dG.sum(0)
         dw = torch.ops.aten.embedding_dense_backward(dG, x, self.size, -1, False)
         db = dw.sum(0)  # every example has exactly one token

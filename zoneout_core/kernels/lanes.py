@@ -1,4 +1,4 @@
-"""What a recurrence returns."""
+"""The result of a recurrence."""
 
 from typing import NamedTuple
 
@@ -9,11 +9,11 @@ class Lanes(NamedTuple):
     """K lanes after T steps."""
 
     outputs_KTBU: Tensor
-    """The first state after every step: what the next layer reads."""
+    """The first state after every step, which the next layer reads."""
     last: tuple[Tensor, ...]
     """Every state after the last step, each [K, B, U]."""
     trajectories: tuple[Tensor, ...] | None
-    """Every state after every step, each [K, T, B, U], where they were asked for."""
+    """Every state after every step, each [K, T, B, U]; None unless asked for."""
     statistics: list[dict[str, Tensor]]
     """Batch statistics by lane (`zoneout_core.cells.Trajectory.statistics`); empty for cells that
     take none."""

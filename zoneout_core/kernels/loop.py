@@ -20,22 +20,22 @@ def run(
     training: bool,
     trajectories: bool,
 ) -> Lanes:
-    """`zoneout_core.kernels.recurrence`, which has the contract."""
+    """See `zoneout_core.kernels.recurrence`, which has the contract."""
     if not x.is_floating_point():
         x = x.long()
-    runs = [
-        cell.run(
-            {name: one[k] for name, one in p.items()},
-            x[k],
-            tuple(one[k] for one in state),
-            sites.at(k),
-            training=training,
-        )
-        for k in range(len(x))
-    ]
-    lasts = tuple(torch.stack(one) for one in zip(*(r.last for r in runs), strict=True))
-    statistics = [r.statistics for r in runs]
+    runs = []
+    for k in range(len(x)):
+        lane_p = {name: value_KX[k] for name, value_KX in p.items()}
+        lane_state = tuple(state_KBU[k] for state_KBU in state)
+        runs.append(cell.run(lane_p, x[k], lane_state, sites.at(k), training=training))
+    last = _stacked([run.last for run in runs])
+    statistics = [run.statistics for run in runs]
     if not trajectories:
-        return Lanes(torch.stack([r.states[0] for r in runs]), lasts, None, statistics)
-    every = tuple(torch.stack(one) for one in zip(*(r.states for r in runs), strict=True))
-    return Lanes(every[0], lasts, every, statistics)
+        return Lanes(torch.stack([run.states[0] for run in runs]), last, None, statistics)
+    states = _stacked([run.states for run in runs])
+    return Lanes(states[0], last, states, statistics)
+
+
+def _stacked(lanes: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """Each state of K lanes as one tensor [K, ...]."""
+    return tuple(torch.stack(states) for states in zip(*lanes, strict=True))

@@ -1,4 +1,4 @@
-"""What this machine's processor is and can do, as far as the arithmetic depends on it."""
+"""The processor of this machine, as far as the arithmetic depends on it."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ LIMITS: Final = (
     "MKL_ENABLE_INSTRUCTIONS",
     "MKL_CBWR",
 )
-"""Environment variables with which the libraries use less than the processor has."""
+"""Environment variables that keep the libraries from instructions that the processor has."""
 IDENTITY: Final = (
     "model name",
     "cpu family",
@@ -25,39 +25,36 @@ IDENTITY: Final = (
     "CPU part",
     "CPU variant",
 )
-"""Of /proc/cpuinfo; the last three are Arm's."""
+"""Fields of /proc/cpuinfo; the last three are Arm's."""
 
 
 @cache
 def processor() -> str:
-    """Its model, as the system tells it."""
-    told = _cpuinfo()
-    return (
-        ", ".join(f"{told[name]}" for name in IDENTITY if name in told)
-        or platform.processor()
-        or "unknown"
-    )
+    """The model of the processor, as the system names it."""
+    cpuinfo = _cpuinfo()
+    identity = ", ".join(cpuinfo[name] for name in IDENTITY if name in cpuinfo)
+    return identity or platform.processor() or "unknown"
 
 
 def instructions() -> str:
-    """The instruction sets that torch's own loops use here, and what else limits the libraries."""
+    """The instruction sets that torch's own loops use here, and the limits set on the libraries."""
     limits = [f"{name}={os.environ[name]}" for name in LIMITS if os.environ.get(name)]
     return " ".join([platform.machine(), torch.backends.cpu.get_cpu_capability(), *limits])
 
 
 @cache
 def has_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 itself; else libraries emulate it, which is slower
-    than float32."""
-    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    if any(hasattr(torch.cpu, name) and getattr(torch.cpu, name)() for name in asked):
-        return True
+    """Whether the processor multiplies bfloat16 itself. Otherwise libraries emulate it, which is
+    slower than float32."""
+    for question in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        if hasattr(torch.cpu, question) and getattr(torch.cpu, question)():
+            return True
     return "bf16" in _cpuinfo().get("Features", "").split()  # Arm
 
 
 @cache
 def _cpuinfo() -> dict[str, str]:
-    """What Linux tells of the first processor; elsewhere nothing."""
+    """Linux's description of the first processor; empty elsewhere."""
     try:
         first = Path("/proc/cpuinfo").read_text().partition("\n\n")[0]
     except OSError:

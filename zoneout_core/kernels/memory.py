@@ -1,9 +1,8 @@
-"""What this machine has found out about its products, kept on disk: a small JSON file for each
-question.
+"""The fastest product for each shape, kept on disk: a small JSON file for each question.
 
-An answer decides bits. Hence the first one that is written stands: for a run, in the run's own
-folder, where every lane server of every node reads it and a resumed run finds it again; for the
-runs that follow, in the user's cache.
+An answer decides bits, so the first one that is written stands. For a run it lies in the run's own
+folder, where the lane servers of all nodes and a resumed run find it. For later runs it lies in the
+user's cache.
 """
 
 import fcntl
@@ -15,10 +14,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from zoneout_core.formats import FORMATS
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Which product, and why."""
+    """The product to take, and the reason."""
 
     product: str
     reason: str
@@ -47,29 +48,31 @@ class Memory:
         self._known: dict[str, Answer] = {}
 
     def recall(self, question: str) -> Answer | None:
-        """The answer that was given first: the run's own before that of this machine."""
+        """The answer that was given first: the run's before that of this machine. None: there is
+        none."""
         if question in self._known:
             return self._known[question]
-        found = _read(self._run, question) or _read(self._cache, question)
-        if found is None:
+        answer = _read(self._run, question) or _read(self._cache, question)
+        if answer is None:
             return None
-        return self._stands(question, found)
+        return self._first(question, answer)
 
     def keep(self, question: str, answer: Answer) -> Answer:
-        """Keep an answer, unless another process was first: what stands."""
-        return self._stands(question, _write(self._cache, question, answer) or answer)
+        """Keep an answer, unless another process was first; returns the one that stands."""
+        return self._first(question, _write(self._cache, question, answer) or answer)
 
     def keep_for_run(self, question: str, answer: Answer) -> None:
-        """Keep an answer that was asked for, not found out: the run goes on with it, and no other
-        begins with it."""
+        """Keep an answer that the user chose: this run goes on with it, and no other run begins
+        with it."""
         _write(self._run, question, answer)
 
     @property
     def lasts(self) -> bool:
-        """Whether answers reach the runs that follow."""
+        """Whether answers reach later runs."""
         return self._cache is not None and _usable(self._cache)
 
-    def _stands(self, question: str, answer: Answer) -> Answer:
+    def _first(self, question: str, answer: Answer) -> Answer:
+        """The answer that this process or another one of the run was given first."""
         answer = _write(self._run, question, answer) or answer
         return self._known.setdefault(question, answer)
 
@@ -79,33 +82,33 @@ def _file(folder: Path, question: str) -> Path:
 
 
 def _read(folder: Path | None, question: str) -> Answer | None:
-    """None where there is no answer, or a damaged one."""
+    """None where there is no answer, or one that is damaged or of another format."""
     if folder is None:
         return None
     try:
-        told = json.loads(_file(folder, question).read_bytes())
-        answer = Answer(product=told["product"], reason=told["reason"])
+        content = json.loads(_file(folder, question).read_bytes())
+        answer = Answer(product=content["product"], reason=content["reason"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if told == _told(question, answer):
-        return answer
-    return None
+    if content != _content(question, answer):
+        return None
+    return answer
 
 
 def _write(folder: Path | None, question: str, answer: Answer) -> Answer | None:
-    """Write an answer, at once or not at all, unless there is one: what stands there; None where
-    nothing can be."""
+    """Write an answer, whole or not at all, unless there is one; returns the one that stands. None:
+    the folder cannot be used."""
     if folder is None:
         return None
     file = _file(folder, question)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder):
-            stands = _read(folder, question)
-            if stands is not None:
-                return stands
+        with _locked(folder):
+            first = _read(folder, question)
+            if first is not None:
+                return first
             part = file.with_suffix(".part")
-            part.write_text(json.dumps(_told(question, answer), indent=2) + "\n")
+            part.write_text(json.dumps(_content(question, answer), indent=2) + "\n")
             part.replace(file)
             return answer
     except OSError:
@@ -113,21 +116,23 @@ def _write(folder: Path | None, question: str, answer: Answer) -> Answer | None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time, also over a network's file system: hence a file, and one that is open
-    for writing."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Let in one process at a time. A network's file system locks only files that are open for
+    writing."""
     with (folder / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _told(question: str, answer: Answer) -> dict[str, str]:
-    told = {"question": question} | asdict(answer)
-    return told | {"sha256": hashlib.sha256(json.dumps(told).encode()).hexdigest()}
+def _content(question: str, answer: Answer) -> dict[str, object]:
+    """The content of an answer's file, with its format and a checksum."""
+    content: dict[str, object] = {"format": FORMATS["product"], "question": question}
+    content |= asdict(answer)
+    return content | {"sha256": hashlib.sha256(json.dumps(content).encode()).hexdigest()}
 
 
 def _usable(folder: Path) -> bool:
-    """Whether files can be made in it, or in the nearest folder above it that is there."""
+    """Whether files can be made in the folder, or in the nearest existing folder above it."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder.is_dir() and os.access(folder, os.W_OK)

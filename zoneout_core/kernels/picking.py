@@ -1,8 +1,7 @@
-"""Which product a lane's recurrence takes: the fastest on this machine, found out once and then
-kept.
+"""The choice of a lane's matrix product: the fastest on this machine, timed once and remembered.
 
-The answer is a function of the lane's own configuration (precision and shape) and of the machine,
-never of its neighbours or of how many they are.
+The choice depends on the lane's own configuration (precision and shape) and on the machine, never
+on its neighbours or their number.
 """
 
 import torch
@@ -13,14 +12,13 @@ from zoneout_core.kernels.memory import Answer, Memory, cache_folder
 from zoneout_core.kernels.product import MatMul
 from zoneout_core.kernels.timing import Shape
 
-CLEARLY = 1.10
-"""How many times as fast as the default a product has to be to take its place: noise is not to
+CLEAR_SPEEDUP = 1.10
+"""A product replaces the default only if it is this many times as fast, so that noise does not
 decide."""
 
 _memory = Memory(cache=cache_folder())
 _picked: dict[tuple[str, Shape, int], MatMul] = {}
-"""What was found before, since every lane asks at every update; the last number is that of
-threads."""
+"""Earlier choices by precision, shape and number of threads: every lane asks at every update."""
 
 
 def remember(memory: Memory) -> None:
@@ -31,21 +29,19 @@ def remember(memory: Memory) -> None:
 
 
 def pick(precision: str, device: torch.device, shape: Shape | None = None) -> MatMul:
-    """The product for `precision` on `device`. Without a shape nothing is timed: it is the default,
-    or the one that is asked for.
+    """The product for `precision` on `device`. Without a shape nothing is timed, and it is the
+    default or the one that ZONEOUT_PRODUCT names.
 
-    Raises `ConfigError` or `UnknownName` when ZONEOUT_PRODUCT asks for one that cannot be.
+    Raises `ConfigError` or `UnknownName` when ZONEOUT_PRODUCT names one that cannot run here.
     """
     if device.type != "cpu" or precision == "float64":
         return product.named("mm", precision).because(f"{precision} on {device.type}")
-    asked = switches.product()
-    if asked:
-        found = product.named(asked, precision).because(
-            _said(precision, ", because ZONEOUT_PRODUCT asked for it")
-        )
+    requested = switches.product()
+    if requested:
+        reason = _reason(precision, ", because ZONEOUT_PRODUCT asked for it")
         if shape is not None:
-            _memory.keep_for_run(_question(precision, shape), Answer(asked, found.reason))
-        return found
+            _memory.keep_for_run(_question(precision, shape), Answer(requested, reason))
+        return product.named(requested, precision).because(reason)
     if shape is None:
         return _default(precision)
     key = (precision, shape, torch.get_num_threads())
@@ -60,11 +56,11 @@ def _default(precision: str) -> MatMul:
         why = " through oneDNN, as nn.LSTM"
     else:
         why = ", because there is no oneDNN product here"
-    return product.named(name, precision).because(_said(precision, why))
+    return product.named(name, precision).because(_reason(precision, why))
 
 
 def _recalled(precision: str, shape: Shape) -> MatMul:
-    """From memory, or timed now."""
+    """The product from memory, or timed now."""
     names = product.possible(precision)
     if len(names) == 1:
         return _default(precision)
@@ -76,37 +72,29 @@ def _recalled(precision: str, shape: Shape) -> MatMul:
 
 
 def _timed(precision: str, shape: Shape) -> Answer:
-    """The first product that can be had, unless another one is clearly faster."""
+    """The first possible product, unless another one is clearly faster."""
     names = product.possible(precision)
-    seconds = dict(
-        zip(
-            names,
-            timing.seconds([product.named(name, precision) for name in names], shape),
-            strict=True,
-        )
-    )
+    matmuls = [product.named(name, precision) for name in names]
+    seconds = dict(zip(names, timing.seconds(matmuls, shape), strict=True))
     chosen = names[0]
     for name in names[1:]:
-        if seconds[name] * CLEARLY < seconds[chosen]:
+        if seconds[name] * CLEAR_SPEEDUP < seconds[chosen]:
             chosen = name
     others = (
         f"{name} takes {seconds[name] / seconds[chosen]:.2f} times as long"
         for name in names
         if name != chosen
     )
-    if _memory.lasts:
-        lost = ""
-    else:
-        lost = " (not remembered for other runs: the cache folder cannot be written)"
-    return Answer(chosen, _said(precision, f", timed on this machine: {', '.join(others)}{lost}"))
+    note = f", timed on this machine: {', '.join(others)}"
+    if not _memory.lasts:
+        note += " (not remembered for other runs: the cache folder cannot be written)"
+    return Answer(chosen, _reason(precision, note))
 
 
-def _said(precision: str, why: str) -> str:
+def _reason(precision: str, why: str) -> str:
     if is_emulated(precision, "cpu"):
-        slow = "; emulated, which is slower than float32"
-    else:
-        slow = ""
-    return f"{precision}{why}{slow}"
+        return f"{precision}{why}; emulated, which is slower than float32"
+    return f"{precision}{why}"
 
 
 def _question(precision: str, shape: Shape) -> str:

@@ -1,9 +1,9 @@
 """Arithmetic on K lanes at once that gives each lane the bits it would have alone.
 
-One sum, difference or product of two numbers is rounded the same everywhere, hence safe across
-lanes; fused ones are not used. Exponentials are issued per lane: torch computes the last few
-elements of a vectorised loop with another one than the rest, so where a lane's elements fall in
-such a loop may not depend on its neighbours.
+The sum, difference or product of two numbers is rounded the same everywhere, hence safe across
+lanes; fused operations are not used. Exponentials are issued per lane: torch computes the last few
+elements of a vectorised loop by other code than the rest, so the place of a lane's elements in the
+loop must not depend on its neighbours.
 
 tanh(x) is computed as e / (e + 2) with e = exp(2x) - 1, within 3 units in the last place, however
 small x is: torch's expm1 is faster than its tanh on processors that Intel did not make.
@@ -16,13 +16,13 @@ from torch import Tensor
 
 from zoneout_core.kernels import switches
 
-FAR = 40.0
-"""tanh(x) is 1 from here on, in float64 too, and exp(2x) is finite in float32."""
+SATURATION = 40.0
+"""tanh(x) is 1 from here on, also in float64, and exp(2x) is still finite in float32."""
 
 
 def numbers(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """A mask to calculate with: bool as bytes 0 and 1, which torch converts to floats six times as
-    fast."""
+    """A mask as numbers: bool becomes the bytes 0 and 1, which torch converts to floats six times
+    as fast."""
     if mask.dtype == torch.bool:
         return mask.view(torch.uint8)
     return mask.to(dtype)
@@ -37,9 +37,8 @@ def sigmoid_(lanes: Iterable[Tensor]) -> None:
 def tanh(x: Tensor, lanes: Iterable[Tensor], scratch: Tensor, out: Tensor) -> None:
     """The tanh of x [K, ...] into `out`, which may be x and whose lanes are `lanes`; overwrites
     `scratch`, like x."""
-    if (
-        x.is_cuda
-    ):  # where every element is computed alike, and a call costs more than its arithmetic
+    if x.is_cuda:
+        # Every element is computed alike there, and a call costs more than its arithmetic.
         torch.tanh(x, out=out)
         return
     if switches.TANH_BY_SIGMOID:
@@ -47,7 +46,7 @@ def tanh(x: Tensor, lanes: Iterable[Tensor], scratch: Tensor, out: Tensor) -> No
         sigmoid_(lanes)
         out.mul_(2).sub_(1)
         return
-    torch.clamp(x, -FAR, FAR, out=out).mul_(2)
+    torch.clamp(x, -SATURATION, SATURATION, out=out).mul_(2)
     for lane in lanes:
         lane.expm1_()
     out.div_(torch.add(out, 2, out=scratch))
@@ -69,7 +68,8 @@ def mix(mask: Tensor | None, old: Tensor, new: Tensor, scratch: Tensor, out: Ten
     """out = mask * old + (1 - mask) * new, exact where the mask is 0 or 1; overwrites `scratch`."""
     if mask is None:
         out.copy_(new)
-    elif mask.dtype == torch.uint8:  # lerp returns one end or the other exactly: safe, though fused
+    elif mask.dtype == torch.uint8:
+        # lerp is fused, but returns one end or the other exactly.
         torch.lerp(new, old, scratch.copy_(mask), out=out)
     else:
         torch.mul(old, mask, out=out)
@@ -96,4 +96,6 @@ def sum_to(gradient_KBU: Tensor, like: Tensor) -> Tensor:
 
 def pack(lanes: list[Tensor], dtype: torch.dtype) -> Tensor:
     """[K, ...] of the lanes' gradients; one lane is not copied."""
-    return (lanes[0][None] if len(lanes) == 1 else torch.stack(lanes)).to(dtype)
+    if len(lanes) == 1:
+        return lanes[0][None].to(dtype)
+    return torch.stack(lanes).to(dtype)

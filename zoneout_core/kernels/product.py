@@ -1,15 +1,15 @@
-"""The matrix product of one lane, and which of torch's implementations can compute it.
+"""The matrix product of one lane, and torch's implementations of it.
 
 A lane's products are always issued with the lane's own shape and with operands at 64-byte
 boundaries, so that the library underneath makes the same choices, and sums in the same order,
 whatever the pack looks like.
 
-    mm       torch.mm as it stands: MKL, or what else torch was built with
-    addmm    the same library; it adds to what is there and reads matrices copied once in order
-    onednn   oneDNN, as `torch.nn.LSTM`, matrices laid out in advance; private operators of torch
+    mm       torch.mm: MKL, or whatever torch was built with
+    addmm    the same library; it adds in place and reads matrices that were copied in order once
+    onednn   oneDNN, as in `torch.nn.LSTM`; matrices are laid out in advance; private in torch
 
-MKL avoids AVX-512 on processors that Intel did not make, and there oneDNN is up to twice as fast;
-on Intel's own it is the other way round. So `zoneout_core.kernels.picking` times them.
+MKL avoids AVX-512 on processors that Intel did not make, and there oneDNN is up to twice as fast.
+On Intel's processors it is the other way round. So `zoneout_core.kernels.picking` times them.
 """
 
 from collections.abc import Callable
@@ -19,21 +19,22 @@ from typing import Final, Self
 import torch
 from torch import Tensor
 
+from zoneout_core import compat
 from zoneout_core.errors import ConfigError, UnknownName
 
 OPERANDS: Final = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
-"""What the factors are rounded to, by precision."""
+"""The dtype to which factors are rounded, by precision."""
 
 
 @dataclass(frozen=True, slots=True)
 class MatMul:
-    """How matrices are multiplied. Sums within a product are float32 (float64 for float64)."""
+    """A way to multiply matrices. Sums within a product are float32 (float64 for float64)."""
 
     name: str
     """`mm`, `addmm` or `onednn`."""
     reason: str
     operand: torch.dtype
-    """What the factors are rounded to."""
+    """The dtype to which factors are rounded."""
     multiply: Callable[[Tensor, Tensor], Tensor]
     """(a_MN, b_NP), both of dtype `operand`, transposed views welcome -> a @ b, also of that
     dtype."""
@@ -42,7 +43,7 @@ class MatMul:
     multiply_prepared: Callable[[Tensor, Tensor], Tensor]
     """(a_MN of dtype `operand`, prepared b) -> a @ b, of that dtype."""
     adds: bool = False
-    """Whether the library adds to what is there in the same call."""
+    """Whether the library adds the product to `out` in the same call."""
 
     def times(self, a_MN: Tensor, prepared: Tensor) -> Tensor:
         """a @ b, of dtype `operand`; `a` has the dtype of the master weights."""
@@ -58,13 +59,13 @@ class MatMul:
             out_MP.add_(self.times(a_MN, prepared))
 
     def because(self, reason: str) -> Self:
-        """The same with another reason."""
+        """The same product with another reason."""
         return replace(self, reason=reason)
 
 
 def named(name: str, precision: str) -> MatMul:
-    """Raises `UnknownName` for a product that does not exist, `ConfigError` for one that cannot run
-    here."""
+    """The product of this name. Raises `UnknownName` if it does not exist, and `ConfigError` if it
+    cannot run here."""
     if name not in NAMES:
         raise UnknownName("product", name, NAMES)
     if name not in possible(precision):
@@ -89,22 +90,18 @@ def possible(precision: str) -> tuple[str, ...]:
 
 
 def default(precision: str) -> str:
-    """What is taken on a CPU where nothing is known about it."""
+    """The product of a CPU on which nothing was timed."""
     if "onednn" in possible(precision):
         return "onednn"
     return "mm"
 
 
 def has_onednn(precision: str = "float32") -> bool:
-    """Whether this build of torch has the two private operators, and this processor what they
-    need."""
-    if not torch.backends.mkldnn.is_available():
+    """Whether this build of torch has the two private operators, and this processor the
+    instructions that they need."""
+    if not compat.has_onednn_product():
         return False
-    if not all(
-        hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight")
-    ):
-        return False
-    return precision == "float32" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return precision == "float32" or bool(compat.onednn_supports(torch.bfloat16))
 
 
 def _mm(operand: torch.dtype) -> MatMul:
@@ -134,8 +131,7 @@ def _copied(b: Tensor, _rows: int) -> Tensor:
 def _onednn_times(a: Tensor, weight_PN: Tensor) -> Tensor:
     if not (a.is_contiguous() or a.t().is_contiguous()):
         a = a.contiguous()  # with gaps between its rows, oneDNN would take a hundred times as long
-    result: Tensor = torch.ops.mkldnn._linear_pointwise(a, weight_PN, None, "none", [], "")
-    return result
+    return compat.onednn_product(a, weight_PN)
 
 
 def _onednn_strided(a: Tensor, b: Tensor) -> Tensor:
@@ -145,5 +141,4 @@ def _onednn_strided(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _onednn_prepare(b: Tensor, rows: int) -> Tensor:
-    prepared: Tensor = torch.ops.mkldnn._reorder_linear_weight(b.t(), rows)
-    return prepared
+    return compat.onednn_prepared(b.t(), rows)

@@ -4,27 +4,34 @@
 A dash is the step before. Masks: v recurrent, d states, z keep_states.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
 
 from zoneout_core.cells.rnn import RNN
+from zoneout_core.kernels.pass_inputs import PassInputs
 from zoneout_core.kernels.pointwise import mix, scale_, split_, tanh, tanh_gradient_
-from zoneout_core.kernels.sequence import Pass
+from zoneout_core.kernels.single_product import SingleProductPass
+from zoneout_core.kernels.time_buffer import TimeBuffer
 
 
-class RNNPass(Pass):
+@final
+class RNNPass(SingleProductPass):
     """One block."""
 
     BLOCKS: ClassVar[int] = 1
     SETTINGS: ClassVar[dict[str, tuple[Any, ...]]] = {"activation": ("tanh", "relu")}
 
-    def __init__(self, *arguments: Any, keep: bool, trajectories: bool) -> None:
-        super().__init__(*arguments, keep=keep, trajectories=trajectories)
+    def __init__(self, inputs: PassInputs) -> None:
+        super().__init__(inputs)
         assert isinstance(self.cell, RNN)
         self.relu = self.cell.activation == "relu"
         self.states, self.keep_states = self.site("states"), self.site("keep_states")
+
+    @property
+    def carried(self) -> list[TimeBuffer]:
+        return [self.h]
 
     def step(self, t: int, slot: int) -> None:
         self.add_recurrent(t, slot)
@@ -39,7 +46,7 @@ class RNNPass(Pass):
             n = torch.mul(n, states, out=new)
         mix(self.keep_states[t], self.h.steps[t], n, scratch, out=self.h.steps[t + 1])
 
-    def back(self, t: int, dh: Tensor, dh_kept: Tensor, more: list[Tensor]) -> None:
+    def back(self, t: int, dh: Tensor, dh_kept: Tensor, dstates: list[Tensor]) -> None:
         """da = n' (1 - z) d dh, where n' is 1 - n^2 or 1 where n > 0."""
         n = self.a.steps[t]
         split_(dh, self.keep_states[t], dh_kept)

@@ -1,31 +1,31 @@
-"""Environment variables that change how numbers are computed: for tests, for comparisons, and to
-look for the cause of a difference. Each changes bits. Where one is set, it is part of the `reason`
-in a trial's `Placement`.
+"""Environment variables that change how numbers are computed, for tests, for comparisons, and to
+find the cause of a difference. Each changes bits. Those that are set are named in the `reason` of a
+trial's `Placement`.
 
-    ZONEOUT_PRODUCT=mm|addmm|onednn   the matrix product, not the one that is fastest here
-    ZONEOUT_TANH=sigmoid              tanh as 2 sigmoid(2x) - 1, as it once was: imprecise near 0
-    ZONEOUT_FLUSH_SUBNORMALS=0        calculate with subnormal numbers, however slowly
+    ZONEOUT_PRODUCT=mm|addmm|onednn   this matrix product, not the fastest one
+    ZONEOUT_TANH=sigmoid              tanh as 2 sigmoid(2x) - 1, which is imprecise near 0
+    ZONEOUT_FLUSH_SUBNORMALS=0        keep subnormal numbers, which are slow
 """
 
 import os
 
 TANH_BY_SIGMOID = os.environ.get("ZONEOUT_TANH", "") == "sigmoid"
-"""Read once, as the kernels ask at every step."""
+"""Read once, since the kernels ask at every step."""
 
 
 def product() -> str:
-    """The product that is asked for; empty = none."""
+    """The product that the user asks for; empty = none."""
     return os.environ.get("ZONEOUT_PRODUCT", "")
 
 
 def flushes_subnormals() -> bool:
-    """Whether subnormal numbers are to become 0."""
+    """Whether subnormal numbers become 0."""
     return os.environ.get("ZONEOUT_FLUSH_SUBNORMALS", "1") != "0"
 
 
-def said() -> str:
-    """Those that are set and have no words of their own in a reason: `; ZONEOUT_TANH=sigmoid`, or
-    nothing."""
+def note() -> str:
+    """The variables that are set and that no other part of a reason mentions:
+    `; ZONEOUT_TANH=sigmoid`, or nothing."""
     if TANH_BY_SIGMOID:
         return "; ZONEOUT_TANH=sigmoid"
     return ""

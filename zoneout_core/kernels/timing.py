@@ -1,4 +1,4 @@
-"""How long each product takes on this machine, for the products that a recurrence makes."""
+"""Timing of matrix products on this machine, in the shapes that a recurrence multiplies."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,62 +10,63 @@ from torch import Tensor
 
 from zoneout_core.kernels.product import MatMul
 
-LEAST_ROUNDS, MOST_ROUNDS = 3, 30
-"""Products take turns, so that what disturbs the machine disturbs them all; the best round of each
-counts."""
+MIN_ROUNDS, MAX_ROUNDS = 3, 30
+"""Products take turns, so that a disturbance of the machine disturbs them all. The best round of
+each counts."""
 ENOUGH_SECONDS = 0.4
-"""No further round begins after so long."""
-SMALL, REPEATS = 1e8, 4
-"""A product of fewer operations is made so often in a round."""
-LARGE = 1e9
-"""Operations of the longest weight gradient that is timed; a longer sequence is taken to cost in
+"""No further round begins after this time."""
+SMALL_OPERATIONS, REPEATS = 1e8, 4
+"""A product of fewer operations is repeated within a round."""
+LARGE_OPERATIONS = 1e9
+"""Operations of the longest weight gradient that is timed. A longer sequence is taken to cost in
 proportion."""
 
 
 class Shape(NamedTuple):
-    """What one lane multiplies at each of its steps: [batch, hidden] x [hidden, gates], there and
-    back."""
+    """The product that one lane makes at each step: [batch, hidden] x [hidden, gates], and the
+    transposed one backward."""
 
     batch: int
     hidden: int
     gates: int
-    """Columns: all gates side by side."""
+    """Columns of all gates side by side."""
     steps: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _Task:
     """One of the products of a sequence."""
 
-    times: float
-    """How often the sequence makes it."""
+    count: float
+    """Times that the sequence makes it."""
     run: Callable[[], object]
     operations: float
 
 
 def seconds(products: Sequence[MatMul], shape: Shape) -> list[float]:
-    """What the products of one lane's sequence cost with each of `products`: forward, backward,
-    weight gradient."""
-    parts = [_parts(one, shape) for one in products]
-    best = [[float("inf")] * len(own) for own in parts]
+    """Seconds of all products of one lane's sequence (forward, backward, weight gradient), for each
+    of `products`."""
+    tasks = [_tasks(matmul, shape) for matmul in products]
+    best = [[float("inf")] * len(matmul_tasks) for matmul_tasks in tasks]
     clock = _clock()
     started = clock()
-    for number in range(MOST_ROUNDS):
-        if number >= LEAST_ROUNDS and clock() - started > ENOUGH_SECONDS:
+    for number in range(MAX_ROUNDS):
+        if number >= MIN_ROUNDS and clock() - started > ENOUGH_SECONDS:
             break
-        for own, fastest in zip(parts, best, strict=True):
-            for index, part in enumerate(own):
-                fastest[index] = min(fastest[index], _timed(part))
-    return [
-        sum(part.times * one for part, one in zip(own, fastest, strict=True))
-        for own, fastest in zip(parts, best, strict=True)
-    ]
+        for matmul_tasks, fastest in zip(tasks, best, strict=True):
+            for index, task in enumerate(matmul_tasks):
+                fastest[index] = min(fastest[index], _seconds_of(task))
+    totals = []
+    for matmul_tasks, fastest in zip(tasks, best, strict=True):
+        pairs = zip(matmul_tasks, fastest, strict=True)
+        totals.append(sum(task.count * duration for task, duration in pairs))
+    return totals
 
 
-def _parts(how: MatMul, shape: Shape) -> list[_Part]:
+def _tasks(matmul: MatMul, shape: Shape) -> list[_Task]:
     batch, hidden, gates, steps = shape
     operations = 2.0 * batch * hidden * gates
-    together = max(1, min(steps, int(LARGE / operations)))
+    together = max(1, min(steps, int(LARGE_OPERATIONS / operations)))
     random = torch.Generator().manual_seed(0)
 
     def normal(*size: int) -> Tensor:
@@ -78,36 +79,36 @@ def _parts(how: MatMul, shape: Shape) -> list[_Part]:
         normal(hidden, gates),
     )
     every_h, every_da = (
-        normal(together * batch, columns).to(how.operand) for columns in (hidden, gates)
+        normal(together * batch, columns).to(matmul.operand) for columns in (hidden, gates)
     )
-    u = u.to(how.operand)
-    forward, backward = how.prepare(u, batch), how.prepare(u.t(), batch)
+    u = u.to(matmul.operand)
+    forward, backward = matmul.prepare(u, batch), matmul.prepare(u.t(), batch)
     return [
-        _Part(1, lambda: how.prepare(u, batch), operations),
-        _Part(1, lambda: how.prepare(u.t(), batch), operations),
-        _Part(steps, lambda: how.add_(a.zero_(), h, forward), operations),
-        _Part(steps, lambda: how.times(da, backward), operations),
-        _Part(steps / together, lambda: how.multiply(every_h.t(), every_da), operations * together),
+        _Task(1, lambda: matmul.prepare(u, batch), operations),
+        _Task(1, lambda: matmul.prepare(u.t(), batch), operations),
+        _Task(steps, lambda: matmul.add_(a.zero_(), h, forward), operations),
+        _Task(steps, lambda: matmul.times(da, backward), operations),
+        _Task(
+            steps / together, lambda: matmul.multiply(every_h.t(), every_da), operations * together
+        ),
     ]
 
 
 def _clock() -> Callable[[], float]:
-    """With one thread its own processor time, which a busy machine stretches little."""
+    """A clock: with one thread its processor time, which a busy machine stretches little."""
     if torch.get_num_threads() == 1:
         return thread_time
     return perf_counter
 
 
-def _timed(part: _Part) -> float:
+def _seconds_of(task: _Task) -> float:
     """Seconds of one call."""
     clock = _clock()
-    if part.operations < SMALL:
+    repeats = 1
+    if task.operations < SMALL_OPERATIONS:
         repeats = REPEATS
-    else:
-        repeats = 1
-    if repeats > 1:
-        part.run()  # or it would pay for what the one before left in the caches
+        task.run()  # or it would pay for what the task before left in the caches
     started = clock()
     for _ in range(repeats):
-        part.run()
+        task.run()
     return (clock() - started) / repeats

@@ -1,4 +1,4 @@
-"""Buffers of the lane-native recurrence, owned by the caller and reused from step to step."""
+"""Buffers of the lane-native recurrence. The caller owns them and reuses them for every update."""
 
 from math import prod
 from typing import Any
@@ -7,22 +7,21 @@ import torch
 from torch import Tensor
 
 ALIGNMENT = 64
-"""Bytes. A product may treat an operand by its address, so every lane's slot starts at such a
+"""Bytes. A product may depend on the address of an operand, so every lane starts at such a
 boundary."""
 
 
 class Workspace:
-    """Named buffers with the lane axis in front; lanes are a dense prefix, so a pack may grow and
+    """Named buffers with the lane axis in front. Lanes are a dense prefix, so a pack may grow and
     shrink.
 
-    One workspace serves one forward pass and its backward pass at a time: the next `recurrence`
-    with it overwrites what the last one returned as h_KTBH (final states are copies and stay
-    valid).
+    A workspace serves one forward pass and its backward pass at a time. The next `recurrence` with
+    it overwrites the outputs of the last one; last states are copies and stay valid.
     """
 
     def __init__(self) -> None:
         self.uses = 0
-        """Counts forward passes; backward checks that its buffers still hold its own pass."""
+        """Forward passes so far. By it, `backward` sees whether the buffers still hold its pass."""
         self.views: dict[Any, Any] = {}
         """Views that a kernel keeps between steps, by shape; emptied when a buffer moves."""
         self._flat: dict[str, Tensor] = {}
@@ -54,12 +53,11 @@ class Workspace:
     def aligned(self, name: str, x: Tensor, dtype: torch.dtype) -> Tensor:
         """`x` [K, ...] as `dtype` with contiguous lanes at 64-byte boundaries: itself where it is,
         else a copy."""
-        steps = (x.data_ptr(), x.stride(0) * x.element_size() if x.shape[0] > 1 else 0)
-        if (
-            x.dtype == dtype
-            and x[0].is_contiguous()
-            and not any(step % ALIGNMENT for step in steps)
-        ):
+        lane_bytes = 0
+        if x.shape[0] > 1:
+            lane_bytes = x.stride(0) * x.element_size()
+        is_aligned = x.data_ptr() % ALIGNMENT == 0 and lane_bytes % ALIGNMENT == 0
+        if x.dtype == dtype and x[0].is_contiguous() and is_aligned:
             return x
         return self.take(name, x.shape[0], tuple(x.shape[1:]), dtype, x.device).copy_(x)
 

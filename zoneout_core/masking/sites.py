@@ -1,5 +1,5 @@
-"""The masks of one layer as tensors, by the place in a step where they enter
-(`zoneout_core.regularizers.Site`).
+"""The masks of one layer as tensors, by their site: the place in a step where they enter
+(`zoneout_core.masking.program.Site`).
 
 For one lane a tensor broadcasts to [T, B, U] (U units of what it scales), for K lanes to [K, T, B,
 U]; a mask for each gate has one more axis before the units: [T, B, gates, U]. None = no mask there.
@@ -68,7 +68,7 @@ class Sites:
         if not moving:
             return [self._with(still)] * count
         return [
-            self._with(still | {name: each[t] for name, each in moving.items()})
+            self._with(still | {name: steps[t] for name, steps in moving.items()})
             for t in range(count)
         ]
 

@@ -1,4 +1,4 @@
-"""What a forward pass may be given. Messages say the rule, what was given, and what to do next."""
+"""Checks of the arguments of a forward pass. Messages say the rule, the value and the next step."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ from zoneout_core.modules.weights import autocast_dtype
 
 def check_inputs(module: nn.RNNBase, inputs: object) -> None:
     """Raises `ValueError` unless `inputs` is a sequence of at least one step that `module` can
-    read.
-
-    And `TypeError` when it is no tensor and no packed sequence.
-    """
+    read, and `TypeError` when it is neither a tensor nor a packed sequence."""
     name = type(module).__name__
     if not isinstance(inputs, Tensor | PackedSequence):
         raise TypeError(
@@ -23,15 +20,9 @@ def check_inputs(module: nn.RNNBase, inputs: object) -> None:
             f" {type(inputs).__name__}."
         )
     packed = isinstance(inputs, PackedSequence)
-    if isinstance(inputs, PackedSequence):
-        x = inputs.data
-    else:
-        x = inputs
+    x = inputs.data if isinstance(inputs, PackedSequence) else inputs
     if not packed and x.dim() not in (2, 3):
-        if module.batch_first:
-            form = "[batch, steps, input]"
-        else:
-            form = "[steps, batch, input]"
+        form = "[batch, steps, input]" if module.batch_first else "[steps, batch, input]"
         raise ValueError(
             f"{name}: the input must be {form}, or [steps, input] without a batch, but has the"
             f" shape {list(x.shape)}."
@@ -42,7 +33,8 @@ def check_inputs(module: nn.RNNBase, inputs: object) -> None:
             f" is {list(x.shape)}. Mind that batch_first says which of the first two axes is the"
             " batch."
         )
-    if x.shape[1 if not packed and x.dim() == 3 and module.batch_first else 0] == 0:
+    time_axis = 1 if not packed and x.dim() == 3 and module.batch_first else 0
+    if x.shape[time_axis] == 0:
         raise ValueError(
             f"{name}: the input must have at least one step, but its shape is {list(x.shape)}."
         )
@@ -57,33 +49,33 @@ def check_states(
     batch: None where the input has no batch axis; the states then have none either.
     """
     name = type(module).__name__
-    if len(states) != count or not all(isinstance(one, Tensor) for one in states):
+    if len(states) != count or not all(isinstance(state, Tensor) for state in states):
         if count == 2:
             must = "a tuple of two tensors (h_0, c_0)"
         else:
             must = "one tensor h_0"
-        found = ", ".join(type(one).__name__ for one in states)
-        raise ValueError(f"{name}: the initial state must be {must}, but is ({found}).")
+        kinds = ", ".join(type(state).__name__ for state in states)
+        raise ValueError(f"{name}: the initial state must be {must}, but is ({kinds}).")
     rows = module.num_layers * (2 if module.bidirectional else 1)
     must = f"[layers * directions, batch, H] = {[rows, batch, module.hidden_size]}"
     if batch is None:
         must = f"[layers * directions, H] = {[rows, module.hidden_size]}, as the input has no batch"
     shape = [rows, *([] if batch is None else [batch]), module.hidden_size]
-    for label, one in zip(("h_0", "c_0"), states, strict=False):
-        if list(one.shape) != shape:
+    for label, state in zip(("h_0", "c_0"), states, strict=False):
+        if list(state.shape) != shape:
             raise ValueError(
-                f"{name}: {label} must be {must}, but has the shape {list(one.shape)}."
+                f"{name}: {label} must be {must}, but has the shape {list(state.shape)}."
             )
-        _check_precision(module, label, one)
+        _check_precision(module, label, state)
 
 
-def _check_precision(module: nn.RNNBase, label: str, one: Tensor) -> None:
-    """Mixed precision is autocast's business; without it everything has the weights' precision, as
-    in torch.nn."""
+def _check_precision(module: nn.RNNBase, label: str, value: Tensor) -> None:
+    """Raises `ValueError` unless `value` has the precision of the weights, as in torch.nn. Under
+    autocast precisions may differ."""
     weight: Any = module.weight_hh_l0
-    if one.dtype != weight.dtype and autocast_dtype(weight) is None:
+    if value.dtype != weight.dtype and autocast_dtype(weight) is None:
         rule = f"{label} must have the precision of the weights, {weight.dtype}"
         raise ValueError(
-            f"{type(module).__name__}: {rule}, but has {one.dtype}. Convert it with"
+            f"{type(module).__name__}: {rule}, but has {value.dtype}. Convert it with"
             f" .to({weight.dtype})."
         )

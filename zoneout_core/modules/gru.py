@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import _VF, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from zoneout_core.errors import ConfigError, UnknownName
@@ -135,5 +135,4 @@ class ZoneoutGRU(ZoneoutBase):
     def _fused(
         self, x: Tensor, batch_sizes: Tensor | None, state: SequenceState
     ) -> tuple[Tensor, ...]:
-        found: tuple[Tensor, ...] = _VF.gru(*self._fused_arguments(x, batch_sizes, state))
-        return found
+        return torch.gru(*self._fused_arguments(x, batch_sizes, state))

@@ -1,9 +1,9 @@
-"""Which units keep their old value at a step: drawn masks in training, their expectations in an
-evaluation.
+"""How much of its old value a unit keeps at a step: drawn masks in training, their expectations in
+an evaluation.
 
-Everything is drawn with torch's global generator of the device (or the one that is given), so that
-`torch.manual_seed` governs it as it governs dropout. Spec sections 8.2 (static), 9.1, 9.2 (depth),
-9.13 (Gaussian).
+Masks are drawn with torch's global generator of the device, or with the user's own, so that
+`torch.manual_seed` governs them as it governs dropout. Spec sections 8.2 (static), 9.1, 9.2
+(depth), 9.13 (Gaussian).
 
 Shapes: N rows, one for each example and step; H hidden.
 """
@@ -36,8 +36,7 @@ KINDS: Final[dict[str, str]] = {
 Rate = float | Tensor
 """z, the probability of keeping: one number, or [H], or [layers * directions, H or 1]."""
 Keep = Rate | None
-"""How much of the old value a step keeps: a 0/1 mask (bool), numbers to mix with, or nothing at all
-(None)."""
+"""The share of the old value that a step keeps: a 0/1 mask (bool), real numbers, or None = 0."""
 
 LEVELS: Final = 2**24
 """Static masks compare stored whole numbers below this with z * LEVELS; float32 holds every one of
@@ -110,23 +109,23 @@ def check_kind(kind: str, steps: int | None) -> None:
         )
 
 
-def check_steps(found: int, steps: int | None) -> None:
+def check_steps(length: int, steps: int | None) -> None:
     """Raises `ValueError` when a sequence has more steps than there are static masks."""
-    if steps is not None and found > steps:
+    if steps is not None and length > steps:
         raise ValueError(
             f"A sequence with static masks may have at most steps={steps} steps, but this one has"
-            f" {found}. Cut it into chunks, or build the module with more steps."
+            f" {length}. Cut it into chunks, or build the module with more steps."
         )
 
 
-def off(z: Rate) -> bool:
-    """Whether nothing is ever kept. Rates of units count as on: to look at them would wait for the
-    device."""
+def is_off(z: Rate) -> bool:
+    """Whether nothing is ever kept. A tensor of rates counts as on, since reading it would wait for
+    the device."""
     return not isinstance(z, Tensor) and z == 0.0
 
 
-def shown(z: Rate) -> str:
-    """For `repr`: the number, or how many there are and their range."""
+def rate_repr(z: Rate) -> str:
+    """A rate for `repr`: the number, or the count of rates and their range."""
     if isinstance(z, Tensor):
         return f"<{z.numel()} rates from {z.min():g} to {z.max():g}>"
     return f"{z:g}"
@@ -139,54 +138,51 @@ def of_layer(z: Rate, index: int) -> Rate:
     return z
 
 
-def drawn(
+def draw(
     kind: str, rates: Sequence[Rate], rows: int, state_BH: Tensor, generator: torch.Generator | None
 ) -> list[Tensor | None]:
-    """Masks [N, H] (or [N, 1]) for `rows` = N and each of the rates (cells, states); None where a
-    rate is the number 0.
+    """A mask [N, H] (or [N, 1]) for each of the rates (states, cells), with N = `rows`; None where
+    a rate is the number 0.
 
-    state_BH: says width, device and precision. `static` masks are not drawn here.
+    state_BH: gives width, device and precision. `static` masks are not drawn here.
     """
     device, units = state_BH.device, state_BH.shape[1]
     # Compiled for any batch size, torch's random functions take no `generator=` at all, not even
     # None.
-    own: dict[str, Any] = {} if generator is None else {"generator": generator}
-    together = kind in ("shared", "depth")
+    source: dict[str, Any] = {}
+    if generator is not None:
+        source["generator"] = generator
+    shared = kind in ("shared", "depth")
+    columns = 1 if kind == "depth" else units
     masks: list[Tensor | None] = []
     uniform: Tensor | None = None
     for z in rates:
-        if off(z):
+        if is_off(z):
             masks.append(None)
         elif kind == "gaussian":
-            normal = torch.randn(rows, units, device=device, dtype=state_BH.dtype, **own)
+            normal = torch.randn(rows, units, device=device, dtype=state_BH.dtype, **source)
             if isinstance(z, Tensor):
                 z = z.to(state_BH)
-            else:
-                z = z
             masks.append(z + (z * (1 - z)) ** 0.5 * normal)
         else:
-            if uniform is None or not together:
-                if kind == "depth":
-                    columns = 1
-                else:
-                    columns = units
-                uniform = torch.rand(rows, columns, device=device, dtype=torch.float32, **own)
+            if uniform is None or not shared:
+                uniform = torch.rand(rows, columns, device=device, dtype=torch.float32, **source)
             masks.append(uniform < (z.to(device) if isinstance(z, Tensor) else z))
     return masks
 
 
 def static(z: Rate, words_TH: Tensor) -> list[Keep]:
     """The static mask [H] of each step, from the module's stored words."""
-    if off(z):
+    if is_off(z):
         return [None] * len(words_TH)
     level = (z.to(words_TH.device) if isinstance(z, Tensor) else z) * LEVELS
     return list((words_TH < level).unbind())
 
 
-def expected(z: Rate, state_BH: Tensor) -> Keep:
-    """What stands for the mask in an evaluation: z itself, on the states' device and in their
+def expectation(z: Rate, state_BH: Tensor) -> Keep:
+    """The expectation of the mask, for an evaluation: z itself, on the states' device and in their
     precision."""
-    if off(z):
+    if is_off(z):
         return None
     if isinstance(z, Tensor):
         return z.to(state_BH)

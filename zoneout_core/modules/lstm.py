@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 import torch
-from torch import _VF, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional
 
+from zoneout_core import compat
 from zoneout_core.errors import ConfigError
 from zoneout_core.modules.base import ZoneoutBase
 from zoneout_core.modules.keep import Rate, mix
@@ -114,8 +115,7 @@ class ZoneoutLSTM(ZoneoutBase):
     def _fused(
         self, x: Tensor, batch_sizes: Tensor | None, state: SequenceState
     ) -> tuple[Tensor, ...]:
-        found: tuple[Tensor, ...] = _VF.lstm(*self._fused_arguments(x, batch_sizes, state))
-        return found
+        return torch.lstm(*self._fused_arguments(x, batch_sizes, state))
 
 
 def _fused_runs(weight: Any) -> bool:
@@ -129,18 +129,11 @@ def _fused_runs(weight: Any) -> bool:
     return not differentiated and (dtype is None or _ONEDNN[dtype])
 
 
-def _onednn_runs(question: str) -> bool:
-    """What oneDNN says of this processor; True where there is no oneDNN, since torch then runs its
-    own kernel."""
-    ask = getattr(torch.ops.mkldnn, question, None)
-    return not torch.backends.mkldnn.is_available() or ask is None or bool(ask())
-
-
 _ONEDNN: Final = {
-    torch.bfloat16: _onednn_runs("_is_mkldnn_bf16_supported"),
-    torch.float16: _onednn_runs("_is_mkldnn_fp16_supported"),
+    dtype: compat.onednn_supports(dtype) is not False for dtype in (torch.bfloat16, torch.float16)
 }
-"""Whether torch's LSTM runs under autocast to this."""
+"""Whether torch's LSTM runs under autocast to this; where there is no oneDNN, torch runs its own
+kernel."""
 
 
 def _sigmoids_first(blocks: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import _VF, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from zoneout_core.errors import UnknownName
@@ -82,8 +82,7 @@ class ZoneoutRNN(ZoneoutBase):
         self, x: Tensor, batch_sizes: Tensor | None, state: SequenceState
     ) -> tuple[Tensor, ...]:
         if self.nonlinearity == "tanh":
-            run = _VF.rnn_tanh
+            kernel = torch.rnn_tanh
         else:
-            run = _VF.rnn_relu
-        found: tuple[Tensor, ...] = run(*self._fused_arguments(x, batch_sizes, state))
-        return found
+            kernel = torch.rnn_relu
+        return kernel(*self._fused_arguments(x, batch_sizes, state))

@@ -1,4 +1,4 @@
-"""Parameters in torch's layout: of one layer, and from one module to another.
+"""Parameters in torch's layout: those of one layer, and their copies between modules.
 
 Shapes: B batch, D inputs, H hidden, G gates side by side.
 """
@@ -28,8 +28,8 @@ class Weights(NamedTuple):
 
 
 def autocast_dtype(weight: Tensor) -> torch.dtype | None:
-    """The precision of products with that weight under autocast; None where autocast leaves them
-    alone."""
+    """The precision of products with this weight under autocast; None where autocast does not
+    change it."""
     device = weight.device.type
     if weight.dtype == torch.float64 or not torch.amp.is_autocast_available(device):
         return None
@@ -72,7 +72,7 @@ def arguments(module: nn.RNNBase) -> dict[str, Any]:
 
 
 def copy_weights(source: nn.RNNBase, target: nn.RNNBase) -> None:
-    """Copy the weights, whether they are trained, and whether the module is in training."""
+    """Copy the weights, their `requires_grad`, and the module's `training`."""
     with torch.no_grad():
         for name, parameter in source.named_parameters():
             copy = target.get_parameter(name)

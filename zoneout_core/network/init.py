@@ -1,5 +1,5 @@
-"""The parameters that a lane starts from (spec sections 2.3, 3, 5), drawn on the CPU from the
-trial's seed alone.
+"""The initial parameters of a lane (spec sections 2.3, 3, 5), drawn on the CPU from the trial's
+seed alone.
 
 All draws are float64 and are rounded afterwards, so that every precision and device starts from the
 same numbers.
@@ -22,7 +22,7 @@ class InitialDraw:
         """restart: how often the trial has begun anew (spec section 6); each time draws other
         numbers."""
         self.model = model
-        self._generator = streams.generator(seed, "init", restart)
+        self._generator = streams.generator(seed, "init", counter=restart)
 
     def matrix(self, rows: int, columns: int) -> Tensor:
         """[rows, columns] as `model.init` says. `identity` (RBN's scripts) is for hidden states to

@@ -1,5 +1,5 @@
-"""Where the numbers of a lane lie in its row of P. Initialising, updating, moving and saving a lane
-work on rows."""
+"""The places of a lane's numbers in its row of P. Lanes are initialised, updated, moved and saved
+as rows."""
 
 from collections.abc import Mapping
 from math import prod
@@ -15,11 +15,8 @@ every slot."""
 
 
 class Layout:
-    """The trained parts come first, then those that are kept with the lane: running statistics,
-    carried states.
-
-    The gaps between parts are zero and stay so.
-    """
+    """The trained parts come first, and then the parts that are kept with the lane: running
+    statistics and carried states. The gaps between parts are zero and stay so."""
 
     def __init__(self, trained: Shapes, kept: Shapes | None = None) -> None:
         self.shapes = dict(trained)
@@ -27,7 +24,7 @@ class Layout:
         assert not self.shapes.keys() & self.kept.keys()
         self.offsets: dict[str, int] = {}
         self.trained_size = self._place(self.shapes, 0)
-        """Numbers that the optimizer works on, gaps included."""
+        """Numbers that the optimizer updates, gaps included."""
         self.size = self._place(self.kept, self.trained_size)
         """P, gaps included."""
 
@@ -39,7 +36,7 @@ class Layout:
 
     @property
     def count(self) -> int:
-        """How many parameters are trained: 4,256,050 for the paper's character model."""
+        """The number of trained parameters: 4,256,050 for the paper's character model."""
         return sum(prod(shape) for shape in self.shapes.values())
 
     def views(self, rows_KP: Tensor) -> dict[str, Tensor]:
@@ -48,7 +45,7 @@ class Layout:
         return self._views(rows_KP, self.shapes)
 
     def kept_views(self, rows_KP: Tensor) -> dict[str, Tensor]:
-        """The same of the kept parts."""
+        """The same for the kept parts."""
         return self._views(rows_KP, self.kept)
 
     def _views(self, rows_KP: Tensor, shapes: Shapes) -> dict[str, Tensor]:
@@ -60,7 +57,7 @@ class Layout:
         }
 
     def row(self, values: Mapping[str, Tensor], dtype: torch.dtype) -> Tensor:
-        """A row [P] with these trained parts, and kept ones as far as given, in it."""
+        """A row [P] of all trained parts and some of the kept ones; the others are zero."""
         row_P = torch.zeros(self.size, dtype=dtype)
         views = self.views(row_P[None]) | self.kept_views(row_P[None])
         assert self.shapes.keys() <= values.keys() <= views.keys()

@@ -6,60 +6,36 @@ layer, C classes. Pointwise operations may span lanes; every product and every r
 per lane (docs/architecture.md).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from zoneout_core import kernels
+from zoneout_core import cells, kernels
 from zoneout_core.cells import Draw, Parameters
 from zoneout_core.config.trial import TrialConfig
-from zoneout_core.kernels import KernelChoice, Shape, Workspace, picking
+from zoneout_core.kernels import KernelChoice, Workspace
 from zoneout_core.kernels.product import MatMul
-from zoneout_core.masking.sites import NONE, Sites
+from zoneout_core.network import output_layer
 from zoneout_core.network.layout import Shapes
+from zoneout_core.network.network_sites import NetworkSites
 
 States = tuple[tuple[Tensor, ...], ...]
 """The states of each layer, each [K, B, U], or [K, 1, U] where the batch shares them."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
-"""Of weights, moments and sums, by the precision of the products."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NetworkSites:
-    """Where masks enter the network. Lane axis in front, as in `Sites`; None = no mask there."""
-
-    layers: tuple[Sites, ...]
-    embedding: Tensor | None = None
-    """Gain on whole word types: [K, 1, B, V]."""
-    outputs: Tensor | None = None
-    """Gain on what the linear layer reads: broadcasts to [K, T, B, U]."""
-
-    def alone(self, lane: int) -> "NetworkSites":
-        """Those of one lane."""
-
-        def one(mask: Tensor | None) -> Tensor | None:
-            if mask is None:
-                return None
-            return mask[lane : lane + 1]
-
-        layers = tuple(sites.map(lambda mask: mask[lane : lane + 1]) for sites in self.layers)
-        return NetworkSites(layers=layers, embedding=one(self.embedding), outputs=one(self.outputs))
+"""The dtype of weights, moments and sums, by the precision of the products."""
 
 
 class Unrolled(NamedTuple):
-    """What a run over T steps leaves."""
+    """The result of a run over T steps."""
 
     outputs_KTBU: Tensor
     states: States
-    """After the last step."""
+    """The states after the last step."""
     trajectories: tuple[Tensor, ...] | None
-    """The states of the last layer after every step, each [K, T, B, U], where the kernel keeps
-    them."""
+    """The states of the last layer after every step, each [K, T, B, U]; None unless asked for."""
     statistics: list[dict[str, Tensor]]
     """Each lane's batch statistics by the names of the kept parts; empty outside training."""
 
@@ -74,17 +50,12 @@ class Network:
         """inputs: V, or D where inputs are dense. outputs: C. steps: T of training, which running
         statistics span."""
         model = config.model
-        self.config, self.inputs, self.outputs, self.prefix, self.steps = (
-            config,
-            inputs,
-            outputs,
-            prefix,
-            steps,
-        )
-        self.cell = config.cell.chosen(model.cell)
+        self.config, self.prefix = config, prefix
+        self.inputs, self.outputs, self.steps = inputs, outputs, steps
+        self.cell = cells.chosen(config)
         sizes = self.cell.sizes(model)
         self.width = next(iter(sizes.values()))
-        """U, what a layer puts out."""
+        """U, the width of a layer's output."""
         self.reads = [model.embedding_size or inputs] + [self.width] * (model.num_layers - 1)
         """D of each layer."""
         self._workspaces = [Workspace() for _ in range(model.num_layers)]
@@ -104,8 +75,8 @@ class Network:
         if model.embedding_size:
             shapes[f"{self.prefix}embedding_VE"] = (self.inputs, model.embedding_size)
         for layer in self._layers():
-            own = self.cell.parameters(model, self.reads[layer])
-            shapes |= {self._name(layer, name): shape for name, shape in own.items()}
+            layer_shapes = self.cell.parameters(model, self.reads[layer])
+            shapes |= {self._name(layer, name): shape for name, shape in layer_shapes.items()}
         shapes |= {
             f"{self.prefix}out_w_HV": (self.width, self.outputs),
             f"{self.prefix}out_b_V": (self.outputs,),
@@ -119,29 +90,29 @@ class Network:
         return shapes
 
     def kept(self) -> Shapes:
-        """Shapes of what is kept with the parameters but not trained, by name."""
+        """Shapes of the numbers that are kept with the parameters but not trained, by name."""
         return {name: shape for name, (_, shape) in self._statistics().items()}
 
     def schedule(self, epoch: int) -> dict[str, float]:
         """Kept numbers that have this value throughout an epoch, counted from 1."""
-        own = self.cell.schedule(epoch)
+        scheduled = self.cell.schedule(epoch)
         return {
             self._name(layer, name): value
             for layer in self._layers()
-            for name, value in own.items()
+            for name, value in scheduled.items()
         }
 
     @property
     def normalises(self) -> bool:
-        """Whether running statistics are among what is kept."""
+        """Whether the cell keeps running statistics."""
         return self.cell.statistics_rate > 0
 
     def _statistics(self) -> dict[str, tuple[float, tuple[int, ...]]]:
-        own = self.cell.statistics(self.config.model, self.steps)
+        statistics = self.cell.statistics(self.config.model, self.steps)
         return {
             self._name(layer, name): value
             for layer in self._layers()
-            for name, value in own.items()
+            for name, value in statistics.items()
         }
 
     def initial(self, draw: Draw) -> dict[str, Tensor]:
@@ -151,8 +122,8 @@ class Network:
         if model.embedding_size:
             values[f"{self.prefix}embedding_VE"] = draw.matrix(self.inputs, model.embedding_size)
         for layer in self._layers():
-            own = self.cell.initial(model, self.reads[layer], draw)
-            values |= {self._name(layer, name): value for name, value in own.items()}
+            layer_values = self.cell.initial(model, self.reads[layer], draw)
+            values |= {self._name(layer, name): value for name, value in layer_values.items()}
         values[f"{self.prefix}out_w_HV"] = draw.matrix(self.width, self.outputs)
         values[f"{self.prefix}out_b_V"] = draw.bias(self.outputs)
         for name, shape in self.trained().items():
@@ -172,14 +143,14 @@ class Network:
         like = p[f"{self.prefix}out_b_V"]
         sizes = self.cell.sizes(self.config.model)
 
-        def one(layer: int, name: str, size: int) -> Tensor:
+        def initial_state(layer: int, name: str, size: int) -> Tensor:
             trained = p.get(self._name(layer, f"{name}0_H"))
             if trained is None:
                 return like.new_zeros(len(like), 1, size)
             return trained.unsqueeze(1)
 
         return tuple(
-            tuple(one(layer, name, size) for name, size in sizes.items())
+            tuple(initial_state(layer, name, size) for name, size in sizes.items())
             for layer in self._layers()
         )
 
@@ -191,10 +162,10 @@ class Network:
             *self.cell.parameters(model, self.reads[layer]),
             *self.cell.statistics(model, self.steps),
         ]
-        found = {name: p[self._name(layer, name)] for name in names}
+        layer_p = {name: p[self._name(layer, name)] for name in names}
         if model.forget_constant:
-            found["b_G"] = found["b_G"] + self._forget_constant(found["b_G"])
-        return found | {name: p[f"{self.prefix}{name}"] for name in ("out_w_HV", "out_b_V")}
+            layer_p["b_G"] = layer_p["b_G"] + self._forget_constant(layer_p["b_G"])
+        return layer_p | {name: p[f"{self.prefix}{name}"] for name in ("out_w_HV", "out_b_V")}
 
     def _forget_constant(self, b_KG: Tensor) -> Tensor:
         hidden = self.config.model.hidden_size
@@ -213,87 +184,46 @@ class Network:
         training: bool,
         trajectories: bool = False,
     ) -> Unrolled:
-        """T steps of all layers. x: tokens [K, T, B], or [K, T, B, D]. trajectories: keep those of
-        the last layer.
+        """T steps of all layers. x: tokens [K, T, B], or [K, T, B, D]. trajectories: whether to
+        return those of the last layer.
 
-        What it returns lies in workspaces that the next run overwrites, but for the last states.
+        The results lie in workspaces that the next run overwrites, except the last states.
         """
         if self.config.model.embedding_size:
             x = self._embed(p, x, sites.embedding)
         statistics: list[dict[str, Tensor]] = [{} for _ in range(len(x))]
         last = []
         for layer in self._layers():
-            own, at, workspace = self.layer(p, layer), sites.layers[layer], self._workspaces[layer]
-            keep = trajectories and layer == self._layers()[-1]
             lanes = kernels.recurrence(
                 self.cell,
-                own,
+                self.layer(p, layer),
                 x,
                 states[layer],
-                at,
+                sites.layers[layer],
                 choice,
-                workspace,
+                workspace=self._workspaces[layer],
                 training=training,
-                trajectories=keep,
+                trajectories=trajectories and layer == self._layers()[-1],
             )
             x = lanes.outputs_KTBU
             last.append(lanes.last)
-            for k, found in enumerate(lanes.statistics):
-                statistics[k] |= {self._name(layer, name): value for name, value in found.items()}
+            for k, lane_statistics in enumerate(lanes.statistics):
+                for name, value in lane_statistics.items():
+                    statistics[k][self._name(layer, name)] = value
         if sites.outputs is not None:
             x = x * sites.outputs.to(x.dtype)
         return Unrolled(x, tuple(last), lanes.trajectories, statistics)
 
     def _embed(self, p: Parameters, x_KTB: Tensor, gain: Tensor | None) -> Tensor:
+        embed = torch.nn.functional.embedding
         lanes = zip(x_KTB, p[f"{self.prefix}embedding_VE"].unbind(), strict=True)
-        e_KTBE = torch.stack(
-            [torch.nn.functional.embedding(tokens_TB, table_VE) for tokens_TB, table_VE in lanes]
-        )
+        e_KTBE = torch.stack([embed(tokens_TB, table_VE) for tokens_TB, table_VE in lanes])
         if gain is None:
             return e_KTBE
         gain_KTBV = gain.to(e_KTBE.dtype).expand(*x_KTB.shape, -1)
         return e_KTBE * gain_KTBV.gather(-1, x_KTB.unsqueeze(-1))
 
-    def logits(self, p: Parameters, h_KNU: Sequence[Tensor], how: MatMul) -> list[Tensor]:
-        """Of each lane, [N, C], from what the linear layer reads, [N, U]."""
-        apply: Callable[..., Tensor] = _Logits.apply
-        heads = (p[f"{self.prefix}out_w_HV"].unbind(), p[f"{self.prefix}out_b_V"].unbind())
-        return [apply(h_NU, *head, how) for h_NU, *head in zip(h_KNU, *heads, strict=True)]
-
-
-class _Logits(torch.autograd.Function):
-    """One lane's output layer, h W + b: [N, U] -> [N, C]. Torch's own would not use the faster
-    product."""
-
-    @staticmethod
-    def forward(ctx: Any, h_NU: Tensor, w_UC: Tensor, b_C: Tensor, how: MatMul) -> Tensor:
-        ctx.save_for_backward(h_NU, w_UC)
-        ctx.multiply = how.multiply
-        return how.multiply(h_NU, w_UC).add_(b_C)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, d_NC: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        h_NU, w_UC = ctx.saved_tensors
-        return ctx.multiply(d_NC, w_UC.t()), ctx.multiply(d_NC.t(), h_NU).t(), d_NC.sum(0), None
-
-
-def output_product(config: TrialConfig, device: torch.device) -> MatMul:
-    """How the output layer multiplies: it takes 1 % of the arithmetic of a character model, so that
-    bfloat16 would gain nothing there and cost precision."""
-    return picking.pick(
-        "float64" if config.precision == "float64" else "float32", device, product_shape(config)
-    )
-
-
-def product_shape(config: TrialConfig) -> Shape:
-    """Of the products of a lane's recurrence: what the shape key says, so that all lanes of a pack
-    take the same."""
-    cell = config.cell.chosen(config.model.cell)
-    hidden = config.model.hidden_size
-    return Shape(config.batch_size, hidden, cell.GATES * hidden, config.sequence_length)
-
-
-def unmasked(layers: int) -> NetworkSites:
-    """No masks anywhere."""
-    return NetworkSites(layers=(NONE,) * layers)
+    def logits(self, p: Parameters, h_KNU: Sequence[Tensor], product: MatMul) -> list[Tensor]:
+        """The logits of each lane, [N, C], from what the linear layer reads, [N, U]."""
+        w_KUC, b_KC = p[f"{self.prefix}out_w_HV"], p[f"{self.prefix}out_b_V"]
+        return output_layer.logits(h_KNU, w_KUC, b_KC, product)

@@ -14,13 +14,17 @@ from typing import Any, ClassVar, Literal
 from zoneout_core.regularizers import LANE, Mask, Regularizer, sampled
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluationMasks(Regularizer):
     """Changes what the masks of all other regularizers are in an evaluation."""
 
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
-        {"evaluation_masks": "sampled", "z_cells": 0.5, "z_states": 0.2},
-        {"evaluation_masks": "sampled", "p_recurrent": 0.4},
+        {
+            "evaluation_masks.evaluation_masks": "sampled",
+            "zoneout.z_cells": 0.5,
+            "zoneout.z_states": 0.2,
+        },
+        {"evaluation_masks.evaluation_masks": "sampled", "recurrent_dropout.p_recurrent": 0.4},
     )
 
     evaluation_masks: Literal["expected", "sampled"] = field(default="expected", metadata=LANE)

@@ -13,13 +13,18 @@ from zoneout_core.regularizers import LANE, Mask, Regularizer, changed
 from zoneout_core.regularizers.zoneout import STREAMS
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class GaussianMasks(Regularizer):
     """Changes the masks of zoneout."""
 
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
-        {"gaussian_masks": True, "z_cells": 0.5, "z_states": 0.2},
-        {"gaussian_masks": True, "z_cells": 0.3, "z_states": 0.3, "zoneout_mask": "shared"},
+        {"gaussian_masks.gaussian_masks": True, "zoneout.z_cells": 0.5, "zoneout.z_states": 0.2},
+        {
+            "gaussian_masks.gaussian_masks": True,
+            "zoneout.z_cells": 0.3,
+            "zoneout.z_states": 0.3,
+            "zoneout.zoneout_mask": "shared",
+        },
     )
 
     gaussian_masks: bool = field(default=False, metadata=LANE)

@@ -12,20 +12,20 @@ from typing import Any, ClassVar
 from zoneout_core.regularizers import LANE, Axis, Mask, Regularizer, dropout, require_probability
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class InputDropout(Regularizer):
     """One draw per example and step, for the whole input vector."""
 
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
-        {"p_input_steps": 0.4},
-        {"p_input_steps": 0.4, "embedding_size": 5},
+        {"input_dropout.p_input_steps": 0.4},
+        {"input_dropout.p_input_steps": 0.4, "embedding_size": 5},
     )
 
     p_input_steps: float = field(default=0.0, metadata=LANE)
     """Probability that a sequence's whole input is zero at a step (spec section 9.14)."""
 
     def __post_init__(self) -> None:
-        require_probability("regularizer.p_input_steps", self.p_input_steps)
+        require_probability("regularizer.input_dropout.p_input_steps", self.p_input_steps)
 
     @property
     def active(self) -> bool:
@@ -39,7 +39,7 @@ class InputDropout(Regularizer):
         return (
             dropout(
                 "inputs",
-                "p_input_steps",
+                "regularizer.input_dropout.p_input_steps",
                 self.p_input_steps,
                 stream=stream,
                 shared=shared,

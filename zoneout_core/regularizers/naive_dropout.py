@@ -15,14 +15,14 @@ from typing import Any, ClassVar
 from zoneout_core.regularizers import LANE, Mask, Regularizer, Site, dropout, require_probability
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class NaiveDropout(Regularizer):
     """Cells, states, or both, with masks of their own."""
 
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
-        {"p_cells": 0.4},
-        {"p_states": 0.4, "cell": "rnn"},
-        {"p_cells": 0.3, "p_states": 0.2},
+        {"naive_dropout.p_cells": 0.4},
+        {"naive_dropout.p_states": 0.4, "cell": "rnn"},
+        {"naive_dropout.p_cells": 0.3, "naive_dropout.p_states": 0.2},
     )
 
     p_cells: float = field(default=0.0, metadata=LANE)
@@ -34,7 +34,7 @@ class NaiveDropout(Regularizer):
 
     def __post_init__(self) -> None:
         for name in ("p_cells", "p_states"):
-            require_probability(f"regularizer.{name}", getattr(self, name))
+            require_probability(f"regularizer.naive_dropout.{name}", getattr(self, name))
 
     @property
     def active(self) -> bool:
@@ -42,13 +42,13 @@ class NaiveDropout(Regularizer):
 
     def program(self) -> tuple[Mask, ...]:
         where: Site = "carried" if self.p_states > 0 else "cells"
+        cells, states = "regularizer.naive_dropout.p_cells", "regularizer.naive_dropout.p_states"
         masks = []
         if self.p_cells > 0:
-            masks.append(dropout(where, "p_cells", self.p_cells, stream="masks_naive_cells"))
+            masks.append(dropout(where, cells, self.p_cells, stream="masks_naive_cells"))
         if self.p_states > 0:
-            masks.append(
-                dropout("states", "p_states", self.p_states, stream="masks_naive_dropout_states")
-            )
+            stream = "masks_naive_dropout_states"
+            masks.append(dropout("states", states, self.p_states, stream=stream))
         return tuple(masks)
 
 

@@ -14,14 +14,14 @@ from zoneout_core.regularizers import LANE, Mask, Regularizer, Site, dropout, re
 Layers = Literal["all", "first", "later"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class NonRecurrentDropout(Regularizer):
     """At three places; Zaremba takes the same probability for all of them."""
 
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
-        {"p_inputs": 0.5},
-        {"p_between": 0.5, "num_layers": 2},
-        {"p_inputs": 0.2, "p_outputs": 0.4},
+        {"non_recurrent_dropout.p_inputs": 0.5},
+        {"non_recurrent_dropout.p_between": 0.5, "num_layers": 2},
+        {"non_recurrent_dropout.p_inputs": 0.2, "non_recurrent_dropout.p_outputs": 0.4},
     )
 
     p_inputs: float = field(default=0.0, metadata=LANE)
@@ -37,7 +37,9 @@ class NonRecurrentDropout(Regularizer):
 
     def __post_init__(self) -> None:
         for name in ("p_inputs", "p_between", "p_outputs"):
-            require_dropped(f"regularizer.{name}", getattr(self, name), inverted=True)
+            require_dropped(
+                f"regularizer.non_recurrent_dropout.{name}", getattr(self, name), inverted=True
+            )
 
     @property
     def active(self) -> bool:
@@ -52,7 +54,7 @@ class NonRecurrentDropout(Regularizer):
         return tuple(
             dropout(
                 site,
-                name,
+                f"regularizer.non_recurrent_dropout.{name}",
                 p,
                 stream=f"masks_non_recurrent_dropout_{site}",
                 inverted=True,

@@ -12,25 +12,23 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from zoneout_core.regularizers import LANE, Regularizer, require
+from zoneout_core.regularizers import LANE, Penalty, Surroundings, require
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from zoneout_core.config.trial import TrialConfig
 
 FLOOR = 1e-30
 """Smallest square of a norm: a state of zeros has gradient 0, not NaN."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NormStabilizer(Regularizer):
+@dataclass(frozen=True, kw_only=True)
+class NormStabilizer(Penalty):
     """Of the states, or of the cells."""
 
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
-        {"beta_norm": 50.0},
-        {"beta_norm": 50.0, "norm_of": "cells"},
-        {"beta_norm": 50.0, "norm_divisor": "differences"},
+        {"norm_stabilizer.beta_norm": 50.0},
+        {"norm_stabilizer.beta_norm": 50.0, "norm_stabilizer.norm_of": "cells"},
+        {"norm_stabilizer.beta_norm": 50.0, "norm_stabilizer.norm_divisor": "differences"},
     )
 
     beta_norm: float = field(default=0.0, metadata=LANE)
@@ -45,24 +43,29 @@ class NormStabilizer(Regularizer):
     def __post_init__(self) -> None:
         beta = self.beta_norm
         require(
-            beta >= 0 and isfinite(beta), "regularizer.beta_norm", beta, "a number of at least 0"
+            beta >= 0 and isfinite(beta),
+            "regularizer.norm_stabilizer.beta_norm",
+            beta,
+            "a number of at least 0",
         )
 
     @property
     def active(self) -> bool:
         return self.beta_norm > 0
 
-    def check(self, config: TrialConfig) -> None:
-        cell = config.model.cell
-        carried = config.cell.chosen(cell).sizes(config.model)
-        must = f"states with model.cell={cell}, which carries {' and '.join(carried)}"
-        require(self.penalised in carried, "regularizer.norm_of", self.norm_of, must)
+    def check(self, trial: Surroundings) -> None:
+        carried = " and ".join(trial.states)
+        must = f"states with model.cell={trial.model.cell}, which carries {carried}"
+        require(
+            self.penalised in trial.states,
+            "regularizer.norm_stabilizer.norm_of",
+            self.norm_of,
+            must,
+        )
 
     @property
     def penalised(self) -> str:
-        if self.active:
-            return {"states": "h", "cells": "c"}[self.norm_of]
-        return ""
+        return {"states": "h", "cells": "c"}[self.norm_of]
 
     def penalty(self, trajectory_TBH: Tensor) -> Tensor:
         steps = len(trajectory_TBH)

@@ -13,23 +13,28 @@ In an evaluation 1 - p stands for m in both places.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from zoneout_core.regularizers import LANE, Mask, Regularizer, dropout, require, require_probability
+from zoneout_core.regularizers import (
+    LANE,
+    Mask,
+    Regularizer,
+    Surroundings,
+    dropout,
+    require,
+    require_probability,
+)
 
-if TYPE_CHECKING:
-    from zoneout_core.config.trial import TrialConfig
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class OutputGate(Regularizer):
     """One mask for the update and for the gate."""
 
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
-        {"p_gate": 0.4},
-        {"p_gate": 0.4, "gate_form": "intent_raw"},
-        {"p_gate": 0.4, "gate_form": "literal"},
-        {"p_gate": 0.4, "gate_form": "code"},
+        {"output_gate.p_gate": 0.4},
+        {"output_gate.p_gate": 0.4, "output_gate.gate_form": "intent_raw"},
+        {"output_gate.p_gate": 0.4, "output_gate.gate_form": "literal"},
+        {"output_gate.p_gate": 0.4, "output_gate.gate_form": "code"},
     )
 
     p_gate: float = field(default=0.0, metadata=LANE)
@@ -41,27 +46,27 @@ class OutputGate(Regularizer):
     original code does (spec section 9.5)."""
 
     def __post_init__(self) -> None:
-        require_probability("regularizer.p_gate", self.p_gate)
+        require_probability("regularizer.output_gate.p_gate", self.p_gate)
 
     @property
     def active(self) -> bool:
         return self.p_gate > 0
 
-    def check(self, config: TrialConfig) -> None:
-        Regularizer.check(self, config)
+    def check(self, trial: Surroundings) -> None:
+        super().check(trial)
         must = (
             "none with masks on the output gate, whose last value does not go on from chunk to"
             " chunk"
         )
-        require(config.carry == "none" or self.gate_form == "code", "carry", config.carry, must)
+        require(trial.carry == "none" or self.gate_form == "code", "carry", trial.carry, must)
 
     def program(self) -> tuple[Mask, ...]:
         if not self.active:
             return ()
-        stream = "masks_output_gate"
+        key, stream = "regularizer.output_gate.p_gate", "masks_output_gate"
         return (
-            dropout("update", "p_gate", self.p_gate, stream=stream),
-            dropout("gate", "p_gate", self.p_gate, stream=stream, form=self.gate_form),
+            dropout("update", key, self.p_gate, stream=stream),
+            dropout("gate", key, self.p_gate, stream=stream, form=self.gate_form),
         )
 
 

@@ -10,33 +10,38 @@ divides in training. Not defined for the plain recurrent network, which has no s
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from zoneout_core.regularizers import LANE, Mask, Regularizer, dropout, require, require_dropped
-
-if TYPE_CHECKING:
-    from zoneout_core.config.trial import TrialConfig
-
+from zoneout_core.regularizers import (
+    LANE,
+    Mask,
+    Regularizer,
+    Surroundings,
+    dropout,
+    require,
+    require_dropped,
+)
+from zoneout_core.regularizers.zoneout import CELLS
 
 ZONED = {
-    "p_recurrent": 0.15,
-    "recurrent_mask": "zoneout",
-    "z_cells": 0.15,
-    "z_states": 0.15,
-    "zoneout_mask": "shared",
+    "recurrent_dropout.p_recurrent": 0.15,
+    "recurrent_dropout.recurrent_mask": "zoneout",
+    "zoneout.z_cells": 0.15,
+    "zoneout.z_states": 0.15,
+    "zoneout.zoneout_mask": "shared",
 }
 """How pMNIST's code runs batch norm with zoneout: one mask m = 1 - d for all three."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class RecurrentDropout(Regularizer):
     """A mask of its own, or (pMNIST's code with batch norm, spec section 5) the very one of
     zoneout."""
 
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
-        {"p_recurrent": 0.4},
-        {"p_recurrent": 0.4, "recurrent_scale": "inverted"},
-        {"p_recurrent": 0.4, "cell": "gru"},
+        {"recurrent_dropout.p_recurrent": 0.4},
+        {"recurrent_dropout.p_recurrent": 0.4, "recurrent_dropout.recurrent_scale": "inverted"},
+        {"recurrent_dropout.p_recurrent": 0.4, "cell": "gru"},
         ZONED,
         ZONED | {"cell": "bn_lstm"},
     )
@@ -54,23 +59,31 @@ class RecurrentDropout(Regularizer):
 
     def __post_init__(self) -> None:
         inverted = self.recurrent_scale == "inverted"
-        require_dropped("regularizer.p_recurrent", self.p_recurrent, inverted=inverted)
+        require_dropped(
+            "regularizer.recurrent_dropout.p_recurrent", self.p_recurrent, inverted=inverted
+        )
 
     @property
     def active(self) -> bool:
         return self.p_recurrent > 0
 
-    def check(self, config: TrialConfig) -> None:
-        Regularizer.check(self, config)
+    def check(self, trial: Surroundings) -> None:
+        super().check(trial)
         if self.recurrent_mask == "zoneout":
-            z, spread = config.regularizer.z_cells, config.regularizer.z_spread
+            z, spread = _zoneout_of_cells(trial.program)
             must = (
-                f"equal to regularizer.z_cells ({z}) where recurrent dropout takes zoneout's mask"
+                f"equal to regularizer.zoneout.z_cells ({z}) where recurrent dropout takes"
+                " zoneout's mask"
             )
-            require(z == self.p_recurrent, "regularizer.p_recurrent", self.p_recurrent, must)
+            require(
+                z == self.p_recurrent,
+                "regularizer.recurrent_dropout.p_recurrent",
+                self.p_recurrent,
+                must,
+            )
             require(
                 spread == 0,
-                "regularizer.z_spread",
+                "regularizer.zoneout.z_spread",
                 spread,
                 "0 where recurrent dropout takes zoneout's mask",
             )
@@ -80,18 +93,27 @@ class RecurrentDropout(Regularizer):
             return ()
         inverted, zoned = self.recurrent_scale == "inverted", self.recurrent_mask == "zoneout"
         if zoned:
-            stream = "masks_cells"
+            stream = CELLS
         else:
             stream = "masks_recurrent_dropout_update"
         mask = dropout(
             "update",
-            "p_recurrent",
+            "regularizer.recurrent_dropout.p_recurrent",
             self.p_recurrent,
             inverted=inverted,
             stream=stream,
             flipped=zoned,
         )
         return (mask,)
+
+
+def _zoneout_of_cells(program: tuple[Mask, ...]) -> tuple[float, float]:
+    """The probability of zoneout's mask on cells and the spread of its units' rates; 0 without
+    one."""
+    for mask in program:
+        if (mask.site, mask.stream) == ("keep_cells", CELLS):
+            return mask.probability, mask.spread
+    return 0.0, 0.0
 
 
 PART = RecurrentDropout

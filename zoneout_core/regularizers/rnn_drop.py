@@ -14,18 +14,18 @@ from typing import Any, ClassVar
 from zoneout_core.regularizers import LANE, Mask, Regularizer, dropout, require_probability
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class RNNDrop(Regularizer):
     """On the candidate cell, from which the state is read too."""
 
-    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = ({"p_rnn_drop": 0.4},)
+    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = ({"rnn_drop.p_rnn_drop": 0.4},)
 
     p_rnn_drop: float = field(default=0.0, metadata=LANE)
     """Probability that rnnDrop keeps a cell at zero for a whole sequence. Its authors take 0.25
     (spec section 9.8)."""
 
     def __post_init__(self) -> None:
-        require_probability("regularizer.p_rnn_drop", self.p_rnn_drop)
+        require_probability("regularizer.rnn_drop.p_rnn_drop", self.p_rnn_drop)
 
     @property
     def active(self) -> bool:
@@ -37,7 +37,11 @@ class RNNDrop(Regularizer):
         stream = "masks_rnn_drop_cells"
         return (
             dropout(
-                "cells", "p_rnn_drop", self.p_rnn_drop, stream=stream, shared=frozenset({"time"})
+                "cells",
+                "regularizer.rnn_drop.p_rnn_drop",
+                self.p_rnn_drop,
+                stream=stream,
+                shared=frozenset({"time"}),
             ),
         )
 

@@ -8,23 +8,24 @@ start of a chunk, so that the state must not be carried between chunks.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from zoneout_core.regularizers import LANE, Mask, Regularizer, changed, require
+from zoneout_core.regularizers import LANE, Mask, Regularizer, Surroundings, changed, require
 from zoneout_core.regularizers.zoneout import STREAMS
 
-if TYPE_CHECKING:
-    from zoneout_core.config.trial import TrialConfig
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class StaticMasks(Regularizer):
     """Changes the masks of zoneout."""
 
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
-        {"static_masks": "same", "z_cells": 0.5, "z_states": 0.2},
-        {"static_masks": "code", "z_cells": 0.5, "z_states": 0.2},
-        {"static_masks": "expectation", "z_cells": 0.5, "z_states": 0.2},
+        {"static_masks.static_masks": "same", "zoneout.z_cells": 0.5, "zoneout.z_states": 0.2},
+        {"static_masks.static_masks": "code", "zoneout.z_cells": 0.5, "zoneout.z_states": 0.2},
+        {
+            "static_masks.static_masks": "expectation",
+            "zoneout.z_cells": 0.5,
+            "zoneout.z_states": 0.2,
+        },
     )
 
     static_masks: Literal["off", "same", "code", "expectation"] = field(
@@ -38,11 +39,11 @@ class StaticMasks(Regularizer):
     def active(self) -> bool:
         return self.static_masks != "off"
 
-    def check(self, config: TrialConfig) -> None:
+    def check(self, trial: Surroundings) -> None:
         require(
-            config.carry == "none",
+            trial.carry == "none",
             "carry",
-            config.carry,
+            trial.carry,
             "none with static masks, which belong to a chunk's steps",
         )
 

@@ -9,23 +9,28 @@ and does not have it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from zoneout_core.regularizers import LANE, Axis, Mask, Regularizer, Site, require_probability
+from zoneout_core.regularizers import (
+    LANE,
+    Axis,
+    Mask,
+    Regularizer,
+    Site,
+    Surroundings,
+    require_probability,
+)
 
-if TYPE_CHECKING:
-    from zoneout_core.config.trial import TrialConfig
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class StochasticDepth(Regularizer):
     """One draw per step, example and layer."""
 
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
-        {"z_depth": 0.4},
-        {"z_depth": 0.4, "depth_draw": "batch"},
-        {"z_depth": 0.4, "depth_mask": "separate"},
-        {"z_depth": 0.4, "depth_of": "states", "cell": "gru"},
+        {"stochastic_depth.z_depth": 0.4},
+        {"stochastic_depth.z_depth": 0.4, "stochastic_depth.depth_draw": "batch"},
+        {"stochastic_depth.z_depth": 0.4, "stochastic_depth.depth_mask": "separate"},
+        {"stochastic_depth.z_depth": 0.4, "stochastic_depth.depth_of": "states", "cell": "gru"},
     )
 
     z_depth: float = field(default=0.0, metadata=LANE)
@@ -42,16 +47,17 @@ class StochasticDepth(Regularizer):
     need `states` (spec section 9.2)."""
 
     def __post_init__(self) -> None:
-        require_probability("regularizer.z_depth", self.z_depth)
+        require_probability("regularizer.stochastic_depth.z_depth", self.z_depth)
 
     @property
     def active(self) -> bool:
         return self.z_depth > 0
 
-    def check(self, config: TrialConfig) -> None:
+    def check(self, trial: Surroundings) -> None:
         if self.depth_of != "states":
-            self.require_site(config, "keep_cells", "depth_of", "states")
-        Regularizer.check(self, config)
+            key = "regularizer.stochastic_depth.depth_of"
+            trial.require_site("keep_cells", key, self.depth_of, "states")
+        super().check(trial)
 
     def program(self) -> tuple[Mask, ...]:
         if not self.active:
@@ -68,8 +74,9 @@ class StochasticDepth(Regularizer):
         return tuple(
             Mask(
                 site=site,
-                field="z_depth",
-                one=z,
+                key="regularizer.stochastic_depth.z_depth",
+                strength=z,
+                probability=z,
                 expected=z,
                 shared=shared,
                 stream=self._stream(site),

@@ -9,21 +9,20 @@ probabilities themselves.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from zoneout_core.regularizers import LANE, Mask, Regularizer
+from zoneout_core.regularizers import LANE, Mask, Regularizer, Surroundings
 
-if TYPE_CHECKING:
-    from zoneout_core.config.trial import TrialConfig
+KEY = "regularizer.surprisal.surprisal_masks"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Surprisal(Regularizer):
     """Its strength is the cell's `tau`: the probability of an update where nothing surprises."""
 
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
-        {"surprisal_masks": "expected", "cell": "surprisal_lstm"},
-        {"surprisal_masks": "sampled", "cell": "surprisal_lstm"},
+        {"surprisal.surprisal_masks": "expected", "cell": "surprisal_lstm"},
+        {"surprisal.surprisal_masks": "sampled", "cell": "surprisal_lstm"},
     )
 
     surprisal_masks: Literal["off", "expected", "sampled"] = field(default="off", metadata=LANE)
@@ -35,8 +34,8 @@ class Surprisal(Regularizer):
     def active(self) -> bool:
         return self.surprisal_masks != "off"
 
-    def check(self, config: TrialConfig) -> None:
-        self.require_site(config, "uniform", "surprisal_masks", "off")
+    def check(self, trial: Surroundings) -> None:
+        trial.require_site("uniform", KEY, self.surprisal_masks, "off")
 
     def program(self) -> tuple[Mask, ...]:
         if self.surprisal_masks == "sampled":
@@ -49,8 +48,9 @@ class Surprisal(Regularizer):
         return (
             Mask(
                 site="uniform",
-                field="surprisal_masks",
-                one=0.5,
+                key=KEY,
+                strength=self.surprisal_masks,
+                probability=0.5,
                 expected=stands,
                 stream=stream,
                 kind="uniform",

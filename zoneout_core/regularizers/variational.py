@@ -9,32 +9,43 @@ excepted.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from zoneout_core.regularizers import (
     LANE,
     Mask,
     Regularizer,
     Site,
+    Surroundings,
     dropout,
     require,
     require_dropped,
 )
 
-if TYPE_CHECKING:
-    from zoneout_core.config.trial import TrialConfig
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Variational(Regularizer):
     """Gal takes 0.3 for words and states and 0.5 for inputs and outputs of a model of 1500
     units."""
 
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
-        {"p_sequence_states": 0.4},
-        {"p_sequence_states": 0.4, "p_sequence_outputs": 0.5, "variational_masks": "tied"},
-        {"p_sequence_words": 0.3, "p_sequence_inputs": 0.5, "embedding_size": 5},
-        {"p_sequence_states": 0.3, "mc_passes": 2, "task": "word_ptb", "carry": "zero"},
+        {"variational.p_sequence_states": 0.4},
+        {
+            "variational.p_sequence_states": 0.4,
+            "variational.p_sequence_outputs": 0.5,
+            "variational.variational_masks": "tied",
+        },
+        {
+            "variational.p_sequence_words": 0.3,
+            "variational.p_sequence_inputs": 0.5,
+            "embedding_size": 5,
+        },
+        {
+            "variational.p_sequence_states": 0.3,
+            "variational.mc_passes": 2,
+            "task": "word_ptb",
+            "carry": "zero",
+        },
     )
 
     p_sequence_words: float = field(default=0.0, metadata=LANE)
@@ -60,28 +71,31 @@ class Variational(Regularizer):
 
     def __post_init__(self) -> None:
         for name in STRENGTHS:
-            require_dropped(f"regularizer.{name}", getattr(self, name), inverted=True)
+            require_dropped(f"regularizer.variational.{name}", getattr(self, name), inverted=True)
         require(
-            self.mc_passes >= 0, "regularizer.mc_passes", self.mc_passes, "at least 0 (0 = none)"
+            self.mc_passes >= 0,
+            "regularizer.variational.mc_passes",
+            self.mc_passes,
+            "at least 0 (0 = none)",
         )
 
     @property
     def active(self) -> bool:
         return any(getattr(self, name) > 0 for name in STRENGTHS)
 
-    def check(self, config: TrialConfig) -> None:
-        Regularizer.check(self, config)
+    def check(self, trial: Surroundings) -> None:
+        super().check(trial)
         must = (
             "0 with carry=none, since only texts that are read on and on are scored by Monte Carlo"
             " passes"
         )
         require(
-            self.mc_passes == 0 or config.carry != "none",
-            "regularizer.mc_passes",
+            self.mc_passes == 0 or trial.carry != "none",
+            "regularizer.variational.mc_passes",
             self.mc_passes,
             must,
         )
-        model, name = config.model, "regularizer.p_sequence_words"
+        model, name = trial.model, "regularizer.variational.p_sequence_words"
         words = self.p_sequence_words == 0 or model.embedding_size > 0
         require(
             words,
@@ -91,14 +105,14 @@ class Variational(Regularizer):
         )
         inputs = self.p_sequence_inputs == 0 or model.embedding_size > 0 or model.num_layers > 1
         must = "0 with model.embedding_size=0 and one layer, since it would silence whole sequences"
-        require(inputs, "regularizer.p_sequence_inputs", self.p_sequence_inputs, must)
+        require(inputs, "regularizer.variational.p_sequence_inputs", self.p_sequence_inputs, must)
 
     def program(self) -> tuple[Mask, ...]:
         untied = self.variational_masks == "untied"
         return tuple(
             dropout(
                 site,
-                name,
+                f"regularizer.variational.{name}",
                 p,
                 stream=f"masks_variational_{site}",
                 inverted=True,

@@ -14,11 +14,11 @@ from typing import Any, ClassVar
 from zoneout_core.regularizers import LANE, Regularizer, require
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class WeightNoise(Regularizer):
     """The paper's 0.075 is more than the initial recurrent weights' own 0.032."""
 
-    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = ({"sigma_weights": 0.3},)
+    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = ({"weight_noise.sigma_weights": 0.3},)
 
     sigma_weights: float = field(default=0.0, metadata=LANE)
     """Standard deviation of the normal noise that is added to every weight matrix during an update
@@ -28,7 +28,7 @@ class WeightNoise(Regularizer):
         sigma = self.sigma_weights
         require(
             sigma >= 0 and isfinite(sigma),
-            "regularizer.sigma_weights",
+            "regularizer.weight_noise.sigma_weights",
             sigma,
             "a number of at least 0",
         )

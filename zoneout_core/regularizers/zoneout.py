@@ -11,22 +11,31 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from zoneout_core.regularizers import LANE, Mask, Regularizer, Site, require, require_probability
+from zoneout_core.regularizers import (
+    LANE,
+    Mask,
+    Regularizer,
+    Site,
+    require,
+    require_probability,
+)
 
-STREAMS = ("masks_cells", "masks_states")
+CELLS = "masks_cells"
+"""The stream of the mask on cells, which recurrent dropout may share."""
+STREAMS = (CELLS, "masks_states")
 """Of its masks; static and Gaussian masks change those, whoever shares them."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Zoneout(Regularizer):
     """Cells and states, with masks of their own or one for both. A GRU or a plain RNN has states
     only."""
 
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
-        {"z_cells": 0.5, "z_states": 0.2},
-        {"z_cells": 0.4, "z_states": 0.4, "zoneout_mask": "shared"},
-        {"z_states": 0.5, "z_spread": 0.3, "cell": "gru"},
-        {"z_states": 0.5, "cell": "rnn"},
+        {"zoneout.z_cells": 0.5, "zoneout.z_states": 0.2},
+        {"zoneout.z_cells": 0.4, "zoneout.z_states": 0.4, "zoneout.zoneout_mask": "shared"},
+        {"zoneout.z_states": 0.5, "zoneout.z_spread": 0.3, "cell": "gru"},
+        {"zoneout.z_states": 0.5, "cell": "rnn"},
     )
 
     z_cells: float = field(default=0.0, metadata=LANE)
@@ -44,11 +53,14 @@ class Zoneout(Regularizer):
 
     def __post_init__(self) -> None:
         for name in ("z_cells", "z_states", "z_spread"):
-            require_probability(f"regularizer.{name}", getattr(self, name))
+            require_probability(f"regularizer.zoneout.{name}", getattr(self, name))
         shared = self.zoneout_mask == "shared"
-        must = f"equal to regularizer.z_cells ({self.z_cells}) where they share a mask"
+        must = f"equal to regularizer.zoneout.z_cells ({self.z_cells}) where they share a mask"
         require(
-            not shared or self.z_cells == self.z_states, "regularizer.z_states", self.z_states, must
+            not shared or self.z_cells == self.z_states,
+            "regularizer.zoneout.z_states",
+            self.z_states,
+            must,
         )
 
     @property
@@ -62,7 +74,15 @@ class Zoneout(Regularizer):
             ("z_states", "keep_states", cells if self.zoneout_mask == "shared" else states),
         )
         return tuple(
-            Mask(site=site, field=name, one=z, expected=z, stream=stream, spread=self.z_spread)
+            Mask(
+                site=site,
+                key=f"regularizer.zoneout.{name}",
+                strength=z,
+                probability=z,
+                expected=z,
+                stream=stream,
+                spread=self.z_spread,
+            )
             for name, site, stream in places
             if (z := getattr(self, name)) > 0
         )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from zoneout_core.config import registry
 from zoneout_core.config.trial import TrialConfig, require
 from zoneout_core.data import datafiles
-from zoneout_core.errors import UnknownName
+from zoneout_core.errors import PluginError, UnknownName
 from zoneout_core.records import CHARACTERS, Metrics
 
 if TYPE_CHECKING:
@@ -136,10 +136,40 @@ def names() -> list[str]:
 
 
 def get(name: str) -> Task:
-    """The task in file `name`. Raises `UnknownName`."""
-    task = registry.load(__name__, name, "task").TASK
-    assert isinstance(task, Task)
+    """The task in file `name`. Raises `UnknownName`, and `PluginError` for a broken file."""
+    task = registry.exported(__name__, name, "task", "TASK")
+    if not isinstance(task, Task):
+        raise PluginError(
+            f"TASK of task {name} must be a zoneout_core.tasks.Task, but is {task!r}. Make it one."
+        )
     return task
+
+
+def text_corpus(name: str, variant: str, train: str, valid: str, test: str) -> Corpus:
+    """The corpus of three texts, by character: what `load` of a task returns. They have at most 256
+    different characters together."""
+    from zoneout_core.tasks import _text
+
+    return _text.corpus(name, variant, train, valid, test)
+
+
+def plugins_of(config: TrialConfig) -> dict[str, str]:
+    """The source hash of each plug-in that decides the numbers of a trial, by `cells/mine`."""
+    task = get(config.task)
+    used = {
+        "zoneout_core.tasks": [config.task],
+        "zoneout_core.training.workloads": [task.workload],
+        "zoneout_core.cells": [config.model.cell],
+        "zoneout_core.regularizers": [
+            name for name, part in config.regularizer.items() if part.active
+        ],
+    }
+    hashes: dict[str, str] = {}
+    for package, names in used.items():
+        for name in set(registry.plugged(package)).intersection(names):
+            origin = registry.origins(package)[name]
+            hashes[f"{registry.KINDS[package]}/{name}"] = origin.sha256
+    return hashes
 
 
 def load_data(name: str, variant: str, data_dir: Path) -> Any:

@@ -131,7 +131,8 @@ TASK = Task(
         "init": "uniform",
         "init_width": 0.08,
         "init_state": "zero",
-        "output": "candidate",  # the softmax and the upper layer read what zoneout has not touched
+        # The softmax and the upper layer read what zoneout has not touched.
+        "cell.output": "candidate",
         "learning_rate": 0.01,
         "clip_norm": float("inf"),
         "epochs": 40,

@@ -26,14 +26,16 @@ class Recurrence(Generated):
     start: float
     """W starts at start * I + noise * N(0, 1)."""
     noise: float
-    updates: int
-    """Of an epoch."""
+    epoch_updates: int
+    """Updates in an epoch."""
 
 
 def load(_data_dir: Path, variant: str) -> Recurrence:
     """Nothing but numbers."""
     sha256 = hashlib.sha256(json.dumps(START | {"updates": UPDATES}).encode()).hexdigest()
-    return Recurrence(name=TASK.name, variant=variant, sha256=sha256, updates=UPDATES, **START)
+    return Recurrence(
+        name=TASK.name, variant=variant, sha256=sha256, epoch_updates=UPDATES, **START
+    )
 
 
 TASK = Task(

@@ -1,9 +1,9 @@
 """text8: the first 100,000,000 letters and blanks of Wikipedia, as of 2006: Table 1, Figure 4 (spec
 section 4).
 
-The file has never been on the machine that this was written on. Its size and SHA-256, and its
-archive's, are those that several independent projects check theirs against; whoever fetches it has
-them checked, and the symbols too.
+Not yet run on the real file. Its size and SHA-256, and those of its archive, are the ones that
+several independent projects check. They are checked when the file is fetched, and so are its
+symbols when it is read.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ def _encode(path: Path) -> Tokens:
     tokens_N: Tokens = table[bytes_N]
     strange = np.flatnonzero(tokens_N == 255)
     if len(strange):
-        found = bytes(bytes_N[strange[:1]])
+        symbol = bytes(bytes_N[strange[:1]])
         raise DataError(
-            f"{path} must consist of a-z and blanks, but byte {strange[0]:,} is {found!r}. "
+            f"{path} must consist of a-z and blanks, but byte {strange[0]:,} is {symbol!r}. "
             f"Fetch it again with: {fetch_command('text8', path.parents[1])} --force"
         )
     return tokens_N

@@ -1,5 +1,5 @@
-"""Which symbols a lane sees at which update (spec sections 2.2, 3), from its seed and its step
-number alone.
+"""The symbols that a lane reads at each update (spec sections 2.2, 3). They depend on its seed and
+its number of updates alone.
 
 An epoch cuts the text into consecutive chunks of L characters, from an offset drawn anew for each
 epoch (or from 0), and shuffles them. A chunk gives T = L - 1 inputs and T targets; its first
@@ -15,13 +15,12 @@ from zoneout_core.masking import streams
 
 
 def chunk_count(characters: int, length: int, offset: str) -> int:
-    """Chunks in an epoch over a text of `characters`: with a random offset the last one is given
-    up."""
+    """Chunks in an epoch over a text of `characters`; with a random offset there is one less."""
     return characters // length - (1 if offset == "random" else 0)
 
 
 class Batches:
-    """The batches of one lane: `at(step)` says where the chunks of an update start.
+    """The batches of one lane.
 
     Raises `ConfigError` when the text (of `characters`) is shorter than one chunk.
     """
@@ -36,19 +35,19 @@ class Batches:
                 f" offset={config.offset} on {characters} characters of training text. Set a"
                 " smaller sequence_length or a larger train_fraction."
             )
-        self.updates = -(-self.chunks // config.batch_size)
+        self.epoch_updates = -(-self.chunks // config.batch_size)
         """Updates in an epoch; the last batch may be short."""
         self._epoch = 0
         self._starts = torch.empty(0, dtype=torch.int64)
 
-    def epoch(self, step: int) -> int:
-        """The epoch, from 1, of the update that follows `step` updates."""
-        return step // self.updates + 1
+    def epoch(self, updates: int) -> int:
+        """The epoch, from 1, of the update that follows `updates` updates."""
+        return updates // self.epoch_updates + 1
 
-    def at(self, step: int) -> Tensor:
-        """Where the chunks of the update that follows `step` updates start: int64 [at most B], on
-        the CPU."""
-        epoch, index = self.epoch(step), step % self.updates
+    def starts(self, updates: int) -> Tensor:
+        """The starts of the chunks of the update that follows `updates` updates: int64 [at most B],
+        on the CPU."""
+        epoch, index = self.epoch(updates), updates % self.epoch_updates
         if epoch != self._epoch:
             self._epoch, self._starts = epoch, self._order(epoch)
         return self._starts[index * self.config.batch_size : (index + 1) * self.config.batch_size]
@@ -58,10 +57,14 @@ class Batches:
         seed, offset = self.config.seed, 0
         if self.config.offset == "random":
             draw = torch.randint(
-                self.config.sequence_length, (), generator=streams.generator(seed, "offset", epoch)
+                self.config.sequence_length,
+                (),
+                generator=streams.generator(seed, "offset", counter=epoch),
             )
             offset = int(draw)
-        order = torch.randperm(self.chunks, generator=streams.generator(seed, "shuffle", epoch))
+        order = torch.randperm(
+            self.chunks, generator=streams.generator(seed, "shuffle", counter=epoch)
+        )
         return order * self.config.sequence_length + offset
 
 
@@ -77,20 +80,20 @@ class Contiguous:
         self.part = symbols // batch
         """Symbols of a part; what is left over at the text's end is not read."""
         self.length = length
-        self.updates = (self.part - 1) // length
+        self.epoch_updates = (self.part - 1) // length
         """Updates in an epoch: 1,327 for words of the Penn Treebank at batch 20 and length 35."""
         self._starts_B = torch.arange(batch) * self.part
-        if self.updates < 1:
+        if self.epoch_updates < 1:
             raise ConfigError(
                 "sequence_length must leave at least one chunk in each of the batch_size ="
                 f" {batch} parts of the text, but is {length} and a part has {self.part} symbols."
                 " Set a smaller sequence_length or batch_size, or a larger train_fraction."
             )
 
-    def at(self, step: int) -> Tensor:
-        """Where the chunks of the update that follows `step` updates start: int64 [B], on the
+    def starts(self, updates: int) -> Tensor:
+        """The starts of the chunks of the update that follows `updates` updates: int64 [B], on the
         CPU."""
-        return self._starts_B + step % self.updates * self.length
+        return self._starts_B + updates % self.epoch_updates * self.length
 
 
 def of(config: TrialConfig, symbols: int) -> "Batches | Contiguous":

@@ -1,12 +1,12 @@
-"""How texts are scored (spec sections 2.5 and 3): mean negative log likelihoods in nats, masks as
+"""Scores of texts (spec sections 2.5 and 3): mean negative log likelihoods in nats, with masks as
 expected.
 
 `chunked`: chunks of L symbols from the text's start, each from the initial state, L - 1 predictions
 a chunk. `carried`: B contiguous parts of the text at once, the state carried from chunk to chunk.
 One pass over the whole text is in `zoneout_core.training.one_pass`.
 
-All work on several lanes at once and give each lane the same bits as alone: batch sizes follow from
-the text, never from the number of lanes. Sums are float64.
+All functions work on several lanes at once and give each lane the same bits as alone: batch sizes
+follow from the text, never from the number of lanes. Sums are float64.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,8 +19,9 @@ from torch import Tensor
 from zoneout_core.cells import Parameters
 from zoneout_core.kernels import KernelChoice
 from zoneout_core.kernels.product import MatMul
-from zoneout_core.masking.masks import Places
-from zoneout_core.network.network import Network, NetworkSites, States
+from zoneout_core.masking.places import Places
+from zoneout_core.network.network import Network, States
+from zoneout_core.network.network_sites import NetworkSites
 from zoneout_core.training.batches import Contiguous, cut
 
 CHUNKS = 128
@@ -33,17 +34,17 @@ def bits(nats: float) -> float:
 
 
 def perplexity(nats: float) -> float:
-    """exp of the mean, infinite where that has no number."""
+    """exp of the mean, infinite where it overflows."""
     if nats < 700:
         return exp(nats)
     return inf
 
 
 def nll(
-    network: Network, p: Parameters, h_KTBU: Tensor, targets_KTB: Tensor, how: MatMul
+    network: Network, p: Parameters, h_KTBU: Tensor, targets_KTB: Tensor, product: MatMul
 ) -> list[Tensor]:
     """Negative log likelihood in nats of every target, [T, B] for each lane."""
-    logits = network.logits(p, [h_TBU.flatten(0, 1) for h_TBU in h_KTBU.unbind()], how)
+    logits = network.logits(p, [h_TBU.flatten(0, 1) for h_TBU in h_KTBU.unbind()], product)
     return [
         torch.nn.functional.cross_entropy(
             logits_NV, targets_TB.flatten(), reduction="none"
@@ -54,18 +55,18 @@ def nll(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reader:
-    """K lanes that read a text and learn nothing."""
+    """K lanes that read a text without learning."""
 
     network: Network
     p: Parameters
     """Trained parts and running statistics, [K, ...]."""
     expected: Callable[[Places], NetworkSites]
-    """What stands for the masks at these places."""
+    """The masks, or their expectations, at these places."""
     choice: KernelChoice
     product: MatMul
     by_batch: bool = False
-    """Whether a normalising cell takes the statistics of what it reads, and not the running
-    ones."""
+    """Whether a normalising cell takes the statistics of the batch that it reads, and not the
+    running ones."""
 
     @property
     def lanes(self) -> int:
@@ -73,13 +74,13 @@ class Reader:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the NLLs."""
+        """The dtype of the NLLs."""
         return self.p[f"{self.network.prefix}out_b_V"].dtype
 
     def alone(self, lane: int) -> "Reader":
-        """One of the lanes."""
-        p = {name: one[lane : lane + 1] for name, one in self.p.items()}
-        return replace(self, p=p, expected=lambda places: self.expected(places).alone(lane))
+        """A reader for one of the lanes."""
+        p = {name: value_KX[lane : lane + 1] for name, value_KX in self.p.items()}
+        return replace(self, p=p, expected=lambda places: self.expected(places).of_lane(lane))
 
     def start(self) -> States:
         """The states before the first step."""
@@ -129,8 +130,8 @@ def carried(reader: Reader, text_N: Tensor, batch: int, length: int) -> list[flo
     parts_B = torch.arange(batch, device=text_N.device)
     within_T1 = torch.arange(length, device=text_N.device).unsqueeze(1)
     state, sums = reader.start(), [0.0] * reader.lanes
-    for update in range(parts.updates):
-        starts_B = parts.at(update).to(text_N.device)
+    for update in range(parts.epoch_updates):
+        starts_B = parts.starts(update).to(text_N.device)
         places = Places(update * length + within_T1, starts_B + within_T1, parts_B)
         nlls, state = reader.nll(
             *cut(text_N, starts_B.expand(reader.lanes, -1), length + 1), state, places
@@ -138,4 +139,4 @@ def carried(reader: Reader, text_N: Tensor, batch: int, length: int) -> list[flo
         sums = [
             total + nll_TB.double().sum().item() for total, nll_TB in zip(sums, nlls, strict=True)
         ]
-    return [total / (parts.updates * length * batch) for total in sums]
+    return [total / (parts.epoch_updates * length * batch) for total in sums]

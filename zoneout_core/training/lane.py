@@ -1,5 +1,4 @@
-"""What a pack knows of a lane besides its rows of numbers: where it stands, what it recorded, when
-it is done."""
+"""A lane of a pack, besides its rows of numbers: its progress, its records, and when it is done."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,14 +10,14 @@ from zoneout_core.records import EpochRecord
 
 @dataclass(kw_only=True, slots=True)
 class Lane:
-    """Its fields mean the same as those of a `LaneState`."""
+    """One trial in training. Fields mean the same as those of a `LaneState`."""
 
     trial: int
     config: TrialConfig
-    updates: int
-    """In an epoch."""
-    step: int = 0
-    born: int = 0
+    epoch_updates: int
+    """Updates in an epoch."""
+    updates: int = 0
+    restarted_at: int = 0
     restarts: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
@@ -37,7 +36,7 @@ def best(config: TrialConfig, records: Sequence[EpochRecord]) -> EpochRecord:
 
 
 def completed(config: TrialConfig, records: Sequence[EpochRecord]) -> str | None:
-    """Why a trial with these records is complete, or None while it is not."""
+    """The reason why a trial with these records is complete; None while it is not."""
     epoch = records[-1].epoch
     if epoch >= config.epochs:
         return f"all {config.epochs} epochs"

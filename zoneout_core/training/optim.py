@@ -1,9 +1,9 @@
 """Optimizers for one lane, with a clip over all parameters jointly (spec sections 2.3, 3, 5 and
 11.2).
 
-A lane's parameters, gradient and moments are rows of P numbers. Every operation here is issued for
-one row at a time, the norms included, so that no bit of a lane depends on its neighbours. Nothing
-waits for the device.
+A lane's parameters, gradient and moments are rows of P numbers. Every operation, norms included, is
+issued for one row at a time, so that no bit of a lane depends on its neighbours. Nothing waits for
+the device.
 """
 
 from collections.abc import Sequence
@@ -21,28 +21,25 @@ def update(
     m_P: Tensor,
     v_P: Tensor,
     optim: OptimConfig,
-    step: int,
+    number: int,
     scratch_P: Tensor,
     learning_rate: float | None = None,
 ) -> Tensor:
-    """Update number `step` (from 1) of one lane, in place; returns the gradient's L2 norm before
+    """Update `number` (from 1) of one lane, in place; returns the gradient's L2 norm before
     clipping, 0-d.
 
-    `clip="gradient"` scales the gradient before the optimizer, `clip="update"` scales its whole
-    step after it; both to a norm of at most `clip_norm`. `scratch_P` is overwritten. A norm that is
-    not finite spoils this lane's rows: the caller has to look at it. learning_rate: of this update;
-    by default the configured one.
+    `clip="gradient"` scales the gradient before the optimizer, `clip="update"` scales the
+    optimizer's update; both to a norm of at most `clip_norm`. `scratch_P` is overwritten. A norm
+    that is not finite spoils this lane's rows, so the caller has to check it. learning_rate: that
+    of this update; by default the configured one.
     """
-    if learning_rate is None:
-        rate = optim.learning_rate
-    else:
-        rate = learning_rate
+    rate = optim.learning_rate if learning_rate is None else learning_rate
     norm: Tensor = torch.linalg.vector_norm(gradient_P)
     if optim.clip == "gradient":
         gradient_P.mul_(shrink(norm, optim.clip_norm))
     match optim.optimizer:
         case "adam":
-            update_P = _adam(gradient_P, m_P, v_P, optim, step, scratch_P, rate)
+            update_P = _adam(gradient_P, m_P, v_P, optim, number, scratch_P, rate)
         case "rmsprop":
             update_P = _rmsprop(gradient_P, v_P, optim, scratch_P, rate)
         case "sgd":
@@ -60,15 +57,15 @@ def _adam(
     m_P: Tensor,
     v_P: Tensor,
     optim: OptimConfig,
-    step: int,
+    number: int,
     scratch_P: Tensor,
     rate: float,
 ) -> Tensor:
-    """Adam's step (Kingma and Ba 2015), bias-corrected, in `scratch_P`."""
+    """Adam's update (Kingma and Ba 2015), bias-corrected, in `scratch_P`."""
     m_P.lerp_(gradient_P, 1.0 - optim.beta1)
     v_P.mul_(optim.beta2).addcmul_(gradient_P, gradient_P, value=1.0 - optim.beta2)
-    root_P = torch.sqrt(v_P, out=scratch_P).div_(sqrt(1.0 - optim.beta2**step)).add_(optim.eps)
-    return torch.div(m_P, root_P, out=scratch_P).mul_(rate / (1.0 - optim.beta1**step))
+    root_P = torch.sqrt(v_P, out=scratch_P).div_(sqrt(1.0 - optim.beta2**number)).add_(optim.eps)
+    return torch.div(m_P, root_P, out=scratch_P).mul_(rate / (1.0 - optim.beta1**number))
 
 
 def _rmsprop(

@@ -1,28 +1,29 @@
 """A pack: trials of one shape key that train together, each as a lane whose numbers are its own.
 
-Lanes come and go at any update and may stand at different epochs. Lane 0..K-1 are live; the slot of
-a lane that leaves is filled by the last one. What a lane computes depends on its configuration and
-step alone, bit for bit. What the numbers mean, and how they are trained and scored, is the
-workload's (`zoneout_core.training.workloads`).
+Lanes come and go at any update and may be in different epochs. Lanes 0..K-1 are live; the last one
+moves into the slot of a lane that leaves. The numbers of a lane depend on its configuration and
+updates alone, bit for bit. Their meaning, training and scores belong to the workload
+(`zoneout_core.training.workloads`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from math import isfinite
 from time import perf_counter
 from typing import Any
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
 from zoneout_core import tasks
+from zoneout_core.config import parts
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import CheckpointError, ConfigError
 from zoneout_core.kernels import KernelChoice
 from zoneout_core.records import EpochRecord, LaneEnd, TrialState
 from zoneout_core.training import optim, workloads
-from zoneout_core.training.checkpoint import LaneState
 from zoneout_core.training.lane import Lane, completed
+from zoneout_core.training.lane_state import LaneState
 
 PackEvent = EpochRecord | LaneEnd
 NORM = "grad_norm"
@@ -34,9 +35,10 @@ class Pack:
     def __init__(
         self, config: TrialConfig, data: Any, *, capacity: int, device: str = "cpu"
     ) -> None:
-        """`data` is the task's whole (`tasks.load_data`). Raises `ConfigError` when it does not
-        suit `config`."""
+        """data: what `tasks.load_data` returns. Raises `ConfigError` when it does not suit
+        `config`, and `PluginError` when a regularizer's file is broken."""
         assert capacity >= 1, "a pack holds at least one lane"
+        parts.require_regularizers()
         self.config = config
         self.capacity = capacity
         self.device = torch.device(device)
@@ -48,7 +50,7 @@ class Pack:
         self._weights_KP, self._m_KP, self._v_KP, self._best_KP, self._gradient_KP = rows
         self._scratch_P = torch.zeros_like(self._gradient_KP[0, : self.layout.trained_size])
         self._lanes: list[Lane] = []
-        self._completed: dict[int, LaneState] = {}  # with the last step
+        self._completed: dict[int, LaneState] = {}  # with the last update
 
     @property
     def trials(self) -> list[int]:
@@ -56,7 +58,7 @@ class Pack:
         return [lane.trial for lane in self._lanes]
 
     def choice(self, config: TrialConfig) -> KernelChoice:
-        """Which kernel runs for a trial of this configuration, and why."""
+        """The kernel of a trial with this configuration, and the reason."""
         return self.workload.choose(config)
 
     def admit(self, trial: int, config: TrialConfig, state: LaneState | None = None) -> None:
@@ -74,49 +76,49 @@ class Pack:
         assert len(self._lanes) < self.capacity, f"the pack is full ({self.capacity} lanes)"
         if state is not None:
             self.check(state, trial, config)
-        lane = Lane(trial=trial, config=config, updates=self.workload.updates(config))
+        lane = Lane(trial=trial, config=config, epoch_updates=self.workload.epoch_updates(config))
         index = len(self._lanes)
         for rows_KP in (self._m_KP, self._v_KP, self._best_KP):
             rows_KP[index] = 0.0
         if state is None:
             self._weights_KP[index] = self.workload.initial_row(config)
         else:
-            lane.step, lane.seconds, lane.records = state.step, state.seconds, list(state.records)
-            lane.born, lane.restarts, lane.sums = state.born, state.restarts, dict(state.sums)
-            self._weights_KP[index], self._m_KP[index], self._v_KP[index] = (
-                state.weights,
-                state.m,
-                state.v,
-            )
+            lane.updates = state.updates
+            lane.restarted_at = state.restarted_at
+            lane.restarts = state.restarts
+            lane.sums = dict(state.sums)
+            lane.seconds = state.seconds
+            lane.records = list(state.records)
+            self._weights_KP[index] = state.weights
+            self._m_KP[index] = state.m
+            self._v_KP[index] = state.v
             if state.best is not None:
                 self._best_KP[index] = state.best
         self._lanes.append(lane)
 
     def check(self, state: LaneState, trial: int, config: TrialConfig) -> None:
-        """Raises `CheckpointError` unless this trial can go on from `state`: it is its own, and its
-        rows fit."""
+        """Raises `CheckpointError` unless this trial can go on from `state`: trial and
+        configuration are the same, and the rows fit."""
         if state.trial != trial or state.config != config:
-            differs = [
+            differences = [
                 key for key, value in config.flat().items() if state.config.value(key) != value
             ]
+            owner = f"trial {state.trial}"
+            if differences:
+                owner += f" with another {', '.join(differences)}"
             raise CheckpointError(
-                f"The checkpoint of trial {trial} must be of its own configuration, but is of trial"
-                f" {state.trial}{' with another ' if differs else ''}{', '.join(differs)}."
+                f"The checkpoint of trial {trial} must be of its own configuration, but is of"
+                f" {owner}."
             )
-        expected = (self.workload.dtype, (self.layout.size,))
-        for row_P in (
-            state.weights,
-            state.m,
-            state.v,
-            *([] if state.best is None else [state.best]),
-        ):
-            found = (row_P.dtype, tuple(row_P.shape))
-            if found != expected:
-                raise CheckpointError(
-                    f"The rows of the checkpoint of trial {trial} must be {expected[0]} of shape"
-                    f" {expected[1]}, but one is {found[0]} of shape {found[1]}: another version of"
-                    " this program wrote it."
-                )
+        dtype, shape = self.workload.dtype, (self.layout.size,)
+        for row_P in (state.weights, state.m, state.v, state.best):
+            if row_P is None or (row_P.dtype == dtype and row_P.shape == shape):
+                continue
+            raise CheckpointError(
+                f"The rows of the checkpoint of trial {trial} must be {dtype} of shape {shape}, but"
+                f" one is {row_P.dtype} of shape {tuple(row_P.shape)}: another version of this"
+                " program wrote it."
+            )
 
     def evict(self, trial: int) -> None:
         """Let a trial go; the last lane moves into its slot."""
@@ -128,11 +130,11 @@ class Pack:
                 rows_KP[index] = rows_KP[len(self._lanes)]
 
     def state(self, trial: int) -> LaneState:
-        """A copy of all that the trial's lane is, at any update; `admit` goes on from it, bit for
-        bit.
+        """A copy of the whole state of the trial's lane, at any update; `admit` goes on from it,
+        bit for bit.
 
-        A trial that completed with the last `step` still has one: its weights, its best ones, all
-        its records.
+        A trial that completed with the last `update` still has a state: its weights, its best ones
+        and all its records.
         """
         if trial in self._completed:
             return self._completed[trial]
@@ -141,65 +143,64 @@ class Pack:
         return LaneState(
             trial=trial,
             config=lane.config,
-            step=lane.step,
+            updates=lane.updates,
             weights=self._weights_KP[index].to("cpu", copy=True),
             m=self._m_KP[index].to("cpu", copy=True),
             v=self._v_KP[index].to("cpu", copy=True),
             best=self._best_KP[index].to("cpu", copy=True) if lane.records else None,
-            born=lane.born,
+            restarted_at=lane.restarted_at,
             restarts=lane.restarts,
             sums=dict(lane.sums),
             seconds=lane.seconds,
             records=list(lane.records),
         )
 
-    def step(self) -> list[PackEvent]:
-        """One update of every lane; what ended with it. Lanes that completed or failed have left
-        the pack."""
+    def update(self) -> list[PackEvent]:
+        """Update every lane once; returns the records of the epochs that ended, and the ends of
+        lanes. Lanes that completed or failed have left the pack."""
         self._completed.clear()
         if not self._lanes:
             return []
         started = perf_counter()
         events: list[PackEvent] = []
-        for lane, told in zip(tuple(self._lanes), self._update(), strict=True):
-            lane.step += 1
-            for name, value in told.items():
+        for lane, means in zip(tuple(self._lanes), self._update_rows(), strict=True):
+            lane.updates += 1
+            for name, value in means.items():
                 lane.sums[name] = lane.sums.get(name, 0.0) + value
-            if not isfinite(told["loss"]):
-                events.append(self._fail(lane, f"training loss is {told['loss']}"))
-            elif not isfinite(told[NORM]):
-                events.append(self._fail(lane, f"gradient norm is {told[NORM]}"))
-        ending = [lane for lane in self._lanes if lane.step % lane.updates == 0]
+            if not isfinite(means["loss"]):
+                events.append(self._fail(lane, f"training loss is {means['loss']}"))
+            elif not isfinite(means[NORM]):
+                events.append(self._fail(lane, f"gradient norm is {means[NORM]}"))
+        ending = [lane for lane in self._lanes if lane.updates % lane.epoch_updates == 0]
         if ending:
             events += self._end_epoch(ending, started)
         elapsed = perf_counter() - started
         for lane in self._lanes:
-            if lane in ending:
-                lane.seconds = 0.0
-            else:
-                lane.seconds = lane.seconds + elapsed
+            lane.seconds += elapsed
+        for lane in ending:
+            lane.seconds = 0.0
         return events
 
-    def _update(self) -> list[dict[str, float]]:
-        """Update every lane; what each trained on: what its workload tells, and the gradient norm
-        before clipping."""
+    def _update_rows(self) -> list[dict[str, float]]:
+        """Update the rows of every lane; returns each lane's means over the batch, and the norm of
+        its gradient before clipping."""
         lanes = self._lanes
         gradient_KP = self._gradient_KP[: len(lanes)]
-        told = self.workload.gradients(lanes, self._weights_KP[: len(lanes)], gradient_KP)
+        means = self.workload.gradients(lanes, self._weights_KP[: len(lanes)], gradient_KP)
         trained = self.layout.trained_size
-        rows = zip(
-            self._weights_KP, gradient_KP, self._m_KP, self._v_KP, strict=False
-        )  # as far as there are lanes
-        for lane, one, row in zip(lanes, told, rows, strict=False):
+        # The rows of live lanes come first.
+        rows = zip(self._weights_KP, gradient_KP, self._m_KP, self._v_KP, strict=False)
+        for lane, lane_means, row in zip(lanes, means, rows, strict=False):
             weights_P, gradient_P, m_P, v_P = (part_P[:trained] for part_P in row)
-            rate, step = self.workload.learning_rate(lane), lane.step + 1 - lane.born
-            one[NORM] = optim.update(
-                weights_P, gradient_P, m_P, v_P, lane.config.optim, step, self._scratch_P, rate
+            rate = self.workload.learning_rate(lane)
+            number = lane.updates + 1 - lane.restarted_at
+            lane_means[NORM] = optim.update(
+                weights_P, gradient_P, m_P, v_P, lane.config.optim, number, self._scratch_P, rate
             )
-        values = iter(torch.stack([value for one in told for value in one.values()]).tolist())
-        return [
-            {name: next(values) for name in one} for one in told
-        ]  # the only wait for the device in an update
+        # The only wait for the device in an update.
+        tensors = [value for lane_means in means for value in lane_means.values()]
+        values = iter(torch.stack(tensors).tolist())
+        return [{name: next(values) for name in lane_means} for lane_means in means]
 
     def _rows(self, rows_KP: Tensor, lanes: Sequence[Lane]) -> Tensor:
         return rows_KP[[self._lanes.index(lane) for lane in lanes]]
@@ -207,21 +208,22 @@ class Pack:
     def _end_epoch(self, ending: list[Lane], started: float) -> list[PackEvent]:
         """Records of the lanes whose epoch ended with this update; those that are done leave."""
         means = [
-            {name: total / lane.updates for name, total in lane.sums.items()} for lane in ending
+            {name: total / lane.epoch_updates for name, total in lane.sums.items()}
+            for lane in ending
         ]
         measured = self.workload.measure(ending, self._rows(self._weights_KP, ending), means)
         events: list[PackEvent] = []
         done: dict[int, str] = {}
-        for lane, mean, told in zip(ending, means, measured, strict=True):
-            told |= {NORM: mean[NORM], "learning_rate": self.workload.learning_rate(lane)}
-            metrics = {name: told[name] for name in self.metrics.epoch}
+        for lane, mean, quantities in zip(ending, means, measured, strict=True):
+            quantities |= {NORM: mean[NORM], "learning_rate": self.workload.learning_rate(lane)}
+            metrics = {name: quantities[name] for name in self.metrics.epoch}
             if broken := _not_finite(metrics):
                 events.append(self._fail(lane, broken))
                 continue
             record = EpochRecord(
                 trial=lane.trial,
-                epoch=lane.step // lane.updates,
-                steps=lane.step,
+                epoch=lane.updates // lane.epoch_updates,
+                updates=lane.updates,
                 metrics=metrics,
                 seconds=lane.seconds + perf_counter() - started,
             )
@@ -243,7 +245,7 @@ class Pack:
     def _restart(self, lane: Lane) -> None:
         """Begin again with other initial parameters and fresh moments; records and the best
         parameters stand."""
-        lane.born, lane.restarts = lane.step, lane.restarts + 1
+        lane.restarted_at, lane.restarts = lane.updates, lane.restarts + 1
         index = self._lanes.index(lane)
         self._weights_KP[index] = self.workload.initial_row(lane.config, lane.restarts)
         self._m_KP[index] = self._v_KP[index] = 0.0
@@ -275,16 +277,17 @@ class Pack:
             self.evict(lane.trial)
         return events
 
-    def _fail(self, lane: Lane, what: str) -> LaneEnd:
+    def _fail(self, lane: Lane, symptom: str) -> LaneEnd:
         """Let a diverged lane go, after its last update; its last finite record stands."""
-        epoch, update = divmod(lane.step - 1, lane.updates)
+        epoch, update = divmod(lane.updates - 1, lane.epoch_updates)
         self.evict(lane.trial)
-        reason = f"diverged: {what} at epoch {epoch + 1}, update {update + 1}"
+        reason = f"diverged: {symptom} at epoch {epoch + 1}, update {update + 1}"
         return LaneEnd(trial=lane.trial, state=TrialState.FAILED, reason=reason)
 
 
 def _not_finite(metrics: Mapping[str, float]) -> str:
     """The first number that is not finite, in words; empty when all are."""
-    return next(
-        (f"{name} is {value}" for name, value in metrics.items() if not isfinite(value)), ""
-    )
+    for name, value in metrics.items():
+        if not isfinite(value):
+            return f"{name} is {value}"
+    return ""

@@ -1,8 +1,7 @@
-"""How far gradients reach back through time (Figure 6, spec section 8.1).
+"""The reach of gradients back through time (Figure 6, spec section 8.1).
 
 For every step t: the mean over examples of the norm over units of dL/dc_t, divided by the sum of
-these means over all t; and the same of dL/dh_t. Masks stay drawn, as in training: the question is
-what training sees.
+these means over all t; and the same for dL/dh_t. Masks are drawn, as in training.
 
 T steps, B examples, H units.
 """
@@ -19,16 +18,16 @@ from zoneout_core.cells import Cell, State
 from zoneout_core.errors import ConfigError
 from zoneout_core.masking.sites import Sites
 from zoneout_core.training import workloads
-from zoneout_core.training.checkpoint import LaneState
 from zoneout_core.training.lane import Lane
+from zoneout_core.training.lane_state import LaneState
 from zoneout_core.training.workloads._network import NetworkWorkload, Part
 
 Of = Literal["carried", "candidate"]
-"""`carried`: of the states that the next step reads. `candidate`: as the code has it, those
-gradients times the masks of what was written, hence 0 where a unit was zoned out, which hides what
-the figure is about."""
+"""`carried`: gradients of the states that the next step reads. `candidate`: as in the code, these
+gradients times 1 - mask. They are 0 where a unit was zoned out, which hides the effect that the
+figure shows."""
 BATCHES = 100
-"""The paper's; its script used one."""
+"""Batches of the paper's figure; its script used one."""
 
 
 class Noted(list[tuple[State, Sites]]):
@@ -36,13 +35,13 @@ class Noted(list[tuple[State, Sites]]):
 
 
 def noting(cell: Cell, noted: Noted) -> Cell:
-    """The same cell; each step that it makes is appended to `noted`."""
+    """The same cell; it appends each of its steps to `noted`."""
     kind: type[Any] = type(cell)
 
     def step(self: Cell, p: Any, a_BG: Tensor, state: State, sites: Sites, moment: Any) -> State:
         # Copies, which only the next step and the outputs read: h_t reads the candidate cell, not
         # the carried one.
-        state = tuple(one.clone() for one in kind.step(self, p, a_BG, state, sites, moment))
+        state = tuple(value.clone() for value in kind.step(self, p, a_BG, state, sites, moment))
         noted.append((state, sites))
         return state
 
@@ -51,8 +50,8 @@ def noting(cell: Cell, noted: Noted) -> Cell:
 
 
 def shares(state: LaneState, data: Any, batches: int = BATCHES) -> dict[Of, dict[str, list[float]]]:
-    """From a trained lane, over the next `batches` training batches: each step's share, of what, by
-    name of the state.
+    """Each step's share of the gradient's norm, of what, by name of the state: for a trained lane,
+    over the next `batches` training batches.
 
     Raises `ConfigError` for a network of several layers, whose states no figure of the paper shows.
     """
@@ -74,8 +73,8 @@ def shares(state: LaneState, data: Any, batches: int = BATCHES) -> dict[Of, dict
         lane = Lane(
             trial=state.trial,
             config=config,
-            updates=workload.updates(config),
-            step=state.step + number,
+            epoch_updates=workload.epoch_updates(config),
+            updates=state.updates + number,
         )
         loss = _loss(workload, lane, state.weights)
         for key, norms_T in norms(loss, noted, names).items():
@@ -84,7 +83,7 @@ def shares(state: LaneState, data: Any, batches: int = BATCHES) -> dict[Of, dict
 
 
 def _loss(workload: NetworkWorkload, lane: Lane, row_P: Tensor) -> Tensor:
-    """Of the lane's coming update, with everything on that disturbs training but weight noise."""
+    """The loss of the lane's coming update, with all regularizers but weight noise."""
     rows_1P = row_P.detach().clone()[None]
     choice = kernels.choose(
         workload.networks[0].cell, lane.config.precision, "cpu", implementation="loop"
@@ -99,20 +98,17 @@ def norms(loss: Tensor, noted: Noted, names: tuple[str, ...]) -> dict[tuple[Of, 
     """Mean over examples of ||dL/d state_t||, [T] float64, by what and name of the state. Frees the
     graph of `loss`."""
     flat = [value for state, _ in noted for value in state[: len(names)]]
-    found = torch.autograd.grad(loss, flat, allow_unused=True)
-    pairs: Iterable[tuple[Tensor, Tensor | None]] = zip(flat, found, strict=True)
-    gradients = [
-        torch.zeros_like(value) if gradient is None else gradient for value, gradient in pairs
-    ]
+    gradients = torch.autograd.grad(loss, flat, allow_unused=True, materialize_grads=True)
     result: dict[tuple[Of, str], Tensor] = {}
     for place, name in enumerate(names):
         keeps = [sites.keep_cells if name == "c" else sites.keep_states for _, sites in noted]
-        own = gradients[place :: len(names)]
-        result["carried", name] = _norms(own)
-        written = [
-            g if keep is None else g * (1 - keep) for g, keep in zip(own, keeps, strict=True)
+        carried = gradients[place :: len(names)]
+        result["carried", name] = _norms(carried)
+        candidate = [
+            gradient if keep is None else gradient * (1 - keep)
+            for gradient, keep in zip(carried, keeps, strict=True)
         ]
-        result["candidate", name] = _norms(written)
+        result["candidate", name] = _norms(candidate)
     return result
 
 

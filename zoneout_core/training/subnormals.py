@@ -1,10 +1,10 @@
-"""Subnormal numbers, those below 1.2e-38 in float32, made 0 in the threads that train.
+"""Subnormal numbers, those below 1.2e-38 in float32, become 0 in the threads that train.
 
 Gradients that vanish over hundreds of steps become subnormal, and many processors take a hundred
-times as long for such a number as for others. They are nothing to a weight. Flushing is a state of
-each thread, which those it starts inherit: so training has a thread of its own, which flushes from
-its start, and with it every thread that torch starts for it. The threads of whoever uses us stay as
-they are.
+times as long for such a number as for others. They do not change a weight. Flushing is a state of
+each thread, which the threads that it starts inherit. So training has a thread of its own, which
+flushes from its start, and so does every thread that torch starts for it. The caller's threads stay
+as they are.
 """
 
 from collections.abc import Callable
@@ -21,27 +21,27 @@ R = TypeVar("R")
 
 SMALLEST = 2.0**-126
 """The smallest normal number of float32."""
-ENOUGH = 1 << 16
-"""Numbers for each thread, so that torch gives every one of them a share."""
+NUMBERS_PER_THREAD = 1 << 16
+"""So many that torch gives every thread a share of the work."""
 
 
 def flush() -> None:
-    """Make subnormal numbers 0 in this thread and in those that it starts from now on. Its first
-    act, or some of torch's threads are there already. Does nothing where the processor cannot, or
-    ZONEOUT_FLUSH_SUBNORMALS=0."""
+    """Make subnormal numbers 0 in this thread and in those that it starts from now on. Call it
+    first in a thread, before torch has started others. Does nothing where the processor cannot
+    flush, or with ZONEOUT_FLUSH_SUBNORMALS=0."""
     if switches.flushes_subnormals():
         torch.set_flush_denormal(True)
 
 
 def are_flushed() -> bool:
-    """Whether they become 0, tried in this thread and in those among which torch divides its
-    work."""
-    small = torch.full((ENOUGH * torch.get_num_threads(),), SMALLEST)
+    """Whether subnormal numbers become 0 in this thread and in those among which torch divides its
+    work, by trying."""
+    small = torch.full((NUMBERS_PER_THREAD * torch.get_num_threads(),), SMALLEST)
     return not bool(small.mul_(0.5).view(torch.int32).count_nonzero())
 
 
-def said() -> str:
-    """What there is to say about them in a `Placement`: nothing where they are flushed."""
+def note() -> str:
+    """A note for the reason of a `Placement`; empty where subnormal numbers are flushed."""
     if are_flushed():
         return ""
     if not switches.flushes_subnormals():
@@ -50,14 +50,13 @@ def said() -> str:
 
 
 class TrainingThread:
-    """A thread that flushes, for whoever has none to give: `with TrainingThread() as thread:
-    thread.run(train)`."""
+    """A thread that flushes: `with TrainingThread() as thread: thread.run(train)`."""
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1, "training", initializer=flush)
 
     def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do it there and wait for it; what it raises is raised here."""
+        """Run `work` in the thread and wait for it; its errors are raised here."""
         return self._executor.submit(work, *args, **kwargs).result()
 
     def __enter__(self) -> Self:
@@ -70,7 +69,6 @@ class TrainingThread:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Waits for work that is under way; gives the caller the number of threads back that it
-        had."""
+        """Wait for work under way, and give the caller's number of threads back."""
         self._executor.shutdown()
         torch.set_num_threads(self._threads)

@@ -4,7 +4,8 @@ Measured on the checkpoints of the trained rows, over as many training batches a
 where an epoch has so many; kept as propagation-TRIAL.csv in the report folder of the trial's run.
 """
 
-from collections.abc import Callable, Sequence
+import csv
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sweeps.paper.found_trials import FoundTrial
+    from zoneout_core.training.propagation import Of
 
 TITLES = {
     "carried": "Figure 6: gradients through time",
@@ -60,16 +62,20 @@ def measure(readings: Sequence[Reading], data: Path, say: Callable[[str], None])
         say(f"Measuring the gradients of {source.config.label}, seed {source.config.seed}")
         with TrainingThread() as thread:
             shares = thread.run(
-                propagation.shares, state, corpus, min(propagation.BATCHES, state.step)
+                propagation.shares, state, corpus, min(propagation.BATCHES, state.updates)
             )
-        lines = [
-            f"{of},{name},{step},{share!r}"
-            for of, states in shares.items()
-            for name, steps in states.items()
-            for step, share in enumerate(steps, start=1)
-        ]
-        _file(source).parent.mkdir(parents=True, exist_ok=True)
-        _file(source).write_text("\n".join(["of,state,step,share", *lines]) + "\n")
+        _write(_file(source), shares)
+
+
+def _write(file: Path, shares: Mapping["Of", Mapping[str, Sequence[float]]]) -> None:
+    """A line per kind of gradient, state and time step; floats are exact."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["of", "state", "step", "share"])
+        for of, states in shares.items():
+            for state, steps in states.items():
+                writer.writerows([of, state, step, share] for step, share in enumerate(steps, 1))
 
 
 def draw(readings: Sequence[Reading], folder: Path) -> list[Path]:
@@ -88,9 +94,9 @@ def draw(readings: Sequence[Reading], folder: Path) -> list[Path]:
         pd.concat(parts, ignore_index=True),
         {row.label: row.title for row in reading.block.rows},
     )
-    csv = folder / "propagation.csv"
-    frame.to_csv(csv, index=False)
-    files = [csv]
+    table_file = folder / "propagation.csv"
+    frame.to_csv(table_file, index=False)
+    files = [table_file]
     for of, title in TITLES.items():
         curves = propagation.compute(frame[frame["of"] == of], systems)
         if of == "carried":

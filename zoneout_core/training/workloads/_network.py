@@ -1,39 +1,35 @@
-"""What the workloads that train a network share: groups of lanes, masks, gradients, weight noise
+"""The base of all workloads that train a network: groups of lanes, masks, gradients, weight noise
 and penalties."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from zoneout_core import kernels, regularizers
+from zoneout_core import kernels
 from zoneout_core.cells import Parameters
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.kernels import KernelChoice
-from zoneout_core.masking import masks, noise
-from zoneout_core.masking.masks import LayerShape, Places
+from zoneout_core.masking import masks, noise, stacking
+from zoneout_core.masking.draw import LayerShape, MaskDraw
+from zoneout_core.masking.places import Places
+from zoneout_core.masking.program import Program, sampled
 from zoneout_core.network.init import InitialDraw
 from zoneout_core.network.layout import Layout, Shapes
-from zoneout_core.network.network import (
-    DTYPES,
-    Network,
-    NetworkSites,
-    Unrolled,
-    output_product,
-    product_shape,
-)
-from zoneout_core.regularizers import Mask
+from zoneout_core.network.network import DTYPES, Network, Unrolled
+from zoneout_core.network.network_sites import NetworkSites
+from zoneout_core.network.output_layer import output_product, product_shape
 from zoneout_core.training import optim
 from zoneout_core.training.lane import Lane
 from zoneout_core.training.workloads import Workload
 
 BatchMeans = dict[str, Tensor]
-"""0-d tensors by name; `loss` is what the gradient is of."""
+"""0-d tensors by name; the gradient is that of `loss`."""
 
 
 class Group(NamedTuple):
@@ -41,13 +37,13 @@ class Group(NamedTuple):
 
     choice: KernelChoice
     lanes: tuple[int, ...]
-    """Their places among the lanes that were given."""
+    """Their indices in the list of lanes."""
 
 
 @dataclass(slots=True)
 class Part:
-    """A group's share of an update: its lanes, their parameters and what is kept with them, all [K,
-    ...] views."""
+    """A group's share of an update: its lanes, their parameters and the numbers kept with them, as
+    views [K, ...]."""
 
     choice: KernelChoice
     lanes: list[Lane]
@@ -56,18 +52,19 @@ class Part:
 
     @property
     def all(self) -> Parameters:
-        """Both, as a network runs on them; copies of what is kept, which may change before the
-        backward pass."""
+        """Both, as a network runs on them. Kept numbers are copied, since they may change before
+        the backward pass."""
         return {**self.p, **{name: value.clone() for name, value in self.kept.items()}}
 
 
 class NetworkWorkload(Workload):
-    """A workload whose rows hold networks; subclasses say which, and what a lane's loss is."""
+    """A workload whose rows hold networks. Subclasses build them and define a lane's loss."""
 
     def build(
         self, config: TrialConfig, networks: Sequence[Network], kept: Shapes, device: torch.device
     ) -> None:
-        """Set up rows that hold these networks, and what else is kept with a lane."""
+        """Set up rows that hold these networks, and `kept`, further numbers of a lane that are not
+        trained."""
         self.config, self.device, self.networks = config, device, networks
         self.dtype = DTYPES[config.precision]
         trained = {name: shape for network in networks for name, shape in network.trained().items()}
@@ -79,20 +76,20 @@ class NetworkWorkload(Workload):
 
     @abstractmethod
     def losses(self, part: Part) -> list[BatchMeans]:
-        """What each lane of a part trains on in its coming update. Kept parts may be changed in
+        """The loss of each lane's coming update, and further means. Kept parts may be changed in
         place."""
 
     def choose(self, config: TrialConfig) -> KernelChoice:
-        """Which kernel runs for a lane of this configuration: a function of it alone, never of the
-        neighbours."""
-        places = {mask.place for mask in config.regularizer.program()}
+        """The kernel of a lane with this configuration. It depends on nothing else, least of all on
+        the neighbours."""
+        site_keys = {mask.site_key for mask in config.regularizer.program()}
         return kernels.choose(
-            self.networks[0].cell, config.precision, self.device, places, shape=self._shape
+            self.networks[0].cell, config.precision, self.device, site_keys, shape=self._shape
         )
 
     def groups(self, lanes: Sequence[Lane]) -> list[Group]:
-        """Lanes that share the lane-native kernel together; every lane of the loop alone, with its
-        own batch size."""
+        """One group of all lanes that run on the lane-native kernel; a group for each lane that
+        runs on the loop, which keeps its own batch size."""
         together: list[int] = []
         groups: list[Group] = []
         for index, lane in enumerate(lanes):
@@ -117,29 +114,24 @@ class NetworkWorkload(Workload):
     def gradients(
         self, lanes: Sequence[Lane], rows_KP: Tensor, gradient_KP: Tensor
     ) -> list[BatchMeans]:
-        told: list[BatchMeans] = [{}] * len(lanes)
+        means: list[BatchMeans] = [{}] * len(lanes)
         gradient_KP.zero_()  # the gaps too: a lane that diverged leaves NaN there
         for group in self.groups(lanes):
-            index = list(group.lanes)
-            for k, one in zip(
-                index,
-                self._gradients(group, [lanes[k] for k in index], rows_KP, gradient_KP),
-                strict=True,
-            ):
-                told[k] = one
-        return told
+            group_lanes = [lanes[k] for k in group.lanes]
+            group_means = self._gradients(group, group_lanes, rows_KP, gradient_KP)
+            for k, lane_means in zip(group.lanes, group_means, strict=True):
+                means[k] = lane_means
+        return means
 
     def _gradients(
         self, group: Group, lanes: list[Lane], rows_KP: Tensor, gradient_KP: Tensor
     ) -> list[BatchMeans]:
-        """One group's gradients, and what its lanes tell."""
+        """Fill one group's gradients; returns the means of its lanes."""
         rows = _select(rows_KP, group.lanes)
-        noisy = any(lane.config.regularizer.weight_noise for lane in lanes)
-        if noisy:
+        trained = rows
+        if any(lane.config.regularizer.noise_deviation for lane in lanes):
             trained = self._with_noise(lanes, rows)
-        else:
-            trained = rows
-        # `.data`: what is kept may change before the backward pass, which must not take that for a
+        # `.data`: kept numbers may change before the backward pass, which must not see that as a
         # changed weight.
         part = Part(
             group.choice, lanes, self.layout.views(trained), self.layout.kept_views(rows.data)
@@ -147,14 +139,13 @@ class NetworkWorkload(Workload):
         for leaf in part.p.values():
             leaf.requires_grad_()
         self._follow_schedules(part)
-        told = self.losses(part)
-        losses = [one["loss"] for one in told]
+        means = self.losses(part)
+        losses = [lane_means["loss"] for lane_means in means]
         gradients: Sequence[Tensor | None] = torch.autograd.grad(
             losses, tuple(part.p.values()), allow_unused=True
         )
-        for view_KX, gradient_KX in zip(
-            self.layout.views(gradient_KP).values(), gradients, strict=True
-        ):
+        views = self.layout.views(gradient_KP).values()
+        for view_KX, gradient_KX in zip(views, gradients, strict=True):
             if gradient_KX is None:
                 continue
             for k, gradient_X in zip(group.lanes, gradient_KX, strict=True):
@@ -162,13 +153,15 @@ class NetworkWorkload(Workload):
         if rows.data_ptr() != rows_KP[group.lanes[0]].data_ptr():
             kept_from = self.layout.trained_size
             rows_KP[list(group.lanes), kept_from:] = rows[:, kept_from:]
-        return [{name: value.detach() for name, value in one.items()} for one in told]
+        return [
+            {name: value.detach() for name, value in lane_means.items()} for lane_means in means
+        ]
 
     def _follow_schedules(self, part: Part) -> None:
-        """Set what the cells schedule by the epoch."""
+        """Set the kept numbers that the cells schedule by the epoch."""
         for network in self.networks:
             for k, lane in enumerate(part.lanes):
-                for name, value in network.schedule(lane.step // lane.updates + 1).items():
+                for name, value in network.schedule(lane.updates // lane.epoch_updates + 1).items():
                     part.kept[name][k].fill_(value)
 
     def _with_noise(self, lanes: list[Lane], rows_KP: Tensor) -> Tensor:
@@ -178,90 +171,99 @@ class NetworkWorkload(Workload):
         matrices = [name for network in self.networks for name in network.matrices()]
         views = self.layout.views(noisy_KP)
         for k, lane in enumerate(lanes):
-            own = [views[name][k] for name in matrices]
-            noise.noise_(own, lane.config.regularizer.weight_noise, lane.config.seed, lane.step)
+            noise.noise_(
+                [views[name][k] for name in matrices],
+                lane.config.regularizer.noise_deviation,
+                seed=lane.config.seed,
+                update=lane.updates,
+            )
         return noisy_KP
 
     def sites(
         self,
         network: Network,
         lanes: Sequence[Lane],
+        *,
         steps: int,
         batch: int,
         first_layer: int = 0,
         evaluation: int | None = None,
-        programs: Sequence[tuple[Mask, ...]] = (),
+        programs: Sequence[Program] = (),
         places: Places | None = None,
     ) -> NetworkSites:
-        """The masks of every lane's coming update or, with `evaluation`, what stands for them
-        there.
+        """The masks of every lane's coming update, or of an evaluation.
 
-        first_layer: where the network's layers stand among all layers of the row. evaluation:
-        numbers the passes, for the masks that are drawn there too. programs: the lanes' own, unless
-        others are given. places: what an evaluation of a text reads, in `steps` of training.
+        first_layer: the number of the network's first layer among all layers of the row.
+        evaluation: the number of the pass over the data, for masks that are drawn there too; None:
+        a coming update. programs: masks to take in place of the lanes' own. places: what an
+        evaluation reads; `steps` are then those of training.
         """
         programs = programs or [lane.config.regularizer.program() for lane in lanes]
-        hidden, gates = network.cell.units(self.config.model), network.cell.GATES
-        tokens = self.reads_tokens and not self.config.model.embedding_size
+        model = self.config.model
+        units = network.cell.units(model)
 
-        def each(
-            what: Callable[..., Any], layer: int, inputs: int, units: int = hidden
-        ) -> list[Any]:
-            shape = LayerShape(steps, batch, inputs, units, gates, first=layer == 0, places=places)
+        def draws(layer: int, *, inputs: int, hidden: int = units) -> list[MaskDraw]:
+            shape = LayerShape(
+                steps=steps,
+                batch=batch,
+                inputs=inputs,
+                hidden=hidden,
+                gates=network.cell.GATES,
+                first=layer == 0,
+                places=places,
+            )
             return [
-                what(
-                    program,
-                    shape,
-                    first_layer + layer,
-                    lane.config.seed,
-                    lane.step if evaluation is None else evaluation,
-                    self.device,
-                    evaluation is not None,
-                    self.dtype,
+                MaskDraw(
+                    program=program,
+                    shape=shape,
+                    layer=first_layer + layer,
+                    seed=lane.config.seed,
+                    counter=lane.updates if evaluation is None else evaluation,
+                    evaluation=evaluation is not None,
+                    device=self.device,
+                    dtype=self.dtype,
                 )
                 for lane, program in zip(lanes, programs, strict=True)
             ]
 
-        reads = [
-            1 if tokens and layer == 0 else inputs for layer, inputs in enumerate(network.reads)
-        ]
-        if self.config.model.embedding_size:
-            embedding = each(masks.embedding_gain, 0, network.inputs)
-        else:
-            embedding = []
+        layers = []
+        for layer, inputs in enumerate(network.reads):
+            reads_symbols = layer == 0 and self.reads_tokens and not model.embedding_size
+            layer_draws = draws(layer, inputs=1 if reads_symbols else inputs)
+            layers.append(stacking.stack([masks.layer_sites(draw) for draw in layer_draws]))
+        embedding = []
+        if model.embedding_size:
+            embedding = [masks.embedding_gain(draw) for draw in draws(0, inputs=network.inputs)]
+        last_draws = draws(len(layers) - 1, inputs=1, hidden=network.width)
         return NetworkSites(
-            layers=tuple(
-                masks.stack(each(masks.drawn, layer, inputs)) for layer, inputs in enumerate(reads)
-            ),
-            embedding=masks.stack_gains(embedding),
-            outputs=masks.stack_gains(each(masks.outputs_gain, len(reads) - 1, 1, network.width)),
+            layers=tuple(layers),
+            embedding=stacking.stack_gains(embedding),
+            outputs=stacking.stack_gains([masks.outputs_gain(draw) for draw in last_draws]),
         )
 
     reads_tokens = True
-    """Whether the first layer reads symbols (one-hot, so that a gain on them is one number) or
-    dense inputs."""
+    """Whether the first layer reads symbols or dense inputs. Symbols are one-hot, so that a gain on
+    one is a single number."""
 
     def penalties(self, part: Part, run: Unrolled) -> list[Tensor | None]:
-        """What regularizers add to each lane's loss, [B] per example, from the last layer's
-        trajectory."""
+        """The penalty that regularizers add to each lane's loss, [B] per example, from the last
+        layer's trajectory."""
         if run.trajectories is None:
             return [None] * len(part.lanes)
         names = list(self.networks[-1].cell.sizes(self.config.model))
-        added: list[Tensor | None] = []
+        totals: list[Tensor | None] = []
         for k, lane in enumerate(part.lanes):
-            total: Tensor | None = None
-            for one in lane.config.regularizer.penalties():
-                value_B = one.penalty(run.trajectories[names.index(one.penalised)][k])
-                if total is None:
-                    total = value_B
-                else:
-                    total = total + value_B
-            added.append(total)
-        return added
+            total_B: Tensor | None = None
+            for regularizer in lane.config.regularizer.penalties():
+                trajectory_KTBH = run.trajectories[names.index(regularizer.penalised)]
+                penalty_B = regularizer.penalty(trajectory_KTBH[k])
+                total_B = penalty_B if total_B is None else total_B + penalty_B
+            totals.append(total_B)
+        return totals
 
     def wants_trajectories(self, part: Part) -> bool:
-        """Whether a penalty looks at the carried states, so that the kernel has to keep them: what
-        a network puts out may be something else, or masked."""
+        """Whether a penalty needs the carried states, so that the kernel has to return them: the
+        network's output may be something else, or masked."""
         return any(lane.config.regularizer.penalties() for lane in part.lanes)
 
     @torch.no_grad()
@@ -269,8 +271,8 @@ class NetworkWorkload(Workload):
         """Move the running statistics of a normalising cell towards those of this batch (spec
         section 5)."""
         rate = network.cell.statistics_rate
-        for k, found in enumerate(run.statistics):
-            for name, value in found.items():
+        for k, statistics in enumerate(run.statistics):
+            for name, value in statistics.items():
                 part.kept[name][k].lerp_(value, rate)
 
     @torch.no_grad()
@@ -288,16 +290,16 @@ class NetworkWorkload(Workload):
             kept[name][0] = total / pieces
 
     def scores_by_batch(self) -> bool:
-        """Whether validations take the statistics of their own batches (spec section 12, row
-        25)."""
-        return bool(self.networks[0].normalises and self.config.cell.batch_norm_scores == "batch")
+        """Whether a validation normalises by the statistics of its own batches (spec section 12,
+        row 25)."""
+        return bool(self.networks[0].normalises and self.networks[0].cell.scores_by_batch)
 
-    def population_programs(self, lanes: Sequence[Lane]) -> list[tuple[Mask, ...]]:
-        """The lanes' masks while population statistics are taken: as expected, or drawn for every
+    def population_programs(self, lanes: Sequence[Lane]) -> list[Program]:
+        """The lanes' masks while population statistics are taken: expectations, or drawn for every
         place that is read (spec section 5)."""
         programs = [lane.config.regularizer.program() for lane in lanes]
-        if self.config.cell.population_masks == "sampled":
-            return [regularizers.sampled(program) for program in programs]
+        if self.networks[0].cell.samples_population:
+            return [sampled(program) for program in programs]
         return programs
 
     def learning_rate(self, lane: Lane) -> float:
@@ -306,7 +308,7 @@ class NetworkWorkload(Workload):
 
 
 def _select(rows_KP: Tensor, lanes: tuple[int, ...]) -> Tensor:
-    """The rows of these lanes: a view where they lie side by side, else a copy."""
+    """The rows of these lanes: a view where they adjoin, else a copy."""
     first, last = lanes[0], lanes[-1]
     if last - first + 1 == len(lanes):
         return rows_KP[first : last + 1]

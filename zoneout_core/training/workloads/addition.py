@@ -4,8 +4,7 @@ The encoder reads the question; the decoder starts from its last states, reads G
 answer's symbols, one step behind. An epoch is 20 updates on examples drawn for it; it is scored by
 greedy decoding.
 
-Everything that the curriculum decides follows from a lane's records, so that nothing of it needs
-saving.
+All decisions of the curriculum follow from a lane's records, so that nothing of it needs saving.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from torch import Tensor
 from zoneout_core.cells import Parameters
 from zoneout_core.config.trial import TrialConfig, require
 from zoneout_core.masking import streams
-from zoneout_core.masking.masks import Places
-from zoneout_core.masking.sites import Sites
+from zoneout_core.masking.places import Places
 from zoneout_core.network.init import InitialDraw
-from zoneout_core.network.network import Network, NetworkSites, States
+from zoneout_core.network.network import Network, States
+from zoneout_core.network.network_sites import NetworkSites
 from zoneout_core.records import CURRICULUM, EpochRecord
 from zoneout_core.tasks.addition import GO, Problems, Split
 from zoneout_core.training.evaluate import nll
@@ -31,10 +30,10 @@ from zoneout_core.training.workloads import Means
 from zoneout_core.training.workloads._network import BatchMeans, NetworkWorkload, Part
 
 UPDATES = 20
-"""Of an epoch."""
+"""Updates in an epoch."""
 VALID_BATCHES = 128
 """Batches to validate on, drawn once for each difficulty."""
-TOGETHER = 1024
+EVAL_BATCH = 1024
 """Examples that are decoded at once."""
 MASTERED = 0.10
 """Below this error the difficulty rises."""
@@ -80,7 +79,7 @@ class Addition(NetworkWorkload):
             values["decoder.out_b_V"] = draw.matrix(1, len(self.data.alphabet))[0]
         return self.layout.row(values, self.dtype)
 
-    def updates(self, config: TrialConfig) -> int:
+    def epoch_updates(self, config: TrialConfig) -> int:
         return UPDATES
 
     def losses(self, part: Part) -> list[BatchMeans]:
@@ -107,24 +106,29 @@ class Addition(NetworkWorkload):
             training=True,
             trajectories=self.wants_trajectories(part),
         )
-        told = []
+        means = []
         nlls = nll(self.decoder, p, run.outputs_KTBU, targets_KTB, self.product)
-        for nll_TB, added_B in zip(nlls, self.penalties(part, run), strict=True):
+        for nll_TB, penalty_B in zip(nlls, self.penalties(part, run), strict=True):
             mean = nll_TB.mean()
+            loss = mean
             if self.config.loss == "sum":
                 loss = mean * len(nll_TB)
-            else:
-                loss = mean
-            told.append({"loss": loss if added_B is None else loss + added_B.mean(), "nll": mean})
-        return told
+            if penalty_B is not None:
+                loss = loss + penalty_B.mean()
+            means.append({"loss": loss, "nll": mean})
+        return means
 
-    def _examples(self, lane: Lane, split: Split, at: int, count: int) -> tuple[Tensor, Tensor]:
+    def _examples(
+        self, lane: Lane, split: Split, difficulty: int, count: int
+    ) -> tuple[Tensor, Tensor]:
         """Inputs and targets, int64 [T, count], to train on in the lane's coming update, or to
         validate on."""
-        purpose, step = ("examples", lane.step) if split == "train" else ("valid_examples", at)
-        seed = streams.stream_seed(lane.config.seed, purpose, step)
+        if split == "train":
+            seed = streams.stream_seed(lane.config.seed, "examples", counter=lane.updates)
+        else:
+            seed = streams.stream_seed(lane.config.seed, "valid_examples", counter=difficulty)
         inputs_BT, targets_BT = (
-            torch.from_numpy(ids) for ids in self.data.draw(seed, at, count, split)
+            torch.from_numpy(ids) for ids in self.data.draw(seed, difficulty, count, split)
         )
         return inputs_BT.T.to(self.device, torch.int64), targets_BT.T.to(self.device, torch.int64)
 
@@ -139,7 +143,15 @@ class Addition(NetworkWorkload):
                 places = None
             else:
                 places = Places.of_examples(first, batch, steps, self.device)
-            return self.sites(network, lanes, steps, batch, first_layer, evaluation, places=places)
+            return self.sites(
+                network,
+                lanes,
+                steps=steps,
+                batch=batch,
+                first_layer=first_layer,
+                evaluation=evaluation,
+                places=places,
+            )
 
         encoder = sites(self.encoder, self.data.input_width, 0)
         return encoder, sites(self.decoder, self.data.target_width, self.config.model.num_layers)
@@ -147,17 +159,20 @@ class Addition(NetworkWorkload):
     def measure(
         self, lanes: Sequence[Lane], rows_KP: Tensor, means: Sequence[Means]
     ) -> list[Means]:
-        return [
-            {
-                "train_loss": mean["nll"],
-                "valid_error": error,
-                "difficulty": at,
-                "valid_shortfall": self.data.last - at + error,
-                "restarts": lane.restarts,
-            }
-            for lane, mean, error in zip(lanes, means, self._errors(lanes, rows_KP), strict=True)
-            for at in [difficulty(lane, self.data)]
-        ]
+        metrics: list[Means] = []
+        errors = self._errors(lanes, rows_KP)
+        for lane, mean, error in zip(lanes, means, errors, strict=True):
+            present = difficulty(lane, self.data)
+            metrics.append(
+                {
+                    "train_loss": mean["nll"],
+                    "valid_error": error,
+                    "difficulty": present,
+                    "valid_shortfall": self.data.last - present + error,
+                    "restarts": lane.restarts,
+                }
+            )
+        return metrics
 
     def conclude(self, lanes: Sequence[Lane], rows_KP: Tensor) -> list[Means]:
         return [{name: lane.best.metrics[name] for name in self.metrics.final} for lane in lanes]
@@ -176,13 +191,15 @@ class Addition(NetworkWorkload):
             ]
             inputs_KTB, targets_KTB = (torch.stack(tensors) for tensors in zip(*drawn, strict=True))
             pieces = zip(
-                inputs_KTB.split(TOGETHER, dim=2), targets_KTB.split(TOGETHER, dim=2), strict=True
+                inputs_KTB.split(EVAL_BATCH, dim=2),
+                targets_KTB.split(EVAL_BATCH, dim=2),
+                strict=True,
             )
             for piece, (inputs, targets) in enumerate(pieces):
-                right_KB = (self._decode(part, inputs, piece * TOGETHER) == targets).all(dim=1)
+                right_KB = (self._decode(part, inputs, piece * EVAL_BATCH) == targets).all(dim=1)
                 for k, right_B in zip(index, right_KB, strict=True):
                     wrong[k] += int((~right_B).sum())
-        return [one / count for one in wrong]
+        return [lane_wrong / count for lane_wrong in wrong]
 
     def _views(self, rows_KP: Tensor) -> tuple[Parameters, Parameters]:
         return self.layout.views(rows_KP), self.layout.kept_views(rows_KP)
@@ -200,7 +217,7 @@ class Addition(NetworkWorkload):
         symbols = []
         for t in range(self.data.target_width):
             run = self.decoder.run(
-                p, symbol_K1B, states, _at(decoder_sites, t), part.choice, training=False
+                p, symbol_K1B, states, decoder_sites.of_step(t), part.choice, training=False
             )
             logits = self.decoder.logits(p, run.outputs_KTBU[:, 0].unbind(), self.product)
             symbol_K1B = torch.stack(
@@ -211,24 +228,26 @@ class Addition(NetworkWorkload):
         return torch.cat(symbols, dim=1)
 
     def learning_rate(self, lane: Lane) -> float:
-        """Multiplied by 0.95 after every epoch at most difficulty whose error rose; whole again
-        after a restart."""
-        own = _since_restart(lane)
+        """The configured rate, times 0.95 for every epoch at most difficulty whose error rose. A
+        restart begins with the configured rate."""
+        records = _since_restart(lane)
         rises = sum(
             after.metrics["difficulty"] == self.data.last
             and after.metrics["valid_error"] > before.metrics["valid_error"]
-            for before, after in pairwise(own)
+            for before, after in pairwise(records)
         )
         return lane.config.optim.learning_rate * LEARNING_RATE_FACTOR**rises
 
     def restarts(self, lane: Lane) -> bool:
-        own = _since_restart(lane)
-        return len(own) == PATIENT_EPOCHS and own[-1].metrics["valid_error"] > HOPELESS
+        records = _since_restart(lane)
+        if len(records) != PATIENT_EPOCHS:
+            return False
+        return records[-1].metrics["valid_error"] > HOPELESS
 
 
 def difficulty(lane: Lane, data: Problems) -> int:
-    """Of the examples in the lane's coming epoch: one more after every epoch that mastered what it
-    had."""
+    """The difficulty of the examples in the lane's coming epoch: one more after every epoch that
+    mastered the present one."""
     if not lane.records:
         return data.first
     last = lane.records[-1].metrics
@@ -237,24 +256,7 @@ def difficulty(lane: Lane, data: Problems) -> int:
 
 def _since_restart(lane: Lane) -> list[EpochRecord]:
     """Records of the epochs since the lane's parameters were last drawn."""
-    return [record for record in lane.records if record.steps > lane.born]
-
-
-def _at(sites: NetworkSites, t: int) -> NetworkSites:
-    """The masks of step `t` alone, with a time axis of 1."""
-
-    def one(mask: Tensor | None) -> Tensor | None:
-        if mask is None or mask.shape[1] == 1:
-            return mask
-        return mask[:, t : t + 1]
-
-    layers = tuple(
-        Sites(
-            **{name: one(mask) for name, mask in layer.present().items()}, gate_form=layer.gate_form
-        )
-        for layer in sites.layers
-    )
-    return NetworkSites(layers=layers, embedding=sites.embedding, outputs=one(sites.outputs))
+    return [record for record in lane.records if record.updates > lane.restarted_at]
 
 
 WORKLOAD = Addition

@@ -14,16 +14,16 @@ from zoneout_core.config.trial import TrialConfig, require
 from zoneout_core.errors import ConfigError
 from zoneout_core.kernels import KernelChoice
 from zoneout_core.masking import streams
-from zoneout_core.masking.masks import Places
+from zoneout_core.masking.places import Places
+from zoneout_core.masking.program import Program
 from zoneout_core.network.network import DTYPES, Network, Unrolled
 from zoneout_core.records import CLASSES
-from zoneout_core.regularizers import Mask
 from zoneout_core.tasks import Labelled
 from zoneout_core.training.lane import Lane
 from zoneout_core.training.workloads import Means
 from zoneout_core.training.workloads._network import BatchMeans, NetworkWorkload, Part
 
-TOGETHER = 500
+EVAL_BATCH = 500
 """Examples that are evaluated at once. RBN recomputed its population statistics from batches of
 5000, which take ten times the memory; the variances of these are 0.2 % smaller."""
 
@@ -54,7 +54,7 @@ class Classification(NetworkWorkload):
         self.build(config, [self.network], {}, device)
         self._orders: dict[tuple[int, int], Tensor] = {}
 
-    def updates(self, config: TrialConfig) -> int:
+    def epoch_updates(self, config: TrialConfig) -> int:
         updates = len(self._train) // config.batch_size
         if updates < 1:
             raise ConfigError(
@@ -68,7 +68,8 @@ class Classification(NetworkWorkload):
         batches = [self._train[self._chosen(lane)] for lane in part.lanes]
         x_KTBD = torch.stack([x_TBD for x_TBD, _ in batches])
         p = part.all
-        sites = self.sites(self.network, part.lanes, x_KTBD.shape[1], x_KTBD.shape[2])
+        _, steps, batch, _ = x_KTBD.shape
+        sites = self.sites(self.network, part.lanes, steps=steps, batch=batch)
         run = self.network.run(
             p,
             x_KTBD,
@@ -79,35 +80,32 @@ class Classification(NetworkWorkload):
             trajectories=self.wants_trajectories(part),
         )
         self.keep_statistics(self.network, part, run)
-        told = []
-        labels = [label_B for _, label_B in batches]
-        for logits_BC, label_B, added_B in zip(
-            self._logits(p, run), labels, self.penalties(part, run), strict=True
-        ):
+        means = []
+        logits, penalties = self._logits(p, run), self.penalties(part, run)
+        for logits_BC, (_, label_B), penalty_B in zip(logits, batches, penalties, strict=True):
             nll = torch.nn.functional.cross_entropy(logits_BC, label_B)
-            if added_B is None:
-                loss = nll
-            else:
-                loss = nll + added_B.mean()
+            loss = nll
+            if penalty_B is not None:
+                loss = nll + penalty_B.mean()
             wrong_B = logits_BC.detach().argmax(dim=1) != label_B
-            told.append({"loss": loss, "nll": nll, "error": wrong_B.to(nll.dtype).mean()})
-        return told
+            means.append({"loss": loss, "nll": nll, "error": wrong_B.to(nll.dtype).mean()})
+        return means
 
     def _chosen(self, lane: Lane) -> Tensor:
-        """Which examples the lane's coming update trains on, [B]."""
-        epoch, update = divmod(lane.step, lane.updates)
+        """The numbers of the examples that the lane's coming update trains on, [B]."""
+        epoch, update = divmod(lane.updates, lane.epoch_updates)
         key = (lane.config.seed, epoch + 1)
         if key not in self._orders:
             for old in [old for old in self._orders if old[0] == lane.config.seed]:
                 del self._orders[old]
-            generator = streams.generator(lane.config.seed, "shuffle", epoch + 1)
+            generator = streams.generator(lane.config.seed, "shuffle", counter=epoch + 1)
             self._orders[key] = torch.randperm(len(self._train), generator=generator)
         return self._orders[key][
             update * self.config.batch_size : (update + 1) * self.config.batch_size
         ]
 
     def _logits(self, p: Parameters, run: Unrolled) -> list[Tensor]:
-        """Of each lane, [B, C], from the last state."""
+        """The logits of each lane, [B, C], from the last state."""
         return self.network.logits(p, run.outputs_KTBU[:, -1].unbind(), self.product)
 
     def measure(
@@ -120,8 +118,8 @@ class Classification(NetworkWorkload):
         ]
 
     def conclude(self, lanes: Sequence[Lane], rows_KP: Tensor) -> list[Means]:
-        """The test is taken with population statistics of the best parameters, not with running
-        ones (spec 5)."""
+        """Test with population statistics of the best parameters, not with running ones (spec
+        5)."""
         if self.network.normalises:
             rows_KP = rows_KP.clone()
             for lane, row_P in zip(lanes, rows_KP, strict=True):
@@ -142,18 +140,19 @@ class Classification(NetworkWorkload):
         """Share of the examples that each lane gets wrong, masks as expected."""
         wrong = [0] * len(lanes)
         for group in self.groups(lanes):
-            index = list(group.lanes)
-            own, rows = [lanes[k] for k in index], rows_KP[index]
+            group_lanes, rows = [lanes[k] for k in group.lanes], rows_KP[list(group.lanes)]
             for first, x_TBD, label_B in examples.pieces():
-                p, run = self._read(own, rows, x_TBD, group.choice, training=by_batch, first=first)
-                for k, logits_BC in zip(index, self._logits(p, run), strict=True):
+                p, run = self._read(
+                    group_lanes, rows, x_TBD, group.choice, training=by_batch, first=first
+                )
+                for k, logits_BC in zip(group.lanes, self._logits(p, run), strict=True):
                     wrong[k] += int((logits_BC.argmax(dim=1) != label_B).sum())
         return [count / len(examples) for count in wrong]
 
     def _training_runs(self, lane: Lane, rows_1P: Tensor) -> Iterator[Unrolled]:
-        """The lane reads all training examples by their own statistics."""
+        """Runs over all training examples, by their own statistics."""
         programs = self.population_programs([lane])
-        for first, x_TBD, _ in self._train.pieces(whole=True):
+        for first, x_TBD, _ in self._train.pieces(full_only=True):
             choice = self.choose(lane.config)
             yield self._read(
                 [lane], rows_1P, x_TBD, choice, training=True, first=first, programs=programs
@@ -168,7 +167,7 @@ class Classification(NetworkWorkload):
         *,
         training: bool,
         first: int = 0,
-        programs: Sequence[tuple[Mask, ...]] = (),
+        programs: Sequence[Program] = (),
     ) -> tuple[Parameters, Unrolled]:
         """All lanes read the same examples. training: by the examples' own statistics, not the
         running ones. first: the number of the first example. programs: see `sites`."""
@@ -176,7 +175,13 @@ class Classification(NetworkWorkload):
         steps, batch, _ = x_TBD.shape
         places = Places.of_examples(first, batch, steps, self.device)
         sites = self.sites(
-            self.network, lanes, steps, batch, evaluation=0, programs=programs, places=places
+            self.network,
+            lanes,
+            steps=steps,
+            batch=batch,
+            evaluation=0,
+            programs=programs,
+            places=places,
         )
         x_KTBD = x_TBD.expand(len(lanes), -1, -1, -1)
         return p, self.network.run(
@@ -185,8 +190,8 @@ class Classification(NetworkWorkload):
 
 
 class _Examples:
-    """The first `share` of some sequences, of which the first T = `config.length` steps are
-    read."""
+    """The first `share` of some sequences, each read for its first T = `config.sequence_length`
+    steps."""
 
     def __init__(
         self,
@@ -210,11 +215,11 @@ class _Examples:
         x_TB = self._bytes_NT[index_B].T.to(self._dtype) * Labelled.SCALE
         return x_TB.unsqueeze(-1), self._labels_N[index_B]
 
-    def pieces(self, whole: bool = False) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """All examples in order, `TOGETHER` at once, after the number of the first. whole: without
-        a last piece that is smaller, unless it is all."""
-        for index_B in torch.arange(len(self)).split(TOGETHER):
-            if not whole or len(index_B) in (TOGETHER, len(self)):
+    def pieces(self, *, full_only: bool = False) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """All examples in order, `EVAL_BATCH` at once, each piece after the number of its first
+        example. full_only: leave out a smaller last piece, unless it is the only one."""
+        for index_B in torch.arange(len(self)).split(EVAL_BATCH):
+            if not full_only or len(index_B) in (EVAL_BATCH, len(self)):
                 yield int(index_B[0]), *self[index_B]
 
 

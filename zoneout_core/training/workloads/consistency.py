@@ -18,7 +18,8 @@ from torch import Tensor
 from zoneout_core.config.trial import TrialConfig, require
 from zoneout_core.errors import ConfigError
 from zoneout_core.kernels import KernelChoice, picking
-from zoneout_core.masking import masks, streams
+from zoneout_core.masking import streams
+from zoneout_core.masking.sampling import draw_
 from zoneout_core.network.layout import Layout
 from zoneout_core.network.network import DTYPES
 from zoneout_core.records import CONSISTENCY
@@ -43,22 +44,23 @@ class Consistency(Workload):
         self.layout = Layout({"w_UU": (UNITS, UNITS)})
 
     def choose(self, config: TrialConfig) -> KernelChoice:
-        how = picking.pick("float64" if config.precision == "float64" else "float32", self.device)
-        return KernelChoice("torch", "the gradient of a linear recurrence, written out", how)
+        precision = "float64" if config.precision == "float64" else "float32"
+        product = picking.pick(precision, self.device)
+        return KernelChoice("torch", "the gradient of a linear recurrence, written out", product)
 
     def initial_row(self, config: TrialConfig, restart: int = 0) -> Tensor:
         noise_UU = torch.randn(
             UNITS,
             UNITS,
-            generator=streams.generator(config.seed, "init", restart),
+            generator=streams.generator(config.seed, "init", counter=restart),
             dtype=torch.float64,
         )
         w_UU = self.data.start * torch.eye(UNITS, dtype=torch.float64) + self.data.noise * noise_UU
         return self.layout.row({"w_UU": w_UU}, self.dtype)
 
-    def updates(self, config: TrialConfig) -> int:
+    def epoch_updates(self, config: TrialConfig) -> int:
         check(config)
-        return self.data.updates
+        return self.data.epoch_updates
 
     def gradients(
         self, lanes: Sequence[Lane], rows_KP: Tensor, gradient_KP: Tensor
@@ -75,27 +77,34 @@ class Consistency(Workload):
     def _draw(self, lane: Lane) -> tuple[Tensor, Tensor]:
         """x [B, U] and keep [T, U], True where a unit keeps its value, of the lane's coming
         update."""
-        config, step = lane.config, lane.step
-        random = streams.generator(config.seed, "examples", step, self.device)
+        config = lane.config
+
+        def generator(purpose: streams.Purpose) -> torch.Generator:
+            return streams.generator(config.seed, purpose, counter=lane.updates, device=self.device)
+
         x_BU = torch.randn(
-            config.batch_size, UNITS, generator=random, dtype=self.dtype, device=self.device
+            config.batch_size,
+            UNITS,
+            generator=generator("examples"),
+            dtype=self.dtype,
+            device=self.device,
         )
         keep_TU = torch.empty(config.sequence_length, UNITS, dtype=torch.bool, device=self.device)
-        random = streams.generator(config.seed, "masks_states", step, self.device)
-        return x_BU, masks.draw_(keep_TU, config.regularizer.z_states, random)
+        z_states = config.regularizer.part(Zoneout).z_states
+        return x_BU, draw_(keep_TU, z_states, generator("masks_states"))
 
     def measure(
         self, lanes: Sequence[Lane], rows_KP: Tensor, means: Sequence[dict[str, float]]
     ) -> list[dict[str, float]]:
         return [
-            {"train_cost": mean["loss"]} | self._described(row_P)
+            {"train_cost": mean["loss"]} | self._matrix_metrics(row_P)
             for row_P, mean in zip(rows_KP, means, strict=True)
         ]
 
     def conclude(self, lanes: Sequence[Lane], rows_KP: Tensor) -> list[dict[str, float]]:
         return [{name: lane.best.metrics[name] for name in self.metrics.final} for lane in lanes]
 
-    def _described(self, row_P: Tensor) -> dict[str, float]:
+    def _matrix_metrics(self, row_P: Tensor) -> dict[str, float]:
         """The entries of W, and its Frobenius distances to +I and -I."""
         w_UU = self.layout.views(row_P[None])["w_UU"][0].double()
         eye_UU = torch.eye(UNITS, dtype=torch.float64, device=w_UU.device)
@@ -129,8 +138,8 @@ def cost_and_gradient(w_UU: Tensor, x_BU: Tensor, keep_TU: Tensor) -> tuple[Tens
 
 
 def check(config: TrialConfig) -> None:
-    """Raises `ConfigError` unless the configuration asks for what this recurrence is: two units,
-    zoneout of states."""
+    """Raises `ConfigError` unless the configuration asks for two units and no regularizer but
+    zoneout of states, which is all that this recurrence has."""
     require(
         config.model.hidden_size == UNITS,
         "model.hidden_size",
@@ -144,10 +153,10 @@ def check(config: TrialConfig) -> None:
                 f"{type(part).__name__}. Leave its settings at their defaults."
             )
     for name in ("z_cells", "z_spread"):
-        value = getattr(config.regularizer, name)
+        value = getattr(config.regularizer.part(Zoneout), name)
         require(
             value == 0,
-            f"regularizer.{name}",
+            f"regularizer.zoneout.{name}",
             value,
             f"0 with task={config.task}, whose zoneout is z_states",
         )

@@ -1,8 +1,8 @@
 """Texts, by character or by word: predict the next symbol (spec sections 2, 3, 4).
 
 Characters are trained in shuffled chunks that begin at the initial state, and scored by the four
-numbers of spec section 2.5. Where `carry` is set, a text runs in B contiguous lanes and the state
-goes on from chunk to chunk; words are scored by perplexity.
+numbers of spec section 2.5. Where `carry` is set, a text is read in B contiguous parts, and the
+state is carried from chunk to chunk. Words are scored by perplexity.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zoneout_core import regularizers
 from zoneout_core.cells import Parameters
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
 from zoneout_core.kernels import KernelChoice
 from zoneout_core.masking import streams
-from zoneout_core.masking.masks import Places, Program
-from zoneout_core.network.network import Network, NetworkSites, States, Unrolled
+from zoneout_core.masking.places import Places
+from zoneout_core.masking.program import Program, monte_carlo
+from zoneout_core.network.network import Network, States, Unrolled
+from zoneout_core.network.network_sites import NetworkSites
 from zoneout_core.records import CHARACTERS
 from zoneout_core.tasks import Corpus, get
 from zoneout_core.training import batches, evaluate, one_pass
@@ -34,11 +35,11 @@ from zoneout_core.training.one_pass import Score
 from zoneout_core.training.workloads import Means
 from zoneout_core.training.workloads._network import BatchMeans, NetworkWorkload, Part
 
-POPULATION = 100
+POPULATION_BATCH = 100
 """Chunks in a batch from which population statistics are taken (spec section 11.3)."""
 Scored = TypeVar("Scored", float, Score)
 Protocol = Callable[[Sequence[Lane], Reader], list[Scored]]
-"""Mean NLL of each lane: in nats, or with its uncertainty."""
+"""Scores each lane by its mean NLL: in nats, or with its uncertainty."""
 
 
 class Language(NetworkWorkload):
@@ -65,7 +66,7 @@ class Language(NetworkWorkload):
 
     @staticmethod
     def span(config: TrialConfig) -> int:
-        """Symbols that an example reads: T inputs and one target more."""
+        """Symbols of an example: T inputs, and the last target."""
         return config.sequence_length + (config.carry != "none")
 
     def _carried(self, config: TrialConfig) -> dict[str, tuple[int, ...]]:
@@ -86,25 +87,24 @@ class Language(NetworkWorkload):
             self._batches[key] = batches.of(config, len(self._train_N))
         return self._batches[key]
 
-    def updates(self, config: TrialConfig) -> int:
-        return self.batches(config).updates
+    def epoch_updates(self, config: TrialConfig) -> int:
+        return self.batches(config).epoch_updates
 
     def losses(self, part: Part) -> list[BatchMeans]:
         padded = [
-            pad(self.batches(lane.config).at(lane.step), self.config.batch_size)
+            pad(self.batches(lane.config).starts(lane.updates), self.config.batch_size)
             for lane in part.lanes
         ]
-        if (
-            part.choice.implementation == "loop"
-        ):  # alone, so that it can take its own number of examples
-            real = max(
-                2, int(padded[0][1].sum())
-            )  # batch statistics want a second one, of weight zero
-            padded = [(starts[:real], weight[:real]) for starts, weight in padded]
+        if part.choice.implementation == "loop":
+            # The lane is alone, so that it can take its own number of examples. Batch statistics
+            # need a second example, even one of weight zero.
+            examples = max(2, int(padded[0][1].sum()))
+            padded = [(starts[:examples], weight[:examples]) for starts, weight in padded]
         starts_KB = torch.stack([starts_B for starts_B, _ in padded]).to(self.device)
         weight_KB = torch.stack([weight_B for _, weight_B in padded]).to(self.device, self.dtype)
         inputs_KTB, targets_KTB = cut(self._train_N, starts_KB, self.span(self.config))
-        sites = self.sites(self.network, part.lanes, inputs_KTB.shape[1], inputs_KTB.shape[2])
+        _, steps, batch = inputs_KTB.shape
+        sites = self.sites(self.network, part.lanes, steps=steps, batch=batch)
         states = self._states(part)
         run = self.network.run(
             part.all,
@@ -118,44 +118,41 @@ class Language(NetworkWorkload):
         self.keep_statistics(self.network, part, run)
         self._carry(part, run.states)
         nlls = evaluate.nll(self.network, part.p, run.outputs_KTBU, targets_KTB, self.product)
-        told = []
-        for nll_TB, weight_B, added_B in zip(
-            nlls, weight_KB, self.penalties(part, run), strict=True
-        ):
-            mean = (nll_TB * weight_B).sum() / (weight_B.sum() * len(nll_TB))
+        means = []
+        penalties = self.penalties(part, run)
+        for nll_TB, weight_B, penalty_B in zip(nlls, weight_KB, penalties, strict=True):
+            nll = (nll_TB * weight_B).sum() / (weight_B.sum() * len(nll_TB))
+            loss = nll
             if self.config.loss == "sum":
-                loss = mean * len(nll_TB)
-            else:
-                loss = mean
-            if added_B is not None:
-                loss = loss + (added_B * weight_B).sum() / weight_B.sum()
-            told.append({"loss": loss, "nll": mean})
-        return told
+                loss = nll * len(nll_TB)
+            if penalty_B is not None:
+                loss = loss + (penalty_B * weight_B).sum() / weight_B.sum()
+            means.append({"loss": loss, "nll": nll})
+        return means
 
     def _states(self, part: Part) -> States:
-        """Where the coming update begins: at the initial states, or where each lane's last update
-        ended."""
+        """The states from which the coming update begins: the initial ones, or those in which each
+        lane's last update ended."""
         start = self.network.start(part.p)
         if self.config.carry == "none":
             return start
-        begins = [lane.step % self.updates(lane.config) == 0 for lane in part.lanes]
-        firsts = [lane.step == 0 for lane in part.lanes]
-        roll = self.config.carry == "roll"
+        rolls = self.config.carry == "roll"
 
-        def one(start_K1U: Tensor, carried_KBU: Tensor) -> Tensor:
+        def states_of(start_K1U: Tensor, carried_KBU: Tensor) -> Tensor:
             lanes = []
-            for k, (begin, first) in enumerate(zip(begins, firsts, strict=True)):
-                fresh = first or (begin and not roll)
-                if begin:
-                    going = carried_KBU[k].roll(1, dims=0)
+            for lane, start_1U, carried_BU in zip(part.lanes, start_K1U, carried_KBU, strict=True):
+                begins_epoch = lane.updates % self.epoch_updates(lane.config) == 0
+                if lane.updates == 0 or (begins_epoch and not rolls):
+                    lanes.append(start_1U.expand_as(carried_BU))
+                elif begins_epoch:
+                    lanes.append(carried_BU.roll(1, dims=0))
                 else:
-                    going = carried_KBU[k].clone()
-                lanes.append(start_K1U[k].expand_as(going) if fresh else going)
+                    lanes.append(carried_BU.clone())
             return torch.stack(lanes)
 
         return tuple(
             tuple(
-                one(state, part.kept[f"carry{layer}.{name}"])
+                states_of(state, part.kept[f"carry{layer}.{name}"])
                 for name, state in zip(self._names(), states, strict=True)
             )
             for layer, states in enumerate(start)
@@ -175,14 +172,13 @@ class Language(NetworkWorkload):
     def measure(
         self, lanes: Sequence[Lane], rows_KP: Tensor, means: Sequence[Means]
     ) -> list[Means]:
-        valid = self._each(lanes, rows_KP, self._validate)
+        valid = self._scores(lanes, rows_KP, self._validate)
+        pairs = zip(means, valid, strict=True)
         if self.metrics is CHARACTERS:
-            pairs = zip(means, valid, strict=True)
             return [
                 {"train_bpc": bits(mean["nll"]), "valid_chunked_bpc": bits(value)}
                 for mean, value in pairs
             ]
-        pairs = zip(means, valid, strict=True)
         return [
             {"train_perplexity": perplexity(mean["nll"]), "valid_perplexity": perplexity(value)}
             for mean, value in pairs
@@ -196,13 +192,13 @@ class Language(NetworkWorkload):
                     self.network, row_P[None], self._training_runs(lane, row_P[None])
                 )
         best = [lane.best.metrics[self.metrics.objective] for lane in lanes]
-        test = self._each(lanes, rows_KP, lambda _, reader: one_pass.stream(reader, self._test_N))
+        test = self._scores(lanes, rows_KP, lambda _, reader: one_pass.stream(reader, self._test_N))
         if self.metrics is CHARACTERS:
             length = self.config.sequence_length
-            valid = self._each(
+            valid = self._scores(
                 lanes, rows_KP, lambda _, reader: one_pass.stream(reader, self._valid_N)
             )
-            chunked = self._each(
+            chunked = self._scores(
                 lanes, rows_KP, lambda _, reader: evaluate.chunked(reader, self._test_N, length)
             )
             columns = [
@@ -211,8 +207,8 @@ class Language(NetworkWorkload):
                 [bits(nats) for nats in chunked],
                 [bits(score.nats) for score in test],
                 [
-                    bits(max(score.uncertainty for score in both))
-                    for both in zip(valid, test, strict=True)
+                    bits(max(score.uncertainty for score in scores))
+                    for scores in zip(valid, test, strict=True)
                 ],
             ]
         else:
@@ -224,7 +220,10 @@ class Language(NetworkWorkload):
                 best,
                 [perplexity(score.nats) for score in test],
                 [perplexity(score.nats) for score in mc],
-                [max(_uncertainty(score) for score in both) for both in zip(test, mc, strict=True)],
+                [
+                    max(_uncertainty(score) for score in scores)
+                    for scores in zip(test, mc, strict=True)
+                ],
             ]
         return [
             dict(zip(self.metrics.final, values, strict=True))
@@ -232,18 +231,18 @@ class Language(NetworkWorkload):
         ]
 
     def _training_runs(self, lane: Lane, row_1P: Tensor) -> Iterator[Unrolled]:
-        """Over the training text in chunks from its start, masks as expected, by the batches' own
-        statistics."""
+        """Runs over the training text in chunks from its start, by the batches' own statistics and
+        with masks as `population_programs` has them."""
         length, p = self.config.sequence_length, self._parameters(row_1P)
         starts = torch.arange(0, len(self._train_N) - length + 1, length)
-        for starts_B in starts.split(POPULATION):
+        for starts_B in starts.split(POPULATION_BATCH):
             inputs_KTB, _ = cut(self._train_N, starts_B.to(self.device)[None], length)
-            if len(starts_B) == min(POPULATION, len(starts)):
+            if len(starts_B) == min(POPULATION_BATCH, len(starts)):
                 sites = self.sites(
                     self.network,
                     [lane],
-                    length - 1,
-                    len(starts_B),
+                    steps=length - 1,
+                    batch=len(starts_B),
                     evaluation=0,
                     programs=self.population_programs([lane]),
                     places=Places.of_chunks(starts_B, length, self.device),
@@ -269,9 +268,9 @@ class Language(NetworkWorkload):
         return evaluate.chunked(reader, self._valid_N, config.sequence_length, offsets)
 
     def _monte_carlo(self, lane: Lane, row_1P: Tensor, mean: Score) -> Score:
-        """Probabilities averaged over passes whose masks are drawn (spec 9.7); the mean network's
-        without passes."""
-        passes, program = regularizers.monte_carlo(lane.config.regularizer.program())
+        """The score of probabilities averaged over passes with drawn masks (spec 9.7). Without
+        passes it is `mean`, the mean network's."""
+        passes, program = monte_carlo(lane.config.regularizer.program())
         if not passes:
             return mean
         p, choice = self._parameters(row_1P), self.choose(lane.config)
@@ -286,7 +285,7 @@ class Language(NetworkWorkload):
         number: int = 0,
         programs: Sequence[Program] = (),
     ) -> Reader:
-        """These lanes, reading without learning. number: of the pass, for masks that are drawn in
+        """A reader for these lanes. number: that of the pass, for masks that are drawn in
         evaluations."""
 
         steps = self.span(self.config) - 1
@@ -296,8 +295,8 @@ class Language(NetworkWorkload):
             return self.sites(
                 self.network,
                 lanes,
-                steps,
-                batch,
+                steps=steps,
+                batch=batch,
                 evaluation=number,
                 programs=programs,
                 places=places,
@@ -314,36 +313,38 @@ class Language(NetworkWorkload):
     def _parameters(self, rows_KP: Tensor) -> Parameters:
         return self.layout.views(rows_KP) | self.layout.kept_views(rows_KP)
 
-    def _each(
+    def _scores(
         self, lanes: Sequence[Lane], rows_KP: Tensor, protocol: Protocol[Scored]
     ) -> list[Scored]:
-        """What each lane scores by a protocol, group by group."""
+        """The scores of the lanes by a protocol, group by group."""
         scores: dict[int, Scored] = {}
         for group in self.groups(lanes):
-            index = list(group.lanes)
-            own = [lanes[k] for k in index]
-            reader = self._reader(own, self._parameters(rows_KP[index]), group.choice)
-            scores |= zip(index, protocol(own, reader), strict=True)
+            group_lanes = [lanes[k] for k in group.lanes]
+            p = self._parameters(rows_KP[list(group.lanes)])
+            reader = self._reader(group_lanes, p, group.choice)
+            scores |= zip(group.lanes, protocol(group_lanes, reader), strict=True)
         return [scores[k] for k in range(len(lanes))]
 
 
 def _uncertainty(score: Score) -> float:
-    """Of a perplexity."""
+    """The uncertainty of the score as a perplexity."""
     return perplexity(score.nats + score.uncertainty) - perplexity(score.nats)
 
 
 def _valid_offset(config: TrialConfig, epoch: int) -> int:
-    """Where the code's validation of an epoch begins; negative steps keep its stream apart from
-    training's."""
+    """The symbol at which the code's validation of an epoch begins. Negative counters keep its
+    stream apart from that of training."""
     return int(
         torch.randint(
-            config.sequence_length, (), generator=streams.generator(config.seed, "offset", -epoch)
+            config.sequence_length,
+            (),
+            generator=streams.generator(config.seed, "offset", counter=-epoch),
         )
     )
 
 
 def _text(text: NDArray[np.unsignedinteger[Any]], share: float, device: torch.device) -> Tensor:
-    """The first `share` of a text as a tensor of ids; bytes where they suffice."""
+    """The first `share` of a text as a tensor of ids, in bytes where they suffice."""
     part = text[: int(len(text) * share)]
     return torch.tensor(part if part.dtype == np.uint8 else part.astype(np.int32), device=device)
 

@@ -1,49 +1,56 @@
-"""One suite for every file in `zoneout_core.regularizers`: a new one is tested by being there."""
+"""What every regularizer has to satisfy: a new one is tested by being there."""
 
-import ast
 import inspect
 import json
 import pickle
 import sys
 from dataclasses import fields, replace
-from itertools import combinations, pairwise
+from itertools import combinations
 from math import sqrt
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from zoneout_core import cells, regularizers
-from zoneout_core.config.trial import LANE_KEYS, TrialConfig
+from zoneout_core.config import parts
+from zoneout_core.config.section import RegularizerConfig
+from zoneout_core.config.texts import fields_without_text, file_summary
+from zoneout_core.config.trial import TrialConfig
+from zoneout_core.conformance import subjects
 from zoneout_core.errors import ConfigError
-from zoneout_core.masking import masks, streams
-from zoneout_core.masking.masks import LayerShape, Places
+from zoneout_core.masking import masks, sampling, stacking, streams
+from zoneout_core.masking.draw import LayerShape, MaskDraw
 from zoneout_core.masking.noise import noise_
+from zoneout_core.masking.places import Places
 from zoneout_core.masking.sites import Sites
 from zoneout_core.network.init import InitialDraw
-from zoneout_core.regularizers import Mask, Regularizer, RegularizerConfig
+from zoneout_core.regularizers import Mask, Regularizer
 
-PARTS: dict[str, type[Regularizer]] = dict(
-    zip(regularizers.names(), RegularizerConfig.kinds(), strict=True)
-)
+PARTS: dict[str, type[Regularizer]] = {
+    name: parts.regularizer(name) for name in subjects("zoneout_core.regularizers")
+}
 EXAMPLES = [
     pytest.param(example, id=f"{n}-{i}")
     for n, part in PARTS.items()
     for i, example in enumerate(part.EXAMPLES)
 ]
-SHAPE = LayerShape(30, 16, 24, 40)
+SHAPE = LayerShape(steps=30, batch=16, inputs=24, hidden=40)
 SYMBOLS, SEED = 11, 3
-SHAPE_KEYS = {"gate_form"}
-"""Settings that the lanes of a pack share."""
+DRAW = MaskDraw(program=(), shape=SHAPE, layer=0, seed=SEED, counter=0)
 LIMIT = 4.5
 """Standard deviations; the seeds are fixed, so a sound draw passes always."""
+
+KEYS = {part: f"regularizer.{name}" for name, part in PARTS.items()}
+"""Where the settings of each stand in a configuration."""
 
 every_part = pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
 every_example = pytest.mark.parametrize("example", EXAMPLES)
 
 
 def configured(example: dict[str, Any], **further: Any) -> TrialConfig:
+    """A small configuration with the example and further values."""
     return TrialConfig().with_values(
         {"hidden_size": 6, "batch_size": 5, "sequence_length": 9} | example | further
     )
@@ -64,10 +71,24 @@ def alone(
     layer = layer if layer >= 0 else int(mask.layers == "later")
     gains = {"embedding": masks.embedding_gain, "outputs": masks.outputs_gain}
     if mask.site in gains:
-        tensor = gains[mask.site]([mask], SHAPE, layer, seed, step, evaluation=evaluation)
+        tensor = gains[mask.site](
+            replace(
+                DRAW, program=(mask,), layer=layer, seed=seed, counter=step, evaluation=evaluation
+            )
+        )
     else:
         tensor = getattr(
-            masks.drawn([mask], SHAPE, layer, seed, step, evaluation=evaluation), mask.site
+            masks.layer_sites(
+                replace(
+                    DRAW,
+                    program=(mask,),
+                    layer=layer,
+                    seed=seed,
+                    counter=step,
+                    evaluation=evaluation,
+                )
+            ),
+            mask.site,
         )
     assert isinstance(tensor, Tensor)
     return tensor
@@ -78,67 +99,56 @@ def alone(
 
 @every_part
 def test_it_is_off_by_default(part: type[Regularizer]) -> None:
+    """The default of every setting means off: no mask, no noise, no penalty, and other masks stay
+    as they are."""
     off = part()
-    assert (off.active, off.program(), off.weight_noise, off.penalised) == (False, (), 0.0, "")
-    mask = Mask(site="keep_cells", field="z_cells", one=0.5, expected=0.5, stream="masks_cells")
+    assert (off.active, off.program(), off.weight_noise) == (False, (), 0.0)
+    assert RegularizerConfig(off).penalties() == []
+    key = "regularizer.zoneout.z_cells"
+    mask = Mask(
+        site="keep_cells",
+        key=key,
+        strength=0.5,
+        probability=0.5,
+        expected=0.5,
+        stream="masks_cells",
+    )
     assert off.transform((mask,)) == (mask,)
 
 
 @every_part
-def test_every_setting_has_a_name_that_tells_its_direction_and_may_differ_between_lanes(
-    part: type[Regularizer],
-) -> None:
-    hints = get_type_hints(part, vars(sys.modules[part.__module__]))
-    for field in fields(part):
-        assert not (
-            hints[field.name] is float and field.name[:2] not in ("z_", "p_")
-        ) or field.name.startswith(("sigma_", "beta_", "tau_")), field.name
-        assert (f"regularizer.{field.name}" in LANE_KEYS) == (field.name not in SHAPE_KEYS), (
-            field.name
-        )
-
-
-@every_part
 def test_every_setting_and_the_module_are_documented(part: type[Regularizer]) -> None:
-    module = sys.modules[part.__module__]
-    assert "spec" in str(module.__doc__)
-    (body,) = (
-        n.body
-        for n in ast.parse(inspect.getsource(module)).body
-        if getattr(n, "name", "") == part.__name__
-    )
-    documented = {
-        before.target.id
-        for before, after in pairwise(body)
-        if isinstance(before, ast.AnnAssign)
-        and isinstance(after, ast.Expr)
-        and isinstance(before.target, ast.Name)
-    }
-    assert {field.name for field in fields(part)} <= documented
+    """The file has a docstring, and every setting a string under it, which `sweep explain`
+    shows."""
+    assert file_summary(part)
+    assert fields_without_text(part) == []
 
 
 @every_part
 def test_probabilities_are_checked(part: type[Regularizer]) -> None:
+    """A setting z_* or p_* is a probability from 0 to 1, and sigma_* and beta_* are finite and at
+    least 0: others are refused with the usual words (`require_probability`, `require`)."""
     for name in (field.name for field in fields(part)):
         for value in (-0.1, 1.1, float("nan")) if name.startswith(("z_", "p_")) else ():
             with pytest.raises(ConfigError) as error:
                 part(**{name: value})
             assert str(error.value) == (
-                f"regularizer.{name} must be a probability from 0 to 1, but is {value}. "
-                f"Set it with --set regularizer.{name}=VALUE."
+                f"{KEYS[part]}.{name} must be a probability from 0 to 1, but is {value}. "
+                f"Set it with --set {KEYS[part]}.{name}=VALUE."
             )
         for value in (
             (-1.0, float("nan"), float("inf")) if name.startswith(("sigma_", "beta_")) else ()
         ):
             with pytest.raises(
                 ConfigError,
-                match=f"regularizer.{name} must be a number of at least 0, but is {value}",
+                match=f"{KEYS[part]}.{name} must be a number of at least 0, but is {value}",
             ):
                 part(**{name: value})
 
 
 @every_part
 def test_loading_it_loads_no_torch(part: type[Regularizer]) -> None:
+    """The file imports no torch at its top: a command that trains nothing loads it too."""
     source = inspect.getsource(sys.modules[part.__module__])
     assert "\nimport torch" not in source
     assert "\nfrom torch" not in source
@@ -149,31 +159,38 @@ def test_loading_it_loads_no_torch(part: type[Regularizer]) -> None:
 
 @every_example
 def test_an_example_is_on_and_round_trips(example: dict[str, Any]) -> None:
+    """Each of EXAMPLES switches the regularizer on, with masks, noise or a penalty; its masks name
+    settings that exist, and the configuration survives JSON and pickle."""
     config = configured(example)
     active = config.regularizer.active()
     assert active
     assert (
         config.regularizer.program()
-        or config.regularizer.weight_noise
+        or config.regularizer.noise_deviation
         or config.regularizer.penalties()
     )
     assert TrialConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
     assert pickle.loads(pickle.dumps(config)) == config
     for mask in config.regularizer.program():
-        assert 0 <= mask.one <= 1
-        assert mask.field in {field.name for part in active for field in fields(part)}
+        assert 0 <= mask.probability <= 1
+        assert mask.key in {
+            f"{KEYS[type(part)]}.{field.name}" for part in active for field in fields(part)
+        }
+        assert mask.strength == config.value(mask.key)
 
 
 @every_example
 def test_in_the_mean_a_mask_is_what_stands_for_it(example: dict[str, Any]) -> None:
-    """Of the unscaled dropouts and zoneout, of the inverted ones, and of Gaussian masks alike."""
+    """The mean of a drawn mask, scale included, is `expected`: what an evaluation takes in its
+    place. So it is with unscaled and inverted dropout, zoneout and Gaussian masks."""
     for mask in masked(example).values():
         if mask.expected is not None:
-            assert mask.one * mask.scale == pytest.approx(mask.expected, abs=1e-15)
+            assert mask.probability * mask.scale == pytest.approx(mask.expected, abs=1e-15)
 
 
 @every_example
 def test_drawn_masks_have_their_probability_along_every_axis(example: dict[str, Any]) -> None:
+    """A drawn mask is 1 with the probability `one` along every axis."""
     for mask in masked(example).values():
         drawn = alone(mask).double() / mask.scale
         if mask.kind == "bernoulli":
@@ -181,7 +198,7 @@ def test_drawn_masks_have_their_probability_along_every_axis(example: dict[str, 
         for axis in range(drawn.dim()):
             for index in range(drawn.shape[axis]):
                 part = drawn.select(axis, index)
-                rate = masks.rates(mask, drawn.shape[-1], "cpu")
+                rate = sampling.rates(mask, drawn.shape[-1], "cpu")
                 rate = rate[index] if axis == drawn.dim() - 1 else rate
                 assert deviations(part, rate) < LIMIT, (mask.site, axis, index)
 
@@ -202,6 +219,8 @@ def deviations(drawn: Tensor, rates: Tensor) -> float:
 def test_masks_of_different_sites_layers_lanes_and_updates_are_uncorrelated(
     example: dict[str, Any],
 ) -> None:
+    """Masks of different streams, layers, seeds and updates are independent, unless the mask says
+    that it is shared."""
     found = masked(example)
     for first, second in combinations(found.values(), 2):
         if first.stream != second.stream:
@@ -219,6 +238,7 @@ def test_masks_of_different_sites_layers_lanes_and_updates_are_uncorrelated(
 
 @every_example
 def test_neighbours_within_a_mask_are_uncorrelated(example: dict[str, Any]) -> None:
+    """Neighbours in a mask are independent."""
     for mask in masked(example).values():
         drawn = alone(mask)
         for axis, size in enumerate(drawn.shape):
@@ -237,6 +257,8 @@ def correlation(a: Tensor, b: Tensor) -> float:
 
 @every_example
 def test_axes_are_shared_or_not_as_the_mask_says(example: dict[str, Any]) -> None:
+    """A mask has one value along the axes in `shared`, and a value for each index along all
+    others."""
     for mask in masked(example).values():
         steps, batch, *gates, units = alone(mask).shape
         full = SHAPE.inputs if mask.site in ("inputs", "embedding") else SHAPE.hidden
@@ -252,22 +274,25 @@ def test_axes_are_shared_or_not_as_the_mask_says(example: dict[str, Any]) -> Non
 
 @every_example
 def test_masks_follow_from_seed_layer_and_step_alone(example: dict[str, Any]) -> None:
+    """Masks follow from the seed, the layer and the update alone, whatever their order and torch's
+    own generator."""
     program = configured(example).regularizer.program()
     torch.manual_seed(1)
-    first = masks.drawn(program, SHAPE, 0, SEED, 7)
+    first = masks.layer_sites(replace(DRAW, program=program, counter=7))
     torch.manual_seed(2)
-    again = masks.drawn(tuple(reversed(program)), SHAPE, 0, SEED, 7)
+    again = masks.layer_sites(replace(DRAW, program=tuple(reversed(program)), counter=7))
     assert first.present().keys() == again.present().keys()
     assert all(torch.equal(mask, again.present()[site]) for site, mask in first.present().items())
 
 
 @every_example
 def test_an_evaluation_is_deterministic(example: dict[str, Any]) -> None:
+    """What stands for a mask in an evaluation is `expected`, and no random number."""
     program = configured(example).regularizer.program()
     torch.manual_seed(1)
-    first = masks.expected(program, SHAPE, 0, SEED, "cpu", torch.float64)
+    first = masks.layer_sites(replace(DRAW, program=program, dtype=torch.float64, evaluation=True))
     torch.manual_seed(2)
-    again = masks.expected(program, SHAPE, 0, SEED, "cpu", torch.float64)
+    again = masks.layer_sites(replace(DRAW, program=program, dtype=torch.float64, evaluation=True))
     assert all(torch.equal(mask, again.present()[site]) for site, mask in first.present().items())
     for mask in masked(example).values():
         if (
@@ -292,13 +317,19 @@ def nothing(mask: Mask) -> bool:
 def test_masks_drawn_in_an_evaluation_do_not_depend_on_how_it_is_cut(
     example: dict[str, Any],
 ) -> None:
-    """Examples and chunks read one by one have the masks that they have together."""
+    """Examples and chunks that are evaluated one by one have the masks that they have together."""
     program = regularizers.sampled(configured(example).regularizer.program())
 
     def drawn(places: Places) -> Sites:
         shape = replace(SHAPE, batch=len(places.sequences_B), places=places)
-        return masks.drawn(
-            program, shape, int(any(m.layers == "later" for m in program)), SEED, 0, evaluation=True
+        return masks.layer_sites(
+            replace(
+                DRAW,
+                program=program,
+                shape=shape,
+                layer=int(any(m.layers == "later" for m in program)),
+                evaluation=True,
+            )
         )
 
     cpu = torch.device("cpu")
@@ -323,18 +354,20 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
     """The number that a tiny network makes of random symbols, masks and noise as the configuration
     says."""
     model, program, seed = config.model, config.regularizer.program(), config.seed
-    cell, draw = config.cell.chosen(model.cell), InitialDraw(model, 1)
+    cell, draw = cells.chosen(config), InitialDraw(model, 1)
     tokens_TB = torch.randint(
         SYMBOLS,
         (config.sequence_length, config.batch_size),
-        generator=streams.generator(0, "shuffle", 0),
+        generator=streams.generator(0, "shuffle", counter=0),
     )
-    how = {"evaluation": evaluation, "dtype": torch.float64}
+    how: dict[str, Any] = {"evaluation": evaluation, "dtype": torch.float64}
     x, reads = tokens_TB, SYMBOLS
     if model.embedding_size:
         x, reads = draw.matrix(SYMBOLS, model.embedding_size)[tokens_TB], model.embedding_size
-        shape = LayerShape(1, config.batch_size, SYMBOLS, 0)
-        gain_1BV = masks.embedding_gain(program, shape, 0, seed, step, **how)
+        shape = LayerShape(steps=1, batch=config.batch_size, inputs=SYMBOLS, hidden=0)
+        gain_1BV = masks.embedding_gain(
+            replace(DRAW, program=program, shape=shape, seed=seed, counter=step, **how)
+        )
         if gain_1BV is not None:
             gain_TBV = gain_1BV.to(x.dtype).expand(
                 config.sequence_length, config.batch_size, SYMBOLS
@@ -347,24 +380,28 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
             for name, (start, size) in cell.statistics(model, config.sequence_length).items()
         }
         p = cell.initial(model, reads, draw) | kept | head
-        if config.regularizer.weight_noise and not evaluation:
+        if config.regularizer.noise_deviation and not evaluation:
             matrices = [p["w_DG"], p["u_HG"], p["out_w_HV"]]
-            noise_(matrices, config.regularizer.weight_noise, seed, step)
+            noise_(matrices, config.regularizer.noise_deviation, seed=seed, update=step)
         shape = LayerShape(
-            config.sequence_length,
-            config.batch_size,
-            reads if x.is_floating_point() else 1,
-            model.hidden_size,
-            cell.GATES,
+            steps=config.sequence_length,
+            batch=config.batch_size,
+            inputs=reads if x.is_floating_point() else 1,
+            hidden=model.hidden_size,
+            gates=cell.GATES,
         )
         sizes = cell.sizes(model).items()
         state = tuple(
             draw.full(0.3 if name in ("h", "c") else 0.0, 1, size) for name, size in sizes
         )
-        at = masks.drawn(program, shape, layer, seed, step, **how)
+        at = masks.layer_sites(
+            replace(DRAW, program=program, shape=shape, layer=layer, seed=seed, counter=step, **how)
+        )
         trajectory = cell.run(p, x, state, at, training=not evaluation)
         x, reads = trajectory.states[0], model.hidden_size
-    gain = masks.outputs_gain(program, shape, 0, seed, step, **how)
+    gain = masks.outputs_gain(
+        replace(DRAW, program=program, shape=shape, seed=seed, counter=step, **how)
+    )
     total = (x if gain is None else x * gain).square().mean()
     for part in config.regularizer.penalties() if not evaluation else ():
         total = (
@@ -378,6 +415,8 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
 def test_it_changes_training_differently_at_every_update_and_for_every_seed(
     example: dict[str, Any],
 ) -> None:
+    """Each example changes what a network computes in training, anew for every update and seed
+    unless the mask is shared among updates."""
     config = configured(example)
     off = TrialConfig().with_values(
         {key: config.value(key) for key in config.changed() if "regularizer." not in key}
@@ -392,6 +431,7 @@ def test_it_changes_training_differently_at_every_update_and_for_every_seed(
 
 @every_example
 def test_evaluations_draw_nothing_at_random(example: dict[str, Any]) -> None:
+    """An evaluation gives a finite number, the same each time."""
     config = configured(example)
     torch.manual_seed(1)
     first = trained(config, evaluation=True)
@@ -406,8 +446,10 @@ def test_evaluations_draw_nothing_at_random(example: dict[str, Any]) -> None:
 @every_example
 def test_lanes_with_and_without_it_stand_side_by_side(example: dict[str, Any]) -> None:
     """Stacked, a lane has its own masks, and a lane without gets numbers that change nothing."""
-    own = masks.drawn(configured(example).regularizer.program(), SHAPE, 0, SEED, 0)
-    stacked = masks.stack([own, Sites(), own]) if own.uniform is None else masks.stack([own, own])
+    own = masks.layer_sites(replace(DRAW, program=configured(example).regularizer.program()))
+    stacked = (
+        stacking.stack([own, Sites(), own]) if own.uniform is None else stacking.stack([own, own])
+    )
     assert stacked.gate_form == own.gate_form
     assert stacked.present().keys() == own.present().keys()
     for site, mask in stacked.present().items():
@@ -426,13 +468,14 @@ def accepted(values: dict[str, Any]) -> TrialConfig | str:
 
 
 def test_a_cell_without_the_place_refuses_the_setting_that_asks_for_it() -> None:
+    """An example on a cell that has no place for its masks is refused, naming the cell."""
     for example in (example for part in PARTS.values() for example in part.EXAMPLES):
         for cell in sorted({"lstm", "gru", "rnn"} & set(cells.names())):
             config = accepted(example | {"cell": cell})
             if isinstance(config, str):
                 assert f"with model.cell={cell}, which " in config
                 continue
-            kind = type(config.cell.chosen(cell))
+            kind = type(config.cell)
             assert {m.site for m in config.regularizer.program()} - {
                 "embedding",
                 "outputs",

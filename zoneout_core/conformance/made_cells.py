@@ -7,9 +7,10 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import torch
 from torch import Tensor
 
-from zoneout_core import cells
-from zoneout_core.cells import Cell, CellConfig, Parameters, State, Trajectory, registry_name
+from zoneout_core.cells import Cell, Parameters, State, Trajectory, chosen, name_of
+from zoneout_core.config import parts
 from zoneout_core.config.trial import TrialConfig
+from zoneout_core.conformance import subjects
 from zoneout_core.masking.sites import Sites
 from zoneout_core.network.init import InitialDraw
 
@@ -21,8 +22,8 @@ def forms() -> list[tuple[str, dict[str, Any]]]:
     """(cell, settings), found by looking at the fields: a new cell or setting is there by
     existing."""
     found: list[tuple[str, dict[str, Any]]] = []
-    for name in cells.names():
-        kind = type(CellConfig().chosen(name))
+    for name in subjects("zoneout_core.cells"):
+        kind = parts.cell(name)
         found.append((name, {}))
         for f in fields(kind):
             hint = get_type_hints(kind)[f.name]
@@ -38,6 +39,7 @@ def forms() -> list[tuple[str, dict[str, Any]]]:
 
 
 def form_id(form: tuple[str, dict[str, Any]]) -> str:
+    """How a form is called among the tests."""
     return "-".join([form[0], *(f"{key}={value}" for key, value in form[1].items())])
 
 
@@ -63,7 +65,7 @@ class Made:
     ) -> Trajectory:
         """values: parameters, state or x instead of its own."""
         p: Parameters = self.p | values.pop("p", {})
-        given = {"x": self.x, "state": self.state} | values
+        given: dict[str, Any] = {"x": self.x, "state": self.state} | values
         return self.cell.run(p, sites=sites or Sites(), training=training, **given)
 
     def named(self, trajectory: Trajectory) -> dict[str, Tensor]:
@@ -96,8 +98,8 @@ def make(
 ) -> Made:
     """A layer of D = 5 inputs with numbers around their initial values."""
     config = TrialConfig().with_values({"cell": name, "hidden_size": hidden} | settings)
-    cell = config.cell.chosen(name)
-    assert registry_name(type(cell)) == name
+    cell = chosen(config)
+    assert name_of(type(cell)) == name
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:

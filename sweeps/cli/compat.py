@@ -1,0 +1,29 @@
+"""What is used of Rich though Rich does not promise to keep it. Checked with Rich 15.0;
+`tests/sweeps/test_compat.py` fails when another version changes it.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.segment import Segment
+
+
+def filtered_console(clean: Callable[[str], str], **options: Any) -> "Console":
+    """A `rich.console.Console(**options)` that shows each text as `clean` returns it.
+
+    `_render_buffer` is the one place that all texts pass, and that knows them from Rich's own
+    control codes. Render hooks, which are public, see what is printed before it becomes text.
+    """
+    from rich.console import Console
+    from rich.segment import Segment
+
+    class Filtered(Console):
+        def _render_buffer(self, buffer: "Iterable[Segment]") -> str:
+            return super()._render_buffer(
+                segment if segment.control else Segment(clean(segment.text), segment.style)
+                for segment in buffer
+            )
+
+    return Filtered(**options)

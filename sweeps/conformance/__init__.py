@@ -1,0 +1,1 @@
+"""Conformance of spaces and sweeps: see `zoneout_core.conformance`, whose tests are run too."""

@@ -1,0 +1,113 @@
+"""What a configuration asks of the parts that plug into it: a cell, and every regularizer. Imports
+no torch.
+
+A part is a frozen dataclass of its own settings. The packages above implement these contracts:
+`zoneout_core.cells` and `zoneout_core.regularizers`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from zoneout_core.config.fields import require
+from zoneout_core.config.model import ModelConfig
+from zoneout_core.masking.program import Mask, Site
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """What a part may read of the rest of its trial."""
+
+    task: str
+    model: ModelConfig
+    sites: frozenset[str]
+    """Where the cell has a place for a mask."""
+    states: tuple[str, ...]
+    """What the cell carries from step to step, by name: `h`, `c`."""
+    program: tuple[Mask, ...]
+    """The masks of all regularizers together."""
+    batch_size: int
+    sequence_length: int
+    carry: str
+
+    def require_site(self, site: Site, key: str, value: object, must: str) -> None:
+        """Raise `ConfigError` saying what setting `key` must be, unless the cell has this site."""
+        cell = self.model.cell
+        must = f"{must} with model.cell={cell}, which has no place for a mask at {site}"
+        require(site in self.sites, key, value, must)
+
+
+# Parts are not slotted: the decorator would put a second class in place of the one that `super()`
+# knows, so that `super().check(trial)` raised a TypeError.
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellPart(ABC):
+    """Base of `zoneout_core.cells.Cell`: what a configuration has to know of a cell."""
+
+    SITES: ClassVar[frozenset[str]]
+    """Where it has a place for a mask."""
+
+    @abstractmethod
+    def check(self, trial: Surroundings) -> None:
+        """Raises `ConfigError` when it cannot work with the rest of the trial."""
+
+    @abstractmethod
+    def sizes(self, model: ModelConfig) -> dict[str, int]:
+        """Width of every state by name; the first is what the next layer reads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regularizer(ABC):
+    """Base of all regularizers: a frozen dataclass whose fields all have a default that means
+    "off"."""
+
+    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]]
+    """Configuration values by key, with which it is on and strong: what the conformance tests
+    try."""
+
+    @property
+    @abstractmethod
+    def active(self) -> bool:
+        """Whether it does anything."""
+
+    def check(self, trial: Surroundings) -> None:
+        """Raises `ConfigError` when it cannot work with the rest of the trial; called when it is
+        active."""
+        for mask in self.program():
+            if mask.site not in ("embedding", "outputs"):
+                trial.require_site(mask.site, mask.key, mask.strength, "0")
+
+    def program(self) -> tuple[Mask, ...]:
+        """Its masks; none when it is off."""
+        return ()
+
+    def transform(self, program: tuple[Mask, ...]) -> tuple[Mask, ...]:
+        """What it makes of the masks of all regularizers: static and Gaussian masks change those of
+        zoneout. Called when it is active."""
+        return program
+
+    @property
+    def weight_noise(self) -> float:
+        """Standard deviation of the noise on weight matrices; 0 = none."""
+        return 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Penalty(Regularizer):
+    """A regularizer that adds to the loss."""
+
+    @property
+    @abstractmethod
+    def penalised(self) -> str:
+        """The state, by its name in `Cell.sizes`, whose trajectory `penalty` wants."""
+
+    @abstractmethod
+    def penalty(self, trajectory_TBH: Tensor) -> Tensor:
+        """What it adds to the loss, [B] per example, from what the last layer carried from step to
+        step."""

@@ -1,0 +1,162 @@
+"""Fields of a configuration: their types, how a value is read, and the rules it has to keep.
+Imports no torch.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from math import isfinite, isinf
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from zoneout_core.errors import ConfigError, UnknownName
+
+LANE = {"lane": True}
+"""Metadata of a field in which the lanes of one pack may differ."""
+ENDLESS = {"endless": True}
+"""Metadata of a float that may be infinite."""
+LARGEST = 2**63 - 1
+"""The largest whole number of a configuration."""
+
+PartType = TypeVar("PartType")
+
+
+def require(rule: bool, field_name: str, value: object, must: str) -> None:
+    """Raise `ConfigError` naming the field, its value and the rule, unless `rule` holds."""
+    if not rule:
+        raise _refusal(field_name, value, must)
+
+
+def _refusal(field_name: str, value: object, must: str) -> ConfigError:
+    return ConfigError(
+        f"{field_name} must be {must}, but is {value!r}. Set it with --set {field_name}=VALUE."
+    )
+
+
+def require_probability(field_name: str, value: float) -> None:
+    """Raise `ConfigError` unless 0 <= value <= 1."""
+    require(0.0 <= value <= 1.0, field_name, value, "a probability from 0 to 1")
+
+
+def require_dropped(name: str, p: float, *, inverted: bool) -> None:
+    """Raise `ConfigError` unless p is a probability, and below 1 where training divides by 1 -
+    p."""
+    require_probability(name, p)
+    require(not inverted or p < 1, name, p, "below 1, since training divides by 1 - p")
+
+
+def coerce(owner: type, name: str, value: Any, section: str = "") -> Any:
+    """`value` as the type of field `name` of dataclass `owner`; strings are read as a command line
+    gives them.
+
+    section: stands before the name in a message. Raises `UnknownName` for a word that the field
+    does not know, and `ConfigError` for a value of another type.
+    """
+    hint = hints(owner)[name]
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            words = [str(word) for word in get_args(hint)]
+            raise UnknownName(f"value of {dotted(section, name)}", str(value), words)
+        return value
+    must, read = _READERS.get(hint, (hint.__name__, hint))
+    try:
+        told = read(value)
+    except (ValueError, TypeError, KeyError, OverflowError):
+        raise _refusal(dotted(section, name), value, must) from None
+    if hint is int:
+        require(abs(told) <= LARGEST, dotted(section, name), value, "below 2^63 in size")
+    return told
+
+
+def dotted(section: str, name: str) -> str:
+    """`section.name`, or the name alone at the top level."""
+    if section:
+        return f"{section}.{name}"
+    return name
+
+
+def replaced(part: PartType, values: Mapping[str, Any], section: str = "") -> PartType:
+    """The dataclass `part` with these values, each as the type of its field; itself when nothing is
+    new.
+
+    Raises `UnknownName` for a field that it does not have, and what `coerce` raises.
+    """
+    kind: type = type(part)
+    news = {}
+    for name, value in values.items():
+        if name not in _names(kind):
+            raise UnknownName(f"setting of {section}", name, _names(kind))
+        told = coerce(kind, name, value, section)
+        if getattr(part, name) != told:
+            news[name] = told
+    # Every part is a dataclass, which a type variable cannot say.
+    return replace(part, **news) if news else part  # type: ignore[type-var]
+
+
+@functools.cache
+def hints(owner: type) -> dict[str, Any]:
+    """The type of each field of dataclass `owner`; resolving them takes longer than all else that
+    makes a trial."""
+    return get_type_hints(owner)
+
+
+@functools.cache
+def _names(owner: type) -> frozenset[str]:
+    return frozenset(f.name for f in fields(owner))
+
+
+@functools.cache
+def _floats(owner: type) -> tuple[str, ...]:
+    return tuple(
+        f.name
+        for f in fields(owner)
+        if hints(owner)[f.name] is float and not f.metadata.get("endless")
+    )
+
+
+def require_finite(part: Any, section: str = "") -> None:
+    """Raise `ConfigError` naming a float of the dataclass `part` that is infinite or no number, if
+    there is one."""
+    kind: type = type(part)
+    for name in _floats(kind):
+        value = getattr(part, name)
+        if not isfinite(value):
+            raise _refusal(dotted(section, name), value, "a finite number")
+
+
+def plain(value: Any) -> Any:
+    """`value` as strict JSON can hold it: infinity is the word `inf`, which `coerce` reads
+    again."""
+    if isinstance(value, float) and isinf(value):
+        return str(value)
+    if isinstance(value, tuple | list):
+        return [plain(one) for one in value]
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    return value
+
+
+def _read_truth(value: Any) -> bool:
+    return {"true": True, "false": False}[str(value).lower()]
+
+
+def _read_whole(value: Any) -> int:
+    whole = int(value)
+    if isinstance(value, bool) or (whole != value and not isinstance(value, str)):
+        raise ValueError
+    return whole
+
+
+def _read_number(value: Any) -> float:
+    if isinstance(value, bool):
+        raise TypeError
+    return (
+        float(value) + 0.0
+    )  # there is one zero: -0.0 would be another text, and so another shape key
+
+
+_READERS: dict[type, tuple[str, Callable[[Any], Any]]] = {
+    bool: ("true or false", _read_truth),
+    int: ("a whole number", _read_whole),
+    float: ("a number", _read_number),
+}
+"""What a field of this type must be, and how a value becomes it."""

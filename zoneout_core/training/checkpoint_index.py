@@ -1,0 +1,52 @@
+"""The index of a checkpoint: a JSON file whose first line is the checksum of all that follows."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from zoneout_core.errors import CheckpointError
+from zoneout_core.formats import FORMATS
+
+INDEX = "lane.json"
+FORMAT = FORMATS[INDEX]
+
+
+def seal(index: dict[str, Any]) -> bytes:
+    """The content of an index file."""
+    rest = json.dumps(index, indent=1, allow_nan=False).encode().removeprefix(b"{")
+    return _head(rest) + rest
+
+
+def _head(rest: bytes) -> bytes:
+    return b'{\n "checksum": "' + hashlib.sha256(rest).hexdigest().encode() + b'",'
+
+
+def read_index(path: Path) -> dict[str, Any] | None:
+    """The content of an index, or None when there is no such file. Raises `CheckpointError` when it
+    is damaged."""
+    try:
+        content = path.read_bytes()
+        index: dict[str, Any] = json.loads(content)
+        number = index["format"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise damaged(
+            path, "a JSON object with a format number", f"{type(error).__name__}: {error}"
+        ) from error
+    if number != FORMAT:
+        raise damaged(path, f"format {FORMAT}", f"format {number!r}")
+    head = _head(content[len(_head(b"")) :])
+    if not content.startswith(head):
+        raise damaged(path, f"checksum {head[-66:-2].decode()}", repr(index.get("checksum")))
+    # The digest names a file, which must lie in this folder.
+    if not re.fullmatch("[0-9a-f]{64}", str(index.get("sha256"))):
+        raise damaged(path, "a SHA-256 in hexadecimal digits", repr(index.get("sha256")))
+    return index
+
+
+def damaged(path: Path, expected: str, actual: str) -> CheckpointError:
+    """The error for a file that is not as it was written."""
+    return CheckpointError(f"{path} is damaged: expected {expected}, found {actual}.")
