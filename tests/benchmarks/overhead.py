@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sweeps import definition, runner
 from sweeps.books.run_folder import Home
-from sweeps.runner import How
+from sweeps.runner import DriveOptions
 
 START_UP, TRIALS = 100, 100
 LIMIT_MS = 60.0
@@ -29,8 +29,8 @@ def measure(home: Path, *, inline: bool, lanes: int, tracking: str) -> dict[str,
         "lanes": lanes,
     }
     run = runner.begin(Home(home), definition.get("demo").with_values(values))
-    how = How(data=home, inline=inline, tracking=tracking, idle=True)
-    story = runner.drive(run, run.definition(), how, print).story
+    drive_options = DriveOptions(data=home, inline=inline, tracking=tracking, idle=True)
+    story = runner.drive(run, run.definition(), drive_options, print).story
     ends = sorted(trial.ended for trial in story.trials.values() if trial.ended)
     assert len(ends) == START_UP + TRIALS, f"only {len(ends)} trials ended"
     assert story.driver is not None

@@ -311,11 +311,11 @@ def test_on_a_terminal_it_is_drawn_and_the_terminal_left_as_it_was(tmp_path: Pat
     assert "9 of 9 trials: 9 running" in shown
     assert shown.count("complete (best)") >= 1
     assert seen.rfind("\x1b[?25h") > seen.rfind("\x1b[?25l"), "the cursor is visible again"
-    assert "Look at it" not in shown, "it is in no MLflow"
+    assert "See it in MLflow" not in shown, "it is in no MLflow"
     last = shown.splitlines()
     run = Home(tmp_path).run("latest")
     assert last[-4] == f"{run.name}: finished (all trials ended): 9 of 9 trials: 9 complete"
-    assert last[-1] == f"Bring it to MLflow: sweep deliver {run.name} --home {tmp_path}"
+    assert last[-1] == f"Send it to MLflow: sweep deliver {run.name} --home {tmp_path}"
 
 
 def test_ctrl_c_on_a_terminal_tells_what_happens_and_how_to_go_on(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def test_other_axes_can_be_asked_for(four_keys: RunFolder, tmp_path: Path) -> No
     assert len(files) == 3
     assert list(lines(four_keys)[0])[:2] == [H, X]
     with pytest.raises(
-        UnknownName, match=r"configuration key named 'hiden_size'\. Did you mean 'hidden_size'"
+        UnknownName, match=r"setting named 'hiden_size'\. Did you mean 'hidden_size'"
     ):
         rewrite_report(four_keys, x_axis="hiden_size")
     rewrite_report(four_keys)
