@@ -1,7 +1,7 @@
 """Cells of a heatmap: a number on a colour, or a hatching and a word that say why there is none."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis import caption as words
 from analysis import style
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NOT_RUN, NO_POINT = "not run", "not in the space"
 WHY = (*STATES, NOT_RUN, NO_POINT)
 """Why a cell has no number."""
-_LOOKS: dict[str, dict[str, Any]] = {
+_LOOKS: dict[str, style.ArtistOptions] = {
     TrialState.FAILED: {"facecolor": "#fbe3dc", "edgecolor": "#dd9c86", "hatch": "xxxx"},
     TrialState.PRUNED: {"facecolor": "#fbf1d9", "edgecolor": "#d9bd7a", "hatch": "\\\\\\\\"},
     TrialState.INTERRUPTED: {"facecolor": "#efe6f7", "edgecolor": "#bba3d3", "hatch": "----"},
@@ -27,7 +27,7 @@ _LOOKS: dict[str, dict[str, Any]] = {
     NOT_RUN: {"facecolor": "#f5f6f8", "edgecolor": style.FAINT, "hatch": "////"},
     NO_POINT: {"facecolor": style.PAPER, "edgecolor": style.FAINT},
 }
-_LABEL: dict[str, Any] = {
+_LABEL: style.ArtistOptions = {
     "boxstyle": "round,pad=0.3",
     "facecolor": style.PAPER,
     "edgecolor": "none",

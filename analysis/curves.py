@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -95,7 +95,7 @@ def compute(
 def draw(panels: Sequence[CurvePanel]) -> "Figure":
     """The panels side by side, with one legend."""
     figure = style.figure(6.2 * len(panels), 5.2)
-    handles: dict[str, Any] = {}
+    handles: style.ArtistOptions = {}
     seeds_differ = len({curve.seeds for panel in panels for curve in panel.curves}) > 1
     for number, panel in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), number + 1)
@@ -110,11 +110,11 @@ def draw(panels: Sequence[CurvePanel]) -> "Figure":
     return figure
 
 
-def _line(axes: "Axes", curve: Curve, seeds_differ: bool) -> dict[str, Any]:
+def _line(axes: "Axes", curve: Curve, seeds_differ: bool) -> style.ArtistOptions:
     colour = style.COLOURS[curve.colour % len(style.COLOURS)]
     name = f"{curve.title}: {curve.word}" + (f" (n = {curve.seeds})" if seeds_differ else "")
     x, y, half = np.array(curve.epochs), np.array(curve.mean), np.array(curve.half_width)
-    look: dict[str, Any] = {"dashes": (4, 1.8), "alpha": 0.75} if curve.dashed else {}
+    look: style.ArtistOptions = {"dashes": (4, 1.8), "alpha": 0.75} if curve.dashed else {}
     if len(x) <= FEW:
         look |= {
             "clip_on": False,
@@ -156,7 +156,7 @@ def _limit(axes: "Axes", panel: CurvePanel) -> None:
     axes.set_ylim(low - margin, high + margin)
 
 
-def _stars(axes: "Axes", panel: CurvePanel) -> dict[str, Any]:
+def _stars(axes: "Axes", panel: CurvePanel) -> style.ArtistOptions:
     """The paper's final values at the right edge, in the colour of their system."""
     from matplotlib.lines import Line2D
 

@@ -56,7 +56,12 @@ def draw(plane: Plane, caption: Caption) -> "Figure":
     figure.set_layout_engine("none")
     left, top = layout.MARGIN / geometry.width, 1 - layout.MARGIN / geometry.height
     figure.text(left, top, caption.sweep, va="top", fontsize=17, fontweight="bold", color=style.INK)
-    look: dict[str, Any] = {"va": "top", "fontsize": 10, "color": style.QUIET, "linespacing": 1.4}
+    look: style.ArtistOptions = {
+        "va": "top",
+        "fontsize": 10,
+        "color": style.QUIET,
+        "linespacing": 1.4,
+    }
     figure.text(left, top - 0.38 / geometry.height, "\n".join(sentences), **look)
     _panels(figure, geometry, plane, caption, titles)
     look = {
@@ -147,7 +152,7 @@ def _panels(
     bar.ax.tick_params(length=0, labelsize=9, labelcolor=style.QUIET)
     label = f"{caption.metric} (lower is better)\npower scale ({POWER:g}): finer near the best"
     x, y = (geometry.width - layout.MARGIN) / geometry.width, geometry.middle[1] / geometry.height
-    turned: dict[str, Any] = {
+    turned: style.ArtistOptions = {
         "rotation": "vertical",
         "ha": "right",
         "va": "center",
@@ -181,7 +186,7 @@ def _name_axes(figure: "Figure", geometry: layout.FigureLayout, plane: Plane) ->
     x, y = (NAMES.get(key, key) for key in (plane.axes.x_key, plane.axes.y_key))
     middle_x, middle_y = geometry.middle
     below = geometry.place(geometry.rows * geometry.columns - 1)[1] - layout.TICKS - 0.06
-    look: dict[str, Any] = {"fontsize": 11, "color": style.INK}
+    look: style.ArtistOptions = {"fontsize": 11, "color": style.INK}
     figure.text(
         middle_x / geometry.width, below / geometry.height, x, ha="center", va="top", **look
     )

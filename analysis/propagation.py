@@ -3,7 +3,7 @@ their picture."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis import style
 from analysis.confidence import Estimate
@@ -57,7 +57,7 @@ def compute(frame: "pd.DataFrame", systems: Mapping[str, str]) -> list[Propagati
 def draw(curves: list[Propagation], title: str, subtitle: str) -> "Figure":
     """A panel for cells and one for states: normalised gradient norm against the time step."""
     figure = style.figure(12.4, 5.0)
-    handles: dict[str, Any] = {}
+    handles: dict[str, object] = {}
     for number, state in enumerate(STATES):
         axes = figure.add_subplot(1, 2, number + 1)
         style.title(axes, title if number == 0 else " ", subtitle if number == 0 else " ")

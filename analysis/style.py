@@ -15,7 +15,9 @@ COLOURS = ("#667085", "#1c7ed6", BEST, "#2b8a3e", "#ae3ec9", "#e8a100", "#0b7285
 """The colours of systems, in the order of their listing. Their lightness differs too, for readers
 without red-green vision."""
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)))
-STAR: dict[str, Any] = {
+ArtistOptions = dict[str, Any]
+"""Keyword arguments of matplotlib's artists, whose types differ from artist to artist."""
+STAR: ArtistOptions = {
     "marker": "*",
     "markersize": 12,
     "mfc": "#ffd43b",
@@ -64,7 +66,7 @@ def frame(axes: "Axes", x_label: str, y_label: str) -> None:
 
 def legend(figure: "Figure", handles: Sequence[Any], columns: int) -> None:
     """Put the legend below the axes, where it hides no curve."""
-    look: dict[str, Any] = {
+    look: ArtistOptions = {
         "frameon": False,
         "fontsize": 9,
         "labelcolor": INK,

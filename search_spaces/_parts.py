@@ -12,7 +12,7 @@ from zoneout_core.config.keys import full_key, owners_of, type_of
 from zoneout_core.config.trial import TrialConfig, coerce, plain
 from zoneout_core.errors import ConfigError, SpaceError, UnknownName
 
-Overrides = dict[str, Any]
+Overrides = dict[str, object]
 """Values by dotted configuration key."""
 WIDEST = 2**31
 """The largest end of a range of whole numbers: TPE's arithmetic cannot tell one number from the
@@ -80,7 +80,7 @@ class Space(ABC):
         """Dotted keys that every assignment sets."""
 
     @abstractmethod
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Plain data that `from_json` turns back into an equal space."""
 
     def check(self, base: TrialConfig) -> None:
@@ -127,7 +127,7 @@ class Choice(Space):
     def always(self) -> Iterator[str]:
         return self.keys()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return {"kind": "choice", "key": self.key, "values": plain(self.values)}
 
 
@@ -197,7 +197,7 @@ class Range(Space):
     def always(self) -> Iterator[str]:
         return self.keys()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return {
             "kind": "range",
             "key": self.key,
@@ -252,7 +252,7 @@ class Product(Space):
     def always(self) -> Iterator[str]:
         return chain.from_iterable(part.always() for part in self.parts)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return {"kind": "product", "parts": [part.to_json() for part in self.parts]}
 
 
@@ -308,7 +308,7 @@ class Switch(Space):
             key for key in self.keys() if all(key in inner.always() for _, inner in self.cases)
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return {
             "kind": "switch",
             "key": self.key,
@@ -332,7 +332,7 @@ def _with(points: Sequence[Overrides], others: dict[int, Overrides]) -> Override
     )
 
 
-def _read(key: str, value: Any) -> Any:
+def _read(key: str, value: object) -> Any:
     """`value` as the type of the key, so that two values that are one configuration are one value.
 
     A setting that several cells have is read as any of them does. Raises `ConfigError` or

@@ -191,7 +191,7 @@ class Sweep:
         """The complete configuration of one trial."""
         return self.base.with_values({"seed": self.seeds[0]} | overrides)
 
-    def with_values(self, values: Mapping[str, Any]) -> Self:
+    def with_values(self, values: Mapping[str, object]) -> Self:
         """A copy with fields of the sweep or of its base configuration replaced (`--set
         key=value`).
 
@@ -282,7 +282,7 @@ def get(name: str) -> Sweep:
     return sweep
 
 
-def _parse(key: str, value: Any) -> Any:
+def _parse(key: str, value: object) -> Any:
     if key == "space":
         if isinstance(value, Space):
             return value

@@ -81,7 +81,7 @@ class Setting:
         cited = (number for match in _CITATIONS.finditer(self.text) for number in _numbers(match))
         return tuple(sorted(set(cited), key=_order))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Plain data, for scripts."""
         return {
             "key": self.key,
@@ -100,7 +100,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class SettingGroup:
     """Settings that stand together: a section, or one cell or regularizer in it."""
 
     name: str
@@ -111,11 +111,11 @@ class Group:
 
 
 @registry.cached
-def groups() -> tuple[Group, ...]:
+def groups() -> tuple[SettingGroup, ...]:
     """All settings, in the order of their definition. A part whose file is broken is left out."""
     gathered = [
-        Group(SWEEP, "Which trials run, and how.", tuple(_sweep_settings())),
-        Group(TRIAL, "What one trial learns, from what, and for how long.", tuple(_trial())),
+        SettingGroup(SWEEP, "Which trials run, and how.", tuple(_sweep_settings())),
+        SettingGroup(TRIAL, "What one trial learns, from what, and for how long.", tuple(_trial())),
         _core("model"),
         *(_part(kind, "cell", "cell", name) for name, kind in parts.cells().items()),
         *(
@@ -168,21 +168,21 @@ def _trial() -> Iterator[Setting]:
         yield _setting(TrialConfig, f, TRIAL, "", f.name, TrialConfig)
 
 
-def _core(section: str) -> Group:
+def _core(section: str) -> SettingGroup:
     """A section that every trial has."""
     owner = CORE[section]
     settings = [
         _setting(owner, f, section, "", f"{section}.{f.name}", owner) for f in fields(owner)
     ]
-    return Group(section, field_texts(TrialConfig)[section], tuple(settings))
+    return SettingGroup(section, field_texts(TrialConfig)[section], tuple(settings))
 
 
-def _part(owner: type[Any], section: str, prefix: str, name: str) -> Group:
+def _part(owner: type[Any], section: str, prefix: str, name: str) -> SettingGroup:
     """The settings of a cell or regularizer, which are written `prefix.FIELD`."""
     settings = [
         _setting(owner, f, section, name, f"{prefix}.{f.name}", owner) for f in fields(owner)
     ]
-    return Group(f"{section}.{name}", file_summary(owner), tuple(settings))
+    return SettingGroup(f"{section}.{name}", file_summary(owner), tuple(settings))
 
 
 def _setting(

@@ -7,7 +7,7 @@ writes to a study.
 
 import time
 from collections.abc import Callable, Container, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import sqlalchemy
 from optuna.distributions import BaseDistribution
@@ -134,7 +134,7 @@ class PatientStorage(BaseStorage):
     def delete_study(self, study_id: int) -> None:
         self._persist(lambda: self._inner.delete_study(study_id))
 
-    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+    def set_study_user_attr(self, study_id: int, key: str, value: object) -> None:
         self._persist(lambda: self._inner.set_study_user_attr(study_id, key, value))
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
@@ -149,10 +149,10 @@ class PatientStorage(BaseStorage):
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
         return self._persist(lambda: self._inner.get_study_directions(study_id))
 
-    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+    def get_study_user_attrs(self, study_id: int) -> dict[str, object]:
         return self._persist(lambda: self._inner.get_study_user_attrs(study_id))
 
-    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+    def get_study_system_attrs(self, study_id: int) -> dict[str, object]:
         return self._persist(lambda: self._inner.get_study_system_attrs(study_id))
 
     def get_all_studies(self) -> "list[FrozenStudy]":
@@ -206,7 +206,7 @@ class PatientStorage(BaseStorage):
             lambda: self._inner.set_trial_intermediate_value(trial_id, step, intermediate_value)
         )
 
-    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+    def set_trial_user_attr(self, trial_id: int, key: str, value: object) -> None:
         self._persist(lambda: self._inner.set_trial_user_attr(trial_id, key, value))
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:

@@ -71,14 +71,14 @@ class _StudyFile(JournalFileBackend):
         except OSError as error:
             raise self._unusable(error) from error
 
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+    def append_logs(self, logs: list[dict[str, object]]) -> None:
         """Append to the file. Raises `HomeError` when the disk refuses."""
         try:
             super().append_logs([log | {sealed.KEY: sealed.of_json(log)} for log in logs])
         except OSError as error:
             raise self._unusable(error) from error
 
-    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, object], None, None]:
         """The file's lines. Raises `HomeError` when it is gone, the standard `ValueError` for a
         damaged line."""
         try:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from sweeps import settings
 from sweeps.cli.explain import NO_TEXT, shown
-from sweeps.settings import Group, Setting
+from sweeps.settings import Setting, SettingGroup
 
 COMMAND = "sweep explain --markdown > docs/settings.md"
 """What writes the page."""
@@ -50,7 +50,7 @@ def _lines() -> Iterator[str]:
         yield from _table(group)
 
 
-def _table(group: Group) -> Iterator[str]:
+def _table(group: SettingGroup) -> Iterator[str]:
     last = "resume" if group.name == settings.SWEEP else "lanes"
     yield f"| setting | values | default | {last} | meaning |"
     yield "|---|---|---|---|---|"

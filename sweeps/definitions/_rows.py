@@ -8,7 +8,6 @@ tables and figures know its trials. Scale `paper` is the whole setting; `small` 
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from search_spaces import Choice, Product, Switch
 from sweeps.definition import Sweep
@@ -16,7 +15,7 @@ from zoneout_core.config import registry
 from zoneout_core.errors import UnknownName
 
 PAPER = "paper"
-Values = Mapping[str, Any]
+Values = Mapping[str, object]
 """By unambiguous field name of a `TrialConfig`."""
 Rows = Mapping[str, Values]
 """By label."""

@@ -1,7 +1,5 @@
 """Table 1 of the paper, words of Penn Treebank (spec sections 3, 9.6, 9.7, 11.1, 11.2)."""
 
-from typing import Any
-
 from sweeps.definition import Sweep
 from sweeps.definitions import _rows
 from sweeps.definitions._rows import Rows, Scale
@@ -9,7 +7,7 @@ from zoneout_core import tasks
 from zoneout_core.tasks.word_ptb import MEDIUM, SMALL
 
 
-def _dropout(p: float) -> dict[str, Any]:
+def _dropout(p: float) -> dict[str, object]:
     """Zaremba's, at its three places."""
     return {
         "non_recurrent_dropout.p_inputs": p,

@@ -166,7 +166,7 @@ def test_answers_are_the_likeliest_symbols_read_again(
     assert len(expected_TB.unique()) > 2
     own, lane = workload(pack), pack._lanes[0]
     (group,) = own.groups([lane])
-    part = addition.Part(group.choice, [lane], *own._views(pack.state(0).weights[None]))
+    part = addition.GroupUpdate(group.choice, [lane], *own._views(pack.state(0).weights[None]))
     assert torch.equal(own._decode(part, inputs_TB[None])[0], expected_TB)
     assert record.metrics["valid_error"] == (expected_TB != targets_TB).any(dim=0).double().mean()
 
@@ -332,7 +332,7 @@ def test_masks_drawn_in_an_evaluation_belong_to_the_example() -> None:
     )
     own, lane = workload(pack), pack._lanes[0]
     (group,) = own.groups([lane])
-    part = addition.Part(group.choice, [lane], *own._views(pack.state(0).weights[None]))
+    part = addition.GroupUpdate(group.choice, [lane], *own._views(pack.state(0).weights[None]))
     inputs_TB = own._examples(lane, "valid", 2, 40)[0].repeat(1, 2)
     whole_TB = own._decode(part, inputs_TB[None])[0]
     pieces = [

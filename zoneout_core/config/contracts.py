@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from zoneout_core.config.fields import require
 from zoneout_core.config.model import ModelConfig
@@ -67,7 +67,7 @@ class Regularizer(ABC):
     """Base of all regularizers: a frozen dataclass whose fields all have a default that means
     "off"."""
 
-    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]]
+    EXAMPLES: ClassVar[tuple[dict[str, object], ...]]
     """Configuration values by key, with which it is on and strong: what the conformance tests
     try."""
 

@@ -44,7 +44,7 @@ def require_dropped(name: str, p: float, *, inverted: bool) -> None:
     require(not inverted or p < 1, name, p, "below 1, since training divides by 1 - p")
 
 
-def coerce(owner: type, name: str, value: Any, section: str = "") -> Any:
+def coerce(owner: type, name: str, value: object, section: str = "") -> Any:
     """`value` as the type of field `name` of dataclass `owner`; strings are read as a command line
     gives them.
 
@@ -74,7 +74,7 @@ def dotted(section: str, name: str) -> str:
     return name
 
 
-def replaced(part: PartType, values: Mapping[str, Any], section: str = "") -> PartType:
+def replaced(part: PartType, values: Mapping[str, object], section: str = "") -> PartType:
     """The dataclass `part` with these values, each as the type of its field; itself when nothing is
     new.
 
@@ -113,7 +113,7 @@ def _floats(owner: type) -> tuple[str, ...]:
     )
 
 
-def require_finite(part: Any, section: str = "") -> None:
+def require_finite(part: object, section: str = "") -> None:
     """Raise `ConfigError` naming a float of the dataclass `part` that is infinite or no number, if
     there is one."""
     kind: type = type(part)
@@ -123,7 +123,7 @@ def require_finite(part: Any, section: str = "") -> None:
             raise _refusal(dotted(section, name), value, "a finite number")
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """`value` as strict JSON can hold it: infinity is the word `inf`, which `coerce` reads
     again."""
     if isinstance(value, float) and isinf(value):
@@ -135,7 +135,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _read_truth(value: Any) -> bool:
+def _read_truth(value: object) -> bool:
     return {"true": True, "false": False}[str(value).lower()]
 
 

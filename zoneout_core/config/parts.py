@@ -103,7 +103,7 @@ def _loaded(package: str, name: str) -> type | PluginError:
 # What a part has to be
 
 
-def _problem(part: Any, base: type, word: str) -> str:
+def _problem(part: object, base: type, word: str) -> str:
     """The rule that `part` breaks, and what to do; empty = none."""
     if part is None:
         return (

@@ -10,7 +10,7 @@ from zoneout_core.config.contracts import Penalty, Regularizer
 from zoneout_core.config.fields import replaced
 from zoneout_core.masking.program import Mask
 
-PartType = TypeVar("PartType", bound=Regularizer)
+RegularizerType = TypeVar("RegularizerType", bound=Regularizer)
 
 
 class RegularizerConfig:
@@ -49,12 +49,12 @@ class RegularizerConfig:
             if name not in plugged or part != parts.default(type(part)):
                 yield name, part
 
-    def part(self, kind: type[PartType]) -> PartType:
+    def part(self, kind: type[RegularizerType]) -> RegularizerType:
         """The part of this class."""
         (part,) = [part for part in self._parts.values() if type(part) is kind]
         return part
 
-    def with_values(self, values: Mapping[str, Mapping[str, Any]]) -> Self:
+    def with_values(self, values: Mapping[str, Mapping[str, object]]) -> Self:
         """A copy with these fields replaced, by part; values are read as the types of the
         fields."""
         own = dict(self._parts)

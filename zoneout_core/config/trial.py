@@ -176,7 +176,7 @@ class TrialConfig:
         for section, part in self._sections(written=written):
             yield section, part, fields(part)
 
-    def with_values(self, values: Mapping[str, Any]) -> Self:
+    def with_values(self, values: Mapping[str, object]) -> Self:
         """A copy with fields replaced, all at once.
 
         Keys are full (`optim.learning_rate`) or short for one (`learning_rate`): see `locate`.
@@ -186,13 +186,13 @@ class TrialConfig:
         Raises `UnknownName` for a key that does not exist and `ConfigError` for a value of the
         wrong type or one that the rest does not allow.
         """
-        sections: dict[str, dict[str, Any]] = {}
+        sections: dict[str, dict[str, object]] = {}
         for key, value in values.items():
             section, name = locate(key)
             sections.setdefault(section, {})[name] = value
         return self._with_sections(sections)
 
-    def _with_sections(self, values: Mapping[str, Mapping[str, Any]]) -> Self:
+    def _with_sections(self, values: Mapping[str, Mapping[str, object]]) -> Self:
         """`values`: fields by section, as `_sections` names them."""
         told: dict[str, Any] = {}
         for name, value in values.get("", {}).items():
@@ -209,7 +209,7 @@ class TrialConfig:
             told["regularizer"] = self.regularizer.with_values(of_parts)
         return replace(self, **told)
 
-    def _cell_with(self, name: str, values: Mapping[str, Any]) -> CellPart:
+    def _cell_with(self, name: str, values: Mapping[str, object]) -> CellPart:
         cell = self.cell
         if name != self.model.cell:
             cell = parts.default(parts.cell(name))
@@ -280,12 +280,12 @@ class TrialConfig:
         }
 
     @staticmethod
-    def from_json(data: Mapping[str, Any]) -> "TrialConfig":
+    def from_json(data: Mapping[str, object]) -> "TrialConfig":
         """The configuration that `to_json` or `changed` told.
 
         Raises `UnknownName` or `ConfigError` when `data` has unknown keys or values of the wrong
         type."""
-        sections: dict[str, dict[str, Any]] = {}
+        sections: dict[str, dict[str, object]] = {}
         for key, value in data.items():
             if key == "regularizer" and isinstance(value, Mapping):
                 sections |= _of_regularizers(value)
@@ -329,7 +329,7 @@ def _plain(part: Any) -> dict[str, Any]:
     return {f.name: plain(getattr(part, f.name)) for f in fields(part)}
 
 
-def _of_regularizers(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _of_regularizers(data: Mapping[str, object]) -> dict[str, dict[str, Any]]:
     """The section `regularizer` of plain data, as sections of its parts."""
     sections = {}
     for name, values in data.items():

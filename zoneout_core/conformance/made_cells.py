@@ -18,27 +18,29 @@ F64 = torch.float64
 SYMBOLS = 5
 
 
-def forms() -> list[tuple[str, dict[str, Any]]]:
+CellForm = tuple[str, dict[str, object]]
+"""The name of a cell, and the settings in which it differs from its defaults."""
+
+
+def cell_forms() -> list[CellForm]:
     """(cell, settings), found by looking at the fields: a new cell or setting is there by
     existing."""
-    found: list[tuple[str, dict[str, Any]]] = []
+    forms: list[CellForm] = []
     for name in subjects("zoneout_core.cells"):
         kind = parts.cell(name)
-        found.append((name, {}))
+        forms.append((name, {}))
         for f in fields(kind):
             hint = get_type_hints(kind)[f.name]
-            options = (
-                get_args(hint)
-                if get_origin(hint) is Literal
-                else (True, False)
-                if hint is bool
-                else ()
-            )
-            found += [(name, {f.name: option}) for option in options if option != f.default]
-    return found
+            options: tuple[object, ...] = ()
+            if get_origin(hint) is Literal:
+                options = get_args(hint)
+            elif hint is bool:
+                options = (True, False)
+            forms += [(name, {f.name: option}) for option in options if option != f.default]
+    return forms
 
 
-def form_id(form: tuple[str, dict[str, Any]]) -> str:
+def form_id(form: CellForm) -> str:
     """How a form is called among the tests."""
     return "-".join([form[0], *(f"{key}={value}" for key, value in form[1].items())])
 

@@ -11,12 +11,11 @@ from zoneout_core.config.model import CELLS
 from zoneout_core.config.texts import fields_without_text, file_summary
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.conformance import subjects
-from zoneout_core.conformance.made_cells import SYMBOLS, Made, form_id, forms, make
+from zoneout_core.conformance.made_cells import SYMBOLS, CellForm, Made, cell_forms, form_id, make
 from zoneout_core.errors import ConfigError
 from zoneout_core.masking.sites import NAMES, Sites
 
-FORMS = pytest.mark.parametrize("form", forms(), ids=form_id)
-Form = tuple[str, dict[str, Any]]
+FORMS = pytest.mark.parametrize("form", cell_forms(), ids=form_id)
 
 
 def has_batch_statistics(made: Made) -> bool:
@@ -49,7 +48,7 @@ def test_every_setting_and_the_module_are_documented(name: str) -> None:
 
 
 @FORMS
-def test_shapes_are_as_announced(form: Form) -> None:
+def test_shapes_are_as_announced(form: CellForm) -> None:
     """`parameters`, `starts`, `sizes` and `statistics` give the shapes that `initial` and `step`
     make; a cell takes batch statistics in training only."""
     made = make(*form)
@@ -71,7 +70,7 @@ def test_shapes_are_as_announced(form: Form) -> None:
 
 
 @FORMS
-def test_masks_that_do_nothing_leave_every_bit(form: Form) -> None:
+def test_masks_that_do_nothing_leave_every_bit(form: CellForm) -> None:
     """A gain of 1 and a mask that keeps nothing change no bit, at every site in SITES."""
     made = make(*form)
     names = made.cell.SITES - {"uniform"}
@@ -84,7 +83,7 @@ def test_masks_that_do_nothing_leave_every_bit(form: Form) -> None:
 
 
 @FORMS
-def test_zoneout_with_certainty_freezes_the_states_and_learns_nothing(form: Form) -> None:
+def test_zoneout_with_certainty_freezes_the_states_and_learns_nothing(form: CellForm) -> None:
     """Where `keep_states` (or `keep_cells`) is 1, h (or c) stays as it was, and no gradient
     passes."""
     made = make(*form)
@@ -103,7 +102,7 @@ def test_zoneout_with_certainty_freezes_the_states_and_learns_nothing(form: Form
 
 
 @FORMS
-def test_a_shared_mask_keeps_cell_and_state_together(form: Form) -> None:
+def test_a_shared_mask_keeps_cell_and_state_together(form: CellForm) -> None:
     """Units whose mask is 1 keep their old h and c, and all others take new ones."""
     made = make(*form)
     mask = made.mask_of_ones("keep_states") * (torch.arange(made.cell.units(made.config.model)) % 2)
@@ -116,7 +115,7 @@ def test_a_shared_mask_keeps_cell_and_state_together(form: Form) -> None:
 
 
 @FORMS
-def test_masks_for_each_gate_may_all_be_the_same(form: Form) -> None:
+def test_masks_for_each_gate_may_all_be_the_same(form: CellForm) -> None:
     """A mask for each gate, all of them equal, is one mask for all gates."""
     made = make(*form)
     if form[0] == "hm_lstm":
@@ -137,7 +136,7 @@ def test_masks_for_each_gate_may_all_be_the_same(form: Form) -> None:
 
 @FORMS
 @pytest.mark.parametrize("training", [True, False])
-def test_nothing_random_happens_inside(form: Form, training: bool) -> None:
+def test_nothing_random_happens_inside(form: CellForm, training: bool) -> None:
     """A cell draws no random numbers: masks are given to it."""
     made = make(*form)
     torch.manual_seed(1)
@@ -152,7 +151,7 @@ def test_nothing_random_happens_inside(form: Form, training: bool) -> None:
 
 
 @FORMS
-def test_every_site_has_an_effect(form: Form) -> None:
+def test_every_site_has_an_effect(form: CellForm) -> None:
     """A mask at each site in SITES changes the states, and SITES has only names of
     zoneout_core.masking.sites."""
     made = make(*form)
@@ -168,7 +167,7 @@ def test_every_site_has_an_effect(form: Form) -> None:
 
 
 @FORMS
-def test_gradients_are_derivatives(form: Form) -> None:
+def test_gradients_are_derivatives(form: CellForm) -> None:
     """Autograd's gradients are the derivatives of the states with respect to every trained
     parameter, the initial states and dense inputs, with masks at every site. A cell for which
     that is not so by definition says EXACT = False."""
@@ -197,7 +196,7 @@ def dense_masks(made: Made) -> Sites:
 
 
 @FORMS
-def test_symbols_are_one_hot_inputs(form: Form) -> None:
+def test_symbols_are_one_hot_inputs(form: CellForm) -> None:
     """Reading symbols gives what reading them one-hot gives. A cell that reads symbols only says
     SYMBOLS = True, and refuses others."""
     made = make(*form)
@@ -214,7 +213,7 @@ def test_symbols_are_one_hot_inputs(form: Form) -> None:
 
 @FORMS
 @pytest.mark.parametrize("training", [True, False])
-def test_a_sequence_may_be_run_in_pieces(form: Form, training: bool) -> None:
+def test_a_sequence_may_be_run_in_pieces(form: CellForm, training: bool) -> None:
     """A state holds all that a cell remembers: two pieces of a sequence, run one after the other,
     are the sequence."""
     made = make(*form, steps=6)
@@ -227,7 +226,7 @@ def test_a_sequence_may_be_run_in_pieces(form: Form, training: bool) -> None:
 
 
 @FORMS
-def test_examples_do_not_see_each_other(form: Form) -> None:
+def test_examples_do_not_see_each_other(form: CellForm) -> None:
     """No example of a batch depends on another one, but for batch statistics in training."""
     made = make(*form)
     together = made.run(training=has_batch_statistics(made) is False)
@@ -242,7 +241,7 @@ def test_examples_do_not_see_each_other(form: Form) -> None:
 
 @FORMS
 @pytest.mark.parametrize(("steps", "batch", "hidden"), [(1, 1, 1), (1, 4, 7), (5, 1, 3)])
-def test_odd_sizes(form: Form, steps: int, batch: int, hidden: int) -> None:
+def test_odd_sizes(form: CellForm, steps: int, batch: int, hidden: int) -> None:
     """Sizes of 1 work, and give finite states and gradients."""
     made = make(*form, steps=steps, batch=batch, hidden=hidden)
     if has_batch_statistics(made) and batch == 1:
@@ -258,7 +257,7 @@ def test_odd_sizes(form: Form, steps: int, batch: int, hidden: int) -> None:
 
 
 @FORMS
-def test_nothing_is_asked_of_the_host(form: Form) -> None:
+def test_nothing_is_asked_of_the_host(form: CellForm) -> None:
     """A cell computes with the tensors that it is given, on their device: it reads no number of
     them and makes none elsewhere."""
     made = make(*form)
@@ -269,7 +268,7 @@ def test_nothing_is_asked_of_the_host(form: Form) -> None:
 
 
 @FORMS
-def test_one_initial_state_serves_the_batch(form: Form) -> None:
+def test_one_initial_state_serves_the_batch(form: CellForm) -> None:
     """An initial state [1, U] is that of every example."""
     made = make(*form)
     shared = tuple(value[:1] for value in made.state)

@@ -49,14 +49,14 @@ every_part = pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
 every_example = pytest.mark.parametrize("example", EXAMPLES)
 
 
-def configured(example: dict[str, Any], **further: Any) -> TrialConfig:
+def configured(example: dict[str, object], **further: Any) -> TrialConfig:
     """A small configuration with the example and further values."""
     return TrialConfig().with_values(
         {"hidden_size": 6, "batch_size": 5, "sequence_length": 9} | example | further
     )
 
 
-def masked(example: dict[str, Any]) -> dict[str, Mask]:
+def masked(example: dict[str, object]) -> dict[str, Mask]:
     """The masks that the example asks for, by site; of two at a site the first."""
     found: dict[str, Mask] = {}
     for mask in configured(example).regularizer.program():
@@ -158,7 +158,7 @@ def test_loading_it_loads_no_torch(part: type[Regularizer]) -> None:
 
 
 @every_example
-def test_an_example_is_on_and_round_trips(example: dict[str, Any]) -> None:
+def test_an_example_is_on_and_round_trips(example: dict[str, object]) -> None:
     """Each of EXAMPLES switches the regularizer on, with masks, noise or a penalty; its masks name
     settings that exist, and the configuration survives JSON and pickle."""
     config = configured(example)
@@ -180,7 +180,7 @@ def test_an_example_is_on_and_round_trips(example: dict[str, Any]) -> None:
 
 
 @every_example
-def test_in_the_mean_a_mask_is_what_stands_for_it(example: dict[str, Any]) -> None:
+def test_in_the_mean_a_mask_is_what_stands_for_it(example: dict[str, object]) -> None:
     """The mean of a drawn mask, scale included, is `expected`: what an evaluation takes in its
     place. So it is with unscaled and inverted dropout, zoneout and Gaussian masks."""
     for mask in masked(example).values():
@@ -189,7 +189,7 @@ def test_in_the_mean_a_mask_is_what_stands_for_it(example: dict[str, Any]) -> No
 
 
 @every_example
-def test_drawn_masks_have_their_probability_along_every_axis(example: dict[str, Any]) -> None:
+def test_drawn_masks_have_their_probability_along_every_axis(example: dict[str, object]) -> None:
     """A drawn mask is 1 with the probability `one` along every axis."""
     for mask in masked(example).values():
         drawn = alone(mask).double() / mask.scale
@@ -217,7 +217,7 @@ def deviations(drawn: Tensor, rates: Tensor) -> float:
 
 @every_example
 def test_masks_of_different_sites_layers_lanes_and_updates_are_uncorrelated(
-    example: dict[str, Any],
+    example: dict[str, object],
 ) -> None:
     """Masks of different streams, layers, seeds and updates are independent, unless the mask says
     that it is shared."""
@@ -237,7 +237,7 @@ def test_masks_of_different_sites_layers_lanes_and_updates_are_uncorrelated(
 
 
 @every_example
-def test_neighbours_within_a_mask_are_uncorrelated(example: dict[str, Any]) -> None:
+def test_neighbours_within_a_mask_are_uncorrelated(example: dict[str, object]) -> None:
     """Neighbours in a mask are independent."""
     for mask in masked(example).values():
         drawn = alone(mask)
@@ -256,7 +256,7 @@ def correlation(a: Tensor, b: Tensor) -> float:
 
 
 @every_example
-def test_axes_are_shared_or_not_as_the_mask_says(example: dict[str, Any]) -> None:
+def test_axes_are_shared_or_not_as_the_mask_says(example: dict[str, object]) -> None:
     """A mask has one value along the axes in `shared`, and a value for each index along all
     others."""
     for mask in masked(example).values():
@@ -273,7 +273,7 @@ def test_axes_are_shared_or_not_as_the_mask_says(example: dict[str, Any]) -> Non
 
 
 @every_example
-def test_masks_follow_from_seed_layer_and_step_alone(example: dict[str, Any]) -> None:
+def test_masks_follow_from_seed_layer_and_step_alone(example: dict[str, object]) -> None:
     """Masks follow from the seed, the layer and the update alone, whatever their order and torch's
     own generator."""
     program = configured(example).regularizer.program()
@@ -286,7 +286,7 @@ def test_masks_follow_from_seed_layer_and_step_alone(example: dict[str, Any]) ->
 
 
 @every_example
-def test_an_evaluation_is_deterministic(example: dict[str, Any]) -> None:
+def test_an_evaluation_is_deterministic(example: dict[str, object]) -> None:
     """What stands for a mask in an evaluation is `expected`, and no random number."""
     program = configured(example).regularizer.program()
     torch.manual_seed(1)
@@ -315,7 +315,7 @@ def nothing(mask: Mask) -> bool:
 
 @every_example
 def test_masks_drawn_in_an_evaluation_do_not_depend_on_how_it_is_cut(
-    example: dict[str, Any],
+    example: dict[str, object],
 ) -> None:
     """Examples and chunks that are evaluated one by one have the masks that they have together."""
     program = regularizers.sampled(configured(example).regularizer.program())
@@ -413,7 +413,7 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
 
 @every_example
 def test_it_changes_training_differently_at_every_update_and_for_every_seed(
-    example: dict[str, Any],
+    example: dict[str, object],
 ) -> None:
     """Each example changes what a network computes in training, anew for every update and seed
     unless the mask is shared among updates."""
@@ -430,7 +430,7 @@ def test_it_changes_training_differently_at_every_update_and_for_every_seed(
 
 
 @every_example
-def test_evaluations_draw_nothing_at_random(example: dict[str, Any]) -> None:
+def test_evaluations_draw_nothing_at_random(example: dict[str, object]) -> None:
     """An evaluation gives a finite number, the same each time."""
     config = configured(example)
     torch.manual_seed(1)
@@ -444,7 +444,7 @@ def test_evaluations_draw_nothing_at_random(example: dict[str, Any]) -> None:
 
 
 @every_example
-def test_lanes_with_and_without_it_stand_side_by_side(example: dict[str, Any]) -> None:
+def test_lanes_with_and_without_it_stand_side_by_side(example: dict[str, object]) -> None:
     """Stacked, a lane has its own masks, and a lane without gets numbers that change nothing."""
     own = masks.layer_sites(replace(DRAW, program=configured(example).regularizer.program()))
     stacked = (
@@ -459,7 +459,7 @@ def test_lanes_with_and_without_it_stand_side_by_side(example: dict[str, Any]) -
             assert (mask[1] == (0 if site.startswith("keep_") else 1)).all(), site
 
 
-def accepted(values: dict[str, Any]) -> TrialConfig | str:
+def accepted(values: dict[str, object]) -> TrialConfig | str:
     """The configuration, or why there is none."""
     try:
         return configured(values)

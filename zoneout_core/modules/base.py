@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import PackedSequence
 from zoneout_core.modules import keep
 from zoneout_core.modules.checks import check_inputs, check_states
 from zoneout_core.modules.keeping import KeepingRNN
-from zoneout_core.modules.sequences import Form, SequenceState, Step, run
+from zoneout_core.modules.sequences import InputLayout, SequenceState, Step, run
 from zoneout_core.modules.weights import (
     Weights,
     arguments,
@@ -71,7 +71,7 @@ class ZoneoutBase(KeepingRNN, ABC):
         static masks.
         """
         check_inputs(self, input)
-        form = Form(input, self.batch_first)
+        form = InputLayout(input, self.batch_first)
         state = self._start(form, hx)
         if self._fuses():
             output, *last = self._fused(form.x, form.batch_sizes, state)
@@ -83,7 +83,7 @@ class ZoneoutBase(KeepingRNN, ABC):
             return result, states[0]
         return result, states
 
-    def _start(self, form: Form, hx: Any) -> SequenceState:
+    def _start(self, form: InputLayout, hx: Any) -> SequenceState:
         """The initial states, each [layers * directions, B, H]: the user's, or zeros."""
         weight: Any = self.weight_hh_l0
         dtype = state_dtype(weight)

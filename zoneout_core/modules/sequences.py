@@ -22,7 +22,7 @@ Step = Callable[[Tensor, SequenceState, Keeps], SequenceState]
 """(gates' share of the inputs [B, G], states [B, H], keeps) -> states."""
 
 
-class Form:
+class InputLayout:
     """The layout of an input, [T, B, D], [B, T, D], [T, D] or packed, in which the output is
     returned."""
 

@@ -9,7 +9,7 @@ the same at each evaluation.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from zoneout_core.regularizers import LANE, Mask, Regularizer, sampled
 
@@ -18,7 +18,7 @@ from zoneout_core.regularizers import LANE, Mask, Regularizer, sampled
 class EvaluationMasks(Regularizer):
     """Changes what the masks of all other regularizers are in an evaluation."""
 
-    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
+    EXAMPLES: ClassVar[tuple[dict[str, object], ...]] = (
         {
             "evaluation_masks.evaluation_masks": "sampled",
             "zoneout.z_cells": 0.5,

@@ -7,7 +7,7 @@ Mean and variance are those of the 0/1 mask; nothing is clipped. In an evaluatio
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from zoneout_core.regularizers import LANE, Mask, Regularizer, changed
 from zoneout_core.regularizers.zoneout import STREAMS
@@ -17,7 +17,7 @@ from zoneout_core.regularizers.zoneout import STREAMS
 class GaussianMasks(Regularizer):
     """Changes the masks of zoneout."""
 
-    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
+    EXAMPLES: ClassVar[tuple[dict[str, object], ...]] = (
         {"gaussian_masks.gaussian_masks": True, "zoneout.z_cells": 0.5, "zoneout.z_states": 0.2},
         {
             "gaussian_masks.gaussian_masks": True,

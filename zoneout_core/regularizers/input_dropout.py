@@ -7,7 +7,7 @@ does not have it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from zoneout_core.regularizers import LANE, Axis, Mask, Regularizer, dropout, require_probability
 
@@ -16,7 +16,7 @@ from zoneout_core.regularizers import LANE, Axis, Mask, Regularizer, dropout, re
 class InputDropout(Regularizer):
     """One draw per example and step, for the whole input vector."""
 
-    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
+    EXAMPLES: ClassVar[tuple[dict[str, object], ...]] = (
         {"input_dropout.p_input_steps": 0.4},
         {"input_dropout.p_input_steps": 0.4, "embedding_size": 5},
     )

@@ -10,7 +10,7 @@ with both from the undropped one, as in the original code.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from zoneout_core.regularizers import LANE, Mask, Regularizer, Site, dropout, require_probability
 
@@ -19,7 +19,7 @@ from zoneout_core.regularizers import LANE, Mask, Regularizer, Site, dropout, re
 class NaiveDropout(Regularizer):
     """Cells, states, or both, with masks of their own."""
 
-    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
+    EXAMPLES: ClassVar[tuple[dict[str, object], ...]] = (
         {"naive_dropout.p_cells": 0.4},
         {"naive_dropout.p_states": 0.4, "cell": "rnn"},
         {"naive_dropout.p_cells": 0.3, "naive_dropout.p_states": 0.2},

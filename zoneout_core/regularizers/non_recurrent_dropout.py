@@ -7,7 +7,7 @@ In an evaluation there is none.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from zoneout_core.regularizers import LANE, Mask, Regularizer, Site, dropout, require_dropped
 
@@ -18,7 +18,7 @@ Layers = Literal["all", "first", "later"]
 class NonRecurrentDropout(Regularizer):
     """At three places; Zaremba takes the same probability for all of them."""
 
-    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
+    EXAMPLES: ClassVar[tuple[dict[str, object], ...]] = (
         {"non_recurrent_dropout.p_inputs": 0.5},
         {"non_recurrent_dropout.p_between": 0.5, "num_layers": 2},
         {"non_recurrent_dropout.p_inputs": 0.2, "non_recurrent_dropout.p_outputs": 0.4},

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from zoneout_core.regularizers import LANE, Penalty, Surroundings, require
 
@@ -25,7 +25,7 @@ FLOOR = 1e-30
 class NormStabilizer(Penalty):
     """Of the states, or of the cells."""
 
-    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
+    EXAMPLES: ClassVar[tuple[dict[str, object], ...]] = (
         {"norm_stabilizer.beta_norm": 50.0},
         {"norm_stabilizer.beta_norm": 50.0, "norm_stabilizer.norm_of": "cells"},
         {"norm_stabilizer.beta_norm": 50.0, "norm_stabilizer.norm_divisor": "differences"},

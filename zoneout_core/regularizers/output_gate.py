@@ -13,7 +13,7 @@ In an evaluation 1 - p stands for m in both places.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from zoneout_core.regularizers import (
     LANE,
@@ -30,7 +30,7 @@ from zoneout_core.regularizers import (
 class OutputGate(Regularizer):
     """One mask for the update and for the gate."""
 
-    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
+    EXAMPLES: ClassVar[tuple[dict[str, object], ...]] = (
         {"output_gate.p_gate": 0.4},
         {"output_gate.p_gate": 0.4, "output_gate.gate_form": "intent_raw"},
         {"output_gate.p_gate": 0.4, "output_gate.gate_form": "literal"},

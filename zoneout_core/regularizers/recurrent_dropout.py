@@ -10,7 +10,7 @@ divides in training. Not defined for the plain recurrent network, which has no s
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from zoneout_core.regularizers import (
     LANE,
@@ -38,7 +38,7 @@ class RecurrentDropout(Regularizer):
     """A mask of its own, or (pMNIST's code with batch norm, spec section 5) the very one of
     zoneout."""
 
-    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
+    EXAMPLES: ClassVar[tuple[dict[str, object], ...]] = (
         {"recurrent_dropout.p_recurrent": 0.4},
         {"recurrent_dropout.p_recurrent": 0.4, "recurrent_dropout.recurrent_scale": "inverted"},
         {"recurrent_dropout.p_recurrent": 0.4, "cell": "gru"},

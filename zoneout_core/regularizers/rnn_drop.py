@@ -9,7 +9,7 @@ step, so that memory fades exponentially, for which Semeniuta and others critici
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from zoneout_core.regularizers import LANE, Mask, Regularizer, dropout, require_probability
 
@@ -18,7 +18,7 @@ from zoneout_core.regularizers import LANE, Mask, Regularizer, dropout, require_
 class RNNDrop(Regularizer):
     """On the candidate cell, from which the state is read too."""
 
-    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = ({"rnn_drop.p_rnn_drop": 0.4},)
+    EXAMPLES: ClassVar[tuple[dict[str, object], ...]] = ({"rnn_drop.p_rnn_drop": 0.4},)
 
     p_rnn_drop: float = field(default=0.0, metadata=LANE)
     """Probability that rnnDrop keeps a cell at zero for a whole sequence. Its authors take 0.25

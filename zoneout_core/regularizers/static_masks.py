@@ -8,7 +8,7 @@ start of a chunk, so that the state must not be carried between chunks.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from zoneout_core.regularizers import LANE, Mask, Regularizer, Surroundings, changed, require
 from zoneout_core.regularizers.zoneout import STREAMS
@@ -18,7 +18,7 @@ from zoneout_core.regularizers.zoneout import STREAMS
 class StaticMasks(Regularizer):
     """Changes the masks of zoneout."""
 
-    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
+    EXAMPLES: ClassVar[tuple[dict[str, object], ...]] = (
         {"static_masks.static_masks": "same", "zoneout.z_cells": 0.5, "zoneout.z_states": 0.2},
         {"static_masks.static_masks": "code", "zoneout.z_cells": 0.5, "zoneout.z_states": 0.2},
         {

@@ -9,7 +9,7 @@ and does not have it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from zoneout_core.regularizers import (
     LANE,
@@ -26,7 +26,7 @@ from zoneout_core.regularizers import (
 class StochasticDepth(Regularizer):
     """One draw per step, example and layer."""
 
-    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
+    EXAMPLES: ClassVar[tuple[dict[str, object], ...]] = (
         {"stochastic_depth.z_depth": 0.4},
         {"stochastic_depth.z_depth": 0.4, "stochastic_depth.depth_draw": "batch"},
         {"stochastic_depth.z_depth": 0.4, "stochastic_depth.depth_mask": "separate"},

@@ -9,7 +9,7 @@ probabilities themselves.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from zoneout_core.regularizers import LANE, Mask, Regularizer, Surroundings
 
@@ -20,7 +20,7 @@ KEY = "regularizer.surprisal.surprisal_masks"
 class Surprisal(Regularizer):
     """Its strength is the cell's `tau`: the probability of an update where nothing surprises."""
 
-    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
+    EXAMPLES: ClassVar[tuple[dict[str, object], ...]] = (
         {"surprisal.surprisal_masks": "expected", "cell": "surprisal_lstm"},
         {"surprisal.surprisal_masks": "sampled", "cell": "surprisal_lstm"},
     )

@@ -9,7 +9,7 @@ excepted.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from zoneout_core.regularizers import (
     LANE,
@@ -28,7 +28,7 @@ class Variational(Regularizer):
     """Gal takes 0.3 for words and states and 0.5 for inputs and outputs of a model of 1500
     units."""
 
-    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
+    EXAMPLES: ClassVar[tuple[dict[str, object], ...]] = (
         {"variational.p_sequence_states": 0.4},
         {
             "variational.p_sequence_states": 0.4,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from zoneout_core.regularizers import LANE, Regularizer, require
 
@@ -18,7 +18,7 @@ from zoneout_core.regularizers import LANE, Regularizer, require
 class WeightNoise(Regularizer):
     """The paper's 0.075 is more than the initial recurrent weights' own 0.032."""
 
-    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = ({"weight_noise.sigma_weights": 0.3},)
+    EXAMPLES: ClassVar[tuple[dict[str, object], ...]] = ({"weight_noise.sigma_weights": 0.3},)
 
     sigma_weights: float = field(default=0.0, metadata=LANE)
     """Standard deviation of the normal noise that is added to every weight matrix during an update

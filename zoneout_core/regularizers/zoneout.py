@@ -9,7 +9,7 @@ In an evaluation every mask d is replaced by its probability z; nothing is resca
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from zoneout_core.regularizers import (
     LANE,
@@ -31,7 +31,7 @@ class Zoneout(Regularizer):
     """Cells and states, with masks of their own or one for both. A GRU or a plain RNN has states
     only."""
 
-    EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = (
+    EXAMPLES: ClassVar[tuple[dict[str, object], ...]] = (
         {"zoneout.z_cells": 0.5, "zoneout.z_states": 0.2},
         {"zoneout.z_cells": 0.4, "zoneout.z_states": 0.4, "zoneout.zoneout_mask": "shared"},
         {"zoneout.z_states": 0.5, "zoneout.z_spread": 0.3, "cell": "gru"},

@@ -117,7 +117,7 @@ class Task:
     """A file name of `zoneout_core.training.workloads`: how the task trains and is evaluated."""
     metrics: Metrics = CHARACTERS
     """What its trials report."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
     """The paper's configuration of this task, where it differs from the defaults: values by
     configuration key."""
     load: Callable[[Path, str], Any]

@@ -4,7 +4,6 @@ it."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from zoneout_core.records import WORDS
 from zoneout_core.tasks import Corpus, Task, _ptb
@@ -12,7 +11,7 @@ from zoneout_core.tasks import Corpus, Task, _ptb
 END = "<eos>"
 """The word that stands for a newline."""
 
-_ZAREMBA: dict[str, Any] = {
+_ZAREMBA: dict[str, object] = {
     "num_layers": 2,
     "init": "uniform",
     "init_biases": "uniform",
@@ -26,7 +25,7 @@ _ZAREMBA: dict[str, Any] = {
     "learning_rate": 1.0,
     "schedule": "decay",
 }
-LARGE: dict[str, Any] = _ZAREMBA | {
+LARGE: dict[str, object] = _ZAREMBA | {
     "hidden_size": 1500,
     "embedding_size": 1500,
     "init_width": 0.04,
@@ -40,7 +39,7 @@ LARGE: dict[str, Any] = _ZAREMBA | {
 """With p_inputs = p_between = p_outputs = 0.65 it is NR-dropout's row, 82.2 / 78.4. As in the
 program, the learning rate is first divided after one epoch more than the text says, here and below
 (spec section 3)."""
-MEDIUM: dict[str, Any] = _ZAREMBA | {
+MEDIUM: dict[str, object] = _ZAREMBA | {
     "hidden_size": 650,
     "embedding_size": 650,
     "init_width": 0.05,
@@ -52,7 +51,7 @@ MEDIUM: dict[str, Any] = _ZAREMBA | {
     "patience": 39,
 }
 """An affordable check of NR-dropout, with p = 0.5: 86.2 / 82.7 (spec section 11.1)."""
-SMALL: dict[str, Any] = _ZAREMBA | {
+SMALL: dict[str, object] = _ZAREMBA | {
     "hidden_size": 200,
     "embedding_size": 200,
     "init_width": 0.1,

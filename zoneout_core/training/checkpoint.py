@@ -16,7 +16,6 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import safetensors.torch
@@ -25,7 +24,7 @@ from torch import Tensor
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import CheckpointError, ConfigError, UnknownName
 from zoneout_core.records import EpochRecord
-from zoneout_core.training.checkpoint_index import FORMAT, INDEX, damaged, read_index, seal
+from zoneout_core.training.checkpoint_index import FORMAT, INDEX, Index, damaged, read_index, seal
 from zoneout_core.training.lane_state import LaneState
 
 BEFORE = "lane-before.json"
@@ -162,7 +161,7 @@ def _write(folder: Path, state: LaneState, payload: bytes, index: bytes) -> None
     _replace(folder / INDEX, index)
 
 
-def _is_before(index: dict[str, Any], state: LaneState) -> bool:
+def _is_before(index: Index, state: LaneState) -> bool:
     """Whether an index is of an earlier checkpoint of the same trial."""
     updates: int = index["updates"]
     return index["trial"] == state.trial and updates < state.updates

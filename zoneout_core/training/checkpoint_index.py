@@ -13,7 +13,11 @@ INDEX = "lane.json"
 FORMAT = FORMATS[INDEX]
 
 
-def seal(index: dict[str, Any]) -> bytes:
+Index = dict[str, Any]
+"""The fields of an index, as JSON has them."""
+
+
+def seal(index: Index) -> bytes:
     """The content of an index file."""
     rest = json.dumps(index, indent=1, allow_nan=False).encode().removeprefix(b"{")
     return _head(rest) + rest
@@ -23,12 +27,12 @@ def _head(rest: bytes) -> bytes:
     return b'{\n "checksum": "' + hashlib.sha256(rest).hexdigest().encode() + b'",'
 
 
-def read_index(path: Path) -> dict[str, Any] | None:
+def read_index(path: Path) -> Index | None:
     """The content of an index, or None when there is no such file. Raises `CheckpointError` when it
     is damaged."""
     try:
         content = path.read_bytes()
-        index: dict[str, Any] = json.loads(content)
+        index: Index = json.loads(content)
         number = index["format"]
     except FileNotFoundError:
         return None

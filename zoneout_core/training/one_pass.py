@@ -20,7 +20,7 @@ from torch import Tensor
 from zoneout_core.training.evaluate import Reader
 from zoneout_core.training.segments import (
     Cut,
-    Reading,
+    SegmentScores,
     handed_on,
     of_lane,
     pieces,
@@ -98,7 +98,7 @@ def _read(
     nlls, ended = read_segments(reader, text_N, cut, began, cut.warmup, cut.steps, steps)
     all_nlls = [torch.cat(parts) for parts in zip(warm, nlls, strict=True)]
     began = tuple(tuple(state.expand(-1, cut.segments, -1) for state in layer) for layer in began)
-    first = Reading(cut, all_nlls, began, ended)
+    first = SegmentScores(cut, all_nlls, began, ended)
     distances, uncertainties = _compare(reader, text_N, first, steps)
     lanes = []
     results = zip(all_nlls, distances, uncertainties, strict=True)
@@ -112,7 +112,7 @@ def _read(
 
 
 def _read_again(
-    reader: Reader, text_N: Tensor, reading: Reading, distance: float, steps: int
+    reader: Reader, text_N: Tensor, reading: SegmentScores, distance: float, steps: int
 ) -> tuple[Cut, Tensor, float]:
     """Read one lane again whose segments did not begin where the ones before them ended: as long as
     each reading halves the distance, and then in one piece."""
@@ -122,7 +122,7 @@ def _read_again(
         began = handed_on(reading)
         (nlls_TS,), ended = read_segments(reader, text_N, cut, began, cut.warmup, cut.steps, steps)
         all_TS = torch.cat([reading.nlls[0][: cut.warmup], nlls_TS])
-        reading = Reading(cut, [all_TS], began, ended)
+        reading = SegmentScores(cut, [all_TS], began, ended)
         before = distance
         (distance,), (uncertainty,) = _compare(reader, text_N, reading, steps)
         if distance <= 1:
@@ -132,7 +132,7 @@ def _read_again(
 
 
 def _compare(
-    reader: Reader, text_N: Tensor, reading: Reading, steps: int
+    reader: Reader, text_N: Tensor, reading: SegmentScores, steps: int
 ) -> tuple[list[float], list[float]]:
     """For each lane the distance between the states in which its segments began and those in which
     the ones before them ended (at most 1 = near enough), and the uncertainty that follows from
@@ -150,7 +150,7 @@ def _compare(
     return distances, scores
 
 
-def _state_differences(reading: Reading) -> list[float]:
+def _state_differences(reading: SegmentScores) -> list[float]:
     """For each lane the largest difference of tanh of two states in any unit."""
     last = reading.cut.scoring - 1
     largest = []
@@ -161,7 +161,9 @@ def _state_differences(reading: Reading) -> list[float]:
     return torch.stack(largest).amax(dim=0).tolist()
 
 
-def _score_differences(reader: Reader, text_N: Tensor, reading: Reading, steps: int) -> list[float]:
+def _score_differences(
+    reader: Reader, text_N: Tensor, reading: SegmentScores, steps: int
+) -> list[float]:
     """For each lane, in nats: the mean size of the change over the first predictions of all
     segments but the first."""
     cut = reading.cut

@@ -20,7 +20,7 @@ from zoneout_core.masking.sites import Sites
 from zoneout_core.training import workloads
 from zoneout_core.training.lane import Lane
 from zoneout_core.training.lane_state import LaneState
-from zoneout_core.training.workloads._network import NetworkWorkload, Part
+from zoneout_core.training.workloads._network import GroupUpdate, NetworkWorkload
 
 Of = Literal["carried", "candidate"]
 """`carried`: gradients of the states that the next step reads. `candidate`: as in the code, these
@@ -88,7 +88,9 @@ def _loss(workload: NetworkWorkload, lane: Lane, row_P: Tensor) -> Tensor:
     choice = kernels.choose(
         workload.networks[0].cell, lane.config.precision, "cpu", implementation="loop"
     )
-    part = Part(choice, [lane], workload.layout.views(rows_1P), workload.layout.kept_views(rows_1P))
+    part = GroupUpdate(
+        choice, [lane], workload.layout.views(rows_1P), workload.layout.kept_views(rows_1P)
+    )
     for leaf in part.p.values():
         leaf.requires_grad_()
     return workload.losses(part)[0]["loss"]

@@ -58,7 +58,7 @@ class Cut:
         return positions_TS, counts_TS
 
 
-class Reading(NamedTuple):
+class SegmentScores(NamedTuple):
     """The NLL of every prediction of some lanes, and the states with which scoring began and
     ended."""
 
@@ -95,7 +95,7 @@ def pieces(first: int, last: int, steps: int) -> list[tuple[int, int]]:
     return [(start, min(start + steps, last)) for start in range(first, last, steps)]
 
 
-def handed_on(reading: Reading) -> States:
+def handed_on(reading: SegmentScores) -> States:
     """For each segment the state in which the one before it ended. The first segment keeps its own
     state, which is exact."""
 
@@ -109,10 +109,12 @@ def handed_on(reading: Reading) -> States:
     )
 
 
-def of_lane(reading: Reading, k: int) -> Reading:
+def of_lane(reading: SegmentScores, k: int) -> SegmentScores:
     """The reading of one lane."""
 
     def alone(states: States) -> States:
         return tuple(tuple(state[k : k + 1] for state in layer) for layer in states)
 
-    return Reading(reading.cut, reading.nlls[k : k + 1], alone(reading.began), alone(reading.ended))
+    return SegmentScores(
+        reading.cut, reading.nlls[k : k + 1], alone(reading.began), alone(reading.ended)
+    )

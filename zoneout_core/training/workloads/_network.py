@@ -32,7 +32,7 @@ BatchMeans = dict[str, Tensor]
 """0-d tensors by name; the gradient is that of `loss`."""
 
 
-class Group(NamedTuple):
+class LaneGroup(NamedTuple):
     """Lanes that one call of a kernel computes together."""
 
     choice: KernelChoice
@@ -41,7 +41,7 @@ class Group(NamedTuple):
 
 
 @dataclass(slots=True)
-class Part:
+class GroupUpdate:
     """A group's share of an update: its lanes, their parameters and the numbers kept with them, as
     views [K, ...]."""
 
@@ -75,7 +75,7 @@ class NetworkWorkload(Workload):
         self.product = output_product(config, device)
 
     @abstractmethod
-    def losses(self, part: Part) -> list[BatchMeans]:
+    def losses(self, part: GroupUpdate) -> list[BatchMeans]:
         """The loss of each lane's coming update, and further means. Kept parts may be changed in
         place."""
 
@@ -87,19 +87,19 @@ class NetworkWorkload(Workload):
             self.networks[0].cell, config.precision, self.device, site_keys, shape=self._shape
         )
 
-    def groups(self, lanes: Sequence[Lane]) -> list[Group]:
+    def groups(self, lanes: Sequence[Lane]) -> list[LaneGroup]:
         """One group of all lanes that run on the lane-native kernel; a group for each lane that
         runs on the loop, which keeps its own batch size."""
         together: list[int] = []
-        groups: list[Group] = []
+        groups: list[LaneGroup] = []
         for index, lane in enumerate(lanes):
             choice = self.choose(lane.config)
             if choice.implementation == "loop":
-                groups.append(Group(choice, (index,)))
+                groups.append(LaneGroup(choice, (index,)))
             else:
                 together.append(index)
         if together:
-            groups.insert(0, Group(self.choose(lanes[together[0]].config), tuple(together)))
+            groups.insert(0, LaneGroup(self.choose(lanes[together[0]].config), tuple(together)))
         return groups
 
     def initial_row(self, config: TrialConfig, restart: int = 0) -> Tensor:
@@ -124,7 +124,7 @@ class NetworkWorkload(Workload):
         return means
 
     def _gradients(
-        self, group: Group, lanes: list[Lane], rows_KP: Tensor, gradient_KP: Tensor
+        self, group: LaneGroup, lanes: list[Lane], rows_KP: Tensor, gradient_KP: Tensor
     ) -> list[BatchMeans]:
         """Fill one group's gradients; returns the means of its lanes."""
         rows = _select(rows_KP, group.lanes)
@@ -133,7 +133,7 @@ class NetworkWorkload(Workload):
             trained = self._with_noise(lanes, rows)
         # `.data`: kept numbers may change before the backward pass, which must not see that as a
         # changed weight.
-        part = Part(
+        part = GroupUpdate(
             group.choice, lanes, self.layout.views(trained), self.layout.kept_views(rows.data)
         )
         for leaf in part.p.values():
@@ -157,7 +157,7 @@ class NetworkWorkload(Workload):
             {name: value.detach() for name, value in lane_means.items()} for lane_means in means
         ]
 
-    def _follow_schedules(self, part: Part) -> None:
+    def _follow_schedules(self, part: GroupUpdate) -> None:
         """Set the kept numbers that the cells schedule by the epoch."""
         for network in self.networks:
             for k, lane in enumerate(part.lanes):
@@ -245,7 +245,7 @@ class NetworkWorkload(Workload):
     """Whether the first layer reads symbols or dense inputs. Symbols are one-hot, so that a gain on
     one is a single number."""
 
-    def penalties(self, part: Part, run: Unrolled) -> list[Tensor | None]:
+    def penalties(self, part: GroupUpdate, run: Unrolled) -> list[Tensor | None]:
         """The penalty that regularizers add to each lane's loss, [B] per example, from the last
         layer's trajectory."""
         if run.trajectories is None:
@@ -261,13 +261,13 @@ class NetworkWorkload(Workload):
             totals.append(total_B)
         return totals
 
-    def wants_trajectories(self, part: Part) -> bool:
+    def wants_trajectories(self, part: GroupUpdate) -> bool:
         """Whether a penalty needs the carried states, so that the kernel has to return them: the
         network's output may be something else, or masked."""
         return any(lane.config.regularizer.penalties() for lane in part.lanes)
 
     @torch.no_grad()
-    def keep_statistics(self, network: Network, part: Part, run: Unrolled) -> None:
+    def keep_statistics(self, network: Network, part: GroupUpdate, run: Unrolled) -> None:
         """Move the running statistics of a normalising cell towards those of this batch (spec
         section 5)."""
         rate = network.cell.statistics_rate

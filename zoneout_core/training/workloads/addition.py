@@ -27,7 +27,7 @@ from zoneout_core.tasks.addition import GO, Problems, Split
 from zoneout_core.training.evaluate import nll
 from zoneout_core.training.lane import Lane
 from zoneout_core.training.workloads import Means
-from zoneout_core.training.workloads._network import BatchMeans, NetworkWorkload, Part
+from zoneout_core.training.workloads._network import BatchMeans, GroupUpdate, NetworkWorkload
 
 UPDATES = 20
 """Updates in an epoch."""
@@ -82,7 +82,7 @@ class Addition(NetworkWorkload):
     def epoch_updates(self, config: TrialConfig) -> int:
         return UPDATES
 
-    def losses(self, part: Part) -> list[BatchMeans]:
+    def losses(self, part: GroupUpdate) -> list[BatchMeans]:
         drawn = [
             self._examples(lane, "train", difficulty(lane, self.data), self.config.batch_size)
             for lane in part.lanes
@@ -184,7 +184,9 @@ class Addition(NetworkWorkload):
         wrong = [0] * len(lanes)
         for group in self.groups(lanes):
             index = list(group.lanes)
-            part = Part(group.choice, [lanes[k] for k in index], *self._views(rows_KP[index]))
+            part = GroupUpdate(
+                group.choice, [lanes[k] for k in index], *self._views(rows_KP[index])
+            )
             drawn = [
                 self._examples(lane, "valid", difficulty(lane, self.data), count)
                 for lane in part.lanes
@@ -204,7 +206,7 @@ class Addition(NetworkWorkload):
     def _views(self, rows_KP: Tensor) -> tuple[Parameters, Parameters]:
         return self.layout.views(rows_KP), self.layout.kept_views(rows_KP)
 
-    def _decode(self, part: Part, inputs_KTB: Tensor, first: int = 0) -> Tensor:
+    def _decode(self, part: GroupUpdate, inputs_KTB: Tensor, first: int = 0) -> Tensor:
         """The likeliest symbol at each step, read again at the next: int64 [K, T, B], masks as
         expected. first: the number of the first example."""
         p = part.p

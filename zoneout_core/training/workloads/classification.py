@@ -21,7 +21,7 @@ from zoneout_core.records import CLASSES
 from zoneout_core.tasks import Labelled
 from zoneout_core.training.lane import Lane
 from zoneout_core.training.workloads import Means
-from zoneout_core.training.workloads._network import BatchMeans, NetworkWorkload, Part
+from zoneout_core.training.workloads._network import BatchMeans, GroupUpdate, NetworkWorkload
 
 EVAL_BATCH = 500
 """Examples that are evaluated at once. RBN recomputed its population statistics from batches of
@@ -64,7 +64,7 @@ class Classification(NetworkWorkload):
             )
         return updates
 
-    def losses(self, part: Part) -> list[BatchMeans]:
+    def losses(self, part: GroupUpdate) -> list[BatchMeans]:
         batches = [self._train[self._chosen(lane)] for lane in part.lanes]
         x_KTBD = torch.stack([x_TBD for x_TBD, _ in batches])
         p = part.all

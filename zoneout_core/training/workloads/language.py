@@ -33,7 +33,7 @@ from zoneout_core.training.evaluate import Reader, bits, perplexity
 from zoneout_core.training.lane import Lane
 from zoneout_core.training.one_pass import Score
 from zoneout_core.training.workloads import Means
-from zoneout_core.training.workloads._network import BatchMeans, NetworkWorkload, Part
+from zoneout_core.training.workloads._network import BatchMeans, GroupUpdate, NetworkWorkload
 
 POPULATION_BATCH = 100
 """Chunks in a batch from which population statistics are taken (spec section 11.3)."""
@@ -90,7 +90,7 @@ class Language(NetworkWorkload):
     def epoch_updates(self, config: TrialConfig) -> int:
         return self.batches(config).epoch_updates
 
-    def losses(self, part: Part) -> list[BatchMeans]:
+    def losses(self, part: GroupUpdate) -> list[BatchMeans]:
         padded = [
             pad(self.batches(lane.config).starts(lane.updates), self.config.batch_size)
             for lane in part.lanes
@@ -130,7 +130,7 @@ class Language(NetworkWorkload):
             means.append({"loss": loss, "nll": nll})
         return means
 
-    def _states(self, part: Part) -> States:
+    def _states(self, part: GroupUpdate) -> States:
         """The states from which the coming update begins: the initial ones, or those in which each
         lane's last update ended."""
         start = self.network.start(part.p)
@@ -162,7 +162,7 @@ class Language(NetworkWorkload):
         return list(self.network.cell.sizes(self.config.model))
 
     @torch.no_grad()
-    def _carry(self, part: Part, states: States) -> None:
+    def _carry(self, part: GroupUpdate, states: States) -> None:
         if self.config.carry == "none":
             return
         for layer, last in enumerate(states):
