@@ -7,7 +7,7 @@ writes to a study.
 
 import time
 from collections.abc import Callable, Container, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy
 from optuna.distributions import BaseDistribution
