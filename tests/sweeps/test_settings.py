@@ -209,6 +209,14 @@ def test_explain_takes_several_words_and_tells_none_twice() -> None:
     assert keys == ["lanes"]
 
 
+def test_explain_shows_the_parts_of_a_users_own(repo_root: Path) -> None:
+    done = sweep("--plugins", repo_root / "tests" / "plugins", "explain", "activation")
+    assert done.code == 0
+    assert "cell.leaky_rnn: A leaky recurrent network" in done.out
+    assert "  cell.activation = tanh  [tanh, softsign]" in done.lines
+    assert "cell.rnn: The plain recurrent network" in done.out
+
+
 def test_explain_alone_lists_all_in_groups() -> None:
     done = sweep("explain")
     for setting in settings.settings():
