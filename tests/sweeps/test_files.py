@@ -58,7 +58,7 @@ def test_a_crafted_journal_neither_writes_nor_sends_a_file_of_elsewhere(
         {"name": "link.txt", "path": "report/link.txt"},
         {"name": "within.txt", "path": "linked/outside.txt"},
         {"name": "pipe.txt", "path": "report/pipe.txt"},
-        {"name": 7, "path": "report/good.txt"},
+        {"name": ".", "path": "report/good.txt"},  # a name of another type is damage: test_journal
     ]
     report = run.folder / "report"
     report.mkdir()
