@@ -293,7 +293,7 @@ def _report(
     lacking = [package for package in ("pandas", "matplotlib") if find_spec(package) is None]
     if lacking:
         say(
-            f"The heatmap needs {' and '.join(lacking)}, which is not installed here."
+            f"The heatmap needs {' and '.join(lacking)}, not installed here."
             f" Draw it later: {run.command('report')}"
         )
         return []

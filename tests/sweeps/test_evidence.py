@@ -88,7 +88,7 @@ def test_a_run_is_gone_on_with_by_the_arithmetic_it_began_with_or_not_at_all(
         drive_inline(run, tiny(), idle=True)
     assert str(error.value) == (
         f"All trials of a run have the same arithmetic, but {run.name} was begun with edition 2 and this version has "
-        f"edition 3: equal configurations would give other bits. What it has stays: {run.command('export')}   "
+        f"edition 3: equal configurations would give other bits. Its results stay: {run.command('export')}   "
         f"Begin a new run with: {pasting.in_home(tmp_path / '1', 'run', 'demo')}"
     )
     assert len(run.story().trials) == 2
