@@ -7,9 +7,9 @@ class Clock:
     """Unix seconds, counted on from when it was made: who sets the machine's clock meanwhile
     changes no duration."""
 
-    def __init__(self, told: float = 0.0) -> None:
-        """`told` is the last time that was told before; nothing is told of an earlier one."""
-        self._began = max(time.time(), told) - _running()
+    def __init__(self, last: float = 0.0) -> None:
+        """`last`: the last time that was given out before, Unix seconds; no earlier one follows."""
+        self._began = max(time.time(), last) - _running()
 
     def now(self) -> float:
         """At least what it was before."""

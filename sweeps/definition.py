@@ -17,7 +17,7 @@ from zoneout_core import tasks
 from zoneout_core.config import registry
 from zoneout_core.config.fields import hints, require_finite
 from zoneout_core.config.keys import full_key
-from zoneout_core.config.trial import TrialConfig, coerce, require
+from zoneout_core.config.trial import LISTING, TrialConfig, coerce, require
 from zoneout_core.errors import ConfigError, PluginError, UnknownName
 from zoneout_core.records import Metrics
 
@@ -43,45 +43,59 @@ class Sweep:
     """Task + base configuration + space + sampler + scheduler + seeds + budget."""
 
     name: str
-    """The file of `sweeps.definitions` that it came from."""
+    """The name that `sweep run` takes: that of the file which defines the sweep."""
     description: str
-    """One line for `sweep ls`."""
+    """One line about the sweep, for `sweep ls`."""
     base: TrialConfig
     """What all trials share; the space and the seeds override it."""
     space: Space
+    """What is searched: which settings of a trial vary, and over which values. It is the name of a
+    file in `search_spaces`."""
     seeds: tuple[int, ...] = (0,)
-    """Every assignment is tried with every seed; more than one makes the seed a part of the
-    space."""
+    """Seeds, separated by commas; every assignment is tried with each. Several seeds give
+    confidence intervals and multiply the number of trials."""
     sampler: Sampler = "grid"
-    """Who chooses: the exact grid, TPE, random, QMC or GP (all Optuna's)."""
+    """How assignments are chosen. `grid`: every combination once; `random`: independently; `qmc`:
+    spread evenly over the space; `tpe` and `gp`: near what did well so far. All are Optuna's."""
     sampler_seed: int = 0
+    """Seed of the sampler's random choices. The same seed proposes the same trials again."""
     scheduler: Scheduler = "none"
-    """Who stops early: nobody, ASHA, HyperBand or the median rule (all Optuna's pruners)."""
+    """What stops bad trials early. `none`: nothing; `asha` and `hyperband`: only the best third
+    goes on at each rung of epochs; `median`: a trial worse than the median of the others ends. All
+    are Optuna's pruners."""
     grace_period: int = 1
-    """Epochs before a scheduler may stop a trial."""
+    """Epochs that every trial trains before the scheduler may stop it."""
     num_trials: int = 0
-    """Budget: how many trials; 0 = the whole grid, and required for every other sampler."""
+    """Number of trials. 0 takes the whole grid; every sampler but the grid needs a number."""
     time_budget_s: float = 0.0
-    """Budget: wall time of one driver, in seconds; 0 = none."""
+    """Wall time, in seconds, after which the driver saves and stops. 0 sets no limit; a resumed run
+    has the whole time again."""
     lanes: int = 8
-    """Capacity of a pack; 1 = every trial solo."""
+    """Most trials that train together as lanes of one pack. More use a device better and take more
+    memory; with 1, every trial trains alone. No result depends on it."""
     max_concurrent_trials: int = 0
-    """Trials at a time, all devices together; 0 = as many as there are lanes."""
+    """Trials that run at the same time, over all devices. 0 takes as many as there are lanes."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """What trains: a GPU where there is one (`auto`), only the CPU, or only a CUDA GPU. GPU and CPU
+    results differ by rounding."""
     threads: int = 0
-    """CPU threads of a lane server, which a machine with C cores has C // threads of; part of a
-    run's identity, since sums depend on it. 0 = one per core, written down when the run begins."""
+    """CPU threads of each lane server. 0 takes one per core; the number is written down when a run
+    begins, because sums are rounded differently with another one."""
     checkpoint_epochs: int = 1
-    """Epochs between a lane's checkpoints."""
+    """Epochs between two checkpoints of a trial. A higher number writes less and loses more work
+    after a crash; no result depends on it."""
     max_failures: int = 3
-    """How often a trial whose process or node died is put on a lane again."""
+    """How often a trial is started again, from its checkpoint, after its process or node died."""
     storage: str = field(default="", repr=False)
-    """Optuna storage URL; empty = a journal file in the run's folder. Read from a run it has `***`
-    for a password."""
+    """URL of the database that keeps the Optuna study, such as `postgresql://user@host/optuna`.
+    Empty keeps it in a file in the run's folder; a password is never written into the
+    definition."""
     x_axis: str = "regularizer.zoneout.z_cells"
-    """Key of the heatmap's horizontal axis."""
+    """Setting on the horizontal axis of the heatmap; the space must search it over a list of
+    values."""
     y_axis: str = "regularizer.zoneout.z_states"
-    """Key of the heatmap's vertical axis."""
+    """Setting on the vertical axis of the heatmap; the space must search it over a list of
+    values."""
 
     def __post_init__(self) -> None:
         for name in _PLAIN:
@@ -99,7 +113,9 @@ class Sweep:
             "distinct",
         )
         require(all(seed >= 0 for seed in self.seeds), "seeds", self.seeds, "at least 0")
-        tasks.get(self.base.task)
+        task = tasks.get(self.base.task)
+        if self.base.variant and self.base.variant not in task.variants:
+            raise UnknownName(f"variant of {task.name}", self.base.variant, task.variants)
         if "task" in self.search_space.keys():
             raise ConfigError(
                 "Trials of a sweep are compared, so it has one task. Make a sweep for each task."
@@ -154,21 +170,21 @@ class Sweep:
         """How many trials the sweep has when no time budget ends it."""
         if self.sampler != "grid":
             return self.num_trials
-        whole = len(self.search_space.grid())
+        grid_points = len(self.search_space.grid())
         if self.num_trials:
-            return min(self.num_trials, whole)
-        return whole
+            return min(self.num_trials, grid_points)
+        return grid_points
 
     @property
     def cut(self) -> str:
         """`4 of 9 points of the grid, the first in its order`, where the budget cuts the grid; else
         empty."""
         if self.sampler == "grid":
-            whole = len(self.search_space.grid())
+            grid_points = len(self.search_space.grid())
         else:
-            whole = 0
-        if 0 < self.num_trials < whole:
-            return f"{self.num_trials} of {whole} points of the grid, the first in its order"
+            grid_points = 0
+        if 0 < self.num_trials < grid_points:
+            return f"{self.num_trials} of {grid_points} points of the grid, the first in its order"
         return ""
 
     def trial_config(self, overrides: search_spaces.Overrides) -> TrialConfig:
@@ -182,17 +198,17 @@ class Sweep:
         Raises `UnknownName` for a key that neither has (with the closest match), and `ConfigError`
         for a value of the wrong type, out of its range, or of a key that the space searches.
         """
-        own = {key: _parse(key, value) for key, value in values.items() if key in SETTABLE}
+        of_sweep = {key: _parse(key, value) for key, value in values.items() if key in SETTABLE}
         rest = {key: value for key, value in values.items() if key not in SETTABLE}
         for key in rest:
             self._refuse_searched(key)
-        return replace(self, base=self.base.with_values(rest), **own)
+        return replace(self, base=self.base.with_values(rest), **of_sweep)
 
     def _refuse_searched(self, key: str) -> None:
         try:
             full = full_key(key)
         except UnknownName as error:
-            raise UnknownName("key of a sweep", key, [*error.known, *SETTABLE]) from None
+            raise UnknownName("setting", key, [*error.known, *SETTABLE], LISTING) from None
         if full == "seed":
             raise ConfigError(
                 "Seeds are set for the whole sweep: use --set seeds=0 or --set seeds=0,1,2."
@@ -272,11 +288,7 @@ def _parse(key: str, value: Any) -> Any:
             return value
         return search_spaces.get(str(value))
     if key == "seeds":
-        if isinstance(value, str):
-            texts = value.split(",")
-        else:
-            texts = value
-        return tuple(coerce(TrialConfig, "seed", text) for text in texts)
+        return _parse_seeds(value)
     if key in ("x_axis", "y_axis"):
         return full_key(str(value))
     if key in ("sampler", "scheduler") and value not in get_args(hints(Sweep)[key]):
@@ -284,7 +296,20 @@ def _parse(key: str, value: Any) -> Any:
     return coerce(Sweep, key, value)
 
 
+def _parse_seeds(value: Any) -> tuple[int, ...]:
+    if isinstance(value, str):
+        parts = value.split(",")
+    else:
+        parts = value
+    try:
+        return tuple(coerce(TrialConfig, "seed", part) for part in parts)
+    except (ConfigError, TypeError):
+        raise ConfigError(
+            f"seeds must be whole numbers, separated by commas, but is {value!r}. Set it with --set"
+            " seeds=0,1,2."
+        ) from None
+
+
 def _flat(sweep: Sweep) -> dict[str, Any]:
     plain = sweep.to_json()
-    base = {f"base.{key}": value for key, value in sweep.base.flat().items()}
-    return {key: value for key, value in plain.items() if key != "base"} | base
+    return {key: value for key, value in plain.items() if key != "base"} | sweep.base.flat()

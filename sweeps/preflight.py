@@ -1,6 +1,7 @@
 """What is looked at before a run is begun: a sweep that cannot train here leaves no folder
 behind."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from itertools import islice
@@ -10,12 +11,12 @@ from typing import Any
 from sweeps.books.run_folder import Home
 from sweeps.books.storage import check_storage
 from sweeps.definition import Sweep
-from sweeps.runner import NO_TRACKING, How
+from sweeps.runner import NO_TRACKING, DriveOptions
 from sweeps.tracking.delivery import check_scheme
 from zoneout_core import cells, tasks
 from zoneout_core.config import parts
 from zoneout_core.config.trial import TrialConfig
-from zoneout_core.errors import HomeError
+from zoneout_core.errors import ConfigError, HomeError
 from zoneout_core.tasks import load_data
 
 ROWS = 4
@@ -25,11 +26,12 @@ BYTES_A_RECORD = 2_000
 MARGIN = 0.8
 """An estimate refuses only what is clearly too little."""
 _CORNERS = 64
+_ADDRESS = re.compile(r"(ray://)?[^\s/]+:\d{1,5}")
 _NETWORKS = {"addition": 2, "consistency": 0}
 """Of a workload, where it is not one: an encoder and a decoder; two numbers."""
 
 
-def check(home: Home, sweep: Sweep, how: How) -> None:
+def check(home: Home, sweep: Sweep, drive_options: DriveOptions) -> None:
     """Whether a run of `sweep` in `home` can begin.
 
     Raises `PluginError` when a regularizer's file is broken, `DataError` unless the task's data is
@@ -38,27 +40,31 @@ def check(home: Home, sweep: Sweep, how: How) -> None:
     URI that MLflow does not know, `HomeError` for a disk too small.
     """
     parts.require_regularizers()
-    data = load_data(sweep.base.task, sweep.base.variant, how.data)
+    data = load_data(sweep.base.task, sweep.base.variant, drive_options.data)
     if sweep.device == "cuda" and (
-        how.inline or how.address == "local"
+        drive_options.inline or drive_options.address == "local"
     ):  # a cluster's nodes have their own
         from sweeps.serving.pack_trainer import choose_device  # torch
 
         choose_device(sweep.device)
-    check_precision(sweep, how)
-    if how.tracking != NO_TRACKING:
-        check_scheme(how.tracking)
+    check_precision(sweep, drive_options)
+    if not drive_options.inline:
+        _check_address(drive_options.address)
+    if drive_options.tracking != NO_TRACKING:
+        check_scheme(drive_options.tracking)
     if sweep.storage:
         check_storage(sweep.storage)
     _check_room(home, sweep, data)
 
 
-def check_precision(sweep: Sweep, how: How) -> None:
+def check_precision(sweep: Sweep, drive_options: DriveOptions) -> None:
     """Raises `ConfigError` for a precision that this machine would emulate, where it is the one
     that trains."""
-    trains_here = (how.inline or how.address == "local") and not how.idle
-    precisions = {config.precision for config in _shapes(sweep)}
-    if how.force or not trains_here or "bfloat16" not in precisions:
+    trains_here = (
+        drive_options.inline or drive_options.address == "local"
+    ) and not drive_options.idle
+    precisions = {config.precision for config in shapes(sweep)}
+    if drive_options.force or not trains_here or "bfloat16" not in precisions:
         return
     from sweeps.serving.pack_trainer import choose_device  # torch takes a moment to load
     from zoneout_core import kernels
@@ -84,14 +90,26 @@ def checkpoint_bytes(config: TrialConfig, data: Any) -> int:
     return ROWS * networks * numbers * (8 if config.precision == "float64" else 4)
 
 
+def _check_address(address: str) -> None:
+    """Raises `ConfigError` unless it could be that of a Ray."""
+    if address not in ("local", "auto") and not _ADDRESS.fullmatch(address):
+        raise ConfigError(
+            f"--address must be local, auto or HOST:PORT, but is {address!r}. For example:"
+            " --address 127.0.0.1:6379"
+        )
+
+
 def _check_room(home: Home, sweep: Sweep, data: Any) -> None:
     """Every trial leaves a checkpoint; one that trains has two, and writes a third."""
-    size = max(checkpoint_bytes(config, data) for config in _shapes(sweep))
+    size = max(checkpoint_bytes(config, data) for config in shapes(sweep))
     twice = min(sweep.max_trials, max(sweep.lanes, sweep.max_concurrent_trials))
     need = (
         sweep.max_trials + 2 * twice
     ) * size + sweep.max_trials * sweep.base.epochs * BYTES_A_RECORD
-    free = shutil.disk_usage(_existing(home.folder)).free
+    disk = shutil.disk_usage(_existing(home.folder))
+    if disk.total == 0:  # no disk, such as /proc: making the folder says why not
+        return
+    free = disk.free
     if free < MARGIN * need:
         raise HomeError(
             f"The checkpoints of {sweep.max_trials} trials need about {_gigabytes(need)} in"
@@ -100,7 +118,7 @@ def _check_room(home: Home, sweep: Sweep, data: Any) -> None:
         )
 
 
-def _shapes(sweep: Sweep) -> Iterator[TrialConfig]:
+def shapes(sweep: Sweep) -> Iterator[TrialConfig]:
     """Configurations that may differ in size."""
     yield from (
         sweep.trial_config(point) for point in islice(sweep.search_space.corners(), _CORNERS)

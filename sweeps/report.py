@@ -76,11 +76,11 @@ def caption(title: str, sweep: Sweep, frame: "pd.DataFrame") -> Caption:
 
     def shared(key: str) -> Any:
         base = sweep.base.value(key)
-        given: Any = [None]
+        values: Any = [None]
         if key in frame.columns:
-            given = frame[key]
+            values = frame[key]
         return agreed(
-            base if value is None or value != value else value for value in given
+            base if value is None or value != value else value for value in values
         )  # NaN: it does not apply
 
     layers, hidden, epochs = (
@@ -195,11 +195,11 @@ def _listed_numbers(space: Space) -> Iterator[str]:
 def _values(space: Space) -> Mapping[str, list[object]]:
     """The values of every key that has finitely many."""
     endless = {part.key for part in space.ranges()}
-    found: dict[str, dict[object, None]] = {}
+    values_of: dict[str, dict[object, None]] = {}
     for point in space.bounds():
         for key, value in point.items():
-            found.setdefault(key, {})[value] = None
-    return {key: list(values) for key, values in found.items() if key not in endless}
+            values_of.setdefault(key, {})[value] = None
+    return {key: list(values) for key, values in values_of.items() if key not in endless}
 
 
 def _full(key: str) -> str:

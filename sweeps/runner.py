@@ -11,7 +11,7 @@ from typing import Any
 
 from sweeps import secrets
 from sweeps.books import mending, provenance, sealed
-from sweeps.books.events import ArtifactEvent, Origin, RunEnd
+from sweeps.books.events import ArtifactEvent, Provenance, RunEnd
 from sweeps.books.ledger import Ledger
 from sweeps.books.run_folder import Home, RunFolder
 from sweeps.books.storage import StorageAway
@@ -32,7 +32,7 @@ NO_TRACKING = "none"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class How:
+class DriveOptions:
     """How a run is driven; nothing here changes a number."""
 
     data: Path
@@ -78,7 +78,11 @@ def begin(home: Home, sweep: Sweep) -> RunFolder:
 
 
 def drive(
-    run: RunFolder, sweep: Sweep, how: How, say: Callable[[str], None], watch: Watch | None = None
+    run: RunFolder,
+    sweep: Sweep,
+    drive_options: DriveOptions,
+    say: Callable[[str], None],
+    watch: Watch | None = None,
 ) -> Outcome:
     """Run all trials that are left, report, and deliver to MLflow.
 
@@ -86,16 +90,16 @@ def drive(
     is missing or damaged, `HomeError` when the disk refuses the journal; all that was recorded
     before stays.
     """
-    with run.driving(how.data if tasks.get(sweep.base.task).files else None):
+    with run.driving(drive_options.data if tasks.get(sweep.base.task).files else None):
         for text in mending.mend_journal(run, sweep):
             say(text)
         arithmetic = _check_arithmetic(run, sweep)
         origin = _write_provenance(
-            run, sweep, load_data(sweep.base.task, sweep.base.variant, how.data), say
+            run, sweep, load_data(sweep.base.task, sweep.base.variant, drive_options.data), say
         )
         run.write_definition(sweep, arithmetic)
-        delivery = _start_delivery(run, sweep, how, say)
-        ledger = Ledger(run, sweep, "inline" if how.inline else "ray", origin)
+        delivery = _start_delivery(run, sweep, drive_options, say)
+        ledger = Ledger(run, sweep, "inline" if drive_options.inline else "ray", origin)
         for text in ledger.mended:
             say(text)
         state: RunEnd = "failed"
@@ -104,7 +108,7 @@ def drive(
             ledger.be_patient(say, interrupts)
             try:
                 with (watch or _unwatched)(ledger.story, sweep):
-                    _drive(run, sweep, how, ledger, interrupts)
+                    _drive(run, sweep, drive_options, ledger, interrupts)
                 state, reason = _outcome(interrupts, ledger)
                 report = _report(run, sweep, ledger, say, state)
             except StorageAway:
@@ -117,7 +121,9 @@ def drive(
             finally:
                 ledger.close(state, reason)
                 if delivery:
-                    undelivered = _drain(run, delivery, how.drain_seconds, say, interrupts)
+                    undelivered = _drain(
+                        run, delivery, drive_options.drain_seconds, say, interrupts
+                    )
                 else:
                     undelivered = 0
         return Outcome(
@@ -131,21 +137,23 @@ def drive(
         )
 
 
-def _drive(run: RunFolder, sweep: Sweep, how: How, ledger: Ledger, stop: Interrupts) -> None:
+def _drive(
+    run: RunFolder, sweep: Sweep, drive_options: DriveOptions, ledger: Ledger, stop: Interrupts
+) -> None:
     options = ServerOptions(
         lanes=min(sweep.lanes, sweep.max_trials),
         device=sweep.device,
         threads=sweep.threads,
-        data=how.data.absolute(),
+        data=drive_options.data.absolute(),
         checkpoints=run.checkpoints,
         checkpoint_epochs=sweep.checkpoint_epochs,
-        idle=how.idle,
+        idle=drive_options.idle,
         products=run.products,
-        force=how.force,
+        force=drive_options.force,
         plugins=registry.active(),
         plugin_hashes=run.plugin_hashes(),
     )
-    if how.inline:
+    if drive_options.inline:
         inline.drive(ledger, options, sweep.max_concurrent_trials or options.lanes, stop)
         return
     from sweeps.drivers import ray_tune
@@ -159,7 +167,7 @@ def _drive(run: RunFolder, sweep: Sweep, how: How, ledger: Ledger, stop: Interru
         go_on=run.command("resume"),
         run_name=run.name,
         scratch=run.folder,
-        address=how.address,
+        address=drive_options.address,
         max_failures=sweep.max_failures,
     )
 
@@ -181,7 +189,7 @@ def _check_arithmetic(run: RunFolder, sweep: Sweep) -> int:
         raise RunError(
             f"All trials of a run have the same arithmetic, but {run.name} was begun with edition"
             f" {begun} and this version has edition {ARITHMETIC}: equal configurations would give"
-            f" other bits. What it has stays: {run.command('export')}   Begin a new run with:"
+            f" other bits. Its results stay: {run.command('export')}   Begin a new run with:"
             f" {run.begin_again(sweep.name)}"
         )
     if trials:
@@ -191,7 +199,7 @@ def _check_arithmetic(run: RunFolder, sweep: Sweep) -> int:
 
 def _write_provenance(
     run: RunFolder, sweep: Sweep, data: Any, say: Callable[[str], None]
-) -> Origin:
+) -> Provenance:
     """Begin or continue `provenance.json`, an entry for each driver; what the journal says of this
     one.
 
@@ -202,7 +210,7 @@ def _write_provenance(
         kept = sealed.beside(run.provenance)
         run.provenance.rename(kept)
         say(
-            f"{run.provenance} was damaged ({wrong}). It is kept as {kept.name}, and written anew"
+            f"{run.provenance} was damaged ({wrong}). It is kept as {kept.name}, and written again"
             " from the journal."
         )
     if before and before[0].data.sha256 != data.sha256:
@@ -214,7 +222,7 @@ def _write_provenance(
     now = provenance.collect(data.name, data.variant, data.sha256, sweep.threads)
     _check_plugins(run, now.plugins, sweep)
     run.write(run.provenance, provenance.content([*before, now]))
-    return provenance.origin(now)
+    return provenance.summary(now)
 
 
 def _check_plugins(run: RunFolder, now: Mapping[str, str], sweep: Sweep) -> None:
@@ -230,16 +238,16 @@ def _check_plugins(run: RunFolder, now: Mapping[str, str], sweep: Sweep) -> None
 
 
 def _start_delivery(
-    run: RunFolder, sweep: Sweep, how: How, say: Callable[[str], None]
+    run: RunFolder, sweep: Sweep, drive_options: DriveOptions, say: Callable[[str], None]
 ) -> Delivery | None:
-    if how.tracking == NO_TRACKING:
+    if drive_options.tracking == NO_TRACKING:
         return None
     local = Tracking.local(run.folder.parent, sweep.name)
     has = Tracking.known(run)
-    if run.tracking.exists() and not how.tracking:
+    if run.tracking.exists() and not drive_options.tracking:
         has = Tracking.of(run)
-    if how.tracking:
-        tracking = Tracking(how.tracking, sweep.name)
+    if drive_options.tracking:
+        tracking = Tracking(drive_options.tracking, sweep.name)
     else:
         tracking = has or local
     if (
@@ -265,10 +273,12 @@ def _drain(
 ) -> int:
     """Bring what is left to MLflow; a signal that comes meanwhile ends that. Returns how many
     events are left."""
-    interrupts.stopping = "Leaving what MLflow has not got yet; Ctrl-C again leaves at once."
+    interrupts.stopping = (
+        "Leaving without the records that MLflow still lacks; Ctrl-C again leaves at once."
+    )
     before = interrupts.signalled
     if delivery.undelivered:
-        say(f"Bringing the last records to MLflow, for at most {seconds:.0f} seconds")
+        say(f"Sending the last records to MLflow, for at most {seconds:.0f} seconds")
     left = delivery.drain(seconds, lambda: interrupts.signalled and not before)
     if not left and Tracking.of(run) != delivery.tracking:
         delivery.tracking.save(run)
@@ -283,8 +293,8 @@ def _report(
     lacking = [package for package in ("pandas", "matplotlib") if find_spec(package) is None]
     if lacking:
         say(
-            f"The heatmap needs {' and '.join(lacking)}, not installed here. Draw it later:"
-            f" {run.command('report')}"
+            f"The heatmap needs {' and '.join(lacking)}, which is not installed here."
+            f" Draw it later: {run.command('report')}"
         )
         return []
     from sweeps.report import write_report

@@ -52,7 +52,7 @@ def mask(text: str) -> str:
 
 def shown(address: str) -> str:
     """`address` as it is shown and written down. `mask` knows its passwords from here on."""
-    _remember(found["secret"] for pattern in (_USER, _QUERY) for found in pattern.finditer(address))
+    _remember(match["secret"] for pattern in (_USER, _QUERY) for match in pattern.finditer(address))
     return mask(address)
 
 
@@ -149,9 +149,9 @@ def _filled(address: str, password: str) -> str:
 
 def _with_password(address: str, password: str) -> str:
     """`scheme://user@host` with the password of that user."""
-    found = re.match(r"([a-z][a-z0-9+.-]*://[^:/@?#\s]+)(@.*)", address, re.IGNORECASE)
-    if found and password:
-        return _filled(f"{found[1]}:{MASK}{found[2]}", password)
+    parts = re.match(r"([a-z][a-z0-9+.-]*://[^:/@?#\s]+)(@.*)", address, re.IGNORECASE)
+    if parts and password:
+        return _filled(f"{parts[1]}:{MASK}{parts[2]}", password)
     return address
 
 
@@ -161,7 +161,7 @@ def _encoded(address: str) -> str:
     if address.lower().startswith(("http://", "https://")):
         return address
     return _USER.sub(
-        lambda found: found["before"] + quote(found["secret"], safe="%!$&'()*+,;=~"), address
+        lambda match: match["before"] + quote(match["secret"], safe="%!$&'()*+,;=~"), address
     )
 
 

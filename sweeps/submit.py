@@ -20,17 +20,17 @@ WAIT_SECONDS = 90.0
 POLL_SECONDS = 1.0
 
 
-def arguments(given: Sequence[str]) -> list[str]:
+def arguments(command_line: Sequence[str]) -> list[str]:
     """The command line's arguments; a driver uses the cluster that is already there unless told
     otherwise."""
-    if drives(given) and not any(a.split("=")[0] == "--address" for a in given):
-        return [*given, "--address", "auto"]
-    return list(given)
+    if drives(command_line) and not any(a.split("=")[0] == "--address" for a in command_line):
+        return [*command_line, "--address", "auto"]
+    return list(command_line)
 
 
-def drives(given: Sequence[str]) -> bool:
+def drives(command_line: Sequence[str]) -> bool:
     """Whether the command trains anything, and so needs the cluster."""
-    words = plugins_apart(given)[1]
+    words = plugins_apart(command_line)[1]
     return words[:1] in (["run"], ["resume"], ["reproduce"]) and "--help" not in words
 
 

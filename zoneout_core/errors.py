@@ -24,20 +24,33 @@ class ConfigError(ZoneoutError):
 
 
 class UnknownName(ZoneoutError):
-    """A name that is not there. The message names the closest match and lists what exists."""
+    """A name that is not there. The message names the closest match and lists what exists.
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        self.kind, self.name, self.known = kind, name, sorted(known)
-        close = get_close_matches(name, self.known, n=1, cutoff=0.5)
-        if close:
-            hint = f" Did you mean {close[0]!r}?"
+    Where there are too many names for one line, `listing` is the command that lists them: the
+    message then has the closest few, and that command.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], listing: str = "") -> None:
+        self.kind, self.name, self.known, self.listing = kind, name, sorted(set(known)), listing
+        if listing:
+            close = get_close_matches(name, self.known, n=CLOSEST)
         else:
-            hint = ""
-        listing = ", ".join(self.known) or "none"
-        super().__init__(f"There is no {kind} named {name!r}.{hint} What exists: {listing}.")
+            close = get_close_matches(name, self.known, n=1, cutoff=0.5)
+        message = f"There is no {kind} named {name!r}."
+        if close:
+            message += f" Did you mean {' or '.join(map(repr, close))}?"
+        if listing:
+            message += f" List all with: {listing}"
+        else:
+            message += f" What exists: {', '.join(self.known) or 'none'}."
+        super().__init__(message)
 
-    def __reduce__(self) -> tuple[type["UnknownName"], tuple[str, str, list[str]]]:
-        return type(self), (self.kind, self.name, self.known)
+    def __reduce__(self) -> tuple[type["UnknownName"], tuple[str, str, list[str], str]]:
+        return type(self), (self.kind, self.name, self.known, self.listing)
+
+
+CLOSEST = 3
+"""How many names a message offers where it does not list all."""
 
 
 class DataError(ZoneoutError):

@@ -15,7 +15,17 @@ with leaving_at_once():
     from typer.exceptions import TyperException
 
     from sweeps import secrets
-    from sweeps.cli import catalogue, data, driving, options, reading, reproduce, text
+    from sweeps.cli import (
+        catalogue,
+        data,
+        driving,
+        explain,
+        options,
+        reading,
+        reproduce,
+        show,
+        text,
+    )
     from zoneout_core.config import parts, registry
     from zoneout_core.config.plugins import Plugins
     from zoneout_core.errors import PluginError, ZoneoutError
@@ -28,7 +38,8 @@ FAULT = 1
 app = typer.Typer(
     name="sweep",
     epilog=(
-        "Begin with: sweep run demo. Add --traceback to any command to see where an error arose."
+        "Begin with: sweep run demo. Add --traceback to any command to see where an error was"
+        " raised."
     ),
     no_args_is_help=True,
     add_completion=False,
@@ -63,14 +74,15 @@ def _options(
         ),
     ] = None,
 ) -> None:
-    """Train many zoneout RNN trials at once, and never lose or blur a result."""
+    """Train many zoneout RNN trials at once, without losing or mixing up a result."""
     if plugins is not None:
         registry.use(Plugins.read(plugins))
 
 
 for command, examples in (
     (catalogue.ls, ()),
-    (catalogue.show, ("sweep show figure3 --set epochs=2",)),
+    (show.show, ("sweep show figure3 --set epochs=2", "sweep show demo --explain")),
+    (explain.explain, ("sweep explain learning_rate", "sweep explain optim zoneout")),
     (driving.run, (
         "sweep run demo",
         "sweep run figure3 --data data --set seeds=0,1,2",
@@ -93,12 +105,16 @@ for command, examples in (
     (reading.ui, ("sweep ui", "sweep ui demo-20261121-231500 --port 0")),
 ):  # fmt: skip
     app.command(
-        epilog="\b\nExamples:\n" + "\n".join(f"  {one}" for one in examples) if examples else None
+        epilog="\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)
+        if examples
+        else None
     )(command)
-app.add_typer(data.app, name="data", help="List the tasks' data files, and fetch them.")
+app.add_typer(
+    data.app, name="data", help="List the data files of the tasks, and fetch missing ones."
+)
 
 
-def main(given: Sequence[str] | None = None) -> None:
+def main(command_line: Sequence[str] | None = None) -> None:
     """Run the command line `given`, or that of this process.
 
     Exits with 0, with 2 for an error that its message can mend, with 1 for any other, with 130
@@ -107,16 +123,16 @@ def main(given: Sequence[str] | None = None) -> None:
     one JSON document on stdout: `{"error": KIND, "message": TEXT}`. No password is ever told.
     """
     with outlets(), registry.using(None):
-        code = _answer(sys.argv[1:] if given is None else given)
+        code = _answer(sys.argv[1:] if command_line is None else command_line)
     apart = sys.modules.get("sweeps.drivers.apart")
     if apart is not None and apart.left_behind:
         os._exit(code)
     sys.exit(code)
 
 
-def _answer(given: Sequence[str]) -> int:
-    """Run the command line `given`; its exit code."""
-    arguments = [argument for argument in given if argument != "--traceback"]
+def _answer(command_line: Sequence[str]) -> int:
+    """Run the command line `command_line`; its exit code."""
+    arguments = [argument for argument in command_line if argument != "--traceback"]
     plugins, rest = options.plugins_apart(arguments)
     arguments = [*plugins, *rest]
     try:
@@ -127,13 +143,13 @@ def _answer(given: Sequence[str]) -> int:
         _tell_usage(error)
         code = error.exit_code
     except Exception as error:
-        if "--traceback" in given or os.environ.get("ZONEOUT_TRACEBACK"):
+        if "--traceback" in command_line or os.environ.get("ZONEOUT_TRACEBACK"):
             typer.echo(secrets.mask("".join(traceback.format_exception(error))), err=True, nl=False)
         mendable = isinstance(error, ZoneoutError)
         if mendable:
             said = str(error)
         else:
-            said = f"{type(error).__name__}: {error} (--traceback tells where it arose)"
+            said = f"{type(error).__name__}: {error} (add --traceback to see where it was raised)"
         said = secrets.mask(said)
         _tell_json(error, said, arguments)
         text.echo(f"error: {said}", err=True)

@@ -1,22 +1,16 @@
-"""`sweep ls` and `sweep show`: what can be run, and what was."""
+"""`sweep ls`: what can be run, and what was."""
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import Annotated, Any
 
 import typer
 
-from search_spaces import Choice, Product, Range, Space, Switch
 from sweeps import definition
 from sweeps.books.run_folder import DEFAULT_HOME, Home, RunFolder
 from sweeps.cli import options, text
 from sweeps.definition import Sweep
 from zoneout_core.config import registry
 from zoneout_core.errors import ZoneoutError
-
-_TOLD = ("task", "model.cell", "model.hidden_size", "epochs")
-"""Keys of the base configuration that `sweep show` tells first even where they have their
-default."""
 
 
 def ls(
@@ -28,8 +22,8 @@ def ls(
 ) -> None:
     """List the sweeps that can be run, or the runs of a home."""
     if runs:
-        found = [_run(run) for run in Home(home).runs()]
-        options.show_json(found) if as_json else _show_runs(found, Home(home))
+        found_runs = [_run(run) for run in Home(home).runs()]
+        options.show_json(found_runs) if as_json else _show_runs(found_runs, Home(home))
     else:
         sweeps = list(_sound_sweeps())
         options.show_json([_sweep(sweep) for sweep in sweeps]) if as_json else _show_sweeps(sweeps)
@@ -42,69 +36,6 @@ def _sound_sweeps() -> Iterator[Sweep]:
             yield definition.get(name)
         except Exception as error:
             text.echo(f"warning: sweep {name} is left out: {text.one_line(error)}", err=True)
-
-
-def show(
-    name: options.SweepName,
-    settings: options.Settings = None,
-    lanes: options.LanesOption = None,
-    as_json: options.AsJson = False,
-) -> None:
-    """Print the complete definition of a sweep, with what is set."""
-    sweep = definition.get(name).with_values(options.parse(settings, lanes))
-    if as_json:
-        options.show_json(sweep.to_json())
-        return
-    from rich.padding import Padding
-
-    console = text.console()
-    console.print(f"{sweep.name}: {sweep.description}")
-    plain = sweep.to_json()
-    own = {key: text.listed(plain[key]) for key in definition.SETTABLE if key != "space"}
-    searched = list(sweep.search_space.keys())
-    base = {
-        key: text.listed(value)
-        for key, value in sweep.base.flat().items()
-        if key not in [*searched, "seed"]
-    }
-    changed = {key: value for key, value in base.items() if key in [*_TOLD, *sweep.base.changed()]}
-    for title, table in (
-        (
-            f"Searched, {sweep.cut or f'{sweep.max_trials} trials'}:",
-            dict(_described(sweep.search_space)),
-        ),
-        ("Of the sweep:", own),
-        ("Of every trial:", changed),
-    ):
-        console.print(f"\n{title}")
-        console.print(Padding(text.pairs(table), (0, 0, 0, 2)))
-    console.print("\nOf every trial, by default:")
-    rest = ", ".join(f"{key}={value}" for key, value in base.items() if key not in changed)
-    console.print(Padding(rest, (0, 0, 0, 2)))
-
-
-def _described(space: Space, case: str = "") -> Iterator[tuple[str, str]]:
-    """What each key of a space may be, in words."""
-    match space:
-        case Choice():
-            yield space.key + case, text.listed(space.values)
-        case Range():
-            yield (
-                space.key + case,
-                f"{space.low} to {space.high}" + (", by its logarithm" if space.log else ""),
-            )
-        case Product():
-            for part in space.parts:
-                yield from _described(part, case)
-        case Switch():
-            yield space.key + case, text.listed([value for value, _ in space.cases])
-            for value, inner in space.cases:
-                here = f"{case} [{text.short(space.key)}={value}]"
-                match list(islice(inner.corners(), 2)):
-                    case [point]:  # a row of a table: its settings in one line
-                        yield from [(here.strip(), text.assignment(point))] if point else []
-                    case _:
-                        yield from _described(inner, here)
 
 
 def _sweep(sweep: Sweep) -> dict[str, object]:
@@ -122,7 +53,7 @@ def _show_sweeps(sweeps: list[Sweep]) -> None:
     text.console().print(
         text.pairs({sweep.name: f"{sweep.description}\n{_size(sweep)}" for sweep in sweeps})
     )
-    text.echo("\nSee all of one with: sweep show NAME   Begin it with: sweep run NAME")
+    text.echo("\nSee a whole definition with: sweep show NAME   Run it with: sweep run NAME")
 
 
 def _size(sweep: Sweep) -> str:
@@ -139,12 +70,13 @@ def _run(run: RunFolder) -> dict[str, Any]:
 
     try:
         with registry.using(run.own_plugins()):
-            told = summary.of_run(run, run.definition(), run.story())
+            summary_of_run = summary.of_run(run, run.definition(), run.story())
     except ZoneoutError as error:
         blank: dict[str, Any] = {"of": None, "counts": {}, "best": None, "objective": None}
         return {"run": run.name, "state": "unreadable", "reason": str(error)} | blank
     return {
-        key: told[key] for key in ("run", "state", "reason", "of", "counts", "best", "objective")
+        key: summary_of_run[key]
+        for key in ("run", "state", "reason", "of", "counts", "best", "objective")
     }
 
 

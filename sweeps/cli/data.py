@@ -16,7 +16,7 @@ from zoneout_core.data.datafiles import DataFile, FileState
 from zoneout_core.errors import PluginError
 
 app = typer.Typer(
-    help="The tasks' data files: which are there, and fetching those that are not.",
+    help="List the data files of the tasks, and fetch missing ones.",
     no_args_is_help=True,
 )
 
@@ -41,11 +41,11 @@ def _described(task: tasks.Task, data_dir: Path) -> dict[str, Any]:
         "task": task.name,
         "description": task.description,
         "variants": list(task.variants),
-        "files": [_found(file, data_dir) for file in task.files],
+        "files": [_state_of(file, data_dir) for file in task.files],
     }
 
 
-def _found(file: DataFile, data_dir: Path) -> dict[str, Any]:
+def _state_of(file: DataFile, data_dir: Path) -> dict[str, Any]:
     finding = datafiles.inspect(file, data_dir)
     return {
         "file": file.path,
@@ -69,9 +69,9 @@ def _print_table(listing: list[dict[str, Any]], data_dir: Path) -> None:
     lacking = []
     for task in listing:
         files = task["files"]
-        own = {f["file"]: f["detail"] for f in files if f["state"] != FileState.OK}
-        if own:
-            state = f"{len(own)} of {len(files)} not ok"
+        bad_files = {f["file"]: f["detail"] for f in files if f["state"] != FileState.OK}
+        if bad_files:
+            state = f"{len(bad_files)} of {len(files)} not ok"
         else:
             state = "ok" if files else "none needed"
         if files:
@@ -79,8 +79,8 @@ def _print_table(listing: list[dict[str, Any]], data_dir: Path) -> None:
         else:
             size = ""
         table.add_row(task["task"], ", ".join(task["variants"]), size, state)
-        bad |= own
-        lacking += [task["task"]] if own else []
+        bad |= bad_files
+        lacking += [task["task"]] if bad_files else []
     console = text.console()
     console.print(f"Data folder: {data_dir}", soft_wrap=True)
     console.print(table)
@@ -101,11 +101,11 @@ def fetch(
         typer.Option(
             "--from",
             metavar="URL_OR_FOLDER",
-            help="Take them from there, not from the known addresses.",
+            help="Fetch from this address or folder, not from the known ones.",
         ),
     ] = "",
     force: Annotated[
-        bool, typer.Option("--force", help="Fetch also what is already there and right.")
+        bool, typer.Option("--force", help="Fetch even files that are already there and intact.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -121,7 +121,7 @@ def fetch(
                 fetch_file(name, file, data_dir, source=source, progress=progress)
             fetched.append(file)
     if as_json:
-        files = [{**_found(file, data_dir), "fetched": file in fetched} for file in task.files]
+        files = [{**_state_of(file, data_dir), "fetched": file in fetched} for file in task.files]
         typer.echo(json.dumps({"task": name, "files": files}, indent=2))
         return
     for file in task.files:

@@ -19,7 +19,7 @@ from zoneout_core.errors import ConfigError, PluginError, ZoneoutError
 from zoneout_core.records import TrialState
 
 if TYPE_CHECKING:
-    from sweeps.runner import How, Outcome
+    from sweeps.runner import DriveOptions, Outcome
 
 FAILED = 1
 """Exit code of a sweep whose trials all failed, and of a delivery that left something behind."""
@@ -28,25 +28,27 @@ LAST_ROWS = 20
 
 Inline = Annotated[
     bool,
-    typer.Option("--inline", help="In this one process, without Ray: same trials, same numbers."),
+    typer.Option("--inline", help="Train in this process, without Ray. Results are the same."),
 ]
 Address = Annotated[
     str,
     typer.Option(
         "--address",
         metavar="ADDRESS",
-        help="A Ray cluster (`auto`, host:port), not a Ray of its own.",
+        help="Use this Ray cluster (`auto` or HOST:PORT) instead of a local Ray.",
     ),
 ]
 Force = Annotated[
     bool,
-    typer.Option("--force", help="Train even in a precision that this processor emulates, slowly."),
+    typer.Option(
+        "--force", help="Train even in a precision that is slow because this processor emulates it."
+    ),
 ]
 TrackingUri = Annotated[
     str,
     typer.Option("--tracking", metavar="URI", envvar="MLFLOW_TRACKING_URI",
                  show_default="HOME/mlflow.db",
-                 help="MLflow's tracking URI; `none` = deliver later."),
+                 help="MLflow's tracking URI; with `none`, nothing is delivered now."),
 ]  # fmt: skip
 DeliveryUri = Annotated[
     str,
@@ -68,16 +70,18 @@ def run(
     force: Force = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Run a sweep, from its first trial to its heatmap. Ctrl-C saves and stops; `sweep resume` goes
-    on."""
+    """Run a sweep, from its first trial to its heatmap. Ctrl-C saves and stops; `sweep resume`
+    continues."""
     with leaving_at_once():  # Optuna and its friends take a moment
         from sweeps import preflight, runner
 
         sweep = definition.get(name).with_values(options.parse(settings, lanes))
-        how = runner.How(data=data, inline=inline, address=address, tracking=tracking, force=force)
-        preflight.check(Home(home), sweep, how)
+        drive_options = runner.DriveOptions(
+            data=data, inline=inline, address=address, tracking=tracking, force=force
+        )
+        preflight.check(Home(home), sweep, drive_options)
     begun = runner.begin(Home(home), sweep)
-    _drive(begun, begun.definition(), how, as_json)
+    _drive(begun, begun.definition(), drive_options, as_json)
 
 
 def resume(
@@ -93,21 +97,23 @@ def resume(
     force: Force = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Go on with a run that was stopped or killed. Its numbers come out as if it never had been."""
+    """Continue a run that was stopped or killed. Results are those of an uninterrupted run."""
     with leaving_at_once():
         from sweeps import preflight, runner
         from sweeps.tracking.delivery import check_scheme
 
         named = context.find_root().params["plugins"] is not None
         given = _given_plugins(named)
-        found, sweep = open_run(Home(home), name, options.parse(settings, lanes))
-        _compare_plugins(found, given, named)
-        how = runner.How(data=data, inline=inline, address=address, tracking=tracking, force=force)
+        run_folder, sweep = open_run(Home(home), name, options.parse(settings, lanes))
+        _compare_plugins(run_folder, given, named)
+        drive_options = runner.DriveOptions(
+            data=data, inline=inline, address=address, tracking=tracking, force=force
+        )
         if tracking != runner.NO_TRACKING:
             check_scheme(tracking)
         parts.require_regularizers()
-        preflight.check_precision(sweep, how)
-    _drive(found, sweep, how, as_json)
+        preflight.check_precision(sweep, drive_options)
+    _drive(run_folder, sweep, drive_options, as_json)
 
 
 def _given_plugins(named: bool) -> Plugins:
@@ -145,48 +151,53 @@ def stop(
     name: options.RunName, home: options.HomeDir = DEFAULT_HOME, as_json: options.AsJson = False
 ) -> None:
     """Ask the driver of a run to save and stop, as Ctrl-C does."""
-    found = Home(home).run(name)
-    found.request_stop()
+    run_folder = Home(home).run(name)
+    run_folder.request_stop()
     if as_json:
-        options.show_json({"run": found.name, "stop": "requested"})
+        options.show_json({"run": run_folder.name, "stop": "requested"})
     else:
         text.echo(
-            f"Asked the driver of {found.name} to stop. Go on later with: {found.command('resume')}"
+            f"Asked the driver of {run_folder.name} to stop."
+            f" Continue later with: {run_folder.command('resume')}"
         )
 
 
 def deliver(
     name: Annotated[
-        str, typer.Argument(metavar="[RUN]", help="A run of `sweep ls --runs`, or `latest`.")
+        str, typer.Argument(metavar="RUN", help="A run of `sweep ls --runs`, or `latest`.")
     ] = "",
-    all_runs: Annotated[bool, typer.Option("--all", help="Every run of the home.")] = False,
+    all_runs: Annotated[bool, typer.Option("--all", help="Deliver every run of the home.")] = False,
     home: options.HomeDir = DEFAULT_HOME,
     tracking: DeliveryUri = "",
     timeout: Annotated[
         float,
-        typer.Option("--timeout", metavar="SECONDS", help="Give up after so long, on each run."),
+        typer.Option(
+            "--timeout", metavar="SECONDS", min=0, help="Give up on a run after this time."
+        ),
     ] = 300.0,
     as_json: options.AsJson = False,
 ) -> None:
-    """Bring a run's journal to MLflow, or those of all runs. What is there already stays as it
-    is."""
+    """Send the records of a run, or of all runs, to MLflow. Those that are there already stay as
+    they are."""
     from sweeps.runner import NO_TRACKING
     from sweeps.tracking.delivery import check_scheme
 
-    check_scheme(tracking)
     if tracking == NO_TRACKING:
         raise ConfigError(
             "sweep deliver needs somewhere to deliver to, but --tracking is 'none'. Leave it out."
         )
+    check_scheme(tracking)
     if bool(name) == all_runs:
         raise ConfigError(
             f"sweep deliver takes one RUN, or --all, but got {'both' if name else 'neither'}. "
             f"For example: {Home(home).command('deliver', 'latest')}"
         )
-    told, unreadable = [], 0
+    if all_runs and not as_json and not Home(home).runs():
+        text.echo(f"No run in {Home(home).folder} yet, so there is nothing to deliver.")
+    deliveries, unreadable = [], 0
     for run in Home(home).runs() if all_runs else [Home(home).run(name)]:
         try:
-            told.append(_deliver(run, tracking, timeout))
+            deliveries.append(_deliver(run, tracking, timeout))
         except ZoneoutError as error:  # of this run; the others are still to be delivered
             if not all_runs:
                 raise
@@ -194,13 +205,13 @@ def deliver(
             say(f"{run.name} is not delivered: {error}")
             continue
         if not as_json:
-            left, place = told[-1]["undelivered"], told[-1]["tracking"]
+            left, place = deliveries[-1]["undelivered"], deliveries[-1]["tracking"]
             text.echo(
                 f"{run.name}: {f'{left} events are not' if left else 'everything is'} in {place}"
             )
     if as_json:
-        options.show_json({"runs": told} if all_runs else told[0])
-    if unreadable or any(one["undelivered"] for one in told):
+        options.show_json({"runs": deliveries} if all_runs else deliveries[0])
+    if unreadable or any(delivery["undelivered"] for delivery in deliveries):
         raise typer.Exit(FAILED)
 
 
@@ -222,7 +233,7 @@ def _deliver(run: RunFolder, tracking: str, timeout: float) -> dict[str, object]
     return {"run": run.name, "tracking": place.shown, "undelivered": left}
 
 
-def _drive(run: RunFolder, sweep: Sweep, how: "How", as_json: bool) -> None:
+def _drive(run: RunFolder, sweep: Sweep, drive_options: "DriveOptions", as_json: bool) -> None:
     from sweeps import runner
     from sweeps.cli import progress, summary
 
@@ -230,7 +241,9 @@ def _drive(run: RunFolder, sweep: Sweep, how: "How", as_json: bool) -> None:
     if sweep.cut:
         say(sweep.cut)
     try:
-        outcome = runner.drive(run, sweep, how, say, progress.silent if as_json else progress.live)
+        outcome = runner.drive(
+            run, sweep, drive_options, say, progress.silent if as_json else progress.live
+        )
     except ZoneoutError:
         raise
     except Exception:
@@ -277,9 +290,9 @@ def _tell(run: RunFolder, sweep: Sweep, outcome: "Outcome") -> None:
     if outcome.state == "interrupted":
         text.echo(f"Go on with: {run.command('resume')}")
     elif run.tracking.exists() and not outcome.undelivered:
-        text.echo(f"Look at it in MLflow: {run.command('ui')}")
+        text.echo(f"See it in MLflow: {run.command('ui')}")
     elif not outcome.undelivered:
-        text.echo(f"Bring it to MLflow: {outcome.deliver}")
+        text.echo(f"Send it to MLflow: {outcome.deliver}")
 
 
 def say(message: str) -> None:

@@ -9,16 +9,35 @@ import typer
 
 from zoneout_core.errors import ConfigError
 
+
+def _require_folder(parameter: typer.CallbackParam, folder: Path) -> Path:
+    """`folder`, which need not be there yet. Raises `ConfigError` for a file."""
+    if folder.is_file():
+        raise ConfigError(
+            f"{parameter.opts[0]} must be a folder, but {folder.absolute()} is a file. Name another"
+            " folder, or leave the option out."
+        )
+    return folder
+
+
 HomeDir = Annotated[
     Path,
     typer.Option(
-        "--home", metavar="DIR", envvar="ZONEOUT_HOME", help="The folder that holds all runs."
+        "--home",
+        metavar="DIR",
+        envvar="ZONEOUT_HOME",
+        callback=_require_folder,
+        help="The folder that holds all runs.",
     ),
 ]
 DataDir = Annotated[
     Path,
     typer.Option(
-        "--data", metavar="DIR", envvar="ZONEOUT_DATA", help="The folder of the data files."
+        "--data",
+        metavar="DIR",
+        envvar="ZONEOUT_DATA",
+        callback=_require_folder,
+        help="The folder of the data files.",
     ),
 ]
 RunName = Annotated[
@@ -29,12 +48,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document in
 Settings = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override a field of `sweep show NAME`; may be repeated."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting (see `sweep explain`); may be repeated.",
     ),
 ]
 LanesOption = Annotated[
     int | None,
-    typer.Option("--lanes", metavar="N", help="At most N lanes in a pack; 1 = every trial solo."),
+    typer.Option(
+        "--lanes", metavar="N", help="Train at most N trials together; with 1, each trains alone."
+    ),
 ]
 
 DEFAULT_DATA = Path("data")

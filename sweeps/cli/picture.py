@@ -39,7 +39,7 @@ def picture(story: Story, sweep: Sweep, now: float, rows: int | None = None) -> 
 
     trials, best = list(story.trials.values()), story.best
     bar = Table.grid()  # a bar alone ends no line
-    bar.add_row(ProgressBar(_whole(trials, sweep), _done(trials), width=_BAR_WIDTH))
+    bar.add_row(ProgressBar(_all_epochs(trials, sweep), _done(trials), width=_BAR_WIDTH))
     lines: list[RenderableType] = [Text(pace(story, sweep, now)), bar, Text(counts(story, sweep))]
     lines += [Text(f"best: {best_of(best)}")] if best else []
     lines += [table(story, sweep, now, rows)] if story.trials else []
@@ -60,15 +60,23 @@ def table(story: Story, sweep: Sweep, now: float, rows: int | None = None) -> "R
 def pace(story: Story, sweep: Sweep, now: float) -> str:
     """`18 of 27 epochs, 3 min 20 s, about 1 min 40 s left`; the time is that of the last driver."""
     trials = list(story.trials.values())
-    done, whole = _done(trials), _whole(trials, sweep)
+    done, all_epochs = _done(trials), _all_epochs(trials, sweep)
     spent = elapsed(story, now)
-    said = [f"{done} of {whole} epochs", *([text.duration(spent)] if spent is not None else [])]
-    if spent is not None and story.driver is not None and story.closed is None and done < whole:
+    said = [f"{done} of {all_epochs} epochs"]
+    if spent is not None:
+        said.append(text.duration(spent))
+    if (
+        spent is not None
+        and story.driver is not None
+        and story.closed is None
+        and done < all_epochs
+    ):
         began = story.driver.time
-        records = (record for trial in trials for record in list(trial.records.values()))
-        told = sum(record.time >= began for record in records)
-        if told:
-            said.append(f"about {text.duration(spent / told * (whole - done))} left")
+        records = [record for trial in trials for record in list(trial.records.values())]
+        measured_epochs = sum(record.time >= began for record in records)
+        if measured_epochs:
+            left = spent / measured_epochs * (all_epochs - done)
+            said.append(f"about {text.duration(left)} left")
         elif not any(trial.state is TrialState.RUNNING for trial in trials):
             said.append("starting")
     return ", ".join(said)
@@ -77,8 +85,10 @@ def pace(story: Story, sweep: Sweep, now: float) -> str:
 def counts(story: Story, sweep: Sweep) -> str:
     """`9 of 36 trials: 4 running, 5 complete`"""
     states = ", ".join(f"{count} {state}" for state, count in _ordered(story))
-    told = f"{len(story.trials)} of {sweep.max_trials} trials" + (f": {states}" if states else "")
-    return told + (f" ({sweep.cut})" if sweep.cut else "")
+    summary = f"{len(story.trials)} of {sweep.max_trials} trials" + (
+        f": {states}" if states else ""
+    )
+    return summary + (f" ({sweep.cut})" if sweep.cut else "")
 
 
 def best_of(trial: TrialStory) -> str:
@@ -135,7 +145,7 @@ def _done(trials: Iterable[TrialStory]) -> int:
     return sum(trial.epochs if trial.state.finished else trial.epoch for trial in trials)
 
 
-def _whole(trials: list[TrialStory], sweep: Sweep) -> int:
+def _all_epochs(trials: list[TrialStory], sweep: Sweep) -> int:
     """Epochs of all trials; those that were not asked for yet are taken to have as many as the base
     has."""
     return (
@@ -258,7 +268,7 @@ def _line(
     values = [text.value(trial.params[key]) if key in trial.params else "" for key in keys]
     if varied:  # what only some trials have
         values.append(
-            text.assignment({key: given for key, given in trial.params.items() if key in varied})
+            text.assignment({key: value for key, value in trial.params.items() if key in varied})
         )
     numbers = [
         text.number(last.metrics[name]) if last else "" for name in measured(sweep.metrics).values()
@@ -268,14 +278,14 @@ def _line(
         state.append(" (best)", "bold green")
     elif trial.state is TrialState.FAILED:
         state.append(f": {trial.reason}")
-    told = [
+    columns = [
         str(trial.trial),
         *values,
         f"{trial.epoch}/{trial.epochs}",
         *numbers,
         _time(trial, story, now),
     ]
-    return [*map(Text, told), state]
+    return [*map(Text, columns), state]
 
 
 def _varied(space: Space) -> Iterator[str]:

@@ -31,7 +31,7 @@ def silent(story: Story, sweep: Sweep) -> Iterator[None]:
 def live(story: Story, sweep: Sweep) -> Iterator[None]:
     """Show `story` as it grows, on stderr."""
     console = text.console(stderr=True)
-    with _drawn(story, sweep, console) if console.is_terminal else _told(story, console):
+    with _drawn(story, sweep, console) if console.is_terminal else _printed(story, console):
         yield
 
 
@@ -52,7 +52,7 @@ def _drawn(story: Story, sweep: Sweep, console: "Console") -> Iterator[None]:
 
 
 @contextmanager
-def _told(story: Story, console: "Console") -> Iterator[None]:
+def _printed(story: Story, console: "Console") -> Iterator[None]:
     over = threading.Event()
     thread = threading.Thread(target=_lines, args=(story, over, console), daemon=True)
     thread.start()
@@ -68,7 +68,7 @@ def _lines(story: Story, over: threading.Event, console: "Console") -> None:
     before."""
     begun: set[int] = set()
     trials = list(story.trials.values())
-    told = {(trial.trial, epoch) for trial in trials for epoch in list(trial.records)}
+    printed = {(trial.trial, epoch) for trial in trials for epoch in list(trial.records)}
     ended = {trial.trial for trial in trials if trial.state.finished}
     while True:
         last_look = over.wait(REFRESH_SECONDS)
@@ -82,8 +82,8 @@ def _lines(story: Story, over: threading.Event, console: "Console") -> None:
                     f"{name} runs: {text.assignment(trial.params)} ({where})", soft_wrap=True
                 )
             for epoch, record in list(trial.records.items()):
-                if (trial.trial, epoch) not in told:
-                    told.add((trial.trial, epoch))
+                if (trial.trial, epoch) not in printed:
+                    printed.add((trial.trial, epoch))
                     shown = measured(trial.metrics).items()
                     said = ", ".join(
                         f"{heading} {text.number(record.metrics[key])}" for heading, key in shown

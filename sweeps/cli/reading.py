@@ -12,13 +12,13 @@ from sweeps.books.story import Story
 from sweeps.cli import options, text
 from zoneout_core.errors import HomeError
 
-_AXIS = "A searched key, instead of the definition's."
+_AXIS = "Draw this searched setting, not the one of the definition."
 
 
 def status(
     name: options.RunName, home: options.HomeDir = DEFAULT_HOME, as_json: options.AsJson = False
 ) -> None:
-    """Say how a run stands: its driver, its trials, the best so far."""
+    """Show the state of a run, its trials and the best one so far."""
     from sweeps.cli import summary
     from sweeps.cli.picture import picture
 
@@ -60,17 +60,18 @@ def export(
     name: options.RunName,
     home: options.HomeDir = DEFAULT_HOME,
     format: Annotated[
-        Literal["csv", "json"], typer.Option("--format", help="Of the table.")
+        Literal["csv", "json"], typer.Option("--format", help="Format of the table.")
     ] = "csv",
     curves: Annotated[bool, typer.Option("--curves", help="One row per trial and epoch.")] = False,
     no_times: Annotated[
         bool,
         typer.Option(
-            "--no-times", help="Leave wall times out: equal sweeps then export equal bytes."
+            "--no-times", help="Leave out wall times, so that equal sweeps export equal bytes."
         ),
     ] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write there, not to stdout.")
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write to this file, not to stdout."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
@@ -94,7 +95,7 @@ def report(
     name: options.RunName,
     home: options.HomeDir = DEFAULT_HOME,
     from_mlflow: Annotated[
-        bool, typer.Option("--from-mlflow", help="Of what MLflow has, not the journal.")
+        bool, typer.Option("--from-mlflow", help="Draw what MLflow has, not what the journal has.")
     ] = False,
     x_axis: Annotated[str, typer.Option("--x-axis", metavar="KEY", help=_AXIS)] = "",
     y_axis: Annotated[str, typer.Option("--y-axis", metavar="KEY", help=_AXIS)] = "",
@@ -119,11 +120,14 @@ def ui(
     ] = "latest",
     home: options.HomeDir = DEFAULT_HOME,
     port: Annotated[
-        int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 picks a free one.")
+        int,
+        typer.Option(
+            "--port", metavar="N", min=0, max=65535, help="Port to listen on; 0 picks a free one."
+        ),
     ] = 5000,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show a run in MLflow's pages, on the loopback only. Ctrl-C ends it."""
+    """Serve MLflow's pages about a run, on the loopback only. Ctrl-C ends it."""
     from sweeps.tracking.ui import serve
 
     run = Home(home).run(name)

@@ -9,7 +9,7 @@ import typer
 from sweeps.books.run_folder import DEFAULT_HOME, Home
 from sweeps.cli import driving, options, text
 from sweeps.cli.streams import INTERRUPTED
-from zoneout_core.errors import DataError, RunError
+from zoneout_core.errors import ConfigError, DataError, RunError
 from zoneout_core.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sweeps.definition import Sweep
     from sweeps.paper.reproducing import Request
     from sweeps.paper.reproductions import Reading, Reproduction
-    from sweeps.runner import How
+    from sweeps.runner import DriveOptions
 
 INCOMPLETE = 1
 """Exit code when something that was asked for could not be run."""
@@ -40,7 +40,7 @@ ScaleName = Annotated[
     ),
 ]
 RowNames = Annotated[
-    str, typer.Option("--rows", metavar="A,B", help="Only these rows.", show_default="all")
+    str, typer.Option("--rows", metavar="A,B", help="Take only these rows.", show_default="all")
 ]
 Seeds = Annotated[
     int | None,
@@ -48,14 +48,14 @@ Seeds = Annotated[
         "--seeds",
         metavar="N",
         min=1,
-        help="Seeds 0 to N-1: several give intervals.",
+        help="Use seeds 0 to N-1. Several give confidence intervals.",
         show_default="1 (toys: 5)",
     ),
 ]
 Fresh = Annotated[
-    bool, typer.Option("--fresh", help="Train all of it anew, whatever the home has.")
+    bool, typer.Option("--fresh", help="Train everything again, even what the home already has.")
 ]
-Show = Annotated[bool, typer.Option("--show", help="Train nothing: show what the home has.")]
+Show = Annotated[bool, typer.Option("--show", help="Train nothing; show what the home has.")]
 
 
 def reproduce(
@@ -75,47 +75,58 @@ def reproduce(
     force: driving.Force = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Reproduce a table or figure of the paper, ours beside it.
+    """Reproduce a table or figure of the paper.
 
-    What the home already has is read, not trained again; only what is lacking is run, or gone on
-    with.
+    The paper's numbers stand beside ours. Trials that the home already has are read, not trained
+    again. Missing ones are trained, and interrupted runs are continued.
     """
     from sweeps.paper import found_trials, reproducing, reproductions
     from sweeps.paper.reproducing import Request
-    from sweeps.runner import How
+    from sweeps.runner import DriveOptions
 
     reproduction = reproductions.get(name)
-    asked = Request(
+    request = Request(
         name=name.replace("_", "-"),
         scale=scale,
-        labels=tuple(one.strip() for one in row_names.split(",") if one.strip()),
+        labels=tuple(label.strip() for label in row_names.split(",") if label.strip()),
         seeds=seeds or 0,
         settings=options.parse(settings),
     )
-    pairs = list(reproducing.blocks(reproduction, asked, lanes))
+    if row_names and not request.labels:
+        raise ConfigError(
+            f"--rows takes names of rows, separated by commas, but got {row_names!r}. Leave it out"
+            " for all rows."
+        )
+    if fresh and show:
+        raise ConfigError(
+            "--fresh trains everything anew and --show trains nothing. Leave one of them out."
+        )
+    pairs = list(reproducing.blocks(reproduction, request, lanes))
     for run, why in found_trials.left_out(Home(home), {sweep.name for _, sweep in pairs}):
         driving.say(f"Run {run.name} is left out: {why}")
-    how = How(data=data, inline=inline, address=address, tracking=tracking, force=force)
-    trainer = _Trainer(Home(home), how, fresh, as_json)
+    drive_options = DriveOptions(
+        data=data, inline=inline, address=address, tracking=tracking, force=force
+    )
+    trainer = _Trainer(Home(home), drive_options, fresh, as_json)
     if not show:
         trainer.train(reproducing.to_train(pairs))
     if fresh and not show:
         only = trainer.begun
     else:
         only = None
-    readings = [reproducing.read(Home(home), block, sweep, asked, only) for block, sweep in pairs]
+    readings = [reproducing.read(Home(home), block, sweep, request, only) for block, sweep in pairs]
     if reproduction.measure is not None and not show:
         reproduction.measure(readings, data, driving.say)
-    told = _told(asked, readings)
+    summary = _summary(request, readings)
     files = reproducing.write(
-        Home(home).folder / "reproductions" / asked.folder_name, reproduction, readings, told
+        Home(home).folder / "reproductions" / request.folder_name, reproduction, readings, summary
     )
     if as_json:
         options.show_json(
-            told | {"files": [str(file) for file in files], "not_run": trainer.refused}
+            summary | {"files": [str(file) for file in files], "not_run": trainer.refused}
         )
     else:
-        _print(reproduction, asked, readings, files)
+        _print(reproduction, request, readings, files)
     if trainer.refused:
         raise typer.Exit(INCOMPLETE)
 
@@ -123,8 +134,8 @@ def reproduce(
 class _Trainer:
     """Trains what a home lacks."""
 
-    def __init__(self, home: Home, how: "How", fresh: bool, quiet: bool) -> None:
-        self.home, self.how, self.fresh, self.quiet = home, how, fresh, quiet
+    def __init__(self, home: Home, drive_options: "DriveOptions", fresh: bool, quiet: bool) -> None:
+        self.home, self.drive_options, self.fresh, self.quiet = home, drive_options, fresh, quiet
         self.begun: list[str] = []
         """Names of the runs that this command began."""
         self.refused: dict[str, str] = {}
@@ -151,7 +162,7 @@ class _Trainer:
             only = None
         left = reproducing.lacking(self.home, sweep, only)
         if left is not None:
-            preflight.check(self.home, left, self.how)
+            preflight.check(self.home, left, self.drive_options)
         while left is not None:
             if self.fresh:
                 run = None
@@ -171,7 +182,7 @@ class _Trainer:
                 watch = progress.silent
             else:
                 watch = progress.live
-            outcome = runner.drive(run, definition, self.how, driving.say, watch)
+            outcome = runner.drive(run, definition, self.drive_options, driving.say, watch)
             if outcome.state != "finished":
                 if self.fresh:
                     again = "The same command without --fresh"
@@ -189,47 +200,47 @@ class _Trainer:
                 )
 
 
-def _told(asked: "Request", readings: "Sequence[Reading]") -> dict[str, object]:
+def _summary(request: "Request", readings: "Sequence[Reading]") -> dict[str, object]:
     """What `--json` and numbers.json say; without the paths of this machine."""
     from analysis import table
     from sweeps.paper import found_trials, reproducing
 
     return {
         "format": FORMATS["numbers.json"],
-        "reproduction": asked.name,
-        "scale": asked.scale,
-        "set": {key: str(value) for key, value in asked.settings.items()},
+        "reproduction": request.name,
+        "scale": request.scale,
+        "set": {key: str(value) for key, value in request.settings.items()},
         "blocks": [
-            table.to_json(one.table)
+            table.to_json(reading.table)
             | {
-                "sweep": one.sweep.name,
-                "task": one.sweep.base.task,
-                "asked_seeds": list(one.sweep.seeds),
-                "not_as_in_the_paper": reproducing.smaller(one.block, one.sweep),
-                "best": None if one.block.rows else reproducing.best(one),
-                "runs": sorted({found.run.name for found in one.found}),
-                "commits": found_trials.commits(one.found),
-                "seconds": found_trials.seconds(one.found),
+                "sweep": reading.sweep.name,
+                "task": reading.sweep.base.task,
+                "asked_seeds": list(reading.sweep.seeds),
+                "not_as_in_the_paper": reproducing.smaller(reading.block, reading.sweep),
+                "best": None if reading.block.rows else reproducing.best(reading),
+                "runs": sorted({source.run.name for source in reading.sources}),
+                "commits": found_trials.commits(reading.sources),
+                "seconds": found_trials.seconds(reading.sources),
             }
-            for one in readings
+            for reading in readings
         ],
     }
 
 
 def _print(
     reproduction: "Reproduction",
-    asked: "Request",
+    request: "Request",
     readings: "Sequence[Reading]",
     files: Sequence[Path],
 ) -> None:
     terminal = text.console()
-    if asked.settings:
-        changed = f", with --set {text.assignment(asked.settings)}"
+    if request.settings:
+        changed = f", with --set {text.assignment(request.settings)}"
     else:
         changed = ""
-    terminal.print(f"{reproduction.title}\nScale: {asked.scale}{changed}", soft_wrap=True)
+    terminal.print(f"{reproduction.title}\nScale: {request.scale}{changed}", soft_wrap=True)
     for reading in readings:
-        for part in _block(reading, asked, files[0].parents[2]):
+        for part in _block(reading, request, files[0].parents[2]):
             if isinstance(part, str):
                 terminal.print(part, soft_wrap=True)
             else:  # whole, even where the terminal is too narrow for its numbers
@@ -246,7 +257,7 @@ def _print(
     terminal.print(f"Numbers: {files[0].parent}", soft_wrap=True)
 
 
-def _block(reading: "Reading", asked: "Request", home: Path) -> "Iterator[str | Table]":
+def _block(reading: "Reading", request: "Request", home: Path) -> "Iterator[str | Table]":
     """A heading, what is smaller than in the paper, the table, how its columns are measured, and
     where it is from."""
     from sweeps.paper import reproducing
@@ -260,11 +271,11 @@ def _block(reading: "Reading", asked: "Request", home: Path) -> "Iterator[str | 
         for column in reading.block.columns:
             yield f"  {column.title}: {column.protocol} ({column.metric})"
     elif (best := reproducing.best(reading)) is not None:
-        at = ", ".join(
+        point = ", ".join(
             f"{key.rpartition('.')[2]}={value:g}" for key, value in best["params"].items()
         )
         yield (
-            f"  Best of {best['of']} trials: {best['value']:.4f} at {at}"
+            f"  Best of {best['of']} trials: {best['value']:.4f} at {point}"
             f" ({reading.sweep.metrics.label})"
         )
     for row in reading.block.rows:
@@ -275,13 +286,13 @@ def _block(reading: "Reading", asked: "Request", home: Path) -> "Iterator[str | 
     for line in reading.table.lines:
         for reason in line.reasons:
             yield f"  {line.row.title}, {line.state}: {reason}"
-    hardware = sorted({one for line in reading.table.lines for one in line.hardware})
+    hardware = sorted({machine for line in reading.table.lines for machine in line.hardware})
     if hardware:
         yield f"  Trained on: {'; '.join(hardware)}"
-    runs = sorted({found.run.name for found in reading.found})
+    runs = sorted({source.run.name for source in reading.sources})
     yield f"  Runs: {', '.join(runs) or 'none'}"
     if reading.block.trained_by:
-        train = Home(home).command("reproduce", reading.block.trained_by, "--scale", asked.scale)
+        train = Home(home).command("reproduce", reading.block.trained_by, "--scale", request.scale)
         yield f"  Only read here; train these rows with: {train}"
 
 
@@ -301,6 +312,6 @@ def _table(reading: "Reading") -> "Table":
         else:
             grid.add_column(f"{title}\n{what}", justify="right", min_width=longest)
     for cells in lines:
-        styles = ["bold" if what == "diff" and reading.whole else "" for _, what in headings]
+        styles = ["bold" if what == "diff" and reading.is_paper else "" for _, what in headings]
         grid.add_row(*(Text(cell, style) for cell, style in zip(cells, styles, strict=True)))
     return grid

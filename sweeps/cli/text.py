@@ -21,9 +21,9 @@ _CONTROL = re.compile(
 )
 
 
-def plain(given: str) -> str:
-    """`given` without what a terminal would obey: errors and reasons are other programs' words."""
-    return _CONTROL.sub("", given)
+def plain(message: str) -> str:
+    """`message` without control characters: errors and reasons are other programs' words."""
+    return _CONTROL.sub("", message)
 
 
 def echo(message: str, *, err: bool = False) -> None:
@@ -48,15 +48,15 @@ def console(*, stderr: bool = False) -> "Console":
 def duration(seconds: float) -> str:
     """`seconds` in the two largest units that say something: `7 s`, `3 min 20 s`, `2 h 05 min`, `3
     d 04 h`."""
-    whole = max(0, round(seconds))
+    rounded = max(0, round(seconds))
     for large, small, size, part in (
         ("d", "h", 86400, 3600),
         ("h", "min", 3600, 60),
         ("min", "s", 60, 1),
     ):
-        if whole >= size:
-            return f"{whole // size} {large} {whole % size // part:02d} {small}"
-    return f"{whole} s"
+        if rounded >= size:
+            return f"{rounded // size} {large} {rounded % size // part:02d} {small}"
+    return f"{rounded} s"
 
 
 def clock(seconds: float) -> str:
@@ -68,11 +68,11 @@ def clock(seconds: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
-def value(given: object) -> str:
+def value(hyperparameter: object) -> str:
     """A hyperparameter, short enough for a table; `sweep export` has every digit."""
-    if isinstance(given, float):
-        return f"{given:.6g}"
-    return str(given)
+    if isinstance(hyperparameter, float):
+        return f"{hyperparameter:.6g}"
+    return str(hyperparameter)
 
 
 def number(measured: float) -> str:
@@ -99,16 +99,17 @@ def short_names(keys: Iterable[str]) -> list[str]:
 
 def assignment(params: Mapping[str, object]) -> str:
     """`z_cells=0.5, z_states=0.05`"""
-    pairs = zip(short_names(params), params.values(), strict=True)
-    return ", ".join(f"{name}={value(given)}" for name, given in pairs)
+    names = short_names(params)
+    pairs = zip(names, params.values(), strict=True)
+    return ", ".join(f"{name}={value(hyperparameter)}" for name, hyperparameter in pairs)
 
 
-def listed(given: object) -> str:
+def listed(field: object) -> str:
     """A field of a definition as `--set` takes it: `0,1,2`; an empty text shows as `''`."""
-    if isinstance(given, list | tuple):
-        return ", ".join(str(one) for one in given)
-    if given != "":
-        return str(given)
+    if isinstance(field, list | tuple):
+        return ", ".join(str(item) for item in field)
+    if field != "":
+        return str(field)
     return "''"
 
 

@@ -82,14 +82,14 @@ def labels(sweep: Sweep) -> list[str]:
     return []
 
 
-def merged(one: Sweep, other: Sweep) -> Sweep:
+def merged(first: Sweep, second: Sweep) -> Sweep:
     """One sweep over the rows of both, which are the same definition's, narrowed in two ways."""
-    if labels(one) == labels(other):
-        return one
-    match one.space, other.space:
+    if labels(first) == labels(second):
+        return first
+    match first.space, second.space:
         case Switch(cases=mine), Switch(cases=theirs):
-            return replace(one, space=Switch("label", tuple(dict((*mine, *theirs)).items())))
-    raise AssertionError(f"{one.name} has no rows")
+            return replace(first, space=Switch("label", tuple(dict((*mine, *theirs)).items())))
+    raise AssertionError(f"{first.name} has no rows")
 
 
 def narrowed(sweep: Sweep, kept: Collection[str]) -> Sweep:

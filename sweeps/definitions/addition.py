@@ -21,7 +21,7 @@ SCALES = {
 def sweep(scale: str = "paper") -> Sweep:
     """Five seeds of each system, since the rule that begins again makes a single run meaningless;
     40 epochs."""
-    whole = Sweep(
+    paper = Sweep(
         name="addition",
         description="Learning to add, with a curriculum: with and without zoneout, five seeds",
         base=tasks.get("addition").config(),
@@ -29,4 +29,4 @@ def sweep(scale: str = "paper") -> Sweep:
         seeds=(0, 1, 2, 3, 4),
         threads=1,
     )
-    return _rows.at_scale(whole, SCALES[scale], ROWS)
+    return _rows.at_scale(paper, SCALES[scale], ROWS)

@@ -18,7 +18,7 @@ SCALES = {
 
 def sweep(scale: str = "paper") -> Sweep:
     """Two trials of 100 epochs, each of 1000 updates."""
-    whole = Sweep(
+    paper = Sweep(
         name="consistency",
         description=(
             "Semantic consistency: a linear recurrence on two units, with and without zoneout"
@@ -27,4 +27,4 @@ def sweep(scale: str = "paper") -> Sweep:
         space=_rows.space(ROWS),
         threads=1,
     )
-    return _rows.at_scale(whole, SCALES[scale], ROWS)
+    return _rows.at_scale(paper, SCALES[scale], ROWS)

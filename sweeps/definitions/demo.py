@@ -1,5 +1,5 @@
-"""What `make demo` runs: a 3 x 3 corner of the plane on text that every Python carries, in about
-two minutes."""
+"""What `make demo` runs: a 3 x 3 corner of the plane on text that comes with Python, in a few
+minutes."""
 
 from search_spaces import zoneout_plane
 from sweeps.definition import Sweep
@@ -11,8 +11,7 @@ def sweep() -> Sweep:
     return Sweep(
         name="demo",
         description=(
-            "3 x 3 zoneout plane on Python's language reference; no download, two minutes on two"
-            " cores"
+            "3 x 3 zoneout plane on Python's language reference; no download, takes minutes"
         ),
         base=TrialConfig(
             task="char_pydoc",

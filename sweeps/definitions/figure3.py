@@ -19,7 +19,7 @@ SCALES = {
 def sweep(scale: str = "paper") -> Sweep:
     """36 cells of H=1000 for 30 epochs, one seed; `--set seeds=0,1,2` repeats the plane. Smaller
     scales have 9."""
-    whole = Sweep(
+    paper = Sweep(
         name="figure3",
         description=(
             "Figure 3 of the paper: the 6 x 6 zoneout plane, H=1000, 30 epochs on Penn Treebank;"
@@ -30,7 +30,7 @@ def sweep(scale: str = "paper") -> Sweep:
         lanes=4,
     )
     if scale != _rows.PAPER:
-        whole = replace(
-            whole, space=zoneout_plane.space(z_cells=(0.0, 0.25, 0.5), z_states=(0.0, 0.05, 0.25))
+        paper = replace(
+            paper, space=zoneout_plane.space(z_cells=(0.0, 0.25, 0.5), z_states=(0.0, 0.05, 0.25))
         )
-    return _rows.at_scale(whole, SCALES[scale])
+    return _rows.at_scale(paper, SCALES[scale])

@@ -10,14 +10,14 @@ from zoneout_core.config.trial import ModelConfig
 
 
 def sweep() -> Sweep:
-    """Nine trials; some minutes on two CPU cores."""
+    """Nine trials; some minutes on a CPU."""
     paper = figure3.sweep()
     return replace(
         paper,
         name="figure3_small",
         description=(
-            "Figure 3 on a small scale: 3 x 3 cells, H=128, one epoch of Penn Treebank; minutes on"
-            " two cores"
+            "Figure 3 on a small scale: 3 x 3 cells, H=128, one epoch of Penn Treebank; takes"
+            " minutes"
         ),
         base=replace(paper.base, model=ModelConfig(hidden_size=128), epochs=1),
         space=zoneout_plane.space(z_cells=(0.0, 0.25, 0.5), z_states=(0.0, 0.05, 0.25)),

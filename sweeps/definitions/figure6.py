@@ -24,7 +24,7 @@ SCALES = {
 
 def sweep(scale: str = "paper") -> Sweep:
     """A trial of each system; settings are those of Table 2."""
-    whole = Sweep(
+    paper = Sweep(
         name="figure6",
         description=(
             "Figure 6 of the paper: three systems after one epoch of permuted sequential MNIST"
@@ -32,4 +32,4 @@ def sweep(scale: str = "paper") -> Sweep:
         base=tasks.get("sequential_mnist").config(epochs=1),
         space=_rows.space(ROWS),
     )
-    return _rows.at_scale(whole, SCALES[scale], ROWS)
+    return _rows.at_scale(paper, SCALES[scale], ROWS)

@@ -23,7 +23,7 @@ SCALES = table1_char.SCALES
 def sweep(scale: str = "paper") -> Sweep:
     """A trial of each way to evaluate; all else as in Table 1, whose zoneout and unregularized rows
     they meet."""
-    whole = replace(
+    paper = replace(
         table1_char.sweep(),
         name="figure7",
         description=(
@@ -32,4 +32,4 @@ def sweep(scale: str = "paper") -> Sweep:
         ),
         space=_rows.space(ROWS),
     )
-    return _rows.at_scale(whole, SCALES[scale], ROWS)
+    return _rows.at_scale(paper, SCALES[scale], ROWS)

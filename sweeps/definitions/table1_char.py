@@ -71,7 +71,7 @@ SCALES = {
 def sweep(scale: str = "paper") -> Sweep:
     """A trial of each row; at the paper's scale H=1000, at most 110 epochs, the best by validation
     kept."""
-    whole = Sweep(
+    paper = Sweep(
         name="table1_char",
         description=(
             "Table 1 of the paper, characters of Penn Treebank: a trial of each system; wants a GPU"
@@ -80,4 +80,4 @@ def sweep(scale: str = "paper") -> Sweep:
         space=_rows.space(ROWS),
         lanes=4,
     )
-    return _rows.at_scale(whole, SCALES[scale], ROWS)
+    return _rows.at_scale(paper, SCALES[scale], ROWS)

@@ -54,7 +54,7 @@ SCALES = {
 def sweep(scale: str = "paper") -> Sweep:
     """A trial of each row; at the paper's scale H=2000 on 90 million characters, the largest job of
     the paper."""
-    whole = Sweep(
+    paper = Sweep(
         name="table1_text8",
         description=(
             "Table 1 of the paper, text8: a trial of each system, H=2000; wants days of a GPU"
@@ -63,4 +63,4 @@ def sweep(scale: str = "paper") -> Sweep:
         space=_rows.space(ROWS),
         lanes=2,
     )
-    return _rows.at_scale(whole, SCALES[scale], ROWS)
+    return _rows.at_scale(paper, SCALES[scale], ROWS)

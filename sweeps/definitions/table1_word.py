@@ -64,7 +64,7 @@ SCALES = {
 def sweep(scale: str = "paper") -> Sweep:
     """A trial of each row; at the paper's scale two layers of 1500 units (200 and 650 in Zaremba's
     smaller models)."""
-    whole = Sweep(
+    paper = Sweep(
         name="table1_word",
         description=(
             "Table 1 of the paper, words of Penn Treebank: a trial of each system; wants a GPU"
@@ -73,4 +73,4 @@ def sweep(scale: str = "paper") -> Sweep:
         space=_rows.space(ROWS),
         lanes=2,
     )
-    return _rows.at_scale(whole, SCALES[scale], ROWS)
+    return _rows.at_scale(paper, SCALES[scale], ROWS)

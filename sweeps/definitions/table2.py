@@ -43,7 +43,7 @@ SCALES = {
 
 def sweep(scale: str = "paper") -> Sweep:
     """A trial of each row; at the paper's scale H=100 over 784 steps, 150 epochs."""
-    whole = Sweep(
+    paper = Sweep(
         name="table2",
         description=(
             "Table 2 and Figure 5 of the paper: five systems on permuted sequential MNIST, 150"
@@ -52,4 +52,4 @@ def sweep(scale: str = "paper") -> Sweep:
         base=tasks.get("sequential_mnist").config(),
         space=_rows.space(ROWS),
     )
-    return _rows.at_scale(whole, SCALES[scale], ROWS)
+    return _rows.at_scale(paper, SCALES[scale], ROWS)

@@ -23,7 +23,7 @@ SCALES = table1_char.SCALES
 
 def sweep(scale: str = "paper") -> Sweep:
     """A trial of each cell and each z; at the paper's scale H=1000, at most 110 epochs."""
-    whole = Sweep(
+    paper = Sweep(
         name="text_numbers",
         description=(
             "GRU and tanh-RNN of the paper's text: six values of z_states each, on Penn Treebank;"
@@ -33,4 +33,4 @@ def sweep(scale: str = "paper") -> Sweep:
         space=_rows.space(ROWS),
         lanes=4,
     )
-    return _rows.at_scale(whole, SCALES[scale], ROWS)
+    return _rows.at_scale(paper, SCALES[scale], ROWS)

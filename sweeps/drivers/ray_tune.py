@@ -79,16 +79,16 @@ class Node:
     """Names of its lane servers."""
 
     @classmethod
-    def of(cls, told: dict[str, Any], options: ServerOptions, run_name: str) -> Self:
+    def of(cls, node: dict[str, Any], options: ServerOptions, run_name: str) -> Self:
         """What `ray.nodes()` tells of a node."""
-        has = told["Resources"]
+        has = node["Resources"]
         if options.device != "cpu":
             gpus = int(has.get("GPU", 0))
         else:
             gpus = 0
         count = gpus or max(1, int(has.get("CPU", 1)) // options.threads)
-        names = [f"{run_name}-{told['NodeID']}-{index}" for index in range(count)]
-        return cls(id=told["NodeID"], lanes=has[LANE], gpus=float(gpus > 0), servers=names)
+        names = [f"{run_name}-{node['NodeID']}-{index}" for index in range(count)]
+        return cls(id=node["NodeID"], lanes=has[LANE], gpus=float(gpus > 0), servers=names)
 
 
 class LedgerSearch(_Here, Searcher):
@@ -241,9 +241,9 @@ def _tune(
 ) -> None:
     """What `drive` does, connected to Ray."""
     nodes = [
-        Node.of(told, options, run_name)
-        for told in ray.nodes()
-        if told["Alive"] and LANE in told["Resources"]
+        Node.of(node, options, run_name)
+        for node in ray.nodes()
+        if node["Alive"] and LANE in node["Resources"]
     ]
     if not nodes:
         raise RunError(
@@ -315,7 +315,7 @@ def connected(address: str, options: ServerOptions) -> Iterator[None]:
             try:
                 _knock(address)
                 ray.init(address=address, **quiet)
-            except (OSError, OverflowError) as error:
+            except (OSError, OverflowError, ValueError) as error:  # none there, or no address
                 raise RunError(
                     f"--address must be that of a Ray cluster that runs, but {address!r} gives:"
                     f" {error}. Start one (ray up docker/cluster.yaml), or leave the option out for"

@@ -34,7 +34,7 @@ newer."""
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundTrial:
     """A trial, and the run that it is of."""
 
     run: RunFolder
@@ -90,7 +90,7 @@ def left_out(home: Home, names: Collection[str]) -> Iterator[tuple[RunFolder, st
             yield run, str(error)
 
 
-def find(home: Home, sweep: Sweep, only: Iterable[str] | None = None) -> list[Found]:
+def find(home: Home, sweep: Sweep, only: Iterable[str] | None = None) -> list[FoundTrial]:
     """The trials of the home with the configurations that `sweep` wants, in its order; what was not
     tried is left out.
 
@@ -100,7 +100,7 @@ def find(home: Home, sweep: Sweep, only: Iterable[str] | None = None) -> list[Fo
         _text(config.to_json()): (number, config) for number, config in enumerate(wanted(sweep))
     }
     plugins = {text: tasks.plugins_of(config) for text, (_, config) in asked.items()}
-    best: dict[str, Found] = {}
+    best: dict[str, FoundTrial] = {}
     for run, _, story in runs_of(home, sweep.name):
         if only is not None and run.name not in only:
             continue
@@ -110,7 +110,7 @@ def find(home: Home, sweep: Sweep, only: Iterable[str] | None = None) -> list[Fo
             if text not in asked or not plugins[text].items() <= had:
                 continue
             if text not in best or rank(trial) >= rank(best[text].trial):
-                best[text] = Found(run, asked[text][1], trial)
+                best[text] = FoundTrial(run, asked[text][1], trial)
     return [best[text] for text in sorted(best, key=lambda text: asked[text][0])]
 
 
@@ -120,10 +120,10 @@ def rank(trial: TrialStory) -> int:
     return _RANK.get(trial.state, 0)
 
 
-def serves(found: Found, sweep: Sweep) -> bool:
+def serves(source: FoundTrial, sweep: Sweep) -> bool:
     """Whether there is nothing more to train: it would fail again; what a budget cut off would go
     on."""
-    return rank(found.trial) > (_RANK[TrialState.PRUNED] if sweep.scheduler == "none" else 0)
+    return rank(source.trial) > (_RANK[TrialState.PRUNED] if sweep.scheduler == "none" else 0)
 
 
 def _text(config: Mapping[str, object]) -> str:
@@ -131,22 +131,22 @@ def _text(config: Mapping[str, object]) -> str:
     return json.dumps(config, sort_keys=True)
 
 
-def commits(found: Iterable[Found]) -> list[str]:
+def commits(sources: Iterable[FoundTrial]) -> list[str]:
     """Of the code that trained these trials, by what the drivers of their runs wrote down; seven
     digits each."""
-    runs = {one.run.name: one.run for one in found}
+    runs = {source.run.name: source.run for source in sources}
     drivers = [
         entry for run in runs.values() for entry in provenance.known(run.provenance, run.journal)[0]
     ]
     return sorted({entry.code.commit[:7] for entry in drivers if entry.code.commit})
 
 
-def seconds(found: Iterable[Found]) -> float:
+def seconds(sources: Iterable[FoundTrial]) -> float:
     """Wall time of all their epochs. Lanes of a pack share theirs, and each counts all of it."""
-    return sum(record.seconds for one in found for record in one.trial.records.values())
+    return sum(record.seconds for source in sources for record in source.trial.records.values())
 
 
-def trials(found: Iterable[Found]) -> "pd.DataFrame":
+def trials(sources: Iterable[FoundTrial]) -> "pd.DataFrame":
     """A line per trial: `label`, `hardware` and `TrialRow.cells`.
 
     Final metrics are NaN where a trial did not complete.
@@ -154,22 +154,23 @@ def trials(found: Iterable[Found]) -> "pd.DataFrame":
     import pandas as pd
 
     lines = [
-        {"label": one.config.label, "hardware": one.hardware} | table.row(one.trial).cells()
-        for one in found
+        {"label": source.config.label, "hardware": source.hardware}
+        | table.row(source.trial).cells()
+        for source in sources
     ]
     frame = pd.DataFrame(lines)
     columns = ["label", *FACTS, "hardware"]
     return frame.reindex(columns=list(dict.fromkeys([*columns, *frame.columns])))
 
 
-def curves(found: Iterable[Found]) -> "pd.DataFrame":
+def curves(sources: Iterable[FoundTrial]) -> "pd.DataFrame":
     """A line per trial and epoch: `label` and `TrialRow.epoch_cells`."""
     import pandas as pd
 
     lines = [
-        {"label": one.config.label} | line
-        for one in found
-        for line in table.row(one.trial).epoch_cells()
+        {"label": source.config.label} | line
+        for source in sources
+        for line in table.row(source.trial).epoch_cells()
     ]
     frame = pd.DataFrame(lines)
     return frame.reindex(columns=list(dict.fromkeys(["label", "seed", "epoch", *frame.columns])))

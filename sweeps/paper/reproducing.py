@@ -20,7 +20,7 @@ from sweeps.paper.reproductions import Block, Reading, Reproduction
 from zoneout_core import tasks
 from zoneout_core.config import registry
 from zoneout_core.config.trial import TrialConfig
-from zoneout_core.errors import ConfigError, UnknownName
+from zoneout_core.errors import ConfigError, HomeError, UnknownName
 from zoneout_core.records import TrialState
 
 
@@ -96,9 +96,9 @@ def lacking(home: Home, sweep: Sweep, only: Collection[str] | None = None) -> Sw
     """The part of a sweep that no trial of the home serves: its rows and seeds; None when nothing
     is left."""
     served = {
-        one.config
-        for one in found_trials.find(home, sweep, only)
-        if found_trials.serves(one, sweep)
+        source.config
+        for source in found_trials.find(home, sweep, only)
+        if found_trials.serves(source, sweep)
     }
     left = [config for config in wanted(sweep) if config not in served]
     if not left:
@@ -111,16 +111,16 @@ def lacking(home: Home, sweep: Sweep, only: Collection[str] | None = None) -> Sw
 def resumable(home: Home, sweep: Sweep) -> RunFolder | None:
     """The newest run that stopped on its way and has nothing to do but trials that `sweep`
     wants."""
-    asked = set(wanted(sweep))
-    found = None
+    wanted_configs = set(wanted(sweep))
+    newest = None
     for run, begun, story in found_trials.runs_of(home, sweep.name):
         ended = sum(trial.state.finished for trial in story.trials.values())
         if run.own_plugins() != registry.active():  # a resume would train with its own
             continue
         has_more = begun.sampler == "grid" and ended < begun.max_trials and not run.is_driven()
-        if has_more and set(wanted(begun)) <= asked and lacking(home, begun) is not None:
-            found = run
-    return found
+        if has_more and set(wanted(begun)) <= wanted_configs and lacking(home, begun) is not None:
+            newest = run
+    return newest
 
 
 def going_on(begun: Sweep, sweep: Sweep) -> Sweep:
@@ -139,29 +139,33 @@ def read(
     home: Home, block: Block, sweep: Sweep, request: Request, only: Collection[str] | None = None
 ) -> Reading:
     """What the home has of a block."""
-    found = found_trials.find(home, sweep, only)
-    trials = found_trials.trials(found)
+    sources = found_trials.find(home, sweep, only)
+    trials = found_trials.trials(sources)
     numbers = table.compute(trials, block.title, request.scale, block.columns, block.rows)
     return Reading(
         block=block,
         sweep=sweep,
         table=numbers,
         trials=trials,
-        curves=found_trials.curves(found),
-        found=found,
-        whole=request.scale == _rows.PAPER and not request.changed,
+        curves=found_trials.curves(sources),
+        sources=sources,
+        is_paper=request.scale == _rows.PAPER and not request.changed,
         subtitle=subtitle(sweep, request, numbers),
     )
 
 
 def best(reading: Reading) -> dict[str, Any] | None:
     """The complete trial with the lowest objective; None while there is none."""
-    done = [one.trial for one in reading.found if one.trial.state is TrialState.COMPLETE]
-    values = [trial.best_value for trial in done]
-    if not done:
+    complete = [
+        source.trial for source in reading.sources if source.trial.state is TrialState.COMPLETE
+    ]
+    values = [trial.best_value for trial in complete]
+    if not complete:
         return None
-    value, trial = min(zip(values, done, strict=True), key=lambda pair: (pair[0], pair[1].trial))
-    return {"of": len(done), "value": value, "params": trial.params}
+    value, trial = min(
+        zip(values, complete, strict=True), key=lambda pair: (pair[0], pair[1].trial)
+    )
+    return {"of": len(complete), "value": value, "params": trial.params}
 
 
 def subtitle(sweep: Sweep, request: Request, numbers: Table) -> str:
@@ -176,22 +180,24 @@ def subtitle(sweep: Sweep, request: Request, numbers: Table) -> str:
         for name in ("cell", "num_layers", "hidden_size")
     )
     if tasks.get(sweep.base.task).workload == "consistency":
-        whole = ""
+        described = ""
     else:
-        whole = network(cell, layers, hidden)
+        described = network(cell, layers, hidden)
     scale = f"scale: {request.scale}" + (", changed by --set" if request.changed else "")
-    return DOT.join(one for one in (sweep.base.task, whole, _seeds(sweep, numbers), scale) if one)
+    return DOT.join(
+        part for part in (sweep.base.task, described, _seeds(sweep, numbers), scale) if part
+    )
 
 
 def _seeds(sweep: Sweep, numbers: Table) -> str:
     """`3 seeds`, or `1-3 of 3 seeds` where rows have different numbers of complete trials."""
-    asked = len(sweep.seeds)
-    done = sorted({len(line.seeds) for line in numbers.lines if line.seeds}) or [asked]
-    if done == [asked]:
-        return count(asked, "seed", "seeds")
+    wanted_seeds = len(sweep.seeds)
+    done = sorted({len(line.seeds) for line in numbers.lines if line.seeds}) or [wanted_seeds]
+    if done == [wanted_seeds]:
+        return count(wanted_seeds, "seed", "seeds")
     return (
-        f"{'-'.join(str(one) for one in dict.fromkeys((done[0], done[-1])))} of"
-        f" {count(asked, 'seed', 'seeds')}"
+        f"{'-'.join(str(number) for number in dict.fromkeys((done[0], done[-1])))} of"
+        f" {count(wanted_seeds, 'seed', 'seeds')}"
     )
 
 
@@ -201,16 +207,18 @@ def smaller(block: Block, sweep: Sweep) -> dict[str, list[str]]:
 
     Rows that differ in what all have differ from it in the paper.
     """
-    whole = _rows.narrowed(_rows.get(block.sweep, _rows.PAPER), [row.label for row in block.rows])
-    found = {"": _differences(sweep.base, whole.base)}
-    theirs = {config.label: config for config in wanted(whole)}
+    paper = _rows.narrowed(_rows.get(block.sweep, _rows.PAPER), [row.label for row in block.rows])
+    differences = {"": _differences(sweep.base, paper.base)}
+    theirs = {config.label: config for config in wanted(paper)}
     for config in wanted(replace(sweep, seeds=sweep.seeds[:1])):
         if config.label:
-            own = [
-                one for one in _differences(config, theirs[config.label]) if one not in found[""]
+            differing = [
+                difference
+                for difference in _differences(config, theirs[config.label])
+                if difference not in differences[""]
             ]
-            found |= {config.label: own} if own else {}
-    return found
+            differences |= {config.label: differing} if differing else {}
+    return differences
 
 
 def _differences(mine: TrialConfig, paper: TrialConfig) -> list[str]:
@@ -221,22 +229,37 @@ def _differences(mine: TrialConfig, paper: TrialConfig) -> list[str]:
 
 
 def write(
-    folder: Path, reproduction: Reproduction, readings: Collection[Reading], told: dict[str, object]
+    folder: Path,
+    reproduction: Reproduction,
+    readings: Collection[Reading],
+    summary: dict[str, object],
 ) -> list[Path]:
     """The numbers as CSV and JSON, the figures, and a page of Markdown into `folder`; equal
-    numbers, equal bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    refuse_links(folder)
+    numbers, equal bytes. Raises `HomeError` when the disk refuses."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        refuse_links(folder)
+        return _write(folder, reproduction, readings, summary)
+    except OSError as error:
+        raise HomeError(
+            f"Tables and figures are written to {folder}, which must be writable, but:"
+            f" {error.strerror or error}. Make room or choose another folder with --home DIR."
+        ) from error
+
+
+def _write(
+    folder: Path, reproduction: Reproduction, readings: Collection[Reading], summary: dict[str, Any]
+) -> list[Path]:
     files = []
     for number, reading in enumerate(readings, start=1):
         if reading.block.rows:
             files.append(folder / f"{number}_{reading.block.sweep}.csv")
             files[-1].write_text(table.to_csv(reading.table))
     files.append(folder / "numbers.json")
-    files[-1].write_text(json.dumps(told, indent=2, allow_nan=False) + "\n")
+    files[-1].write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
     if reproduction.draw is not None:
         files += reproduction.draw(list(readings), folder)
     pictures = [file.name for file in files if file.suffix == ".png"]
     files.append(folder / "page.md")
-    files[-1].write_text(page.page(told, reproduction.title, reproduction.notes, pictures))
+    files[-1].write_text(page.page(summary, reproduction.title, reproduction.notes, pictures))
     return files

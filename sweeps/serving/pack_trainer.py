@@ -130,8 +130,8 @@ def choose_device(device: str) -> str:
     there."""
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
-            "device must be there, but is 'cuda' and torch finds no CUDA device. Use --set"
-            " device=auto or cpu."
+            "device=cuda needs a CUDA device, but torch finds none on this machine. Use --set"
+            " device=auto or --set device=cpu."
         )
     if device != "cpu" and torch.cuda.is_available():
         return "cuda"

@@ -60,7 +60,8 @@ def check_scheme(uri: str) -> None:
     """Raises `ConfigError` for a tracking URI of a kind that MLflow does not know."""
     scheme = urlsplit(uri).scheme.partition("+")[0]
     plugins = {point.name for point in entry_points(group="mlflow.tracking_store")}
-    if uri and scheme not in {"", *_SCHEMES, *plugins}:
+    is_word = uri in ("databricks", "databricks-uc", "uc")  # the only ones without a scheme
+    if uri and not is_word and scheme not in {*_SCHEMES, *plugins}:
         raise ConfigError(
             f"--tracking must be a URI that MLflow knows ({', '.join(_SCHEMES)}), but is"
             f" {secrets.shown(uri)!r}. For example: --tracking http://127.0.0.1:5000"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sweeps import definition, runner
 from sweeps.books.run_folder import Home
-from sweeps.runner import How
+from sweeps.runner import DriveOptions
 
 START_UP, TRIALS = 100, 100
 LIMIT_MS = 60.0
@@ -29,8 +29,8 @@ def measure(home: Path, *, inline: bool, lanes: int, tracking: str) -> dict[str,
         "lanes": lanes,
     }
     run = runner.begin(Home(home), definition.get("demo").with_values(values))
-    how = How(data=home, inline=inline, tracking=tracking, idle=True)
-    story = runner.drive(run, run.definition(), how, print).story
+    drive_options = DriveOptions(data=home, inline=inline, tracking=tracking, idle=True)
+    story = runner.drive(run, run.definition(), drive_options, print).story
     ends = sorted(trial.ended for trial in story.trials.values() if trial.ended)
     assert len(ends) == START_UP + TRIALS, f"only {len(ends)} trials ended"
     assert story.driver is not None
@@ -40,7 +40,7 @@ def measure(home: Path, *, inline: bool, lanes: int, tracking: str) -> dict[str,
         "lanes": lanes,
         "mlflow": tracking or "sqlite",
         "trials_at_once": lanes * servers,
-        "first_end_seconds": round(ends[0] - story.driver["time"], 2),
+        "first_end_seconds": round(ends[0] - story.driver.time, 2),
         "ms_per_trial": round((ends[-1] - ends[START_UP - 1]) / TRIALS * 1000, 1),
     }
 

@@ -189,7 +189,7 @@ def test_a_switch_with_a_value_twice_is_refused() -> None:
 
 def test_unknown_keys_spaces_and_doubled_keys_are_named() -> None:
     with pytest.raises(
-        UnknownName, match="There is no configuration key named 'z_cell'. Did you mean 'z_cells'"
+        UnknownName, match="There is no setting named 'z_cell'. Did you mean 'z_cells'"
     ):
         Choice("z_cell", (0.0,))
     with pytest.raises(

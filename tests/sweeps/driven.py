@@ -13,7 +13,7 @@ from sweeps import definition, runner
 from sweeps.books import export
 from sweeps.books.run_folder import Home, RunFolder
 from sweeps.definition import Sweep
-from sweeps.runner import How, Outcome
+from sweeps.runner import DriveOptions, Outcome
 
 TINY = {"hidden_size": "8", "epochs": "2", "train_fraction": "0.03", "threads": "1"}
 """4 updates an epoch."""
@@ -36,7 +36,7 @@ def drive_inline(run: RunFolder, sweep: Sweep, **how: Any) -> Outcome:
     """Drive without Ray and MLflow; `say` and `watch` as `runner.drive` has them."""
     say, watch = how.pop("say", lambda text: None), how.pop("watch", None)
     options = {"inline": True, "tracking": "none"} | how
-    return runner.drive(run, sweep, How(data=run.folder, **options), say, watch)
+    return runner.drive(run, sweep, DriveOptions(data=run.folder, **options), say, watch)
 
 
 def curves(run: RunFolder) -> str:

@@ -10,7 +10,7 @@ from sweeps import preflight
 from sweeps.books.events import EndEvent, LaneEvent, PlacedEvent
 from sweeps.books.run_folder import RunFolder
 from sweeps.drivers.lane_actor import LaneActor
-from sweeps.runner import How
+from sweeps.runner import DriveOptions
 from sweeps.serving.lane_server import LaneServer, ServerOptions
 from sweeps.serving.pack_trainer import pack_builder
 from tests.sweeps.commands import sweep
@@ -32,7 +32,7 @@ def _nothing_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 def reasons(run: RunFolder) -> set[str]:
     """Of the placements of all trials."""
     placements = [trial.placement for trial in run.story().trials.values()]
-    return {placement.reason for placement in placements if placement is not None}
+    return {placement.implementation_reason for placement in placements if placement is not None}
 
 
 @pytest.mark.parametrize("name", product.possible("float32"))
@@ -181,9 +181,9 @@ def test_an_emulated_precision_trains_by_force_and_says_what_it_is(tmp_path: Pat
 def test_a_trainer_refuses_too_where_the_driver_cannot_know(tmp_path: Path) -> None:
     """On a node of a cluster, which has another processor."""
     asked = tiny(precision="bfloat16")
-    preflight.check_precision(asked, How(data=tmp_path, address="10.0.0.1:6379"))
+    preflight.check_precision(asked, DriveOptions(data=tmp_path, address="10.0.0.1:6379"))
     with pytest.raises(ConfigError, match="--force to train all the same"):
-        preflight.check_precision(asked, How(data=tmp_path))
+        preflight.check_precision(asked, DriveOptions(data=tmp_path))
     server = LaneServer(pack_builder(tmp_path, tmp_path, "cpu", 1), lanes=1)
     server.submit(0, asked.trial_config({"regularizer.zoneout.z_cells": 0.25}).to_json())
     server.advance()

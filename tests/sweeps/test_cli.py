@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import typer
 
-from sweeps import cli, definition
+from sweeps import cli, definition, settings
 from sweeps.books.run_folder import RunFolder
 from sweeps.tracking.delivery import Tracking
 from tests.sweeps.commands import home_of, sweep
@@ -36,7 +36,8 @@ DRIVING = {
 }
 OPTIONS = {
     "ls": {"--home", "--runs", "--json"},
-    "show": {"--set", "--lanes", "--json"},
+    "show": {"--set", "--lanes", "--explain", "--json"},
+    "explain": {"--markdown", "--json"},
     "run": DRIVING,
     "resume": DRIVING,
     "status": {"--home", "--json"},
@@ -95,6 +96,8 @@ def test_examples_in_the_help_name_what_exists() -> None:
             words = example.partition(" > ")[0].split()
             assert " ".join(words).startswith(name)
             assert {word for word in words if word.startswith("--")} <= OPTIONS[name]
+            if name == "explain":
+                assert all(settings.find(word) for word in words[1:])
             if name in ("run", "show"):
                 definition.get(words[1]).with_values(
                     dict(w.split("=", 1) for w in words if "=" in w)
@@ -142,10 +145,13 @@ def test_ls_keeps_descriptions_readable_on_80_columns() -> None:
     demo = next(number for number, line in enumerate(done.lines) if line.startswith("demo "))
     assert done.lines[demo : demo + 3] == [
         "demo           3 x 3 zoneout plane on Python's language reference; no download,",
-        "               two minutes on two cores",
+        "               takes minutes",
         "               9 trials of char_pydoc, chosen by grid",
     ]
-    assert done.lines[-1] == "See all of one with: sweep show NAME   Begin it with: sweep run NAME"
+    assert (
+        done.lines[-1]
+        == "See a whole definition with: sweep show NAME   Run it with: sweep run NAME"
+    )
     listed = json.loads(sweep("ls", "--json").out)
     assert [one["sweep"] for one in listed] == definition.names()
     assert set(listed[0]) == {"sweep", "task", "trials", "sampler", "scheduler", "description"}
@@ -167,7 +173,7 @@ def test_show_prints_what_is_searched_and_what_is_set() -> None:
         "what has its default value comes last, in short"
     )
     assert "optim.clip=gradient, optim.clip_norm=1.0, " in " ".join(
-        lines[lines.index("Of every trial, by default:") :]
+        lines[lines.index("Every trial, by default:") :]
     )
     plain = json.loads(sweep("show", "demo", "--set", "hidden_size=64", "--json").out)
     assert definition.Sweep.from_json(plain) == definition.get("demo").with_values(
@@ -191,13 +197,19 @@ def test_show_puts_a_row_of_a_table_on_a_line() -> None:
     assert "[label=recurrent-dropout] p_recurrent=0.25" in lines
 
 
-def test_show_names_every_field_that_can_be_set() -> None:
-    lines = sweep("show", "demo").lines
-    shown = {line.split()[0] for line in lines if line.startswith("  ")} | set(
-        re.findall(r"([\w.]+)=", "".join(lines))
-    )
-    fields = {*definition.SETTABLE, *definition.get("demo").base.flat()} - {"space", "seed"}
-    assert fields <= shown
+def test_show_names_every_field_that_the_sweep_uses_and_explain_every_field() -> None:
+    def named(*arguments: str) -> set[str]:
+        lines = sweep(*arguments).lines
+        first = {line.split()[0] for line in lines if line.startswith("  ")}
+        return first | set(re.findall(r"([\w.]+)=", "".join(lines)))
+
+    fields = {*definition.SETTABLE, *definition.get("demo").base.flat()}
+    assert fields <= named("explain")
+    unused = {key for key in fields if key.startswith("regularizer.")}
+    unused -= {key for key in unused if key.startswith("regularizer.zoneout.")}
+    shown = named("show", "demo")
+    assert fields - unused - {"space", "seed"} <= shown
+    assert not unused & shown
 
 
 def test_ls_runs_lists_each_with_its_state(copied: RunFolder) -> None:
@@ -277,7 +289,7 @@ def test_status_says_it_all(finished: RunFolder) -> None:
     assert done.lines[0] == f"{finished.name}: finished (all trials ended)"
     assert done.lines[1] == f"folder: {finished.folder}"
     assert re.fullmatch(
-        rf"driver: inline, process {os.getpid()} on {driver['host']}, began \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d",
+        rf"driver: inline, process {os.getpid()} on {driver.host}, began \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d",
         done.lines[2],
     )
     assert re.fullmatch(r"18 of 18 epochs, .*\d s", done.lines[3])

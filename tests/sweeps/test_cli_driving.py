@@ -86,6 +86,6 @@ def test_a_driven_run_is_asked_to_stop(copied: RunFolder) -> None:
     go_on = f"sweep resume {copied.name} --home {copied.folder.parent}"
     assert done == (
         0,
-        f"Asked the driver of {copied.name} to stop. Go on later with: {go_on}\n",
+        f"Asked the driver of {copied.name} to stop. Continue later with: {go_on}\n",
         "",
     )

@@ -105,7 +105,7 @@ def test_a_file_that_cannot_be_drawn_takes_nothing_from_the_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sweeps import runner
-    from sweeps.runner import How
+    from sweeps.runner import DriveOptions
 
     def full(*given: object) -> None:
         raise OSError(28, "No space left on device")
@@ -114,7 +114,7 @@ def test_a_file_that_cannot_be_drawn_takes_nothing_from_the_sweep(
     sweep_, said = tiny(epochs=1, num_trials=2), list[str]()
     run = begin(tmp_path, sweep_)
     outcome = runner.drive(
-        run, sweep_, How(data=tmp_path, inline=True, tracking="none"), said.append
+        run, sweep_, DriveOptions(data=tmp_path, inline=True, tracking="none"), said.append
     )
     assert (outcome.state, outcome.report, run.story().state) == ("finished", [], "finished")
     assert said == [
@@ -144,7 +144,7 @@ def test_after_a_delivery_that_failed_nobody_is_sent_to_look_at_it(tmp_path: Pat
     more = ["--set", "num_trials=1", "--set", "epochs=1", "--inline", "--tracking", nobody]
     done = sweep("run", "demo", *settings(), *more, "--home", tmp_path)
     assert done.code == 0
-    assert "Look at it" not in done.out
+    assert "See it in MLflow" not in done.out
     assert (
         f"Deliver them: sweep deliver {next(tmp_path.glob('demo-*')).name} --home {tmp_path}\n"
         in done.out

@@ -67,7 +67,7 @@ def test_values_are_set_on_the_sweep_or_on_its_base() -> None:
         (
             {"hiden_size": "3"},
             UnknownName,
-            "There is no key of a sweep named 'hiden_size'. Did you mean 'hidden_size'? What exists: ",
+            "There is no setting named 'hiden_size'. Did you mean 'hidden_size'",
         ),
         (
             {"sampler": "tpee"},
@@ -192,7 +192,7 @@ def test_only_fields_that_no_number_depends_on_may_differ_after_a_resume() -> No
     )
     assert sweep.differences(sweep.with_values({"epochs": "9", "sampler_seed": "1"})) == [
         "sampler_seed: 0 -> 1",
-        "base.epochs: 8 -> 9",
+        "epochs: 8 -> 9",
     ]
 
 
@@ -250,7 +250,7 @@ def test_axes_are_keys() -> None:
         definition.get("demo").with_values({"x_axis": "hidden_size"}).x_axis == "model.hidden_size"
     )
     with pytest.raises(
-        UnknownName, match="There is no configuration key named 'z_cell'. Did you mean 'z_cells'"
+        UnknownName, match="There is no setting named 'z_cell'. Did you mean 'z_cells'"
     ):
         definition.get("demo").with_values({"x_axis": "z_cell"})
 

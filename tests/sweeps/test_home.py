@@ -116,7 +116,7 @@ def test_a_resumed_run_keeps_its_definition_but_may_change_how_it_is_driven(home
     with pytest.raises(ConfigError) as error:
         open_run(home, begun.name, {"epochs": "9", "scheduler": "asha"})
     assert str(error.value) == (
-        "A resumed run keeps its definition, but this would change scheduler: none -> asha; base.epochs: 2 -> 9. "
+        "A resumed run keeps its definition, but this would change scheduler: none -> asha; epochs: 2 -> 9. "
         f"Begin a new run with: {home.command('run', 'demo')}"
     )
 
@@ -185,7 +185,7 @@ def test_commands_on_runs_that_do_not_fit_say_so_in_one_line(copied: RunFolder) 
         f"error: There is no run in {home} named 'demo-1'. What exists: {copied.name}, latest.\n"
     )
     assert refused("resume", copied.name, "--set", "epochs=9", "--home", home) == (
-        "error: A resumed run keeps its definition, but this would change base.epochs: 2 -> 9. "
+        "error: A resumed run keeps its definition, but this would change epochs: 2 -> 9. "
         f"Begin a new run with: sweep run demo --home {home}\n"
     )
     told = sealed.read(copied.provenance)
@@ -197,8 +197,7 @@ def test_commands_on_runs_that_do_not_fit_say_so_in_one_line(copied: RunFolder) 
     )
     in_the_way = str(copied.folder / "sweep.json")
     assert refused("run", "demo", "--home", in_the_way) == (
-        f"error: Runs are kept in {in_the_way}, which must be writable, but: Not a directory. "
-        "Make room or choose another folder with --home DIR (or $ZONEOUT_HOME).\n"
+        f"error: --home must be a folder, but {in_the_way} is a file. Name another folder, or leave the option out.\n"
     )
 
 

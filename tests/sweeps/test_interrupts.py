@@ -36,7 +36,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> str:
 def check_interrupted(run: RunFolder, reason: str) -> None:
     """It was left cleanly, and says so everywhere."""
     story = run.story()
-    assert (story.state, story.closed and story.closed["reason"]) == ("interrupted", reason)
+    assert (story.state, story.closed and story.closed.reason) == ("interrupted", reason)
     assert TrialState.INTERRUPTED in states(run)
     assert TrialState.RUNNING not in states(run)
     check_books(run)
@@ -72,7 +72,7 @@ def test_sweep_stop_does_the_same_from_another_terminal(
     done = call("stop", name, "--home", str(driver.home))
     assert done.returncode == 0
     assert done.stdout.startswith(
-        f"Asked the driver of {name} to stop. Go on later with: sweep resume {name}"
+        f"Asked the driver of {name} to stop. Continue later with: sweep resume {name}"
     )
     assert f"Go on with: sweep resume {name}" in driver.wait(130)
     check_interrupted(driver.run, "asked to by `sweep stop`")

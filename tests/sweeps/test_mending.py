@@ -21,7 +21,7 @@ from sweeps.books.ledger import Ledger
 from sweeps.books.run_folder import Home, RunFolder
 from sweeps.books.story import Story
 from sweeps.definition import Sweep
-from sweeps.runner import How
+from sweeps.runner import DriveOptions
 from tests.sweeps.driven import begin, curves, drive_inline, tiny
 from tests.sweeps.truths import check_books, studied
 from zoneout_core.errors import RunError, ZoneoutError
@@ -136,7 +136,7 @@ def resume(run: RunFolder) -> None:
     runner.drive(
         found,
         found.definition(),
-        How(data=run.folder, inline=True, tracking="none"),
+        DriveOptions(data=run.folder, inline=True, tracking="none"),
         lambda text: None,
     )
 

@@ -25,7 +25,7 @@ class Usage(NamedTuple):
     [
         (
             ["--set", "device=cuda"],
-            "device must be there, but is 'cuda' and torch finds no CUDA device.",
+            "device=cuda needs a CUDA device, but torch finds none on this machine.",
         ),
         (
             ["--set", "storage=nonsense://x"],
@@ -57,10 +57,10 @@ def test_it_is_refused_and_nothing_is_left(
 
 def test_of_a_cluster_the_nodes_know_their_devices(tmp_path: Path) -> None:
     from sweeps.books.run_folder import Home
-    from sweeps.runner import How
+    from sweeps.runner import DriveOptions
 
     preflight.check(
-        Home(tmp_path), tiny(device="cuda"), How(data=tmp_path, address="10.0.0.1:6379")
+        Home(tmp_path), tiny(device="cuda"), DriveOptions(data=tmp_path, address="10.0.0.1:6379")
     )
 
 

@@ -13,6 +13,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -104,7 +105,7 @@ def test_the_time_left_is_of_this_driver_alone(maker: RunMaker) -> None:
     maker.record(1, 1, 2.0)
     told = story(maker)
     assert told.driver is not None
-    now = told.driver["time"] + 10  # one epoch in ten seconds, 23 are left
+    now = told.driver.time + 10  # one epoch in ten seconds, 23 are left
     assert pace(told, SWEEP, now) == "4 of 27 epochs, 10 s, about 3 min 50 s left"
 
 
@@ -249,7 +250,7 @@ def test_it_can_be_drawn_while_the_driver_adds_to_it(maker: RunMaker) -> None:
 
     class Watched(TrialStory):
         def __getattribute__(self, name: str) -> Any:
-            told.add(asked | {"trial": len(told.trials)})
+            told.add(msgspec.structs.replace(asked, trial=len(told.trials)))
             return super().__getattribute__(name)
 
     first = told.trials[0]
@@ -310,11 +311,11 @@ def test_on_a_terminal_it_is_drawn_and_the_terminal_left_as_it_was(tmp_path: Pat
     assert "9 of 9 trials: 9 running" in shown
     assert shown.count("complete (best)") >= 1
     assert seen.rfind("\x1b[?25h") > seen.rfind("\x1b[?25l"), "the cursor is visible again"
-    assert "Look at it" not in shown, "it is in no MLflow"
+    assert "See it in MLflow" not in shown, "it is in no MLflow"
     last = shown.splitlines()
     run = Home(tmp_path).run("latest")
     assert last[-4] == f"{run.name}: finished (all trials ended): 9 of 9 trials: 9 complete"
-    assert last[-1] == f"Bring it to MLflow: sweep deliver {run.name} --home {tmp_path}"
+    assert last[-1] == f"Send it to MLflow: sweep deliver {run.name} --home {tmp_path}"
 
 
 def test_ctrl_c_on_a_terminal_tells_what_happens_and_how_to_go_on(tmp_path: Path) -> None:

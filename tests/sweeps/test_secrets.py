@@ -14,7 +14,7 @@ import pytest
 from sweeps import runner, secrets
 from sweeps.books import provenance, sealed
 from sweeps.books.run_folder import Home, RunFolder
-from sweeps.runner import How
+from sweeps.runner import DriveOptions
 from sweeps.tracking.delivery import Tracking
 from sweeps.tracking.ui import Server
 from tests.sweeps.commands import home_of, sweep
@@ -198,7 +198,7 @@ def test_an_mlflow_that_does_not_answer_is_told_without_it(tmp_path: Path) -> No
     definition, said = tiny(num_trials=1), list[str]()
     run = begin(tmp_path / "home", definition)
     address = f"http://bob:{ENCODED}@127.0.0.1:1"
-    how = How(data=tmp_path, inline=True, tracking=address, drain_seconds=2)
+    how = DriveOptions(data=tmp_path, inline=True, tracking=address, drain_seconds=2)
     assert runner.drive(run, definition, how, said.append).undelivered
     assert any("MLflow at http://bob:***@127.0.0.1:1 does not take" in text for text in said)
     assert not tells("".join(said))
@@ -247,7 +247,7 @@ def test_what_is_not_committed_is_written_down_without_it(
     git("commit", "-m", "mine")
     code.write_text(f'storage = "{NOWHERE}"\n')
     monkeypatch.setattr(provenance, "__file__", str(code))
-    assert f'+storage = "{SHOWN}"' in provenance.collect("char_pydoc", "", "0", 1)["code"]["diff"]
+    assert f'+storage = "{SHOWN}"' in provenance.collect("char_pydoc", "", "0", 1).code.diff
 
 
 def test_pages_are_served_without_it_in_an_argument(tmp_path: Path) -> None:

@@ -158,8 +158,7 @@ def test_an_error_states_rule_value_and_next_step(values: dict[str, object], tex
 
 def test_an_unknown_name_tells_the_closest_and_all() -> None:
     with pytest.raises(
-        UnknownName,
-        match="There is no configuration key named 'hiden_size'. Did you mean 'hidden_size'?",
+        UnknownName, match="There is no setting named 'hiden_size'. Did you mean 'hidden_size'"
     ):
         locate("hiden_size")
     with pytest.raises(UnknownName) as error:
@@ -171,9 +170,12 @@ def test_an_unknown_name_tells_the_closest_and_all() -> None:
 
 
 def test_an_unknown_name_survives_a_process_border() -> None:
-    error = UnknownName("sweep", "dmo", ["demo"])
-    again = pickle.loads(pickle.dumps(error))
-    assert (type(again), str(again)) == (UnknownName, str(error))
+    for error in (
+        UnknownName("sweep", "dmo", ["demo"]),
+        UnknownName("setting", "z_cel", ["z_cells", "p_cells"], "sweep explain"),
+    ):
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again)) == (UnknownName, str(error))
 
 
 def test_names_are_files_and_one_is_imported_when_asked_for() -> None:

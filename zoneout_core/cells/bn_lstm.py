@@ -38,18 +38,20 @@ class BatchNormLSTM(Cell):
     STATES: ClassVar[tuple[str, ...]] = ("h", "c", "t")
     SITES: ClassVar[frozenset[str]] = SITES
     population_rate: float = 0.01
-    """Share of a new batch's statistics in the running ones: 0.01 for pixels, 0.05 for
-    characters."""
+    """Share of a new batch in the running mean and variance, at each update. 0.01 for MNIST, 0.05
+    for characters (spec section 5)."""
     batch_norm_scores: Literal["population", "batch"] = "population"
-    """Whose statistics the validation of an epoch takes: running ones, or as the code does the
-    batch's own."""
+    """Which statistics the validation after each epoch uses. `population`: the running ones;
+    `batch`: those of the batch that is scored, as the original code does (spec section 5)."""
     population_masks: Literal["expected", "sampled"] = "expected"
-    """What stands for masks while the final population statistics are taken: as in evaluations, or
-    as in training."""
+    """What stands for zoneout's masks while the final statistics are taken. `expected`: their
+    expectation, as in an evaluation; `sampled`: drawn masks, as in training (spec section 5)."""
     batch_norm: Literal["separate", "joint"] = "separate"
-    """The products of state and input are normalised each by itself, or their sum is."""
+    """What batch norm normalises. `separate`: the products of state and input, each by itself, as
+    in the paper; `joint`: their sum (spec section 11.3)."""
     batch_norm_cell: Literal["read", "forward", "none"] = "read"
-    """The cell is normalised where h reads it; there and in what is carried on; or not at all."""
+    """Where the cell is normalised. `read`: only where the state is read from it, as in the paper;
+    `forward`: in what is carried on, too; `none`: nowhere (spec section 11.3)."""
 
     def __post_init__(self) -> None:
         must = "above 0 and at most 1"

@@ -30,8 +30,8 @@ class GRU(Cell):
     )
     FORGETS: ClassVar[bool] = False
     reset: Literal["before", "after"] = "before"
-    """Where the reset gate stands: on the state that the product reads, or on the product (with a
-    second bias v)."""
+    """Where the GRU's reset gate acts. `before`: on the state that the matrix product reads, as in
+    the paper's code; `after`: on the product, with a second bias, as in torch (spec section 1)."""
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
         if self.reset == "after":

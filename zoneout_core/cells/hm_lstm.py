@@ -50,17 +50,21 @@ class HMLSTM(Cell):
     FORGETS: ClassVar[bool] = False
     EXACT: ClassVar[bool] = False
     hm_output: int = 512
-    """Width of the output."""
+    """Width of the layer that joins the three levels of the HM-LSTM before the softmax. Its authors
+    take 512 for characters and 2048 for text8 (spec section 11.5)."""
     hm_norm: bool = True
-    """Layer norm of each gate (not of the boundary), and of the cell as h reads it."""
+    """Whether the HM-LSTM normalises each gate and the cell where the state reads it; the unit that
+    finds boundaries is never normalised (spec section 11.5)."""
     slope_growth: float = 0.04
-    """The slope starts at 1 and grows by this after every epoch, up to 5; text8 has 0."""
+    """How much the slope of the boundary unit grows after each epoch, from 1 up to 5. Its authors
+    take 0.04 for characters and 0 for text8 (spec section 11.5)."""
     hm_copy: Literal["keep", "top_recomputed"] = "keep"
-    """`top_recomputed`: the third layer's h is o * tanh(c) even where it copies c (the author's
-    later code)."""
+    """What a copying step does to the third level's state. `keep`: it stays, as printed;
+    `top_recomputed`: it is read from the cell again, as in the authors' later code (spec section
+    11.5)."""
     hm_gates: Literal["separate", "same"] = "separate"
-    """`same`: a matrix starts with the same numbers for all four gates (the author's later
-    code)."""
+    """How the four gates start. `separate`: each draws its own numbers; `same`: all start with the
+    same ones, as in the authors' later code (spec section 11.5)."""
 
     def __post_init__(self) -> None:
         require(self.hm_output >= 1, "cell.hm_output", self.hm_output, "at least 1")

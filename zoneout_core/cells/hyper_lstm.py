@@ -33,13 +33,15 @@ class HyperLSTM(Cell):
     STATES: ClassVar[tuple[str, ...]] = ("h", "c", "hyper_h", "hyper_c")
     SITES: ClassVar[frozenset[str]] = SITES
     hyper_hidden: int = 128
-    """Q, units of the hyper LSTM."""
+    """Units of the small LSTM that scales the weights of the large one (spec section 11.4)."""
     hyper_embedding: int = 4
-    """N, numbers by which it speaks to each gate."""
+    """How many numbers the small LSTM sends to each gate of the large one (N_z in its paper); spec
+    section 11.4."""
     hyper_norm: bool = True
-    """Layer norm in both LSTMs."""
+    """Whether both LSTMs have layer norm (spec section 11.4)."""
     hyper_read: Literal["now", "before"] = "now"
-    """q is the hyper LSTM's state after this step (code), or before it (as printed)."""
+    """Which state of the small LSTM scales the weights. `now`: the one after this step, as in its
+    authors' code; `before`: the one before it, as printed (spec section 11.4)."""
 
     def __post_init__(self) -> None:
         for name in ("hyper_hidden", "hyper_embedding"):

@@ -27,7 +27,8 @@ class LayerNormLSTM(Cell):
 
     SITES: ClassVar[frozenset[str]] = SITES
     layer_norm: Literal["joint", "separate"] = "joint"
-    """The sum of both products is normalised, or each by itself: gain_w L(x W) + gain_u L(h' U)."""
+    """What layer norm normalises. `joint`: the sum of the products of input and state; `separate`:
+    each of the two by itself (spec section 11.4)."""
 
     def _gains(self) -> tuple[str, ...]:
         if self.layer_norm == "joint":

@@ -30,10 +30,11 @@ class LSTM(Cell):
 
     SITES: ClassVar[frozenset[str]] = SITES | {"gate"}
     output_offset: bool = False
-    """A trainable vector inside the output tanh, h~ = o * tanh(c~ + offset), which starts at 0
-    (spec 5, `code`)."""
+    """Whether a trainable vector, which starts at zero, is added to the cell inside the output
+    tanh. The original code has it on MNIST without batch norm (spec section 5)."""
     output: Literal["zoned", "candidate"] = "zoned"
-    """What the next layer reads: h, or h~ as it was before zoneout (spec 6, the toy)."""
+    """Which state the next layer reads. `zoned`: the state after zoneout; `candidate`: the state as
+    it would be without, as in the original addition toy (spec section 6)."""
 
     def sizes(self, model: ModelConfig) -> dict[str, int]:
         if self.output == "zoned":

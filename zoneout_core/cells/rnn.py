@@ -21,7 +21,8 @@ class RNN(Cell):
     GATES: ClassVar[int] = 1
     FORGETS: ClassVar[bool] = False
     activation: Literal["tanh", "relu"] = "tanh"
-    """The paper says tanh; its code takes the rectifier."""
+    """Nonlinearity of the plain RNN. The paper says tanh; its code takes the rectifier, `relu`
+    (spec section 1)."""
 
     def step(
         self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment

@@ -37,9 +37,11 @@ class SurprisalLSTM(Cell):
     EXACT: ClassVar[bool] = False
     SYMBOLS: ClassVar[bool] = True
     tau: float = 0.2
-    """The probability of an update where nothing surprises."""
+    """Probability that a unit is updated when nothing surprises the network; surprise raises it.
+    Its authors take 0.2 (spec section 9.15)."""
     surprisal_state: Literal["poster", "code"] = "poster"
-    """h = o * tanh(c), or Z * o * tanh(c)."""
+    """How the state is read from the cell. `poster`: o * tanh(c); `code`: that times the update
+    mask, as in the authors' code (spec section 9.15)."""
 
     def __post_init__(self) -> None:
         require_probability("cell.tau", self.tau)

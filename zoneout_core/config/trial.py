@@ -41,6 +41,8 @@ __all__ = [
     "require",
 ]
 
+LISTING = "sweep explain"
+"""The command that lists all settings."""
 LABEL = 200
 """Characters of the longest label: names of Optuna's parameters carry it, and a database takes
 512."""
@@ -52,43 +54,63 @@ class TrialConfig:
     else."""
 
     label: str = field(default="", metadata=LANE)
-    """What people call this trial's row or curve, such as `zoneout`; no number depends on it."""
+    """What tables and figures call this trial's row or curve, such as `zoneout`. No number depends
+    on it."""
     task: str = "char_ptb"
-    """A file name of `zoneout_core.tasks`."""
+    """What is learned: a data set with its loss, metrics and evaluation protocol. `sweep data ls`
+    lists the tasks."""
     variant: str = ""
-    """Which form of the task's data; empty = the task's default."""
+    """Which form of the task's data is used, such as `442k` of char_ptb (spec section 2.1). Empty
+    takes the first that `sweep data ls` lists."""
     model: ModelConfig = field(default_factory=ModelConfig)
+    """The network: its cell, its size and how its weights start (spec section 2.3)."""
     cell: CellPart = field(default=cast("CellPart", None))
-    """The settings of the cell that `model.cell` names. Left out, they have their defaults."""
+    """What is special to the cell in `model.cell`. Settings of other cells cannot be set."""
     regularizer: RegularizerConfig = field(default_factory=RegularizerConfig.default)
+    """Zoneout and other noise, masks and penalties of training, all off by default; several may be
+    on at once (spec section 9)."""
     optim: OptimConfig = field(default_factory=OptimConfig)
+    """The optimizer: its update rule, learning rate and clipping (spec sections 2.3, 3 and 5)."""
     batch_size: int = 32
-    """B, examples per update."""
+    """Sequences per update (B). The paper takes 32 for characters, 20 for words, 128 for text8 and
+    100 for MNIST (spec sections 2.2, 3, 4 and 5)."""
     sequence_length: int = 100
-    """Tokens per chunk: one prediction fewer where chunks are cut apart, as many where the state
-    is carried."""
+    """Tokens per training sequence; gradients reach no further back. A chunk that is cut apart has
+    one prediction fewer than tokens, one whose state is carried has as many (spec sections 2.2 and
+    3)."""
     offset: Literal["random", "zero"] = field(default="random", metadata=LANE)
-    """Where an epoch starts to cut chunks: a random offset below `sequence_length` (LSTM), or 0
-    (spec 2.2)."""
+    """Where an epoch starts to cut the training text into chunks. `random`: at an offset below
+    `sequence_length`, drawn anew each epoch (the paper's LSTM); `zero`: at the first token (its GRU
+    and RNN); spec section 2.2."""
     valid_offset: Literal["zero", "random"] = field(default="zero", metadata=LANE)
-    """Where the chunked evaluation starts to cut: at 0, or as the code does, at random (spec
-    2.5)."""
+    """Where the chunked evaluation starts to cut the text. `zero`: at the first token, so that no
+    chance is in the score; `random`: anywhere below `sequence_length`, as the original code does
+    (spec section 2.5)."""
     carry: Literal["none", "zero", "roll"] = "none"
-    """The state between chunks: not carried; carried and zeroed at an epoch's start; or carried
-    there too, each example's to the next (spec section 3)."""
+    """What happens to the state between chunks. `none`: each chunk begins at the initial state;
+    `zero`: the state is carried on and set to zero when an epoch begins; `roll`: it is carried into
+    the next epoch too, from each sequence of the batch to the next (spec section 3)."""
     loss: Literal["mean", "sum"] = "mean"
-    """Over the time steps; over the batch it is the mean (spec section 3)."""
+    """How the loss adds up over time steps: their mean, or their sum, whose gradient is larger by
+    the number of steps. Over the batch it is always the mean (spec section 3)."""
     epochs: int = field(default=30, metadata=LANE)
+    """Largest number of passes over the training data; `patience` may end a trial before (spec
+    section 2.3)."""
     patience: int = field(default=25, metadata=LANE)
-    """Epochs without a better validation value after which the trial ends early."""
+    """Epochs without a better validation score after which a trial ends. Its final scores are those
+    of its best weights (spec section 2.3)."""
     seed: int = field(default=0, metadata=LANE)
+    """Seed of initial weights, masks and the order of the data. The sweep's `seeds` sets it, so it
+    cannot be set alone."""
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
-    """Of the products; master weights, cells and sums stay float32 (float64 for tests)."""
+    """Number format of the matrix products. With `bfloat16` weights, states and sums stay float32;
+    `float64` is for tests."""
     train_fraction: float = 1.0
-    """Share of the training data that is used, from its start; below 1 the numbers are partial."""
+    """Share of the training data that is used, from its start. Below 1 a trial is quick and its
+    scores cannot be compared with published ones."""
     eval_fraction: float = 1.0
-    """Share of the valid and test data that is used, from its start; below 1 the numbers are
-    partial."""
+    """Share of the validation and test data that is scored, from its start. Below 1 evaluations are
+    quick and their scores cannot be compared with published ones."""
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
@@ -340,7 +362,7 @@ def locate(key: str) -> tuple[str, str]:
         written_in_full = "." in key
         known = [name for name in CORE_PLACES if ("." in name) == written_in_full]
         known += part_keys.every() if written_in_full else part_keys.short()
-        raise UnknownName("configuration key", key, known)
+        raise UnknownName("setting", key, known, LISTING)
     section, _, name = full.rpartition(".")
     return section, name
 

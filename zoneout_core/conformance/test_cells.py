@@ -6,7 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from zoneout_core.config import parts
+from zoneout_core.config.model import CELLS
+from zoneout_core.config.texts import fields_without_text, file_summary
 from zoneout_core.config.trial import TrialConfig
+from zoneout_core.conformance import subjects
 from zoneout_core.conformance.made_cells import SYMBOLS, Made, form_id, forms, make
 from zoneout_core.errors import ConfigError
 from zoneout_core.masking.sites import NAMES, Sites
@@ -34,6 +38,14 @@ def sites(masks: dict[str, Tensor]) -> Sites:
 def leaves(made: Made) -> dict[str, Tensor]:
     """The trained parameters, to be differentiated by."""
     return {name: made.p[name].clone().requires_grad_() for name in made.trained}
+
+
+@pytest.mark.parametrize("name", subjects(CELLS))
+def test_every_setting_and_the_module_are_documented(name: str) -> None:
+    """The file has a docstring, and every setting a string under it, which `sweep explain`
+    shows."""
+    assert file_summary(parts.cell(name))
+    assert fields_without_text(parts.cell(name)) == []
 
 
 @FORMS

@@ -1,12 +1,11 @@
 """What every regularizer has to satisfy: a new one is tested by being there."""
 
-import ast
 import inspect
 import json
 import pickle
 import sys
 from dataclasses import fields, replace
-from itertools import combinations, pairwise
+from itertools import combinations
 from math import sqrt
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import Tensor
 from zoneout_core import cells, regularizers
 from zoneout_core.config import parts
 from zoneout_core.config.section import RegularizerConfig
+from zoneout_core.config.texts import fields_without_text, file_summary
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.conformance import subjects
 from zoneout_core.errors import ConfigError
@@ -120,21 +120,8 @@ def test_it_is_off_by_default(part: type[Regularizer]) -> None:
 def test_every_setting_and_the_module_are_documented(part: type[Regularizer]) -> None:
     """The file has a docstring, and every setting a string under it, which `sweep explain`
     shows."""
-    module = sys.modules[part.__module__]
-    assert module.__doc__
-    (body,) = (
-        statement.body
-        for statement in ast.parse(inspect.getsource(module)).body
-        if isinstance(statement, ast.ClassDef) and statement.name == part.__name__
-    )
-    documented = {
-        before.target.id
-        for before, after in pairwise(body)
-        if isinstance(before, ast.AnnAssign)
-        and isinstance(after, ast.Expr)
-        and isinstance(before.target, ast.Name)
-    }
-    assert {field.name for field in fields(part)} <= documented
+    assert file_summary(part)
+    assert fields_without_text(part) == []
 
 
 @every_part

@@ -28,7 +28,9 @@ class EvaluationMasks(Regularizer):
     )
 
     evaluation_masks: Literal["expected", "sampled"] = field(default="expected", metadata=LANE)
-    """`sampled` is for faithfulness to the code: a score then depends on one draw."""
+    """What stands for the masks of all regularizers in an evaluation. `expected`: their
+    expectation, as in the paper; `sampled`: drawn masks, as some of the original code does, so that
+    scores depend on chance (spec sections 3 and 6)."""
 
     @property
     def active(self) -> bool:

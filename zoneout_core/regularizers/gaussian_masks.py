@@ -28,7 +28,8 @@ class GaussianMasks(Regularizer):
     )
 
     gaussian_masks: bool = field(default=False, metadata=LANE)
-    """Whether zoneout's masks are real numbers."""
+    """Whether zoneout mixes old and new values by normal random numbers with the mean and variance
+    of its 0/1 masks, instead of choosing one of the two (spec section 9.13)."""
 
     @property
     def active(self) -> bool:

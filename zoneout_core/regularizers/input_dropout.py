@@ -22,7 +22,7 @@ class InputDropout(Regularizer):
     )
 
     p_input_steps: float = field(default=0.0, metadata=LANE)
-    """Probability that an example's input is dropped at a step."""
+    """Probability that a sequence's whole input is zero at a step (spec section 9.14)."""
 
     def __post_init__(self) -> None:
         require_probability("regularizer.input_dropout.p_input_steps", self.p_input_steps)

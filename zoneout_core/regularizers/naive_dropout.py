@@ -26,9 +26,11 @@ class NaiveDropout(Regularizer):
     )
 
     p_cells: float = field(default=0.0, metadata=LANE)
-    """Probability that a cell is set to zero at a step."""
+    """Probability that naive dropout sets a memory cell to zero at a step, so that it forgets. The
+    paper takes 0.5 in Figure 6 (spec section 9.4)."""
     p_states: float = field(default=0.0, metadata=LANE)
-    """Probability that a hidden state is set to zero at a step."""
+    """Probability that naive dropout sets a hidden state to zero at a step, so that it forgets
+    (spec section 9.4)."""
 
     def __post_init__(self) -> None:
         for name in ("p_cells", "p_states"):

@@ -25,12 +25,15 @@ class NonRecurrentDropout(Regularizer):
     )
 
     p_inputs: float = field(default=0.0, metadata=LANE)
-    """Of what the first layer reads: the embedding's units or, where there is none, the whole
-    one-hot symbol."""
+    """Probability of dropping a unit of the embedding at a step, before the first layer; without an
+    embedding, of dropping the whole symbol. Zaremba takes 0.65 with 1500 units (spec section
+    9.6)."""
     p_between: float = field(default=0.0, metadata=LANE)
-    """Of what every further layer reads."""
+    """Probability of dropping a unit between two recurrent layers at a step. Zaremba takes 0.65
+    with 1500 units (spec section 9.6)."""
     p_outputs: float = field(default=0.0, metadata=LANE)
-    """Of the last layer's outputs, before the softmax."""
+    """Probability of dropping a unit of the last layer's output at a step, before the softmax.
+    Zaremba takes 0.65 with 1500 units (spec section 9.6)."""
 
     def __post_init__(self) -> None:
         for name in ("p_inputs", "p_between", "p_outputs"):

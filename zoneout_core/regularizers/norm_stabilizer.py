@@ -32,11 +32,13 @@ class NormStabilizer(Penalty):
     )
 
     beta_norm: float = field(default=0.0, metadata=LANE)
-    """Weight of the penalty; the paper's is 50."""
+    """Weight of a penalty on how much the norm of the state changes from step to step (beta in the
+    paper, which takes 50). 0 switches it off (spec section 9.10)."""
     norm_of: Literal["states", "cells"] = field(default="states", metadata=LANE)
-    """Whose norms."""
+    """Whose norm is held steady: that of the hidden states or of the cells (spec section 9.10)."""
     norm_divisor: Literal["steps", "differences"] = field(default="steps", metadata=LANE)
-    """The sum of T - 1 differences is divided by T, as the code does, or by T - 1."""
+    """What the sum over a sequence of T steps is divided by. `steps`: T, as the original code does;
+    `differences`: T - 1, the number of differences (spec section 9.10)."""
 
     def __post_init__(self) -> None:
         beta = self.beta_norm

@@ -38,9 +38,12 @@ class OutputGate(Regularizer):
     )
 
     p_gate: float = field(default=0.0, metadata=LANE)
-    """Probability that a unit's update is dropped at a step, and its output gate zoned out."""
+    """Probability that a unit's update is dropped at a step and its output gate keeps its old value
+    (spec section 9.5)."""
     gate_form: Literal["intent", "intent_raw", "literal", "code"] = "intent"
-    """Which variant; lanes of one pack share it, since their arithmetic differs."""
+    """Which formula stands for the output gate. `intent`: what the paper's text asks for;
+    `intent_raw`: the same with the gate before zoneout; `literal`: as printed; `code`: as the
+    original code does (spec section 9.5)."""
 
     def __post_init__(self) -> None:
         require_probability("regularizer.output_gate.p_gate", self.p_gate)

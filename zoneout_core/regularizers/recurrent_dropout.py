@@ -47,12 +47,15 @@ class RecurrentDropout(Regularizer):
     )
 
     p_recurrent: float = field(default=0.0, metadata=LANE)
-    """Probability that a unit's update is dropped at a step."""
+    """Probability that recurrent dropout drops a unit's update at a step; memory itself is never
+    dropped. The paper takes 0.25 for characters and 0.5 for MNIST and text8 (spec section 9.3)."""
     recurrent_scale: Literal["evaluation", "inverted"] = field(default="evaluation", metadata=LANE)
-    """Where 1 - p comes in: as a factor in evaluations, or as a divisor in training."""
+    """How the average is kept. `evaluation`: evaluations multiply the update by 1 - p, as the
+    original code does; `inverted`: training divides it by 1 - p (spec section 9.3)."""
     recurrent_mask: Literal["own", "zoneout"] = field(default="own", metadata=LANE)
-    """`zoneout`: an update is dropped exactly where zoneout preserves the cell; both then need one
-    probability."""
+    """Which mask recurrent dropout draws. `own`: its own; `zoneout`: zoneout's, so that an update
+    is dropped exactly where the cell keeps its value, which needs p_recurrent equal to z_cells
+    (spec section 5)."""
 
     def __post_init__(self) -> None:
         inverted = self.recurrent_scale == "inverted"

@@ -21,7 +21,8 @@ class RNNDrop(Regularizer):
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = ({"rnn_drop.p_rnn_drop": 0.4},)
 
     p_rnn_drop: float = field(default=0.0, metadata=LANE)
-    """Probability that a cell is zero throughout a sequence; its authors take 0.25."""
+    """Probability that rnnDrop keeps a cell at zero for a whole sequence. Its authors take 0.25
+    (spec section 9.8)."""
 
     def __post_init__(self) -> None:
         require_probability("regularizer.rnn_drop.p_rnn_drop", self.p_rnn_drop)

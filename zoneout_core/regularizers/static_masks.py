@@ -31,9 +31,9 @@ class StaticMasks(Regularizer):
     static_masks: Literal["off", "same", "code", "expectation"] = field(
         default="off", metadata=LANE
     )
-    """What stands in an evaluation, and whether masks are static at all. `same`: the masks of
-    training, which are part of the network; `code`: other masks, drawn once for all evaluations;
-    `expectation`: z."""
+    """Whether zoneout's masks are drawn once for the whole training, and what evaluations use.
+    `off`: new masks at every update; `same`: the masks of training; `code`: other masks, drawn
+    once, as the original code does; `expectation`: their probabilities (spec section 8.2)."""
 
     @property
     def active(self) -> bool:

@@ -34,13 +34,17 @@ class StochasticDepth(Regularizer):
     )
 
     z_depth: float = field(default=0.0, metadata=LANE)
-    """Probability that a layer skips a step."""
+    """Probability that a whole layer keeps its old cells and states at a step. The paper takes 0.05
+    (spec section 9.2)."""
     depth_draw: Literal["example", "batch"] = field(default="example", metadata=LANE)
-    """`batch`: one draw per step and layer, for all examples."""
+    """What shares one draw of stochastic depth. `example`: all units of a layer; `batch`: all
+    sequences of the batch, too (spec section 9.2)."""
     depth_mask: Literal["shared", "separate"] = field(default="shared", metadata=LANE)
-    """`separate`: cells and states skip by draws of their own."""
+    """Whether the cells and the states of a layer skip a step together (`shared`) or by draws of
+    their own (`separate`); spec section 9.2."""
     depth_of: Literal["both", "cells", "states"] = field(default="both", metadata=LANE)
-    """What skips. A cell that has no cells, such as the GRU, needs `states`."""
+    """What keeps its old value: cells, states, or both. The GRU and the plain RNN have no cells and
+    need `states` (spec section 9.2)."""
 
     def __post_init__(self) -> None:
         require_probability("regularizer.stochastic_depth.z_depth", self.z_depth)

@@ -26,8 +26,9 @@ class Surprisal(Regularizer):
     )
 
     surprisal_masks: Literal["off", "expected", "sampled"] = field(default="off", metadata=LANE)
-    """Whether training draws masks, and what stands in an evaluation: their probabilities, or (as
-    its authors have it) masks that are drawn there too."""
+    """Whether surprisal-driven zoneout draws masks in training, with the cell `surprisal_lstm`
+    only. `expected`: evaluations take the probabilities instead; `sampled`: evaluations draw masks
+    too, as its authors do (spec section 9.15)."""
 
     @property
     def active(self) -> bool:

@@ -49,18 +49,25 @@ class Variational(Regularizer):
     )
 
     p_sequence_words: float = field(default=0.0, metadata=LANE)
-    """Of word types: the embedding of a dropped one is zero wherever it occurs in the sequence."""
+    """Probability of dropping a word type from a whole sequence: its embedding is zero wherever it
+    occurs. Gal takes 0.3; needs an embedding (spec section 9.7)."""
     p_sequence_inputs: float = field(default=0.0, metadata=LANE)
-    """Of what each layer reads; of the first only where that is an embedding, since one mask for
-    single symbols (or single pixels) would silence a whole sequence."""
+    """Probability of dropping a unit of what a layer reads, for a whole sequence. The first layer
+    takes part only where it reads an embedding, because a dropped symbol would be missing
+    everywhere. Gal takes 0.5 (spec section 9.7)."""
     p_sequence_states: float = field(default=0.0, metadata=LANE)
-    """Of h_{t-1}, where the gates read it."""
+    """Probability of dropping a unit of the previous state where the gates read it, for a whole
+    sequence. Gal takes 0.3 (spec section 9.7)."""
     p_sequence_outputs: float = field(default=0.0, metadata=LANE)
-    """Of the last layer's outputs, before the softmax."""
+    """Probability of dropping a unit of the last layer's output, before the softmax, for a whole
+    sequence. Gal takes 0.5 (spec section 9.7)."""
     variational_masks: Literal["untied", "tied"] = field(default="untied", metadata=LANE)
-    """`untied`: a mask for each gate; `tied`: one for all gates."""
+    """Whether each gate has a mask of its own (`untied`) or all gates share one (`tied`); spec
+    section 9.7."""
     mc_passes: int = field(default=0, metadata=LANE)
-    """Passes of the Monte Carlo evaluation (Gal: 2000); 0 = none."""
+    """Number of passes of the final Monte Carlo evaluation, which averages predicted probabilities
+    over drawn masks. 0 skips it; time grows in proportion, and Gal takes 2000 (spec sections 9.7
+    and 11.2)."""
 
     def __post_init__(self) -> None:
         for name in STRENGTHS:

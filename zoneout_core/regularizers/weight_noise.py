@@ -21,7 +21,8 @@ class WeightNoise(Regularizer):
     EXAMPLES: ClassVar[tuple[dict[str, Any], ...]] = ({"weight_noise.sigma_weights": 0.3},)
 
     sigma_weights: float = field(default=0.0, metadata=LANE)
-    """Standard deviation of the noise."""
+    """Standard deviation of the normal noise that is added to every weight matrix during an update
+    and taken away after it. The paper takes 0.075; 0 switches it off (spec section 9.9)."""
 
     def __post_init__(self) -> None:
         sigma = self.sigma_weights

@@ -39,14 +39,17 @@ class Zoneout(Regularizer):
     )
 
     z_cells: float = field(default=0.0, metadata=LANE)
-    """Probability that a cell keeps its previous value at a step."""
+    """Probability that a memory cell keeps its old value at a step (z_c in the paper, its best 0.5
+    for characters). 0 switches it off; 1 freezes the cells (spec section 9.1)."""
     z_states: float = field(default=0.0, metadata=LANE)
-    """Probability that a hidden state keeps its previous value at a step."""
+    """Probability that a hidden state keeps its old value at a step (z_h in the paper, its best
+    0.05 for characters). 0 switches it off; 1 freezes the states (spec section 9.1)."""
     zoneout_mask: Literal["separate", "shared"] = field(default="separate", metadata=LANE)
-    """`shared`: one mask for cells and states (d_c = d_h), which then need one probability."""
+    """Whether cells and states draw masks of their own or share one, as on MNIST. A shared mask
+    needs z_cells equal to z_states (spec sections 5 and 9.1)."""
     z_spread: float = field(default=0.0, metadata=LANE)
-    """Per-unit rates, where z is above 0: those of a layer's units are spread evenly from z -
-    spread to z + spread, within 0..1."""
+    """Gives every unit its own probability: those of a layer are spread evenly from z - z_spread to
+    z + z_spread, within 0 to 1. 0 gives all units the same (spec section 9.1)."""
 
     def __post_init__(self) -> None:
         for name in ("z_cells", "z_states", "z_spread"):

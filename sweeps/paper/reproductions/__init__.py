@@ -17,7 +17,7 @@ from zoneout_core.config import registry
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sweeps.paper.found_trials import Found
+    from sweeps.paper.found_trials import FoundTrial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +48,8 @@ class Reading:
     metrics."""
     curves: "pd.DataFrame"
     """A line per trial and epoch: `label seed epoch` and the metrics."""
-    found: Sequence["Found"]
-    whole: bool
+    sources: Sequence["FoundTrial"]
+    is_paper: bool
     """Whether this is the paper's experiment, at its scale and unchanged."""
     subtitle: str
     """For figures: task, network, seeds, scale."""
@@ -94,10 +94,10 @@ def get(name: str) -> Reproduction:
 
     if name.replace("_", "-") not in names():
         raise UnknownName("reproduction", name, names())
-    found: Reproduction = registry.load(
+    reproduction: Reproduction = registry.load(
         __name__, name.replace("-", "_"), "reproduction"
     ).REPRODUCTION
-    return found
+    return reproduction
 
 
 def row(

@@ -84,7 +84,7 @@ def panel(
 
     systems = {row.label: row.title for row in reading.block.rows}
     *_, marked = metrics.values()
-    if not reading.whole:
+    if not reading.is_paper:
         epochs = max(config.epochs for config in wanted(reading.sweep))
     published = {
         row.title: row.paper[marked].number for row in reading.block.rows if marked in row.paper
@@ -96,5 +96,5 @@ def panel(
         epochs=epochs,
         curves=tuple(curves.compute(reading.curves, systems, metrics, epochs)),
         y_limits=y_limits,
-        published=published if reading.whole else {},
+        published=published if reading.is_paper else {},
     )

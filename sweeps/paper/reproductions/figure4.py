@@ -21,13 +21,13 @@ def draw(readings: Sequence[Reading], folder: Path) -> list[Path]:
 
     panels = [
         panel(
-            one,
-            f"Figure 4: {one.block.title}",
+            reading,
+            f"Figure 4: {reading.block.title}",
             "bits per character",
-            EPOCHS[one.sweep.name],
+            EPOCHS[reading.sweep.name],
             METRICS,
         )
-        for one in readings
+        for reading in readings
     ]
     return style.save(lambda: curves.draw(panels), folder, "figure4")
 

@@ -17,7 +17,8 @@ def draw(readings: Sequence[Reading], folder: Path) -> list[Path]:
     from analysis import curves, style
 
     panels = [
-        panel(one, "Figure 5: permuted MNIST", "error rate", EPOCHS, METRICS) for one in readings
+        panel(reading, "Figure 5: permuted MNIST", "error rate", EPOCHS, METRICS)
+        for reading in readings
     ]
     return style.save(lambda: curves.draw(panels), folder, "figure5")
 

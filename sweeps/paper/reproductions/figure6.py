@@ -19,7 +19,7 @@ from zoneout_core.records import TrialState
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sweeps.paper.found_trials import Found
+    from sweeps.paper.found_trials import FoundTrial
     from zoneout_core.training.propagation import Of
 
 TITLES = {
@@ -31,7 +31,12 @@ TITLES = {
 def measure(readings: Sequence[Reading], data: Path, say: Callable[[str], None]) -> None:
     """Every complete trial that has not been measured yet. Raises `RunError` where its checkpoint
     is gone."""
-    lacking = [found for one in readings for found in _complete(one) if not _file(found).exists()]
+    lacking = [
+        source
+        for reading in readings
+        for source in _complete(reading)
+        if not _file(source).exists()
+    ]
     if not lacking:
         return
     from zoneout_core import tasks
@@ -40,26 +45,26 @@ def measure(readings: Sequence[Reading], data: Path, say: Callable[[str], None])
 
     base = lacking[0].config
     corpus = tasks.load_data(base.task, base.variant, data)
-    for found in lacking:
+    for source in lacking:
         try:
-            state = checkpoint.load(found.run.checkpoint(found.trial.trial))
+            state = checkpoint.load(source.run.checkpoint(source.trial.trial))
         except CheckpointError as error:
             raise RunError(
                 f"{error} Train it again with: sweep reproduce figure6 --fresh"
             ) from error
         if state is None:
             raise RunError(
-                f"Figure 6 is measured on the trained parameters, but run {found.run.name} has no"
-                f" checkpoint of trial {found.trial.trial} any more. Train it again, at the same"
+                f"Figure 6 is measured on the trained parameters, but run {source.run.name} has no"
+                f" checkpoint of trial {source.trial.trial} any more. Train it again, at the same"
                 " --scale, with: "
-                + in_home(found.run.folder.parent, "reproduce", "figure6", "--fresh")
+                + in_home(source.run.folder.parent, "reproduce", "figure6", "--fresh")
             )
-        say(f"Measuring the gradients of {found.config.label}, seed {found.config.seed}")
+        say(f"Measuring the gradients of {source.config.label}, seed {source.config.seed}")
         with TrainingThread() as thread:
             shares = thread.run(
                 propagation.shares, state, corpus, min(propagation.BATCHES, state.updates)
             )
-        _write(_file(found), shares)
+        _write(_file(source), shares)
 
 
 def _write(file: Path, shares: Mapping["Of", Mapping[str, Sequence[float]]]) -> None:
@@ -81,7 +86,7 @@ def draw(readings: Sequence[Reading], folder: Path) -> list[Path]:
     from analysis import propagation, style
 
     (reading,) = readings
-    parts = [_read(found) for found in _complete(reading) if _file(found).exists()]
+    parts = [_read(source) for source in _complete(reading) if _file(source).exists()]
     if not parts:
         return []
     folder.mkdir(parents=True, exist_ok=True)
@@ -104,18 +109,18 @@ def draw(readings: Sequence[Reading], folder: Path) -> list[Path]:
     return files
 
 
-def _complete(reading: Reading) -> list["Found"]:
-    return [found for found in reading.found if found.trial.state is TrialState.COMPLETE]
+def _complete(reading: Reading) -> list["FoundTrial"]:
+    return [source for source in reading.sources if source.trial.state is TrialState.COMPLETE]
 
 
-def _file(found: "Found") -> Path:
-    return found.run.report / f"propagation-{found.trial.trial:05d}.csv"
+def _file(source: "FoundTrial") -> Path:
+    return source.run.report / f"propagation-{source.trial.trial:05d}.csv"
 
 
-def _read(found: "Found") -> "pd.DataFrame":
+def _read(source: "FoundTrial") -> "pd.DataFrame":
     import pandas as pd
 
-    return pd.read_csv(_file(found)).assign(label=found.config.label, seed=found.config.seed)
+    return pd.read_csv(_file(source)).assign(label=source.config.label, seed=source.config.seed)
 
 
 REPRODUCTION = Reproduction(

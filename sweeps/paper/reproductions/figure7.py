@@ -18,14 +18,14 @@ def draw(readings: Sequence[Reading], folder: Path) -> list[Path]:
 
     from analysis import curves, style
 
-    systems = tuple(row for one in readings for row in one.block.rows)
-    whole = replace(
+    systems = tuple(row for reading in readings for row in reading.block.rows)
+    merged = replace(
         readings[0],
         block=replace(readings[0].block, rows=systems),
-        curves=pd.concat([one.curves for one in readings], ignore_index=True),
+        curves=pd.concat([reading.curves for reading in readings], ignore_index=True),
     )
-    one = panel(whole, "Figure 7: static masks", "bits per character", EPOCHS, METRICS)
-    return style.save(lambda: curves.draw([one]), folder, "figure7")
+    systems_panel = panel(merged, "Figure 7: static masks", "bits per character", EPOCHS, METRICS)
+    return style.save(lambda: curves.draw([systems_panel]), folder, "figure7")
 
 
 REPRODUCTION = Reproduction(
