@@ -220,5 +220,5 @@ def test_a_run_over_infinity_ends_and_is_read_back(tmp_path: Path) -> None:
     ]
     for file in (run.journal, run.study, run.folder / "sweep.json", run.provenance):
         assert "Infinity" not in file.read_text()
-    rows = strict(export.render(export.rows(story), "json"))
+    rows = strict(export.render(export.rows(story), "json"))["rows"]
     assert [row["optim.clip_norm"] for row in rows] == [1.0, 1.0, "inf", "inf"]
