@@ -67,7 +67,7 @@ def test_word_ptb_has_the_vocabulary_of_the_paper(data_dir: Path) -> None:
 @pytest.mark.parametrize("model", [word_ptb.LARGE, word_ptb.MEDIUM, word_ptb.SMALL])
 def test_zarembas_models_are_configurations(model: dict[str, Any]) -> None:
     config = tasks.get("word_ptb").config(**model)
-    assert config.model.hidden_size == config.model.embedding_size == model["hidden"]
+    assert config.model.hidden_size == config.model.embedding_size == model["hidden_size"]
     assert (config.carry, config.loss, config.optim.schedule) == ("zero", "sum", "decay")
 
 
