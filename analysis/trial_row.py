@@ -95,7 +95,7 @@ class TrialRow(TrialFacts, frozen=True, kw_only=True):
 
 
 def counts(record: EpochRecord) -> dict[str, Number]:
-    """What every record has besides its metrics: `steps`, `seconds`."""
+    """What every record has besides its metrics: `updates`, `seconds`."""
     return {name: getattr(record, name) for name in COUNTS}
 
 

@@ -63,7 +63,7 @@ def check_precision(sweep: Sweep, drive_options: DriveOptions) -> None:
     trains_here = (
         drive_options.inline or drive_options.address == "local"
     ) and not drive_options.idle
-    precisions = {config.precision for config in _shapes(sweep)}
+    precisions = {config.precision for config in shapes(sweep)}
     if drive_options.force or not trains_here or "bfloat16" not in precisions:
         return
     from sweeps.serving.pack_trainer import choose_device  # torch takes a moment to load
@@ -101,7 +101,7 @@ def _check_address(address: str) -> None:
 
 def _check_room(home: Home, sweep: Sweep, data: Any) -> None:
     """Every trial leaves a checkpoint; one that trains has two, and writes a third."""
-    size = max(checkpoint_bytes(config, data) for config in _shapes(sweep))
+    size = max(checkpoint_bytes(config, data) for config in shapes(sweep))
     twice = min(sweep.max_trials, max(sweep.lanes, sweep.max_concurrent_trials))
     need = (
         sweep.max_trials + 2 * twice
@@ -118,7 +118,7 @@ def _check_room(home: Home, sweep: Sweep, data: Any) -> None:
         )
 
 
-def _shapes(sweep: Sweep) -> Iterator[TrialConfig]:
+def shapes(sweep: Sweep) -> Iterator[TrialConfig]:
     """Configurations that may differ in size."""
     yield from (
         sweep.trial_config(point) for point in islice(sweep.search_space.corners(), _CORNERS)

@@ -11,7 +11,7 @@ from typing import Any
 
 from sweeps import secrets
 from sweeps.books import mending, provenance, sealed
-from sweeps.books.events import ArtifactEvent, Origin, RunEnd
+from sweeps.books.events import ArtifactEvent, Provenance, RunEnd
 from sweeps.books.ledger import Ledger
 from sweeps.books.run_folder import Home, RunFolder
 from sweeps.books.storage import StorageAway
@@ -199,7 +199,7 @@ def _check_arithmetic(run: RunFolder, sweep: Sweep) -> int:
 
 def _write_provenance(
     run: RunFolder, sweep: Sweep, data: Any, say: Callable[[str], None]
-) -> Origin:
+) -> Provenance:
     """Begin or continue `provenance.json`, an entry for each driver; what the journal says of this
     one.
 
@@ -222,7 +222,7 @@ def _write_provenance(
     now = provenance.collect(data.name, data.variant, data.sha256, sweep.threads)
     _check_plugins(run, now.plugins, sweep)
     run.write(run.provenance, provenance.content([*before, now]))
-    return provenance.origin(now)
+    return provenance.summary(now)
 
 
 def _check_plugins(run: RunFolder, now: Mapping[str, str], sweep: Sweep) -> None:

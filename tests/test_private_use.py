@@ -66,7 +66,11 @@ def is_a_librarys(module: str) -> bool:
 
 def private_uses(tree: ast.Module, ours: set[str]) -> Iterator[str]:
     """What a module uses of others: private modules and names that it imports, and private
-    attributes that nobody here defines."""
+    attributes that nobody here defines.
+
+    A method may call a private method of its own module on another object, such as a copy.
+    """
+    methods = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     for node in ast.walk(tree):
         match node:
             case ast.Import():
@@ -78,7 +82,7 @@ def private_uses(tree: ast.Module, ours: set[str]) -> Iterator[str]:
                 if any(is_private(name) for name in names):
                     yield f"{node.lineno}: from {module}"
             case ast.Attribute(attr=name, value=owner) if is_private(name):
-                if name in DOCUMENTED or (name in ours and is_self(owner)):
+                if name in DOCUMENTED or name in methods or (name in ours and is_self(owner)):
                     continue
                 yield f"{node.lineno}: {ast.unparse(node)}"
             case ast.Attribute(attr=name, value=ast.Attribute(attr="ops")) if name == OPERATORS:

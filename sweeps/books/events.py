@@ -36,7 +36,7 @@ class DataIdentity(Struct, frozen=True, kw_only=True):
     sha256: str
 
 
-class Origin(Struct, frozen=True, kw_only=True):
+class Provenance(Struct, frozen=True, kw_only=True):
     """What the trials of a driver are made of, as far as the journal says it; all of it is in
     `provenance.json`."""
 
@@ -52,7 +52,7 @@ class _Event(Struct, frozen=True, kw_only=True, tag_field=KIND):
     """Unix seconds. 0 until the journal stamps it."""
 
 
-class DriverEvent(Origin, tag="driver", tag_field=KIND, frozen=True, kw_only=True):
+class DriverEvent(Provenance, tag="driver", tag_field=KIND, frozen=True, kw_only=True):
     """A driver took the run. Trials that were left running are interrupted."""
 
     pid: int
@@ -61,9 +61,9 @@ class DriverEvent(Origin, tag="driver", tag_field=KIND, frozen=True, kw_only=Tru
     time: float = 0.0
 
     @classmethod
-    def of(cls, mode: Mode, origin: Origin) -> Self:
+    def of(cls, mode: Mode, provenance: Provenance) -> Self:
         """The event of this process."""
-        fields = msgspec.structs.asdict(origin)
+        fields = msgspec.structs.asdict(provenance)
         return cls(pid=os.getpid(), host=socket.gethostname(), mode=mode, **fields)
 
 

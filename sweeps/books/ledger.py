@@ -17,7 +17,7 @@ from sweeps.books.events import (
     Event,
     LaneEvent,
     Mode,
-    Origin,
+    Provenance,
     RecordEvent,
     RunEnd,
     TrialEvent,
@@ -37,10 +37,10 @@ class Ledger:
     """Journal and study of a run that is being driven. The caller holds the run's lock."""
 
     def __init__(
-        self, run: RunFolder, sweep: Sweep, mode: Mode, origin: Origin | None = None
+        self, run: RunFolder, sweep: Sweep, mode: Mode, provenance: Provenance | None = None
     ) -> None:
-        """Open the books, and mend the study from the journal. `origin` is what its trials are
-        made of (`provenance.origin`).
+        """Open the books, and mend the study from the journal. `provenance` is what its trials are
+        made of (`provenance.summary`).
 
         Raises `HomeError` when the journal cannot be written and `RunError` when it is damaged
         (`mending.mend_journal` comes before), or says something else than a storage that is not
@@ -52,7 +52,7 @@ class Ledger:
         self.story = Story(before)
         self._clock = Clock(self.story.latest or 0.0)
         self._study, self.mended = mending.open_study(run, sweep, self.story.trials)
-        self._append(DriverEvent.of(mode, origin or Origin()))
+        self._append(DriverEvent.of(mode, provenance or Provenance()))
         for text in self.mended:
             self._append(WarningEvent(text=text))
         self._decide(before)

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from sweeps import secrets
 from sweeps.books import journal, sealed
-from sweeps.books.events import DataIdentity, DriverEvent, Origin
+from sweeps.books.events import DataIdentity, DriverEvent, Provenance
 from zoneout_core.config import registry
 
 DIRTY_DIFF_BYTES = 1_000_000
@@ -87,9 +87,9 @@ def content(drivers: list[DriverEntry]) -> dict[str, object]:
     return {"drivers": msgspec.to_builtins(drivers)}
 
 
-def origin(entry: DriverEntry) -> Origin:
+def summary(entry: DriverEntry) -> Provenance:
     """What the journal says of an entry: enough for `known` when provenance.json is lost."""
-    return Origin(commit=entry.code.commit, data=entry.data, threads=entry.machine.threads)
+    return Provenance(commit=entry.code.commit, data=entry.data, threads=entry.machine.threads)
 
 
 def known(file: Path, journal_file: Path) -> tuple[list[DriverEntry], str]:

@@ -33,5 +33,5 @@ def test_its_trials_are_configurations(name: str) -> None:
     """Every corner of the space is a valid configuration, and the size of its checkpoint can be
     estimated."""
     sweep = definition.get(name)
-    for config in preflight._shapes(sweep):
+    for config in preflight.shapes(sweep):
         assert preflight.checkpoint_bytes(config, None) >= 0

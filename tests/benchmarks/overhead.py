@@ -40,7 +40,7 @@ def measure(home: Path, *, inline: bool, lanes: int, tracking: str) -> dict[str,
         "lanes": lanes,
         "mlflow": tracking or "sqlite",
         "trials_at_once": lanes * servers,
-        "first_end_seconds": round(ends[0] - story.driver["time"], 2),
+        "first_end_seconds": round(ends[0] - story.driver.time, 2),
         "ms_per_trial": round((ends[-1] - ends[START_UP - 1]) / TRIALS * 1000, 1),
     }
 

@@ -53,9 +53,30 @@ PAPER: dict[str, dict[str, Any]] = {
 }
 
 
-def test_every_regularizer_has_a_space() -> None:
+SHIPPED = {
+    "evaluation_masks",
+    "gaussian_masks",
+    "input_dropout",
+    "naive_dropout",
+    "non_recurrent_dropout",
+    "norm_stabilizer",
+    "output_gate",
+    "recurrent_dropout",
+    "rnn_drop",
+    "static_masks",
+    "stochastic_depth",
+    "surprisal",
+    "variational",
+    "weight_noise",
+    "zoneout",
+}
+"""The project's own regularizers; one of yours needs no space until you search it."""
+
+
+def test_every_regularizer_of_the_project_has_a_space() -> None:
     covered = {FILES.get(name, name) for name in search_spaces.names()}
-    assert set(regularizers.names()) <= covered
+    assert set(regularizers.names()) >= SHIPPED
+    assert covered >= SHIPPED
 
 
 OWN = {

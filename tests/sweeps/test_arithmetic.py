@@ -32,7 +32,7 @@ def _nothing_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 def reasons(run: RunFolder) -> set[str]:
     """Of the placements of all trials."""
     placements = [trial.placement for trial in run.story().trials.values()]
-    return {placement.reason for placement in placements if placement is not None}
+    return {placement.implementation_reason for placement in placements if placement is not None}
 
 
 @pytest.mark.parametrize("name", product.possible("float32"))

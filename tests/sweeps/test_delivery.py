@@ -170,7 +170,7 @@ def test_of_the_base_configuration_mlflow_shows_the_task_and_what_was_changed(
         "base.task": "char_ptb",
         "base.model.hidden_size": "128",
         "base.epochs": "1",
-        "base.batch": "16",
+        "base.batch_size": "16",
         "base.optim.clip_norm": "inf",
     }
     assert parent.params["lanes"] == "9"

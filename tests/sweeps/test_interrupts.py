@@ -36,7 +36,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> str:
 def check_interrupted(run: RunFolder, reason: str) -> None:
     """It was left cleanly, and says so everywhere."""
     story = run.story()
-    assert (story.state, story.closed and story.closed["reason"]) == ("interrupted", reason)
+    assert (story.state, story.closed and story.closed.reason) == ("interrupted", reason)
     assert TrialState.INTERRUPTED in states(run)
     assert TrialState.RUNNING not in states(run)
     check_books(run)

@@ -103,7 +103,7 @@ def test_it_keeps_to_the_loopback_and_its_token_to_itself_and_a_killed_one_is_cl
     driver.kill()
     assert token.exists(), "a killed process clears nothing away"
     again = sweep_resume(driver.home, "--tracking", "none", RAY_TMPDIR=str(temporary))
-    again.until(lambda story: story.driver is not None and story.driver["pid"] == again.process.pid)
+    again.until(lambda story: story.driver is not None and story.driver.pid == again.process.pid)
     again.until_records(2)
     assert not token.parent.exists()
     assert token_of(again).read_text() != secret

@@ -17,8 +17,10 @@ import pytest
 from sweeps.books.run_folder import Home
 from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.driven import curves
-from tests.sweeps.driving import Driver
+from tests.sweeps.driving import PATIENCE, Driver
 from tests.sweeps.truths import check_books
+
+pytestmark = pytest.mark.timeout(600)  # two clusters begin, one after the other
 
 SMALL = {"hidden_size": 4, "epochs": 24, "train_fraction": 0.05, "eval_fraction": 0.05}
 SETTINGS = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
@@ -144,14 +146,12 @@ def _start(command: list[str], folder: str) -> "subprocess.Popen[bytes]":
 def _wait(address: str, count: int) -> None:
     """Wait until the cluster has so many nodes."""
     look = (
-        "import sys, time, ray\n"
-        "for _ in range(60):\n"
-        "    try:\n"
-        "        ray.init(address=sys.argv[1], log_to_driver=False, logging_level='ERROR')\n"
-        "        break\n"
-        "    except ConnectionError:\n"
-        "        time.sleep(1)\n"
+        "import socket, sys, time, ray\n"
+        "host, _, port = sys.argv[1].partition(':')\n"
+        "while socket.socket().connect_ex((host, int(port))):\n"
+        "    time.sleep(0.2)\n"
+        "ray.init(address=sys.argv[1], log_to_driver=False, logging_level='ERROR')\n"
         "while sum(node['Alive'] for node in ray.nodes()) < int(sys.argv[2]):\n"
         "    time.sleep(0.2)\n"
     )
-    subprocess.run([sys.executable, "-c", look, address, str(count)], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", look, address, str(count)], check=True, timeout=PATIENCE)

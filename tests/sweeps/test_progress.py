@@ -13,6 +13,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -104,7 +105,7 @@ def test_the_time_left_is_of_this_driver_alone(maker: RunMaker) -> None:
     maker.record(1, 1, 2.0)
     told = story(maker)
     assert told.driver is not None
-    now = told.driver["time"] + 10  # one epoch in ten seconds, 23 are left
+    now = told.driver.time + 10  # one epoch in ten seconds, 23 are left
     assert pace(told, SWEEP, now) == "4 of 27 epochs, 10 s, about 3 min 50 s left"
 
 
@@ -249,7 +250,7 @@ def test_it_can_be_drawn_while_the_driver_adds_to_it(maker: RunMaker) -> None:
 
     class Watched(TrialStory):
         def __getattribute__(self, name: str) -> Any:
-            told.add(asked | {"trial": len(told.trials)})
+            told.add(msgspec.structs.replace(asked, trial=len(told.trials)))
             return super().__getattribute__(name)
 
     first = told.trials[0]

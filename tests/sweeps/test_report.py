@@ -189,13 +189,13 @@ def test_other_axes_can_be_asked_for(four_keys: RunFolder, tmp_path: Path) -> No
 
 def test_what_is_known_of_the_space() -> None:
     whole = searched(over(PLANE, seeds=(0, 1)))
-    assert whole.whole
+    assert whole.has_every_key
     assert (whole.keys, len(whole.points)) == ((X, Y), 8)
     assert {point["seed"] for point in whole.points} == {0, 1}
     endless = searched(
         over(Product((PLANE, Range(LR, 1e-4, 1e-2))), sampler="random", num_trials=3)
     )
-    assert (endless.keys, endless.whole) == ((X, Y, LR), False)
+    assert (endless.keys, endless.has_every_key) == ((X, Y, LR), False)
     assert [dict(point) for point in endless.points] == [
         {X: x, Y: y} for x in (0.0, 0.5) for y in (0.0, 0.05)
     ]
@@ -204,7 +204,7 @@ def test_what_is_known_of_the_space() -> None:
     )
     vast = searched(over(large, sampler="random", num_trials=3))
     assert len(list(large.corners())) > CHECKED
-    assert (vast.whole, len(vast.points)) == (False, 4)
+    assert (vast.has_every_key, len(vast.points)) == (False, 4)
 
 
 SOME = Switch("label", (("a", PLANE), ("b", Product(()))))

@@ -254,7 +254,7 @@ def test_a_checkpoint_that_is_gone_is_said(home: Home, data_dir: Path) -> None:
         (
             ["figure3", "--set", "num_trials=4"],
             "A reproduction needs all trials of its sweeps, but num_trials=4 leaves 4 of 36 points of the grid, the first in "
-            "its order, of figure3. Leave trials out, or train a part of figure3 with `sweep run` and the same --set.",
+            "its order, of figure3. Leave num_trials out, or train a part of figure3 with `sweep run` and the same --set.",
         ),
     ],
 )

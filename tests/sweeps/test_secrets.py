@@ -247,7 +247,7 @@ def test_what_is_not_committed_is_written_down_without_it(
     git("commit", "-m", "mine")
     code.write_text(f'storage = "{NOWHERE}"\n')
     monkeypatch.setattr(provenance, "__file__", str(code))
-    assert f'+storage = "{SHOWN}"' in provenance.collect("char_pydoc", "", "0", 1)["code"]["diff"]
+    assert f'+storage = "{SHOWN}"' in provenance.collect("char_pydoc", "", "0", 1).code.diff
 
 
 def test_pages_are_served_without_it_in_an_argument(tmp_path: Path) -> None:

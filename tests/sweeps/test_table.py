@@ -68,8 +68,8 @@ def test_a_row_is_written_and_read_as_json(story: Story) -> None:
 EDITS = {
     "zoneout_core/records.py": [
         (
-            "    steps: int\n",
-            "    memory_bytes: int = 7\n    steps: int\n",
+            "    updates: int\n",
+            "    memory_bytes: int = 7\n    updates: int\n",
         ),
         (
             "    device: str\n",

@@ -301,7 +301,8 @@ def test_real_masks_have_the_dtype_asked_for(dtype: torch.dtype) -> None:
 def test_a_decoders_first_layer_is_a_first_layer_whatever_its_number() -> None:
     mask = Mask(
         site="inputs",
-        field="p",
+        key="regularizer.non_recurrent_dropout.p_inputs",
+        strength=0.5,
         probability=0.5,
         expected=0.5,
         stream="masks_cells",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from zoneout_core.config.trial import TrialConfig
+from zoneout_core.masking import program
 from zoneout_core.masking.places import Places
 from zoneout_core.network.init import InitialDraw
 from zoneout_core.tasks import Corpus
@@ -49,7 +50,11 @@ def reader(*configs: TrialConfig, number: int = 0, monte_carlo: bool = False) ->
         )
         rows.append(row_P + 0.5 * noise)
         lanes.append(Lane(trial=trial, config=one, epoch_updates=1))
-    programs = [monte_carlo(one.regularizer.program())[1] for one in configs] if monte_carlo else ()
+    programs = (
+        [program.monte_carlo(one.regularizer.program())[1] for one in configs]
+        if monte_carlo
+        else ()
+    )
     parameters = workload._parameters(torch.stack(rows))
     return workload._reader(lanes, parameters, workload.choose(configs[0]), number, programs)
 

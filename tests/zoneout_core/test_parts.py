@@ -64,7 +64,7 @@ class Loud(Regularizer):
         key = "regularizer.loud.z_cells"
         return (
             Mask(
-                site="keep_cells", key=key, strength=self.z_cells, one=self.z_cells,
+                site="keep_cells", key=key, strength=self.z_cells, probability=self.z_cells,
                 expected=self.z_cells, stream="masks_loud",
             ),
         )

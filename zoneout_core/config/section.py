@@ -1,7 +1,7 @@
 """The section `regularizer` of a configuration: a part for each regularizer, by its file's name.
 Imports no torch."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Self, TypeVar
 
@@ -16,18 +16,18 @@ PartType = TypeVar("PartType", bound=Regularizer)
 class RegularizerConfig:
     """All regularizers of a trial, frozen: `config.regularizer.zoneout.z_cells`."""
 
-    parts: tuple[Regularizer, ...]
-    """In the order of their names."""
+    _parts: dict[str, Regularizer]
+    """By name, in the order of the names."""
 
     def __init__(self, *given: Regularizer) -> None:
         """Every regularizer as its file declares it, but for those that are given."""
         by_kind = {type(part): part for part in given}
-        kinds = parts.regularizers().values()
-        assert set(by_kind) <= set(kinds), "the files of regularizers export their classes"
-        self._set(by_kind.get(kind, parts.default(kind)) for kind in kinds)
-
-    def _set(self, own: Iterator[Regularizer] | list[Regularizer]) -> None:
-        self.__dict__["parts"] = tuple(own)
+        kinds = parts.regularizers()
+        assert set(by_kind) <= set(kinds.values()), "the files of regularizers export their classes"
+        own = {}
+        for name, kind in kinds.items():
+            own[name] = by_kind.get(kind, parts.default(kind))
+        self.__dict__["_parts"] = own
 
     @staticmethod
     @registry.cached
@@ -35,9 +35,9 @@ class RegularizerConfig:
         """The section of which nothing was set."""
         return RegularizerConfig()
 
-    def items(self) -> Iterator[tuple[str, Regularizer]]:
+    def items(self) -> Iterable[tuple[str, Regularizer]]:
         """(name, part) of each."""
-        return zip(parts.regularizers(), self.parts, strict=True)
+        return self._parts.items()
 
     def written(self) -> Iterator[tuple[str, Regularizer]]:
         """What stands in files and hashes: the project's regularizers, and plug-ins that are set.
@@ -51,22 +51,22 @@ class RegularizerConfig:
 
     def part(self, kind: type[PartType]) -> PartType:
         """The part of this class."""
-        (part,) = [part for part in self.parts if type(part) is kind]
+        (part,) = [part for part in self._parts.values() if type(part) is kind]
         return part
 
     def with_values(self, values: Mapping[str, Mapping[str, Any]]) -> Self:
         """A copy with these fields replaced, by part; values are read as the types of the
         fields."""
+        own = dict(self._parts)
+        for name, fields in values.items():
+            own[name] = replaced(self[name], fields, f"regularizer.{name}")
         copy = object.__new__(type(self))
-        own = []
-        for name, part in self.items():
-            own.append(replaced(part, values.get(name, {}), f"regularizer.{name}"))
-        copy._set(own)
+        copy.__dict__["_parts"] = dict(sorted(own.items()))  # a new plug-in has its place, too
         return copy
 
     @cached_property
     def _active(self) -> list[Regularizer]:
-        return [part for part in self.parts if part.active]
+        return [part for part in self._parts.values() if part.active]
 
     @cached_property
     def _program(self) -> tuple[Mask, ...]:
@@ -92,24 +92,28 @@ class RegularizerConfig:
         """Those that add to the loss."""
         return [part for part in self.active() if isinstance(part, Penalty)]
 
+    def _changed(self) -> dict[str, Regularizer]:
+        """The parts of which something was set: the others say nothing, and plug-ins may add to
+        them."""
+        return {name: part for name, part in self.items() if part != parts.default(type(part))}
+
     def __getitem__(self, name: str) -> Any:
         """The part of this name, also where it is the name of a method here."""
-        return self.parts[list(parts.regularizers()).index(name)]
+        return self._parts.get(name) or parts.default(parts.regularizer(name))
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name not in parts.regularizers():
+        if name.startswith("_") or name not in self._parts:
             raise AttributeError(name)
-        return self[name]
+        return self._parts[name]
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is frozen")
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, RegularizerConfig) and self.parts == other.parts
+        return isinstance(other, RegularizerConfig) and self._changed() == other._changed()
 
     def __hash__(self) -> int:
-        return hash(self.parts)
+        return hash(tuple(self._changed().items()))
 
     def __repr__(self) -> str:
-        changed = [part for part in self.parts if part != parts.default(type(part))]
-        return f"{type(self).__name__}({', '.join(map(repr, changed))})"
+        return f"{type(self).__name__}({', '.join(map(repr, self._changed().values()))})"

@@ -10,7 +10,14 @@ from zoneout_core.conformance import subjects
 from zoneout_core.conformance.packs import admitted, records
 from zoneout_core.tasks import Corpus
 
-SIZES = {"hidden_size": 6, "batch_size": 4, "sequence_length": 11, "epochs": 2}
+SIZES = {
+    "hidden_size": 6,
+    "batch_size": 4,
+    "sequence_length": 11,
+    "epochs": 2,
+    "train_fraction": 0.3,
+    "eval_fraction": 0.2,
+}
 UPDATES = 2
 
 
