@@ -147,7 +147,7 @@ def test_what_is_printed(home: Home, data_dir: Path) -> None:
         "Scale: smoke",
         "",
         "Permuted sequential MNIST",
-        "Not as in the paper: hidden_size=8 (paper: 100), batch_size=20 (paper: 100), sequence_length=28 (paper: 784), epochs=1 (paper: 150), train_fraction=0.004 (paper: 1.0), eval_fraction=0.01 (paper: 1.0)",
+        "Not as in the paper: batch_size=20 (paper: 100), sequence_length=28 (paper: 784), epochs=1 (paper: 150), train_fraction=0.004 (paper: 1.0), eval_fraction=0.01 (paper: 1.0), hidden_size=8 (paper: 100)",
         "",
     ]
     table = [line.split() for line in done.lines[6:11]]
