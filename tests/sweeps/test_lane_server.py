@@ -273,7 +273,7 @@ def test_a_trial_that_cannot_begin_fails_alone(folder: Path) -> None:
     assert desk.told[0][-1].state == "complete"
     assert desk.told[1][-1].state == "failed"
     assert desk.told[1][-1].reason.startswith(
-        "ConfigError: batch must be a whole number, but is 'many'."
+        "ConfigError: batch_size must be a whole number, but is 'many'."
     )
     assert desk.told[2][-1].state == "failed"
     assert desk.told[2][-1].reason.startswith("ConfigError: sequence_length must be at most")

@@ -307,7 +307,7 @@ def test_programs_train_as_well(short_epochs: None) -> None:
             "sequence_length must be 13, the inputs' width, but is 12. Set it with --set sequence_length=VALUE.",
         ),
         (
-            {"cell": "bn_lstm", "output": "zoned"},
+            {"cell": "bn_lstm"},
             "model.cell must be one that keeps no running numbers with task=addition, whose decoder goes on from an "
             "encoder, but is 'bn_lstm'. Set it with --set model.cell=VALUE.",
         ),

@@ -126,8 +126,9 @@ class Task:
 
     def config(self, **values: Any) -> TrialConfig:
         """The paper's configuration of this task, with these values (by unambiguous field name) on
-        top."""
-        return TrialConfig().with_values({"task": self.name} | dict(self.settings) | values)
+        top. Another cell than the paper's begins with its own defaults."""
+        paper = TrialConfig().with_values({"task": self.name} | dict(self.settings))
+        return paper.with_values(values)
 
 
 def names() -> list[str]:
