@@ -208,7 +208,10 @@ def test_a_real_limit_of_memory_that_four_lanes_hit_together_and_none_alone(tmp_
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (ConfigError("batch_size must be at least 1."), "ConfigError: batch must be at least 1."),
+        (
+            ConfigError("batch_size must be at least 1."),
+            "ConfigError: batch_size must be at least 1.",
+        ),
         (MemoryError(), "out of memory: MemoryError"),
         (
             RuntimeError(
