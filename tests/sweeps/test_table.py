@@ -16,7 +16,7 @@ from sweeps.books import export, table
 from sweeps.books.run_folder import RunFolder
 from sweeps.books.story import Story
 from sweeps.paper import found_trials
-from sweeps.paper.found_trials import Found
+from sweeps.paper.found_trials import FoundTrial
 from sweeps.tracking import fields
 from tests.sweeps.journals import RunMaker
 from zoneout_core.config.trial import TrialConfig
@@ -53,7 +53,7 @@ def test_a_number_more_that_a_task_measures_is_in_every_table(story: Story, tmp_
     assert points["best_test_accuracy", 2] == test_accuracy
     assert load.from_rows(rows, WIDER)["test_accuracy"][0] == test_accuracy
     assert load.curves_from_rows(rows, WIDER)["hidden_norm"][1] == hidden_norm
-    found = [Found(RunFolder(tmp_path), TrialConfig(), story.trials[0])]
+    found = [FoundTrial(RunFolder(tmp_path), TrialConfig(), story.trials[0])]
     assert found_trials.trials(found)["test_accuracy"][0] == test_accuracy
     assert found_trials.curves(found)["hidden_norm"][1] == hidden_norm
 
@@ -103,7 +103,7 @@ run.driver()
 run.complete(0)
 story = Story.of(run.folder / "journal.jsonl")
 (row,) = table.rows(story)
-found = [found_trials.Found(RunFolder(run.folder), TrialConfig(), story.trials[0])]
+found = [found_trials.FoundTrial(RunFolder(run.folder), TrialConfig(), story.trials[0])]
 print(json.dumps({
     "journal": run.journal.path.read_text(),
     "trials": list(export.rows(story)[0]),
