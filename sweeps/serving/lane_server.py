@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Condition
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, assert_never
 
 from sweeps.books.events import EndEvent, LaneEvent, PlacedEvent, RecordEvent, WarningEvent
 from sweeps.serving.isolation import Isolation, in_words, is_out_of_memory
@@ -166,6 +166,8 @@ class LaneServer:
                     self._accept(trial, config)
                 case _Released(trial):
                     self._forget(trial)
+                case unknown:
+                    assert_never(unknown)
         self._expire()
         while (next_one := self._next_admitted()) is not None:
             self._waiting.remove(next_one)
