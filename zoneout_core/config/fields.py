@@ -6,9 +6,12 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from math import isfinite, isinf
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from zoneout_core.errors import ConfigError, UnknownName
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 LANE = {"lane": True}
 """Metadata of a field in which the lanes of one pack may differ."""
@@ -17,7 +20,7 @@ ENDLESS = {"endless": True}
 LARGEST = 2**63 - 1
 """The largest whole number of a configuration."""
 
-PartType = TypeVar("PartType")
+PartType = TypeVar("PartType", bound="DataclassInstance")
 
 
 def require(rule: bool, field_name: str, value: object, must: str) -> None:
@@ -85,11 +88,12 @@ def replaced(part: PartType, values: Mapping[str, object], section: str = "") ->
     for name, value in values.items():
         if name not in _names(kind):
             raise UnknownName(f"setting of {section}", name, _names(kind))
-        told = coerce(kind, name, value, section)
-        if getattr(part, name) != told:
-            news[name] = told
-    # Every part is a dataclass, which a type variable cannot say.
-    return replace(part, **news) if news else part  # type: ignore[type-var]
+        typed = coerce(kind, name, value, section)
+        if getattr(part, name) != typed:
+            news[name] = typed
+    if news:
+        return replace(part, **news)
+    return part
 
 
 @functools.cache

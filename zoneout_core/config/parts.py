@@ -115,9 +115,9 @@ def _problem(part: object, base: type, word: str) -> str:
             f"PART must be a class derived from {_home(base)}, but is {part!r}. Derive it from"
             " there."
         )
-    own = "__dataclass_fields__" in vars(part)
     # A dataclass keeps what it was made with; the standard library has no public question for it.
-    if not own or not getattr(part, "__dataclass_params__").frozen:  # noqa: B009
+    made_with = vars(part).get("__dataclass_params__")
+    if made_with is None or not made_with.frozen:
         return (
             f"PART must be a frozen dataclass, but {part.__name__} is not. Write"
             " @dataclass(frozen=True, kw_only=True) above it."

@@ -30,10 +30,10 @@ def unpack(archive: Path, target: BinaryIO, file: DataFile) -> None:
         ) from error
     target.seek(0)
     # Every real file has the readinto that typing's BinaryIO lacks.
-    found = hashlib.file_digest(target, "sha256").hexdigest()  # type: ignore[arg-type]
-    if found != file.sha256:
+    sha256 = hashlib.file_digest(target, "sha256").hexdigest()  # type: ignore[arg-type]
+    if sha256 != file.sha256:
         raise DataError(
-            f"{archive} holds another {file.name}: SHA-256 {found}, expected {file.sha256}."
+            f"{archive} holds another {file.name}: SHA-256 {sha256}, expected {file.sha256}."
         )
     archive.unlink()
 
