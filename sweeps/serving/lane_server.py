@@ -324,6 +324,8 @@ class LaneServer:
                         self._isolation.forget(trial)
                 case LaneWarning():
                     self._warn(item.trial, item.text)
+                case unknown:
+                    assert_never(unknown)
         # It makes way for the next that has to train alone, and then goes on with others.
         for trial in passed:
             if trial in self._shape_of:
