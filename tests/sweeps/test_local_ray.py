@@ -92,16 +92,16 @@ def test_it_keeps_to_the_loopback_and_its_token_to_itself_and_a_killed_one_is_cl
     assert token.parent.parent == temporary
     told = [word for process in processes for word in process.cmdline()]
     assert [word for word in told if secret in word] == []
-    texts = [
+
+    driver.kill()
+    assert token.exists(), "a killed process clears nothing away"
+    texts = [  # now that nobody writes, or renames a file between these lines
         path
         for folder in (temporary, tmp_path)
         for path in folder.rglob("*")
         if path.is_file() and path != token
     ]
     assert [path for path in texts if secret.encode() in path.read_bytes()] == []
-
-    driver.kill()
-    assert token.exists(), "a killed process clears nothing away"
     again = sweep_resume(driver.home, "--tracking", "none", RAY_TMPDIR=str(temporary))
     again.until(lambda story: story.driver is not None and story.driver.pid == again.process.pid)
     again.until_records(2)

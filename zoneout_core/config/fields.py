@@ -4,14 +4,11 @@ Imports no torch.
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import Field, fields, replace
 from math import isfinite, isinf
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 from zoneout_core.errors import ConfigError, UnknownName
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 LANE = {"lane": True}
 """Metadata of a field in which the lanes of one pack may differ."""
@@ -20,7 +17,14 @@ ENDLESS = {"endless": True}
 LARGEST = 2**63 - 1
 """The largest whole number of a configuration."""
 
-PartType = TypeVar("PartType", bound="DataclassInstance")
+
+class Dataclass(Protocol):
+    """Any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+PartType = TypeVar("PartType", bound=Dataclass)
 
 
 def require(rule: bool, field_name: str, value: object, must: str) -> None:
