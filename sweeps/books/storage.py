@@ -1,18 +1,15 @@
 """Optuna storages as a run needs them: a journal file that survives crashes and full disks, or any
 storage URL."""
 
-import os
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any, cast
 
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
-from sweeps import pasting, secrets
-from sweeps.books import sealed
-from zoneout_core.errors import ConfigError, HomeError, RunError
+from sweeps import secrets
+from sweeps.books.study_file import StudyFile
+from zoneout_core.errors import ConfigError, RunError
 
 
 class StorageAway(RunError):
@@ -28,7 +25,7 @@ def open_storage(url: str, journal: Path) -> BaseStorage:
     written.
     """
     if not url:
-        return JournalStorage(_StudyFile(journal))
+        return JournalStorage(StudyFile(journal))
     from sweeps.books.patient_storage import (
         PatientStorage,  # SQLAlchemy, which a file does not need
     )
@@ -51,53 +48,6 @@ def check_storage(url: str) -> None:
     opened = open_storage(url, Path())
     assert isinstance(opened, PatientStorage), "a file needs no check"
     opened.close()
-
-
-class _StudyFile(JournalFileBackend):
-    """Optuna's journal file, on which a run's one driver writes.
-
-    Opening removes what a killed driver left there: its lock, on which Optuna would wait for 30
-    seconds, and a torn last line, to which Optuna would append. Each line carries its checksum,
-    which other readers of the file do not mind; lines of other writers (a dashboard) have none.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            Path(f"{path}.lock").unlink(missing_ok=True)
-            if path.exists():
-                os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
-            super().__init__(str(path))
-        except OSError as error:
-            raise self._unusable(error) from error
-
-    def append_logs(self, logs: list[dict[str, object]]) -> None:
-        """Append to the file. Raises `HomeError` when the disk refuses."""
-        try:
-            super().append_logs([log | {sealed.KEY: sealed.of_json(log)} for log in logs])
-        except OSError as error:
-            raise self._unusable(error) from error
-
-    def read_logs(self, log_number_from: int) -> Generator[dict[str, object], None, None]:
-        """The file's lines. Raises `HomeError` when it is gone, the standard `ValueError` for a
-        damaged line."""
-        try:
-            for number, log in enumerate(
-                super().read_logs(log_number_from), start=log_number_from + 1
-            ):
-                stated = log.pop(sealed.KEY, None)
-                if stated is not None and stated != sealed.of_json(log):
-                    raise ValueError(f"line {number} does not add up to its checksum {stated!r}")
-                yield log
-        except OSError as error:
-            raise self._unusable(error) from error
-
-    def _unusable(self, error: OSError) -> HomeError:
-        return HomeError(
-            f"The study {self._path} must take every event, but cannot be written:"
-            f" {error.strerror or error}. Mend that, then go on with:"
-            f" {pasting.on_run(self._path.parent, 'resume')}"
-        )
 
 
 class _Others:
