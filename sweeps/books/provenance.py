@@ -64,14 +64,13 @@ class _File(Struct, frozen=True):
 def collect(task: str, variant: str, sha256: str, threads: int) -> DriverEntry:
     """Commit and diff of the code, source hashes of plug-ins, every installed version, hash of the
     data, machine and threads."""
-    distributions = sorted(importlib.metadata.distributions(), key=lambda d: d.name.lower())
     return DriverEntry(
         time=_utc(time.time()),
         code=_code(),
         data=DataIdentity(task=task, variant=variant, sha256=sha256),
         plugins=registry.digests(),
         python=platform.python_version(),
-        packages={distribution.name: distribution.version for distribution in distributions},
+        packages=_packages(),
         machine=Machine(
             host=socket.gethostname(),
             system=platform.platform(),
@@ -80,6 +79,13 @@ def collect(task: str, variant: str, sha256: str, threads: int) -> DriverEntry:
             threads=threads,
         ),
     )
+
+
+def _packages() -> dict[str, str]:
+    """The version of every installed distribution, by name."""
+    metadata = (distribution.metadata for distribution in importlib.metadata.distributions())
+    versions = [(entry["Name"], entry["Version"]) for entry in metadata]
+    return dict(sorted(versions, key=lambda item: item[0].lower()))
 
 
 def content(drivers: list[DriverEntry]) -> dict[str, object]:

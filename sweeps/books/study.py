@@ -19,7 +19,8 @@ from optuna.trial import TrialState as OptunaState
 
 import search_spaces
 from sweeps.books.compat import FIXED_PARAMS, RUNG_PREFIX
-from sweeps.books.sampling import build_pruner, build_sampler, judged
+from sweeps.books.diverged import with_diverged_as_bad
+from sweeps.books.sampling import build_pruner, build_sampler
 from sweeps.books.storage import open_storage, without
 from sweeps.books.story import TrialStory
 from sweeps.definition import Sweep
@@ -63,7 +64,7 @@ class Study:
             load_if_exists=True,
         )
         self._study_id = self._storage.get_study_id_from_name(name)
-        self._judged = judged(self._study, self._storage, sweep.sampler)
+        self._sampled = with_diverged_as_bad(self._study, self._storage, sweep.sampler)
         self._running: dict[int, optuna.Trial] = {}
         self._again: list[FrozenTrial] = []  # finished here, but the run's journal lost how
         self._enqueue_grid()
@@ -81,16 +82,18 @@ class Study:
             frozen = self._again.pop(0)
             params = self.params(frozen)
             return self._assignment(frozen.number, params)
-        trials = self._study.get_trials(deepcopy=False)
-        number = next((t.number for t in trials if t.state == OptunaState.WAITING), len(trials))
+        states = [frozen.state for frozen in self.trials()]
+        number = len(states)
+        if OptunaState.WAITING in states:
+            number = states.index(OptunaState.WAITING)
         if number >= self._sweep.max_trials:
             return None
-        sound = sum(t.state in (OptunaState.COMPLETE, OptunaState.PRUNED) for t in trials)
-        self._judged.sampler = build_sampler(self._sweep, number, sound)
-        trial = self._judged.ask()
+        sound = states.count(OptunaState.COMPLETE) + states.count(OptunaState.PRUNED)
+        self._sampled.sampler = build_sampler(self._sweep, number, sound)
+        trial = self._sampled.ask()
         assert trial.number == number, "one driver asks at a time"
         params = self._sweep.search_space.suggest(trial)
-        if self._judged is not self._study:
+        if self._sampled is not self._study:
             trial = self._live(number)  # pruners see the study as it is
         self._running[number] = trial
         return self._assignment(number, params)
@@ -118,7 +121,10 @@ class Study:
         return trial.should_prune()
 
     def tell(self, number: int, state: TrialState, reason: str, value: float | None = None) -> None:
-        """Finish a trial in its true state; `value` is the objective of a complete one."""
+        """Finish a trial in its true state; `value` is the objective of a complete one.
+
+        A diverged trial is FAIL, without a value. What a sampler sees of it: `books.diverged`.
+        """
         frozen = self._frozen(number)
         if frozen.state == OptunaState.WAITING:  # Optuna wants it begun before it ends
             self._storage.set_trial_state_values(self._id(number), OptunaState.RUNNING)
@@ -226,7 +232,7 @@ class Study:
 
     def states(self) -> dict[int, OptunaState]:
         """Optuna's state of every trial by number."""
-        return {frozen.number: frozen.state for frozen in self._study.get_trials(deepcopy=False)}
+        return {frozen.number: frozen.state for frozen in self.trials()}
 
     def _id(self, number: int) -> int:
         """The name of a trial in the storage, which is Optuna's own."""
@@ -237,7 +243,7 @@ class Study:
         return optuna.Trial(self._study, self._id(number))
 
     def _frozen(self, number: int) -> FrozenTrial:
-        return self._study.get_trials(deepcopy=False)[number]
+        return self._storage.get_trial(self._id(number))
 
     def _enqueue_grid(self) -> None:
         """Enqueue the grid's missing points; a crash in between is mended by the next opening."""

@@ -195,7 +195,7 @@ def seen(
         assignment = study.ask()
         assert assignment is not None
         study.tell(assignment.trial, state, reason, told)
-    return [(trial.state.name, trial.value) for trial in study._judged.get_trials()]
+    return [(trial.state.name, trial.value) for trial in study._sampled.get_trials()]
 
 
 BAD = (TrialState.FAILED, "diverged: train_bpc is nan at epoch 1, update 3", None)

@@ -88,12 +88,16 @@ def replaced(part: PartType, values: Mapping[str, object], section: str = "") ->
     Raises `UnknownName` for a field that it does not have, and what `coerce` raises.
     """
     kind: type = type(part)
+    names = [f.name for f in fields_of(kind)]
     news = {}
     for name, value in values.items():
-        if name not in _names(kind):
-            raise UnknownName(f"setting of {section}", name, _names(kind))
+        if name not in names:
+            raise UnknownName(f"setting of {section}", name, names)
+        current = getattr(part, name)
+        if type(value) is type(current) and value == current:
+            continue  # most fields of most trials, and reading one takes longer
         typed = coerce(kind, name, value, section)
-        if getattr(part, name) != typed:
+        if current != typed:
             news[name] = typed
     if news:
         return replace(part, **news)
@@ -108,15 +112,16 @@ def hints(owner: type) -> dict[str, Any]:
 
 
 @functools.cache
-def _names(owner: type) -> frozenset[str]:
-    return frozenset(f.name for f in fields(owner))
+def fields_of(owner: type) -> tuple[Field[Any], ...]:
+    """The fields of dataclass `owner`, in order."""
+    return fields(owner)
 
 
 @functools.cache
 def _floats(owner: type) -> tuple[str, ...]:
     return tuple(
         f.name
-        for f in fields(owner)
+        for f in fields_of(owner)
         if hints(owner)[f.name] is float and not f.metadata.get("endless")
     )
 

@@ -21,6 +21,7 @@ from zoneout_core.config.fields import (
     LANE,
     coerce,
     dotted,
+    fields_of,
     plain,
     replaced,
     require,
@@ -174,7 +175,8 @@ class TrialConfig:
         """(section, dataclass, its plain fields), those of the top level first; see `_sections`."""
         yield "", self, PLAIN
         for section, part in self._sections(written=written):
-            yield section, part, fields(part)
+            kind: type = type(part)
+            yield section, part, fields_of(kind)
 
     def with_values(self, values: Mapping[str, object]) -> Self:
         """A copy with fields replaced, all at once.
@@ -326,7 +328,8 @@ def _default() -> TrialConfig:
 
 
 def _plain(part: Any) -> dict[str, Any]:
-    return {f.name: plain(getattr(part, f.name)) for f in fields(part)}
+    kind: type = type(part)
+    return {f.name: plain(getattr(part, f.name)) for f in fields_of(kind)}
 
 
 def _of_regularizers(data: Mapping[str, object]) -> dict[str, dict[str, Any]]:
