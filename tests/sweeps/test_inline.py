@@ -1,13 +1,16 @@
 """Sweeps in one process, whole: numbers that do not depend on lanes, and true states in journal,
 Optuna and MLflow."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from search_spaces import Choice, learning_rate
 from sweeps.definition import Sweep
+from sweeps.drivers import interrupts
 from tests.sweeps.driven import begin, curves, drive_inline, tiny
 from tests.sweeps.truths import check_books, check_mlflow, states
 from zoneout_core.records import TrialState
@@ -125,9 +128,18 @@ def test_a_trial_whose_final_numbers_are_not_finite_fails_alone(tmp_path: Path) 
     assert exports[0] == exports[1]
 
 
-def test_a_spent_time_budget_ends_the_sweep_where_it_stands(tmp_path: Path, uri: str) -> None:
-    sweep = tiny(num_trials=3, lanes=2, epochs=1000, patience=1000, time_budget_s=2)
+def test_a_spent_time_budget_ends_the_sweep_where_it_stands(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = tiny(num_trials=3, lanes=2, epochs=1000, patience=1000, time_budget_s=3600)
     run = begin(tmp_path / "home", sweep)
+
+    def seconds() -> float:
+        """An hour passes as soon as both trials have an epoch."""
+        epochs = [trial.epoch for trial in run.story().trials.values()]
+        return time.monotonic() + 3600 * (len(epochs) == 2 and min(epochs) > 0)
+
+    monkeypatch.setattr(interrupts, "time", SimpleNamespace(monotonic=seconds))
     outcome = drive_inline(run, sweep, tracking=uri)
     assert (outcome.state, outcome.reason, outcome.undelivered) == (
         "budget",
