@@ -33,7 +33,7 @@ def open_storage(url: str, journal: Path) -> BaseStorage:
         PatientStorage,  # SQLAlchemy, which a file does not need
     )
 
-    address = secrets.whole(url, "storage", journal.parent)
+    address = secrets.unmask(url, "storage", journal.parent)
     try:
         return PatientStorage(address)
     except Exception as error:  # any driver's own error: SQLAlchemy has no common one

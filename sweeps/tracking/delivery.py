@@ -97,7 +97,7 @@ class Tracking(NamedTuple):
             ) from error
         if tracking.shown != tracking.uri:  # somebody wrote a password into it
             tracking.save(run)
-        return tracking._replace(uri=secrets.whole(tracking.uri, "tracking", run.folder))
+        return tracking._replace(uri=secrets.unmask(tracking.uri, "tracking", run.folder))
 
     @classmethod
     def known(cls, run: RunFolder) -> Self | None:
