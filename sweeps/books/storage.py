@@ -1,5 +1,5 @@
-"""Optuna storages as a run needs them: a journal file that survives crashes and full disks, or any
-storage URL."""
+"""The Optuna storages of runs: a journal file that survives crashes and full disks, or any storage
+URL."""
 
 import os
 from collections.abc import Generator
@@ -16,16 +16,15 @@ from zoneout_core.errors import ConfigError, HomeError, RunError
 
 
 class StorageAway(RunError):
-    """The database of the study does not answer, and is not waited for."""
+    """The database of the study does not answer, and the sweep is not to wait for it."""
 
 
 def open_storage(url: str, journal: Path) -> BaseStorage:
-    """The storage at `url`, or where that is empty the file `journal`, of which the caller is the
-    one writer.
+    """The storage at `url`, or in the file `journal` if `url` is empty. The caller is the only
+    writer of that file.
 
     A password that is left out of the URL is looked up (`sweeps.secrets`). Raises `ConfigError`
-    when it is nowhere, or the URL cannot be opened, and `HomeError` when the file cannot be
-    written.
+    when it is nowhere or the URL cannot be opened, and `HomeError` when the file cannot be written.
     """
     if not url:
         return JournalStorage(_StudyFile(journal))
@@ -54,11 +53,11 @@ def check_storage(url: str) -> None:
 
 
 class _StudyFile(JournalFileBackend):
-    """Optuna's journal file, on which a run's one driver writes.
+    """Optuna's journal file, written by the run's one driver.
 
-    Opening removes what a killed driver left there: its lock, on which Optuna would wait for 30
-    seconds, and a torn last line, to which Optuna would append. Each line carries its checksum,
-    which other readers of the file do not mind; lines of other writers (a dashboard) have none.
+    Opening it removes what a killed driver left: its lock, for which Optuna would wait 30 seconds,
+    and a torn last line, to which Optuna would append. Each line has a checksum, which other
+    readers of the file ignore. Lines of other writers, such as a dashboard, have none.
     """
 
     def __init__(self, path: Path) -> None:
@@ -79,12 +78,11 @@ class _StudyFile(JournalFileBackend):
             raise self._unusable(error) from error
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, object], None, None]:
-        """The file's lines. Raises `HomeError` when it is gone, the standard `ValueError` for a
+        """The file's lines. Raises `HomeError` when it is gone, and the standard `ValueError` for a
         damaged line."""
         try:
-            for number, log in enumerate(
-                super().read_logs(log_number_from), start=log_number_from + 1
-            ):
+            logs = super().read_logs(log_number_from)
+            for number, log in enumerate(logs, start=log_number_from + 1):
                 stated = log.pop(sealed.KEY, None)
                 if stated is not None and stated != sealed.of_json(log):
                     raise ValueError(f"line {number} does not add up to its checksum {stated!r}")
@@ -110,7 +108,7 @@ class _Others:
         return getattr(self._storage, name)
 
     def get_all_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
-        """All trials but the one."""
+        """All trials but that one."""
         return [
             trial
             for trial in self._storage.get_all_trials(*args, **kwargs)
