@@ -15,15 +15,15 @@ STATES = (
     TrialState.RUNNING,
     TrialState.WAITING,
 )
-"""The states of trials without a number, in the order in which they are listed. The first that a
-cell has chooses its hatching."""
+"""The states of trials without a number, in the order of their listing. A cell is hatched by the
+first that it has."""
 DOT = "  ·  "
 """Separates the parts of a line."""
 
 
 class Caption(NamedTuple):
-    """What a reader has to know to read the figure. None where the trials differ, or have no such
-    thing."""
+    """What a reader has to know about the trials of a figure. None where they differ, or where it
+    does not apply."""
 
     sweep: str
     task: str
@@ -36,7 +36,7 @@ class Caption(NamedTuple):
     metric: str
     """What the numbers are, in words; lower is better."""
     note: str = ""
-    """A further remark, for instance that a budget cut the grid."""
+    """A further remark, such as that a budget cut the grid."""
 
     @property
     def model(self) -> str:
@@ -46,19 +46,19 @@ class Caption(NamedTuple):
 
 def network(cell: str | None, layers: int | None, hidden: int | None) -> str:
     """`2 × LSTM, H = 1000`; what differs between trials is None and left out."""
-    if layers is not None and layers > 1 and cell:
-        number = f"{layers} × "
-    else:
-        number = ""
+    parts = []
     if cell:
-        kind = [f"{number}{cell.upper().replace('_', '-')}"]
-    else:
-        kind = []
-    return ", ".join(kind + ([f"H = {hidden}"] if hidden is not None else []))
+        name = cell.upper().replace("_", "-")
+        if layers is not None and layers > 1:
+            name = f"{layers} × {name}"
+        parts.append(name)
+    if hidden is not None:
+        parts.append(f"H = {hidden}")
+    return ", ".join(parts)
 
 
 def agreed(values: Iterable[Value]) -> Value | None:
-    """The value that all of these have in common; None where they differ."""
+    """The value that all of these share; None where they differ."""
     distinct = set(values)
     if len(distinct) == 1:
         return distinct.pop()
@@ -71,7 +71,7 @@ def short(key: str) -> str:
 
 
 def short_names(keys: Iterable[str]) -> list[str]:
-    """Each key without its section, or with the last part of it where two would read the same."""
+    """Each key without its section; with the last part of it where two would read the same."""
     keys = list(keys)
     names = [short(key) for key in keys]
     if len(set(names)) < len(names):
@@ -107,15 +107,14 @@ def sentences(plane: Plane, caption: Caption) -> list[str]:
     parts = [caption.task, caption.model, epochs, _held(plane), _seeds(plane), _trials(plane)]
     lines = [DOT.join(part for part in parts if part)]
     if plane.over:
-        tried = sorted({number for panel in plane.panels for number in panel.combinations.values()})
-        each_says = "as many combinations as it says"
-        if len(tried) == 1:
-            number_of = count(tried[0], "combination", "combinations")
+        tries = sorted({number for panel in plane.panels for number in panel.combinations.values()})
+        if len(tries) == 1:
+            combinations = count(tries[0], "combination", "combinations")
         else:
-            number_of = each_says
+            combinations = "as many combinations as it says"
         keys = ", ".join(short_names(plane.over))
         lines.append(
-            f"Each cell is the best over {keys}, of {number_of}; heatmap.csv has all of them."
+            f"Each cell is the best over {keys}, of {combinations}; heatmap.csv has all of them."
         )
     if plane.repeats:
         lines.append(
@@ -161,13 +160,13 @@ def number(metric: float, digits: int) -> str:
 
 
 def _held(plane: Plane) -> str:
-    """Searched keys with one value everywhere, but for those that the line says anyway."""
-    elsewhere = ("model.cell", "model.num_layers", "model.hidden_size", "epochs")
+    """Searched keys with the same value everywhere, except those that the line has anyway."""
+    stated = ("model.cell", "model.num_layers", "model.hidden_size", "epochs")
     return assignment(
         {
             key: setting
             for key, setting in plane.held.items()
-            if key not in elsewhere and setting is not None
+            if key not in stated and setting is not None
         }
     )
 

@@ -1,4 +1,5 @@
-"""Cells of a heatmap: a number on a colour, or a hatching and a word that say why there is none."""
+"""Cells of a heatmap: a number on a colour, or a hatching and a word that say why there is no
+number."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ _LABEL: style.ArtistOptions = {
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What all panels have in common."""
+    """What all panels share."""
 
     colours: "Colormap"
     norm: "Normalize"
@@ -87,14 +88,11 @@ def write(axes: "Axes", panel: Panel, cell: PlaneCell, look: Look) -> None:
         ink = style.PAPER
     else:
         ink = style.INK
-    small = _small(panel, cell, point, look)
-    if small:
-        above = 0.1
-    else:
-        above = 0.0
+    small_print = _small_print(panel, cell, point, look)
+    raised = 0.1 if small_print else 0.0
     axes.text(
         column,
-        row + above,
+        row + raised,
         words.number(point.mean, 3),
         ha="center",
         va="center",
@@ -104,7 +102,7 @@ def write(axes: "Axes", panel: Panel, cell: PlaneCell, look: Look) -> None:
     axes.text(
         column,
         row - 0.12,
-        "\n".join(small),
+        "\n".join(small_print),
         ha="center",
         va="top",
         fontsize=0.58 * look.size,
@@ -121,14 +119,15 @@ def patch(reason: str, cell: PlaneCell = (0, 0)) -> "Rectangle":
     return Rectangle(corner, 0.95, 0.95, linewidth=0, label=reason, **_LOOKS[reason])
 
 
-def _small(panel: Panel, cell: PlaneCell, point: Point, look: Look) -> list[str]:
+def _small_print(panel: Panel, cell: PlaneCell, point: Point, look: Look) -> list[str]:
+    lines = []
     if look.tries_differ:
-        lines = [f"best of {panel.combinations[cell]}"]
-    else:
-        lines = []
-    lines += [words.seeds(point)] if look.seeds_differ else []
-    lost = ", ".join(_lost(point))
-    return lines + ([lost] if lost else [])
+        lines.append(f"best of {panel.combinations[cell]}")
+    if look.seeds_differ:
+        lines.append(words.seeds(point))
+    if lost := _lost(point):
+        lines.append(", ".join(lost))
+    return lines
 
 
 def _lost(point: Point) -> list[str]:

@@ -1,4 +1,4 @@
-"""How sure a mean over seeds is, by Student's t."""
+"""The confidence interval of a mean over seeds, by Student's t."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ class Estimate:
 
     @property
     def mean(self) -> float:
-        """Of exact sums, so that the order of the seeds changes no bit."""
+        """The mean, from an exact sum, so that the order of the seeds changes no bit."""
         return math.fsum(self.values) / len(self.values)
 
     @property
@@ -41,7 +41,7 @@ class Estimate:
 
 
 def estimate(values: Sequence[float]) -> Estimate | None:
-    """None without a value."""
+    """The estimate from these values; None if there are none."""
     if len(values):
         return Estimate(tuple(float(value) for value in values))
     return None
@@ -53,7 +53,7 @@ def quantile(probability: float, degrees: int) -> float:
     `probability`."""
     assert 0 < probability < 1, probability
     assert degrees >= 1, degrees
-    # What scipy.stats.t.ppf calls. To import scipy.stats takes seconds more.
+    # scipy.stats.t.ppf calls this too, but importing scipy.stats takes seconds.
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, probability))

@@ -1,4 +1,4 @@
-"""Learning curves over epochs (Figures 4, 5 and 7): means over seeds (`compute`), and their picture
+"""Learning curves over epochs (Figures 4, 5 and 7): means over seeds (`compute`) and their drawing
 (`draw`)."""
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FEW = 5
-"""Curves of at most this many epochs have a dot at each: a single epoch draws no line."""
+"""Curves of at most this many epochs have a dot at each epoch, since a single one draws no line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +55,11 @@ class CurvePanel:
 def compute(
     frame: "pd.DataFrame", systems: Mapping[str, str], metrics: Mapping[str, str], epochs: int
 ) -> list[Curve]:
-    """A curve of each metric, {word: column}, for each system, {label: title}; all but the last
-    metric's are dashed.
+    """A curve of each metric, {word: column}, for each system, {label: title}. Those of the last
+    metric are solid, the others dashed.
 
-    `frame` has a line per trial and epoch: `label seed epoch` and the metrics. An epoch counts when
-    every seed of its system reached it, so that no curve jumps where a seed ended early; systems
+    `frame` has a line per trial and epoch: `label seed epoch` and the metrics. An epoch counts only
+    if every seed of its system reached it, so that no curve jumps where a seed ended early. Systems
     without trials have no curve.
     """
     curves = []
@@ -149,9 +149,13 @@ def _limit(axes: "Axes", panel: CurvePanel) -> None:
             color=style.QUIET,
         )
         return
-    low, high = min(shown), float(np.quantile(shown, 0.97)) if len(shown) > 40 else max(shown)
+    low = min(shown)
+    high = max(shown)
+    if len(shown) > 40:
+        high = float(np.quantile(shown, 0.97))
     if panel.y_limits is not None:
-        low, high = min(low, panel.y_limits[0]), max(panel.y_limits[1], high)
+        low = min(low, panel.y_limits[0])
+        high = max(panel.y_limits[1], high)
     margin = 0.05 * max(high - low, 1e-3)
     axes.set_ylim(low - margin, high + margin)
 

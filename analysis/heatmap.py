@@ -1,5 +1,5 @@
-"""Draws a plane as a heatmap: panels side by side, under one colour scale. It computes no number;
-all of them come with the plane."""
+"""Draws a plane as a heatmap: panels side by side, with one colour scale. All numbers come with the
+plane; none is computed here."""
 
 import textwrap
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ NAMES = {
 }
 """The names of axes; others are named by their key."""
 _EQUALS = "\u00a0=\u00a0"
-"""Where a line is not broken."""
+"""An equals sign at which no line breaks."""
 
 
 def draw(plane: Plane, caption: Caption) -> "Figure":
@@ -84,11 +84,12 @@ def draw(plane: Plane, caption: Caption) -> "Figure":
 
 
 def _wrapped(lines: Iterable[str], width: float, size: float) -> list[str]:
-    """The lines, broken so that none is wider than `width` inches at font size `size`, in points.
+    """The lines, wrapped so that none is wider than `width` inches at font size `size`, in points.
 
-    A line breaks at a dot where it has one, else between words. `key = value` stays together.
+    A line breaks at a dot if it has one, else between words. `key = value` stays together.
     """
-    most, rows = max(20, int(width / (layout.CHARACTER * size))), []
+    most = max(20, int(width / (layout.CHARACTER * size)))
+    rows: list[str] = []
     for line in lines:
         first, *parts = line.split(words.DOT)
         rows.append(first)

@@ -1,7 +1,7 @@
-"""The geometry of a heatmap: where its panels lie, and the space around them. In inches, from the
-lower left corner.
+"""The geometry of a heatmap: the positions of its panels and the space around them, in inches from
+the lower left corner.
 
-Every position is computed here. Those of a layout engine differ in their last digits between two
+Every position is computed here. A layout engine's positions differ in their last digits between two
 drawings, and so would the bytes of the files.
 """
 
@@ -60,11 +60,13 @@ class FigureLayout:
 
 
 def _arranged(plane: Plane) -> tuple[int, int]:
-    """Rows and columns of panels: the values of the last key side by side, where they fit."""
+    """Rows and columns of panels. The values of the last key stand side by side where they fit."""
     number = len(plane.panels)
     side_by_side = len({str(list(panel.held.values())[-1:]) for panel in plane.panels})
     fitting = max(1, int(_WIDEST / (cells_width(plane) + _ticks_width(plane))))
-    columns = min(side_by_side if side_by_side <= 4 else math.ceil(math.sqrt(number)), fitting)
+    if side_by_side > 4:
+        side_by_side = math.ceil(math.sqrt(number))
+    columns = min(side_by_side, fitting)
     return math.ceil(number / columns), columns
 
 
@@ -87,7 +89,7 @@ def cells_width(plane: Plane) -> float:
 
 
 def _ticks_width(plane: Plane) -> float:
-    """The width of the values at the left of each panel, with some air."""
+    """The width of the values to the left of each panel, with some margin."""
     if len(plane.panels) == 1:
         size = 11
     else:
@@ -98,7 +100,7 @@ def _ticks_width(plane: Plane) -> float:
 def of(plane: Plane, width: float, head: float, foot: float, title_lines: int) -> FigureLayout:
     """The layout of a figure of this width, with `head` above and `foot` below the panels.
 
-    The panels fill the width, and are high enough for the text beside them.
+    The panels fill the width and are high enough for the text beside them.
     """
     rows, columns = _arranged(plane)
     ticks = _ticks_width(plane)

@@ -1,5 +1,5 @@
-"""Trials as one tidy table, from an MLflow store or from the rows of `sweep export`; both give the
-same table."""
+"""Trials as one tidy table, which is the same from an MLflow store as from the rows of a
+journal."""
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = (*FACTS, "best_epoch")
-"""Of the table of trials; after them come the final metrics, and the searched hyperparameters by
-their dotted keys."""
+"""The first columns of the table of trials. The final metrics follow, and then the searched
+hyperparameters by their dotted keys."""
 TEXTS = ("label",)
-"""Hyperparameters that are never numbers, whatever they look like."""
+"""Hyperparameters that are never numbers, even if they look like numbers."""
 
 
 def from_rows(rows: Iterable[TrialRow], metrics: Metrics) -> "pd.DataFrame":
@@ -31,7 +31,8 @@ def from_rows(rows: Iterable[TrialRow], metrics: Metrics) -> "pd.DataFrame":
     """
     import pandas as pd  # here, so that importing analysis costs nothing
 
-    columns, lines = (*COLUMNS, *metrics.final), []
+    columns = (*COLUMNS, *metrics.final)
+    lines = []
     for row in sorted(rows, key=lambda row: row.trial):
         cells = row.cells()
         searched = {key: plain(key, value) for key, value in row.params.items() if key != "seed"}
@@ -68,21 +69,19 @@ def curves(tracking_uri: str, experiment: str, run: str) -> "pd.DataFrame":
 def stored(
     tracking_uri: str, experiment: str, run: str, *, curves: bool = True
 ) -> tuple[Metrics, list[TrialRow]]:
-    """What the trials of a run report, and one `TrialRow` for each of them, read back from MLflow
-    alone.
+    """The metrics that the trials of a run report, and a `TrialRow` for each trial, read from
+    MLflow alone.
 
     Rows have facts, hyperparameters and metrics. `curves=False` leaves `records` empty and is much
-    faster.
-
-    Raises `RunError` when MLflow has no such experiment or run.
+    faster. Raises `RunError` when MLflow has no such experiment or run.
     """
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri)
     children: list[Any] = []
-    kept = client.get_experiment_by_name(experiment)
-    if kept is not None:
-        children = _children(client, kept.experiment_id, run)
+    stored_experiment = client.get_experiment_by_name(experiment)
+    if stored_experiment is not None:
+        children = _children(client, stored_experiment.experiment_id, run)
     if not children:
         raise RunError(
             f"MLflow must have the run {run!r} in experiment {experiment!r}, but there is no trial"
@@ -95,7 +94,9 @@ def stored(
 
 def _children(client: Any, experiment_id: str, run: str) -> list[Any]:
     """Every child run of a sweep run."""
-    query, children, token = tag_is("zoneout.run", run), [], ""
+    query = tag_is("zoneout.run", run)
+    children: list[Any] = []
+    token = ""
     while True:
         page = client.search_runs(
             [experiment_id], query, max_results=1000, page_token=token or None
@@ -106,7 +107,7 @@ def _children(client: Any, experiment_id: str, run: str) -> list[Any]:
 
 
 def _metrics(child: Any) -> Metrics:
-    """What a child run's tag says."""
+    """The metrics in a child run's tag."""
     return msgspec.json.decode(child.data.tags["zoneout.metrics"], type=Metrics)
 
 
@@ -149,8 +150,8 @@ def _keys(lines: list[dict[str, object]]) -> Iterator[str]:
 
 
 def plain(key: str, value: Any) -> Any:
-    """A hyperparameter as a table has it, whether it comes from a journal or, as text, from MLflow:
-    a number or a text.
+    """A hyperparameter as a number or a text, whether it comes from a journal or, as text, from
+    MLflow.
 
     `repr` of a float reads back exactly.
     """

@@ -1,13 +1,12 @@
-"""Filters of MLflow's search, in its own small language."""
+"""Filters for MLflow's search, in its own small language."""
 
 from zoneout_core.errors import RunError
 
 
 def tag_is(key: str, value: str) -> str:
-    """The runs whose tag `key` is `value`.
+    """The filter for runs whose tag `key` is `value`.
 
-    Raises `RunError` for a value with both kinds of quotes, which the language cannot say: it knows
-    no escapes.
+    Raises `RunError` for a value with both kinds of quotes, since the language has no escapes.
     """
     if "'" in value and '"' in value:
         raise RunError(

@@ -1,4 +1,5 @@
-"""A reproduction as a page of Markdown, for a README or a gallery. Pure: numbers in, text out."""
+"""A reproduction as a page of Markdown, for a README or a gallery. A pure function of its
+numbers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -8,7 +9,7 @@ PageNumbers = Mapping[str, Any]
 
 
 def page(numbers: PageNumbers, title: str, notes: Sequence[str], figures: Sequence[str]) -> str:
-    """The page. figures: file names of pictures that lie beside it."""
+    """The page. figures: file names of the pictures beside it."""
     return "\n".join([*_head(numbers, title), *_blocks(numbers), *_foot(notes, figures)]) + "\n"
 
 
@@ -55,19 +56,21 @@ def _table(block: PageNumbers) -> Iterator[str]:
         any(row["numbers"][c["metric"]]["paper"] is not None for row in block["rows"])
         for c in columns
     ]
-    heads, lines = ["system"], []
-    for column, has in zip(columns, published, strict=True):
-        heads += [f"{column['title']}, paper"] if has else []
-        heads += [f"{column['title']}, {ours}"]
+    heads = ["system"]
+    for column, is_published in zip(columns, published, strict=True):
+        if is_published:
+            heads.append(f"{column['title']}, paper")
+        heads.append(f"{column['title']}, {ours}")
+    lines = []
     for row in block["rows"]:
         cells = [row["system"]]
-        for column, has in zip(columns, published, strict=True):
+        for column, is_published in zip(columns, published, strict=True):
             number = row["numbers"][column["metric"]]
-            cells += [_number(number["paper"])] if has else []
-            cells += [_ours(number, row["state"])]
-        lines.append(
-            [*cells, str(len(row["seeds"])), "-".join(str(e) for e in sorted(set(row["epochs"])))]
-        )
+            if is_published:
+                cells.append(_number(number["paper"]))
+            cells.append(_ours(number, row["state"]))
+        epochs = "-".join(str(epoch) for epoch in sorted(set(row["epochs"])))
+        lines.append([*cells, str(len(row["seeds"])), epochs])
     yield _row([*heads, "seeds", "epochs"])
     yield _row(["---", *["---:"] * (len(heads) + 1)])
     yield from (_row(line) for line in lines)
@@ -75,13 +78,12 @@ def _table(block: PageNumbers) -> Iterator[str]:
     for column in columns:
         yield f"- {column['title']}: {column['protocol']} (`{column['metric']}`)"
     for row in block["rows"]:
-        different = block["not_as_in_the_paper"].get(row["label"], [])
-        if row["note"] or different:
-            if different:
-                also = f"not as in the paper: {', '.join(different)}"
-            else:
-                also = ""
-            yield f"- {row['system']}: {'; '.join(text for text in (row['note'], also) if text)}"
+        remarks = [row["note"]] if row["note"] else []
+        differing = block["not_as_in_the_paper"].get(row["label"], [])
+        if differing:
+            remarks.append(f"not as in the paper: {', '.join(differing)}")
+        if remarks:
+            yield f"- {row['system']}: {'; '.join(remarks)}"
     yield ""
 
 

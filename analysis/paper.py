@@ -1,4 +1,5 @@
-"""Published numbers: the paper's, and those that it quotes. Each has its source; none is ours."""
+"""Published numbers: the paper's own and those that it quotes, each with its source. None is
+ours."""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ class Published:
     """One published number."""
 
     task: str
-    """As the publication has it; `pmnist` is our task `sequential_mnist`."""
+    """The publication's name; `pmnist` is our task `sequential_mnist`."""
     model: str
     regularizer: str
     params: dict[str, object]
@@ -53,8 +54,8 @@ def find(
     source: str = "",
     **others: object,
 ) -> Published:
-    """The number with these fields whose source contains `source`. Raises `LookupError` unless
-    there is exactly one.
+    """The published number with these fields whose source contains `source`. Raises `LookupError`
+    unless there is exactly one.
 
     Table 1's zoneout on characters, for instance, is `find("char_ptb", "zoneout", "test",
     source="Table 1")`.

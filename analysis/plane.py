@@ -1,8 +1,8 @@
-"""A plane of two hyperparameters, with the results of the trials in its cells. Pure computation: a
-table in, numbers out.
+"""A plane of two hyperparameters with the results of the trials in its cells, as a pure function of
+the table of trials.
 
-Where more keys than the two axes were searched, each combination of the others has a panel. Where
-these would be too many, one panel shows the best over them in each cell.
+Where more keys than the two axes were searched, each combination of the others has a panel. If that
+would be too many panels, a single one shows the best over them in each cell.
 """
 
 import math
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 X, Y = "regularizer.zoneout.z_cells", "regularizer.zoneout.z_states"
 PAPER_PLANE = ("char_ptb", CHARACTERS.objective, X, Y)
-"""Task, metric and axes of the one plane for which the paper published a value."""
+"""Task, metric and axes of the only plane for which the paper published a value."""
 PAPER_BEST, PAPER_BPC = (0.5, 0.05), 1.362
 """(z_cells, z_states) of the paper's best character model, and its validation bits per character
 (Table 1)."""
@@ -157,7 +157,7 @@ def plane(
 def _held_and_varied(
     searched_points: Iterable[Point], others: Iterable[str]
 ) -> tuple[dict[str, object], tuple[str, ...]]:
-    """Those of the keys that have one value in all points, with it, and the keys that vary."""
+    """The keys with the same value in all points, with that value, and the keys that vary."""
     values = {
         key: list(dict.fromkeys(point.params.get(key) for point in searched_points))
         for key in others
@@ -197,8 +197,8 @@ def _filled(panel: Panel, axes: Axes) -> Panel:
 def _best_over(
     searched_points: Iterable[Point], axes: Axes, cells_of_space: Collection[PlaneCell]
 ) -> Panel:
-    """One panel over all combinations: the best point of each cell, or the count of trials that
-    were lost there."""
+    """A single panel over all combinations: the best point of each cell, or the counts of its
+    trials without a number."""
     by_cell: dict[PlaneCell, list[Point]] = {cell: [] for cell in cells_of_space}
     for point in searched_points:
         by_cell.setdefault(axes.cell(point.params), []).append(point)
@@ -236,17 +236,17 @@ def _axis(
     assignments: Iterable[Mapping[str, object]], keys: Collection[str], key: str
 ) -> tuple[float, ...]:
     """The distinct values of a key, ascending."""
-    another = "Choose others with: sweep report RUN --x-axis KEY --y-axis KEY"
+    advice = "Choose others with: sweep report RUN --x-axis KEY --y-axis KEY"
     if key not in keys:
         raise SpaceError(
             f"An axis of the heatmap must be a searched key, but {key!r} is none of {sorted(keys)}."
-            f" {another}"
+            f" {advice}"
         )
     values = {plain(key, params[key]) if key in params else math.nan for params in assignments}
     if any(isinstance(value, str) for value in values):
         words = sorted(str(value) for value in values)
         raise SpaceError(
-            f"An axis of the heatmap must be a number, but {key!r} has {words}. {another}"
+            f"An axis of the heatmap must be a number, but {key!r} has {words}. {advice}"
         )
     if len(values) > MOST or any(math.isnan(value) for value in values):
         raise SpaceError(

@@ -1,7 +1,7 @@
 """Points of a search space, with the results of their trials. Trials that differ only in the seed
-are one point.
+belong to one point.
 
-This is the only place where an average is taken: over the seeds of a point, and nothing else.
+Results are averaged here: over the seeds of a point, and nothing else.
 """
 
 import math
@@ -32,12 +32,12 @@ first here counts."""
 
 @dataclass(frozen=True, kw_only=True)
 class Searched:
-    """What a sweep searches, by its definition."""
+    """The keys and points that a sweep searches, by its definition."""
 
     keys: tuple[str, ...]
     """Full names, in the definition's order; all but the seed."""
     points: tuple[Mapping[str, object], ...] = ()
-    """The points of the space, with the seed where it is searched. Empty where only the points that
+    """The points of the space, with the seed if it is searched. Empty if only the points that
     trials drew are known."""
     has_every_key: bool = True
     """Whether `points` have every key. In an endless or very large space they have only the axes of
@@ -59,7 +59,7 @@ class Point:
 
     @property
     def mean(self) -> float:
-        """Over the seeds that completed; NaN without any."""
+        """The mean over the seeds that completed; NaN if none did."""
         if not self.values:
             return math.nan
         return math.fsum(self.values) / len(self.values)  # exact sums: no order changes a bit
@@ -86,8 +86,8 @@ def compute(frame: "pd.DataFrame", metric: str, searched: Searched) -> list[Poin
 
 
 def _seed_counts(searched: Searched, drawn: Iterable[_Key]) -> dict[_Key, int]:
-    """How many seeds the definition has for each point: those of the space first, then others that
-    trials drew."""
+    """How many seeds the definition has for each point: first the points of the space, then others
+    that trials drew."""
     seeds: dict[_Key, set[Any]] = {}
     if searched.has_every_key:
         for point in searched.points:

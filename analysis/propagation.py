@@ -1,5 +1,5 @@
-"""How gradients reach back through time (Figure 6): shares by time step, from a table of them, and
-their picture."""
+"""How gradients reach back through time (Figure 6): their shares by time step, and the drawing of
+these."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ STATES = {"c": r"$\|\partial L/\partial c_t\|$", "h": r"$\|\partial L/\partial h
 """The vertical axis of each state."""
 
 FLOOR = 1e-9
-"""Smaller shares are not shown, because they would press all other curves together."""
+"""Smaller shares are not shown, since they would squeeze all other curves together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,8 @@ def compute(frame: "pd.DataFrame", systems: Mapping[str, str]) -> list[Propagati
                 f"{label}: a mean over something else than seeds"
             )
             share = tuple(
-                Estimate(tuple(some["share"])).mean for _, some in shares.groupby("step", sort=True)
+                Estimate(tuple(group["share"])).mean
+                for _, group in shares.groupby("step", sort=True)
             )
             if share:
                 seeds = int(shares["seed"].nunique())

@@ -30,9 +30,8 @@ def write(
 ) -> list[Path]:
     """Write heatmap.png, .svg and .csv of a table of trials into `folder`, and return their paths.
 
-    The colour of a cell is the mean of column `metric` over seeds.
-
-    Raises `SpaceError` when the keys span no plane.
+    The colour of a cell is the mean of column `metric` over seeds. Raises `SpaceError` when the
+    keys span no plane.
     """
     numbers = plane(frame, caption.task, metric, searched, x_key, y_key)
     files = style.save(lambda: draw(numbers, caption), folder, "heatmap")
@@ -42,11 +41,11 @@ def write(
 
 
 def table(numbers: Plane) -> str:
-    """A CSV line per point: every searched key, the mean over seeds (empty without a complete one),
-    and the counts.
+    """A CSV line per point: every searched key, the mean over seeds (empty if none completed), and
+    the counts.
 
     Points come by panel, then by y and x; floats are exact, and a key that does not apply is empty.
-    `seeds` is how many seeds the definition has, `complete` how many the mean is over.
+    `seeds` counts the seeds of the definition, `complete` those in the mean.
     """
     axes = numbers.axes
     keys = [

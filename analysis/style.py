@@ -1,4 +1,4 @@
-"""What all figures share: colours, the look of axes, and files whose bytes depend on the numbers
+"""The style of all figures: colours, the look of axes, and files whose bytes depend on the numbers
 alone."""
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""The paper's numbers and ours, side by side. Pure computation: a table of trials in, lines out."""
+"""The paper's numbers and ours side by side, as a pure function of the table of trials."""
 
 import csv
 import io
@@ -36,9 +36,9 @@ class TableRow:
 
     title: str
     label: str
-    """The label of its trials; empty for a system that nobody can run."""
+    """The label of its trials; empty for a system that cannot be run."""
     paper: Mapping[str, Published] = field(default_factory=dict)
-    """The paper's number by our metric; one that is missing was not published."""
+    """The paper's number by our metric; missing where none was published."""
     note: str = ""
 
 
@@ -48,7 +48,7 @@ class Entry:
 
     paper: float | None
     source: str
-    """Where the paper's number is from."""
+    """The source of the paper's number."""
     ours: Estimate | None
 
     @property
@@ -67,15 +67,15 @@ class Line:
     entries: tuple[Entry, ...]
     """One for each column."""
     seeds: tuple[int, ...]
-    """The seeds of the complete trials; no others count."""
+    """The seeds of the complete trials, which alone count."""
     epochs: tuple[int, ...]
     """How many epochs each of them trained."""
     hardware: tuple[str, ...]
     """The machines they were trained on, each once."""
     state: str
-    """`complete`, `not run`, or what became of the trials that did not complete: `1 failed`."""
+    """`complete`, `not run`, or the states of the trials that did not complete: `1 failed`."""
     reasons: tuple[str, ...]
-    """Why these did not complete, each reason once."""
+    """Why they did not complete, each reason once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +97,7 @@ class Table:
 
     @property
     def published(self) -> tuple[bool, ...]:
-        """For each column, whether the paper has a number in it. A column without shows ours
-        alone."""
+        """For each column, whether the paper has a number in it. Other columns show ours alone."""
         return tuple(
             any(line.entries[k].paper is not None for line in self.lines)
             for k in range(len(self.columns))
@@ -170,7 +169,7 @@ def _state(trials: "pd.DataFrame") -> str:
 
 
 def headings(table: Table) -> list[tuple[str, str]]:
-    """The headings of `cells`: each a column's title, and which of its numbers stands below."""
+    """The headings of `cells`: the title of each column, and which of its numbers stands below."""
     pairs = [("", "system")]
     for column, published in zip(table.columns, table.published, strict=True):
         words: tuple[str, ...] = (table.ours,)
@@ -193,8 +192,8 @@ def cells(table: Table) -> Iterator[list[str]]:
 
 
 def shown(entry: Entry, column: Column, state: str) -> tuple[str, str, str]:
-    """The paper's number, ours and the difference as text. In place of a missing number stands `-`,
-    or the reason."""
+    """The paper's number, ours and the difference as text. `-` replaces a missing number of the
+    paper, and the state one of ours."""
     digits = column.digits
     if entry.paper is None:
         paper = "-"
@@ -282,8 +281,7 @@ def to_csv(table: Table) -> str:
 
 def _csv_numbers(line: Line, entry: Entry) -> list[float | None]:
     """From `paper` to `difference`."""
-    mean, low, high = None, None, None
+    estimates: list[float | None] = [None, None, None]
     if entry.ours:
-        mean = entry.ours.mean
-        low, high = entry.ours.interval or (None, None)
-    return [entry.paper, mean, low, high, len(line.seeds), entry.difference]
+        estimates = [entry.ours.mean, *(entry.ours.interval or (None, None))]
+    return [entry.paper, *estimates, len(line.seeds), entry.difference]

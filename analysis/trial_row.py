@@ -1,4 +1,4 @@
-"""A row of the table of trials: what is known of a trial, tabulated once.
+"""A row of the table of trials, where everything known about a trial is tabulated once.
 
 `sweeps.books.table` makes rows from a journal and `analysis.load` from MLflow. The export, MLflow,
 the tables of the paper, `sweep status --json` and the analysis all read them. So a number that a
@@ -30,7 +30,7 @@ class TrialFacts(Struct, frozen=True, kw_only=True):
 
 
 class TrialRow(TrialFacts, frozen=True, kw_only=True):
-    """All there is to know of one trial."""
+    """Everything known about one trial."""
 
     params: dict[str, object]
     """The searched hyperparameters alone, by dotted key."""
@@ -41,7 +41,7 @@ class TrialRow(TrialFacts, frozen=True, kw_only=True):
     records: tuple[EpochRecord, ...] = ()
     """By epoch."""
     recorded: tuple[float, ...] = ()
-    """When each record came, Unix seconds, as all times here."""
+    """When each record came, in Unix seconds like all times here."""
     placement: Placement | None = None
     """The last one; None before any lane server took it."""
     asked: float | None = None
@@ -95,7 +95,7 @@ class TrialRow(TrialFacts, frozen=True, kw_only=True):
 
 
 def counts(record: EpochRecord) -> dict[str, Number]:
-    """What every record has besides its metrics: `updates`, `seconds`."""
+    """The numbers that every record has besides its metrics: `updates`, `seconds`."""
     return {name: getattr(record, name) for name in COUNTS}
 
 

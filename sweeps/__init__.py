@@ -1,5 +1,5 @@
-"""Orchestration: definitions, drivers, lane servers, the command line. The only package that
-imports ray.
+"""Orchestration: definitions, drivers, lane servers, the command line. No other package imports
+ray.
 
 Nothing heavy is imported here, so that `sweep --help` answers at once.
 """

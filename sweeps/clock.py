@@ -1,22 +1,23 @@
-"""The time of a journal's events: that of the wall, which never goes back."""
+"""The clock of a journal's events: wall time that never goes back."""
 
 import time
 
 
 class Clock:
-    """Unix seconds, counted on from when it was made: who sets the machine's clock meanwhile
-    changes no duration."""
+    """Unix seconds, read once and counted on from there: setting the machine's clock changes no
+    duration."""
 
     def __init__(self, last: float = 0.0) -> None:
-        """`last`: the last time that was given out before, Unix seconds; no earlier one follows."""
-        self._began = max(time.time(), last) - _running()
+        """`last`: the time of the last earlier event, in Unix seconds. The clock starts no
+        earlier."""
+        self._boot = max(time.time(), last) - _uptime()
 
     def now(self) -> float:
-        """At least what it was before."""
-        return self._began + _running()
+        """The time in Unix seconds, never less than before."""
+        return self._boot + _uptime()
 
 
-def _running() -> float:
-    """Seconds that the machine has run, sleep included where the system can say so."""
+def _uptime() -> float:
+    """Seconds since the machine started, sleep included where the system counts it."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime(clock)

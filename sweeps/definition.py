@@ -26,7 +26,8 @@ Scheduler = Literal["none", "asha", "hyperband", "median"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it becomes the name of a folder
 WIDEST_GP = 100_000
-"""The GP sampler makes a table of all values of a whole number, at every draw."""
+"""The widest range of whole numbers for the GP sampler, which tabulates all of them at every
+draw."""
 RESUMABLE = (
     "num_trials",
     "time_budget_s",
@@ -35,7 +36,7 @@ RESUMABLE = (
     "max_failures",
     "storage",
 )
-"""Fields that a resumed run may change, because no number of a trial depends on them."""
+"""Fields that a resumed run may change, because no trial's numbers depend on them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,52 +44,52 @@ class Sweep:
     """Task + base configuration + space + sampler + scheduler + seeds + budget."""
 
     name: str
-    """The name that `sweep run` takes: that of the file which defines the sweep."""
+    """The name of the file that defines the sweep, which `sweep run` takes."""
     description: str
-    """One line about the sweep, for `sweep ls`."""
+    """A line about the sweep, for `sweep ls`."""
     base: TrialConfig
     """What all trials share; the space and the seeds override it."""
     space: Space
-    """What is searched: which settings of a trial vary, and over which values. It is the name of a
-    file in `search_spaces`."""
+    """The settings that vary between trials, and their values. Set it to the name of a file in
+    `search_spaces`."""
     seeds: tuple[int, ...] = (0,)
-    """Seeds, separated by commas; every assignment is tried with each. Several seeds give
+    """Seeds, separated by commas. Every assignment is tried with each of them: several seeds give
     confidence intervals and multiply the number of trials."""
     sampler: Sampler = "grid"
     """How assignments are chosen. `grid`: every combination once; `random`: independently; `qmc`:
-    spread evenly over the space; `tpe` and `gp`: near what did well so far. All are Optuna's."""
+    spread evenly over the space; `tpe` and `gp`: near the best ones so far. All are Optuna's."""
     sampler_seed: int = 0
     """Seed of the sampler's random choices. The same seed proposes the same trials again."""
     scheduler: Scheduler = "none"
     """What stops bad trials early. `none`: nothing; `asha` and `hyperband`: only the best third
-    goes on at each rung of epochs; `median`: a trial worse than the median of the others ends. All
-    are Optuna's pruners."""
+    continues at each rung of epochs; `median`: a trial worse than the median of the others ends.
+    All are Optuna's pruners."""
     grace_period: int = 1
-    """Epochs that every trial trains before the scheduler may stop it."""
+    """Epochs that a trial trains before the scheduler may stop it."""
     num_trials: int = 0
-    """Number of trials. 0 takes the whole grid; every sampler but the grid needs a number."""
+    """Number of trials. 0 means the whole grid; every other sampler needs a number."""
     time_budget_s: float = 0.0
-    """Wall time, in seconds, after which the driver saves and stops. 0 sets no limit; a resumed run
-    has the whole time again."""
+    """Wall time, in seconds, after which the driver saves and stops. 0 sets no limit. A resumed run
+    starts with the full budget again."""
     lanes: int = 8
-    """Most trials that train together as lanes of one pack. More use a device better and take more
-    memory; with 1, every trial trains alone. No result depends on it."""
+    """Maximum number of trials that train together as lanes of one pack. More lanes use a device
+    better and take more memory; with 1, every trial trains alone. No result depends on it."""
     max_concurrent_trials: int = 0
-    """Trials that run at the same time, over all devices. 0 takes as many as there are lanes."""
+    """Trials that run at the same time, over all devices. 0 means as many as there are lanes."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """What trains: a GPU where there is one (`auto`), only the CPU, or only a CUDA GPU. GPU and CPU
     results differ by rounding."""
     threads: int = 0
-    """CPU threads of each lane server. 0 takes one per core; the number is written down when a run
-    begins, because sums are rounded differently with another one."""
+    """CPU threads of each lane server. 0 means one per core. A run records the number when it
+    begins, because another number of threads rounds sums differently."""
     checkpoint_epochs: int = 1
-    """Epochs between two checkpoints of a trial. A higher number writes less and loses more work
-    after a crash; no result depends on it."""
+    """Epochs between two checkpoints of a trial. A higher number writes less and loses more work in
+    a crash. No result depends on it."""
     max_failures: int = 3
-    """How often a trial is started again, from its checkpoint, after its process or node died."""
+    """How often a trial is restarted from its checkpoint after its process or node died."""
     storage: str = field(default="", repr=False)
     """URL of the database that keeps the Optuna study, such as `postgresql://user@host/optuna`.
-    Empty keeps it in a file in the run's folder; a password is never written into the
+    Empty keeps it in a file of the run's folder. A password is never written into the
     definition."""
     x_axis: str = "regularizer.zoneout.z_cells"
     """Setting on the horizontal axis of the heatmap; the space must search it over a list of
@@ -155,19 +156,20 @@ class Sweep:
 
     @property
     def metrics(self) -> Metrics:
-        """What its trials report, and which of it is compared."""
+        """The metrics that its trials report, and the objective among them."""
         return tasks.get(self.base.task).metrics
 
     @property
     def search_space(self) -> Space:
-        """The space with the seeds as its slowest part, when there are several."""
+        """The space; where there are several seeds, with the seed as the part that varies
+        slowest."""
         if len(self.seeds) == 1:
             return self.space
         return Product((Choice("seed", self.seeds), self.space))
 
     @property
     def max_trials(self) -> int:
-        """How many trials the sweep has when no time budget ends it."""
+        """How many trials the sweep has unless a time budget ends it."""
         if self.sampler != "grid":
             return self.num_trials
         grid_points = len(self.search_space.grid())
@@ -177,8 +179,8 @@ class Sweep:
 
     @property
     def cut(self) -> str:
-        """`4 of 9 points of the grid, the first in its order`, where the budget cuts the grid; else
-        empty."""
+        """`4 of 9 points of the grid, the first in its order` where `num_trials` cuts the grid;
+        otherwise empty."""
         if self.sampler == "grid":
             grid_points = len(self.search_space.grid())
         else:
@@ -198,11 +200,11 @@ class Sweep:
         Raises `UnknownName` for a key that neither has (with the closest match), and `ConfigError`
         for a value of the wrong type, out of its range, or of a key that the space searches.
         """
-        of_sweep = {key: _parse(key, value) for key, value in values.items() if key in SETTABLE}
-        rest = {key: value for key, value in values.items() if key not in SETTABLE}
-        for key in rest:
+        sweep_values = {key: _parse(key, value) for key, value in values.items() if key in SETTABLE}
+        trial_values = {key: value for key, value in values.items() if key not in SETTABLE}
+        for key in trial_values:
             self._refuse_searched(key)
-        return replace(self, base=self.base.with_values(rest), **of_sweep)
+        return replace(self, base=self.base.with_values(trial_values), **sweep_values)
 
     def _refuse_searched(self, key: str) -> None:
         try:
@@ -220,7 +222,7 @@ class Sweep:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; `from_json` gives an equal sweep, but that a password in `storage` is left
+        """Plain data, from which `from_json` makes an equal sweep. A password in `storage` is left
         out."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         plain |= {
@@ -232,7 +234,7 @@ class Sweep:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Raises `ConfigError` or `UnknownName` when `data` is not a whole, valid definition."""
+        """Raises `ConfigError` or `UnknownName` unless `data` is a complete, valid definition."""
         known = {f.name for f in fields(cls)}
         for key in data:
             if key not in known:
@@ -250,14 +252,14 @@ class Sweep:
         return cls(**values)
 
     def differences(self, other: Self) -> list[str]:
-        """What differs from `other` in fields that a resumed run may not change, as `key: old ->
+        """The differences from `other` in fields that a resumed run may not change, as `key: old ->
         new`."""
-        mine, theirs = _flat(self), _flat(other)
-        keys = [key for key in mine if key in theirs]  # cells have settings of their own
+        old, new = _flat(self), _flat(other)
+        keys = [key for key in old if key in new]  # each cell has settings of its own
         return [
-            f"{key}: {mine[key]} -> {theirs[key]}"
+            f"{key}: {old[key]} -> {new[key]}"
             for key in keys
-            if key not in RESUMABLE and mine[key] != theirs[key]
+            if key not in RESUMABLE and old[key] != new[key]
         ]
 
 
@@ -268,7 +270,7 @@ _PLAIN: tuple[str, ...] = tuple(key for key in SETTABLE if key != "space")
 
 
 def names() -> list[str]:
-    """Sweeps that exist: the file names of `sweeps.definitions`."""
+    """The names of all sweeps, which are the file names of `sweeps.definitions`."""
     return registry.names("sweeps.definitions")
 
 

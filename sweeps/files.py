@@ -1,4 +1,5 @@
-"""Files by names that someone else may have written: below a folder, and never through a link."""
+"""Reading files by names that someone else may have written: below a folder, never through a
+link."""
 
 import os
 import stat
@@ -11,25 +12,25 @@ from zoneout_core.errors import RunError
 
 
 class Content(NamedTuple):
-    """What a file holds, and when it was changed (Unix seconds)."""
+    """The bytes of a file, and when it was last changed (Unix seconds)."""
 
     data: bytes
     changed: float
 
 
 def is_inside(name: object) -> bool:
-    """Whether `name` is a relative path that stays inside: no `..`, no empty part, nothing that no
-    file of ours has."""
+    """Whether `name` is a relative path that stays inside a folder: no `..`, no empty part, no
+    character that our own file names never have."""
     if not isinstance(name, str) or not name.isprintable() or "\\" in name:
         return False
     return all(part not in ("", ".", "..") for part in name.split("/"))
 
 
 def read_inside(folder: Path, name: str, most_bytes: int) -> Content:
-    """The regular file `name` below `folder`.
+    """Read the regular file `name` below `folder`.
 
-    Raises `FileNotFoundError` when it is not there, and `RunError` when it is no regular file, lies
-    behind a link, or has more than `most_bytes`.
+    Raises `FileNotFoundError` when it is missing, and `RunError` when it is not a regular file,
+    lies behind a link, or has more than `most_bytes`.
     """
     if not is_inside(name):
         raise RunError(f"A file of {folder} has a name inside it, but this one is {name!r}.")
@@ -41,7 +42,7 @@ def read_inside(folder: Path, name: str, most_bytes: int) -> Content:
                 inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=within)
                 os.close(within)
                 within = inner
-            # Not blocking: a named pipe would wait for its writer.
+            # Non-blocking, since opening a named pipe would wait for its writer.
             descriptor = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=within)
         finally:
             os.close(within)
@@ -73,8 +74,8 @@ def refuse_links(
     """Raises `RunError` when anything in `folder` is neither a regular file nor a folder: a link, a
     pipe, a device.
 
-    Whoever follows a link writes where its maker wanted. unsearched: names of folders that are not
-    looked through. links: how names begin that may be links, since nobody follows them.
+    Following a link would write wherever its maker wanted. unsearched: names of folders to skip.
+    links: prefixes of the names that may be links, because nobody follows them.
     """
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
@@ -91,10 +92,10 @@ def _refuse(path: Path) -> None:
     with suppress(FileNotFoundError):
         path.lstat()  # it may be gone by now
         if path.is_symlink():
-            what = f"is a link to {path.readlink()}"
+            fault = f"is a link to {path.readlink()}"
         else:
-            what = "is a pipe, a socket or a device"
+            fault = "is a pipe, a socket or a device"
         raise RunError(
-            f"Everything in a run's folder is a file or a folder, but {path} {what}. "
+            f"Everything in a run's folder is a file or a folder, but {path} {fault}. "
             "Someone else may have made it: remove it, or put there what it should be."
         )

@@ -1,4 +1,4 @@
-"""Commands as they are printed: they can be pasted into a shell, in any folder."""
+"""Commands as they are printed, ready to be pasted into a shell in any folder."""
 
 import json
 import shlex
@@ -24,7 +24,7 @@ def on_run(folder: Path, verb: str) -> str:
 
 
 def _data(lock: Path) -> str:
-    """The folder of the data files that the run's last driver read; empty when it needed none."""
+    """The folder of the data files that the run's last driver read; empty if it needed none."""
     try:
         return str(json.loads(lock.read_text()).get("data", ""))
     except (OSError, ValueError, AttributeError):

@@ -1,5 +1,4 @@
-"""What is looked at before a run is begun: a sweep that cannot train here leaves no folder
-behind."""
+"""Checks before a run begins, so that a sweep that cannot train here leaves no folder behind."""
 
 import re
 import shutil
@@ -22,28 +21,28 @@ from zoneout_core.tasks import load_data
 ROWS = 4
 """Rows of numbers in a checkpoint: the weights, two of the optimizer, the best weights."""
 BYTES_A_RECORD = 2_000
-"""Of an epoch, in journal, study and index together."""
+"""Bytes that an epoch takes in journal, study and index together."""
 MARGIN = 0.8
-"""An estimate refuses only what is clearly too little."""
+"""A disk is refused only if it has less than this share of the estimate."""
 _CORNERS = 64
 _ADDRESS = re.compile(r"(ray://)?[^\s/]+:\d{1,5}")
 _NETWORKS = {"addition": 2, "consistency": 0}
-"""Of a workload, where it is not one: an encoder and a decoder; two numbers."""
+"""How many networks a workload trains, where it is not one: addition has an encoder and a decoder,
+consistency only a recurrence on two numbers."""
 
 
 def check(home: Home, sweep: Sweep, drive_options: DriveOptions) -> None:
-    """Whether a run of `sweep` in `home` can begin.
+    """Check that a run of `sweep` in `home` can begin.
 
-    Raises `PluginError` when a regularizer's file is broken, `DataError` unless the task's data is
-    there and whole, `ConfigError` for a device that is
-    not there, a precision that would be emulated, a storage that cannot be opened and a tracking
-    URI that MLflow does not know, `HomeError` for a disk too small.
+    Raises `PluginError` when a regularizer's file is broken; `DataError` when the task's data is
+    missing or damaged; `ConfigError` for a device that does not exist, a precision that would be
+    emulated, a storage that cannot be opened, or a tracking URI that MLflow does not know; and
+    `HomeError` when the disk is too small.
     """
     parts.require_regularizers()
     data = load_data(sweep.base.task, sweep.base.variant, drive_options.data)
-    if sweep.device == "cuda" and (
-        drive_options.inline or drive_options.address == "local"
-    ):  # a cluster's nodes have their own
+    trains_here = drive_options.inline or drive_options.address == "local"
+    if sweep.device == "cuda" and trains_here:  # a cluster's nodes have devices of their own
         from sweeps.serving.pack_trainer import choose_device  # torch
 
         choose_device(sweep.device)
@@ -58,13 +57,12 @@ def check(home: Home, sweep: Sweep, drive_options: DriveOptions) -> None:
 
 
 def check_precision(sweep: Sweep, drive_options: DriveOptions) -> None:
-    """Raises `ConfigError` for a precision that this machine would emulate, where it is the one
-    that trains."""
-    trains_here = (
-        drive_options.inline or drive_options.address == "local"
-    ) and not drive_options.idle
+    """Raises `ConfigError` for a precision that this machine would emulate, if it is to train."""
+    if drive_options.force or drive_options.idle:
+        return
+    trains_here = drive_options.inline or drive_options.address == "local"
     precisions = {config.precision for config in shapes(sweep)}
-    if drive_options.force or not trains_here or "bfloat16" not in precisions:
+    if not trains_here or "bfloat16" not in precisions:
         return
     from sweeps.serving.pack_trainer import choose_device  # torch takes a moment to load
     from zoneout_core import kernels
@@ -73,8 +71,8 @@ def check_precision(sweep: Sweep, drive_options: DriveOptions) -> None:
 
 
 def checkpoint_bytes(config: TrialConfig, data: Any) -> int:
-    """About how large a trial's checkpoint is: the parameters of its layers and of what it reads
-    and puts out."""
+    """The approximate size of a trial's checkpoint, in bytes, from the parameters of its layers,
+    embedding and output layer."""
     networks = _NETWORKS.get(tasks.get(config.task).workload, 1)
     model, cell = config.model, cells.chosen(config)
     symbols = len(getattr(data, "vocabulary", ())) or int(getattr(data, "classes", 0)) or 1
@@ -91,7 +89,7 @@ def checkpoint_bytes(config: TrialConfig, data: Any) -> int:
 
 
 def _check_address(address: str) -> None:
-    """Raises `ConfigError` unless it could be that of a Ray."""
+    """Raises `ConfigError` unless `address` could be that of a Ray cluster."""
     if address not in ("local", "auto") and not _ADDRESS.fullmatch(address):
         raise ConfigError(
             f"--address must be local, auto or HOST:PORT, but is {address!r}. For example:"
@@ -100,26 +98,28 @@ def _check_address(address: str) -> None:
 
 
 def _check_room(home: Home, sweep: Sweep, data: Any) -> None:
-    """Every trial leaves a checkpoint; one that trains has two, and writes a third."""
+    """Raises `HomeError` when the home's disk is clearly too small for the sweep.
+
+    Every trial leaves a checkpoint; while it trains it has two, and writes a third.
+    """
     size = max(checkpoint_bytes(config, data) for config in shapes(sweep))
-    twice = min(sweep.max_trials, max(sweep.lanes, sweep.max_concurrent_trials))
-    need = (
-        sweep.max_trials + 2 * twice
-    ) * size + sweep.max_trials * sweep.base.epochs * BYTES_A_RECORD
+    training = min(sweep.max_trials, max(sweep.lanes, sweep.max_concurrent_trials))
+    checkpoints = (sweep.max_trials + 2 * training) * size
+    records = sweep.max_trials * sweep.base.epochs * BYTES_A_RECORD
+    needed = checkpoints + records
     disk = shutil.disk_usage(_existing(home.folder))
-    if disk.total == 0:  # no disk, such as /proc: making the folder says why not
+    if disk.total == 0:  # not a disk, such as /proc: creating the folder will say why it fails
         return
-    free = disk.free
-    if free < MARGIN * need:
+    if disk.free < MARGIN * needed:
         raise HomeError(
-            f"The checkpoints of {sweep.max_trials} trials need about {_gigabytes(need)} in"
-            f" {home.folder}, but its disk has {_gigabytes(free)} free. Make room, choose another"
-            " folder with --home DIR, or run fewer trials."
+            f"The checkpoints of {sweep.max_trials} trials need about {_gigabytes(needed)} in"
+            f" {home.folder}, but its disk has {_gigabytes(disk.free)} free. Make room, choose"
+            " another folder with --home DIR, or run fewer trials."
         )
 
 
 def shapes(sweep: Sweep) -> Iterator[TrialConfig]:
-    """Configurations that may differ in size."""
+    """Configurations of the space's corners, which may differ in size; at most `_CORNERS`."""
     yield from (
         sweep.trial_config(point) for point in islice(sweep.search_space.corners(), _CORNERS)
     )

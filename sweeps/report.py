@@ -1,5 +1,5 @@
-"""The report of a run: from its journal, or from MLflow, through `analysis` into files, which
-MLflow gets too."""
+"""The report of a run: `analysis` draws it from the journal or from MLflow. MLflow gets the files
+too."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -33,10 +33,10 @@ def has_plane(sweep: Sweep) -> bool:
 def write_report(
     run: RunFolder, sweep: Sweep, story: Story, left: TrialState | None = None
 ) -> list[Path]:
-    """Draw what the journal says; `left` is what becomes of unfinished trials, where their driver
-    is just leaving.
+    """Draw what the journal says. `left` is the state that unfinished trials will have, when their
+    driver is just leaving.
 
-    Raises `RunError` when there is nothing to draw: in one line, with what to do instead.
+    Raises `RunError` when there is nothing to draw, saying in one line what to do instead.
     """
     _require_plane(run, sweep)
     frame = load.from_rows(table.rows(story), sweep.metrics)
@@ -49,11 +49,10 @@ def write_report(
 def rewrite_report(
     run: RunFolder, from_mlflow: bool = False, x_axis: str = "", y_axis: str = ""
 ) -> list[Path]:
-    """Draw a run again, from its journal or from what MLflow has of it; over its own axes unless
-    others are named.
+    """Draw a run again, from its journal or from MLflow; over its own axes unless others are named.
 
-    Raises `RunError` when there is nothing to draw or MLflow does not have the run, `UnknownName`
-    for an axis that is no key.
+    Raises `RunError` when there is nothing to draw or MLflow does not have the run, and
+    `UnknownName` for an axis that is no setting.
     """
     sweep = run.definition()
     sweep = replace(
@@ -71,24 +70,20 @@ def rewrite_report(
 
 
 def caption(title: str, sweep: Sweep, frame: "pd.DataFrame") -> Caption:
-    """What a picture of these trials says of all of them: never what they differ in, whatever the
-    base has."""
+    """The caption of a picture of these trials. It never states a setting in which they differ."""
 
     def shared(key: str) -> Any:
         base = sweep.base.value(key)
-        values: Any = [None]
-        if key in frame.columns:
-            values = frame[key]
-        return agreed(
-            base if value is None or value != value else value for value in values
-        )  # NaN: it does not apply
+        if key not in frame.columns:
+            return base
+        # NaN stands where a key does not apply to a trial.
+        return agreed(base if value is None or value != value else value for value in frame[key])
 
-    layers, hidden, epochs = (
-        shared(key) for key in ("model.num_layers", "model.hidden_size", "epochs")
-    )
-    has_network = (
-        tasks.get(sweep.base.task).workload != "consistency"
-    )  # a recurrence on two numbers
+    layers = shared("model.num_layers")
+    hidden = shared("model.hidden_size")
+    epochs = shared("epochs")
+    # The workload of semantic consistency is a recurrence on two numbers.
+    has_network = tasks.get(sweep.base.task).workload != "consistency"
     return Caption(
         sweep=title,
         task=sweep.base.task,
@@ -102,15 +97,14 @@ def caption(title: str, sweep: Sweep, frame: "pd.DataFrame") -> Caption:
 
 
 def searched(sweep: Sweep) -> Searched:
-    """The keys of the sweep's space, and its points; of one that is endless or very large, those of
-    the plane alone."""
+    """The keys of the sweep's space, and its points. Of an endless or very large space the points
+    have only the axes of the plane."""
     space = sweep.search_space
     keys = tuple(dict.fromkeys(key for key in space.keys() if key != SEED))
-    if (
-        not any(space.ranges())
-        and len(corners := list(islice(space.corners(), CHECKED + 1))) <= CHECKED
-    ):
-        return Searched(keys=keys, points=tuple(corners))
+    if not any(space.ranges()):
+        corners = list(islice(space.corners(), CHECKED + 1))
+        if len(corners) <= CHECKED:
+            return Searched(keys=keys, points=tuple(corners))
     values = _values(space)
     axes = [key for key in dict.fromkeys((sweep.x_axis, sweep.y_axis, SEED)) if key in values]
     points = product(*(values[key] for key in axes))
@@ -162,27 +156,28 @@ def _require_plane(run: RunFolder, sweep: Sweep) -> None:
 
 
 def _require_number(run: RunFolder, frame: "pd.DataFrame") -> None:
-    """Raise `RunError` unless there is a complete trial: nothing is written that would be empty."""
+    """Raise `RunError` unless there is a complete trial, so that no empty picture is written."""
     states = {TrialState(state) for state in frame["state"]}
     if TrialState.COMPLETE in states:
         return
     if any(frame["epoch"] > 0):
-        what = "is complete"
+        milestone = "is complete"
     else:
-        what = "has a number"
-    verb, word = ("status", "See why with")
+        milestone = "has a number"
     if not states or TrialState.INTERRUPTED in states:
-        verb, word = "resume", "Go on with"
+        advice = f"Go on with: {run.command('resume')}"
     elif states & {TrialState.RUNNING, TrialState.WAITING}:
-        verb, word = "status", "Watch it with"
+        advice = f"Watch it with: {run.command('status')}"
+    else:
+        advice = f"See why with: {run.command('status')}"
     raise RunError(
-        f"A heatmap needs a complete trial, but no trial of run {run.name} {what} yet. {word}:"
-        f" {run.command(verb)}"
+        f"A heatmap needs a complete trial, but no trial of run {run.name} {milestone} yet."
+        f" {advice}"
     )
 
 
 def _listed_numbers(space: Space) -> Iterator[str]:
-    """Keys that could be axes."""
+    """Keys that could be axes: numbers that every trial has, with several listed values."""
     always = set(space.always()) - {SEED}
     for key, values in _values(space).items():
         numbers = all(
@@ -193,7 +188,7 @@ def _listed_numbers(space: Space) -> Iterator[str]:
 
 
 def _values(space: Space) -> Mapping[str, list[object]]:
-    """The values of every key that has finitely many."""
+    """The values of every key that has finitely many of them."""
     endless = {part.key for part in space.ranges()}
     values_of: dict[str, dict[object, None]] = {}
     for point in space.bounds():
@@ -203,7 +198,7 @@ def _values(space: Space) -> Mapping[str, list[object]]:
 
 
 def _full(key: str) -> str:
-    """The whole name of a key. Raises `UnknownName`."""
+    """The full name of a key; empty for an empty one. Raises `UnknownName`."""
     if not key:
         return ""
     return full_key(key)

@@ -1,5 +1,5 @@
-"""Drive a run from its beginning, or from where it stopped, to its report. The one place that knows
-all parts."""
+"""Drive a run from its beginning, or from where it stopped, to its report. The only module that
+knows all parts."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -33,19 +33,19 @@ NO_TRACKING = "none"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DriveOptions:
-    """How a run is driven; nothing here changes a number."""
+    """Options of a driver. None of them changes a number."""
 
     data: Path
     """The folder of the data files, on every node."""
     inline: bool = False
-    """In this one process, without Ray."""
+    """Train in this process, without Ray."""
     address: str = "local"
-    """A Ray of its own, or the address of a cluster (`auto`, `host:port`)."""
+    """`local` for a Ray of its own, or the address of a cluster (`auto`, `host:port`)."""
     tracking: str = ""
-    """MLflow's tracking URI; empty = what the run has, else the home's own store; `none` = deliver
+    """MLflow's tracking URI; empty = the run's, else the home's own store; `none` = deliver
     later."""
     drain_seconds: float = 60.0
-    """How long the end waits for MLflow."""
+    """How long a driver that ends waits for MLflow."""
     idle: bool = False
     """Trials do no work."""
     force: bool = False
@@ -54,7 +54,7 @@ class DriveOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """How it went."""
+    """The result of driving a run."""
 
     run: str
     state: str
@@ -64,15 +64,15 @@ class Outcome:
     report: list[Path]
     undelivered: int
     deliver: str
-    """The command that brings what is left to MLflow."""
+    """The command that delivers the rest to MLflow."""
 
 
 Watch = Callable[[Story, Sweep], AbstractContextManager[Any]]
-"""What shows the progress of a story while the context is open."""
+"""Makes a context that shows the progress of a story while it is open."""
 
 
 def begin(home: Home, sweep: Sweep) -> RunFolder:
-    """A new run of `sweep`, its definition written down, thread count included. Raises
+    """Create a new run of `sweep`, with its definition and thread count on disk. Raises
     `HomeError`."""
     return home.create(replace(sweep, threads=sweep.threads or os.cpu_count() or 1))
 
@@ -84,10 +84,10 @@ def drive(
     say: Callable[[str], None],
     watch: Watch | None = None,
 ) -> Outcome:
-    """Run all trials that are left, report, and deliver to MLflow.
+    """Run all remaining trials, report, and deliver to MLflow.
 
-    Raises `RunError` when another driver has the run or its data changed, `DataError` for data that
-    is missing or damaged, `HomeError` when the disk refuses the journal; all that was recorded
+    Raises `RunError` when another driver has the run or its data changed, `DataError` when the data
+    is missing or damaged, and `HomeError` when the disk refuses the journal. Whatever was recorded
     before stays.
     """
     with run.driving(drive_options.data if tasks.get(sweep.base.task).files else None):
@@ -103,7 +103,8 @@ def drive(
         for text in ledger.mended:
             say(text)
         state: RunEnd = "failed"
-        reason, report = "the driver raised an error", []
+        reason = "the driver raised an error"
+        report: list[Path] = []
         with Interrupts(run, sweep.time_budget_s, say) as interrupts:
             ledger.be_patient(say, interrupts)
             try:
@@ -173,7 +174,7 @@ def _drive(
 
 
 def _outcome(interrupts: Interrupts, ledger: Ledger) -> tuple[RunEnd, str]:
-    if ledger.is_over():  # whatever came while the last trials were ending
+    if ledger.is_over():  # even if a signal came while the last trials were ending
         return "finished", "all trials ended"
     if interrupts.budget_spent:
         return "budget", interrupts.reason
@@ -181,59 +182,61 @@ def _outcome(interrupts: Interrupts, ledger: Ledger) -> tuple[RunEnd, str]:
 
 
 def _check_arithmetic(run: RunFolder, sweep: Sweep) -> int:
-    """The edition of the arithmetic that the run is of. Raises `RunError` when it has trials left
-    of another one."""
-    begun, trials = run.arithmetic(), Story.of(run.journal).trials.values()
-    left = len(trials) < sweep.max_trials or not all(trial.state.finished for trial in trials)
-    if trials and left and begun != ARITHMETIC:
+    """The edition of the run's arithmetic. Raises `RunError` when trials are left to train and this
+    version has another edition."""
+    edition = run.arithmetic()
+    trials = Story.of(run.journal).trials.values()
+    is_unfinished = len(trials) < sweep.max_trials or not all(
+        trial.state.finished for trial in trials
+    )
+    if trials and is_unfinished and edition != ARITHMETIC:
         raise RunError(
             f"All trials of a run have the same arithmetic, but {run.name} was begun with edition"
-            f" {begun} and this version has edition {ARITHMETIC}: equal configurations would give"
+            f" {edition} and this version has edition {ARITHMETIC}: equal configurations would give"
             f" other bits. Its results stay: {run.command('export')}   Begin a new run with:"
             f" {run.begin_again(sweep.name)}"
         )
     if trials:
-        return begun
+        return edition
     return ARITHMETIC
 
 
 def _write_provenance(
     run: RunFolder, sweep: Sweep, data: Any, say: Callable[[str], None]
 ) -> Provenance:
-    """Begin or continue `provenance.json`, an entry for each driver; what the journal says of this
-    one.
+    """Add an entry for this driver to `provenance.json`. Returns its summary for the journal.
 
-    Raises `RunError` when the data is another than at the run's beginning.
+    Raises `RunError` when the data differs from that of the run's beginning.
     """
-    before, wrong = provenance.known(run.provenance, run.journal)
-    if wrong:
+    entries, damage = provenance.known(run.provenance, run.journal)
+    if damage:
         kept = sealed.beside(run.provenance)
         run.provenance.rename(kept)
         say(
-            f"{run.provenance} was damaged ({wrong}). It is kept as {kept.name}, and written again"
+            f"{run.provenance} was damaged ({damage}). It is kept as {kept.name}, and written again"
             " from the journal."
         )
-    if before and before[0].data.sha256 != data.sha256:
+    if entries and entries[0].data.sha256 != data.sha256:
         raise RunError(
             f"A resumed run needs the data it began with, but {sweep.base.task} had SHA-256"
-            f" {before[0].data.sha256} then and has {data.sha256} now. Restore the data, or"
+            f" {entries[0].data.sha256} then and has {data.sha256} now. Restore the data, or"
             f" begin a new run with: {run.begin_again(sweep.name)}"
         )
-    now = provenance.collect(data.name, data.variant, data.sha256, sweep.threads)
-    _check_plugins(run, now.plugins, sweep)
-    run.write(run.provenance, provenance.content([*before, now]))
-    return provenance.summary(now)
+    entry = provenance.collect(data.name, data.variant, data.sha256, sweep.threads)
+    _check_plugins(run, entry.plugins, sweep)
+    run.write(run.provenance, provenance.content([*entries, entry]))
+    return provenance.summary(entry)
 
 
-def _check_plugins(run: RunFolder, now: Mapping[str, str], sweep: Sweep) -> None:
-    """Raises `RunError` when a plug-in that decides numbers is another than at the run's beginning:
-    the run keeps those of a folder, but not those of installed packages."""
-    for name, begun in run.plugin_hashes().items():
-        if now.get(name) != begun:
+def _check_plugins(run: RunFolder, installed: Mapping[str, str], sweep: Sweep) -> None:
+    """Raises `RunError` when a plug-in that decides numbers has changed since the run began. A run
+    keeps a copy of a folder's plug-ins, but not of installed packages."""
+    for name, sha256 in run.plugin_hashes().items():
+        if installed.get(name) != sha256:
             raise RunError(
                 f"A resumed run needs the plug-ins that it began with, but {name} had SHA-256"
-                f" {begun} then and has {now.get(name, 'none')} now. Install the version that it"
-                f" was begun with, or begin a new run with: {run.begin_again(sweep.name)}"
+                f" {sha256} then and has {installed.get(name, 'none')} now. Install the version"
+                f" that it was begun with, or begin a new run with: {run.begin_again(sweep.name)}"
             )
 
 
@@ -242,19 +245,16 @@ def _start_delivery(
 ) -> Delivery | None:
     if drive_options.tracking == NO_TRACKING:
         return None
-    local = Tracking.local(run.folder.parent, sweep.name)
-    has = Tracking.known(run)
+    known = Tracking.known(run)
     if run.tracking.exists() and not drive_options.tracking:
-        has = Tracking.of(run)
+        known = Tracking.of(run)
     if drive_options.tracking:
         tracking = Tracking(drive_options.tracking, sweep.name)
     else:
-        tracking = has or local
-    if (
-        has is None
-    ):  # where it belongs from its beginning; another place only when all of it is there
+        tracking = known or Tracking.local(run.folder.parent, sweep.name)
+    if known is None:  # a run that belongs elsewhere moves only once all of it is delivered
         tracking.save(run)
-    tracking = tracking._replace(uri=secrets.whole(tracking.uri, "tracking", run.folder))
+    tracking = tracking._replace(uri=secrets.unmask(tracking.uri, "tracking", run.folder))
     delivery = Delivery(run.folder, tracking.uri, tracking.experiment, warn=say)
     try:
         delivery.start()
@@ -271,15 +271,15 @@ def _drain(
     say: Callable[[str], None],
     interrupts: Interrupts,
 ) -> int:
-    """Bring what is left to MLflow; a signal that comes meanwhile ends that. Returns how many
-    events are left."""
+    """Deliver the rest to MLflow, unless a signal comes meanwhile. Returns how many events are
+    left."""
     interrupts.stopping = (
         "Leaving without the records that MLflow still lacks; Ctrl-C again leaves at once."
     )
-    before = interrupts.signalled
+    was_signalled = interrupts.signalled
     if delivery.undelivered:
         say(f"Sending the last records to MLflow, for at most {seconds:.0f} seconds")
-    left = delivery.drain(seconds, lambda: interrupts.signalled and not before)
+    left = delivery.drain(seconds, lambda: interrupts.signalled and not was_signalled)
     if not left and Tracking.of(run) != delivery.tracking:
         delivery.tracking.save(run)
     return left
@@ -288,7 +288,7 @@ def _drain(
 def _report(
     run: RunFolder, sweep: Sweep, ledger: Ledger, say: Callable[[str], None], state: str
 ) -> list[Path]:
-    """Draw the heatmap and have it delivered. What cannot be drawn is said, and takes nothing from
+    """Draw the heatmap and have it delivered. If it cannot be drawn, that is said and does not fail
     the sweep."""
     lacking = [package for package in ("pandas", "matplotlib") if find_spec(package) is None]
     if lacking:
@@ -300,9 +300,9 @@ def _report(
     from sweeps.report import write_report
 
     try:
-        left = (
-            TrialState.PRUNED if state == "budget" else TrialState.INTERRUPTED
-        )  # as `Ledger.close` will have it
+        left = TrialState.INTERRUPTED  # as `Ledger.close` will have it
+        if state == "budget":
+            left = TrialState.PRUNED
         files = write_report(run, sweep, ledger.story, left)
     except SpaceError as error:
         say(f"No heatmap: {error}")
@@ -310,11 +310,11 @@ def _report(
     except RunError as error:
         say(str(error))
         return []
-    except OSError as error:  # a disk that is full, say
+    except OSError as error:  # such as a full disk
         why = f"{run.report} cannot be written ({error.strerror or error})"
         say(f"No heatmap: {why}. Draw it later: {run.command('report')}")
         return []
-    except Exception as error:  # of whatever draws: the trials are done all the same
+    except Exception as error:  # whatever fails to draw, the trials are done
         say(f"No heatmap: {type(error).__name__}: {error}. Draw it later: {run.command('report')}")
         return []
     for file in files:

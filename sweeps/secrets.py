@@ -1,7 +1,7 @@
-"""Passwords in addresses: never shown, and stored only in a file that its owner alone can read.
+"""Passwords in addresses: never shown, and stored only where nobody but their owner can read them.
 
-An address of a database or of MLflow is shown and written down with `***` for its passwords. The
-whole address is kept in the run's `secrets.json` (mode 0600); what is not there comes from the
+The address of a database or of MLflow is shown and stored with `***` for its passwords. The run's
+`secrets.json` (mode 0600) keeps the whole address; a password that is not there comes from the
 environment (`VARIABLES`).
 """
 
@@ -21,16 +21,16 @@ VARIABLES = {
     "storage": ("ZONEOUT_STORAGE_PASSWORD", "PGPASSWORD"),
     "tracking": ("ZONEOUT_TRACKING_PASSWORD", "MLFLOW_TRACKING_PASSWORD"),
 }
-"""Of each address, the variables that may hold its password: ours, which goes before the file, and
-what others read."""
+"""For each purpose of an address, the variables that may hold its password: ours, which takes
+precedence over the file, and the one that other programs read."""
 OPTIONS = {"storage": "--set storage=URL", "tracking": "--tracking URL"}
 WORD = 8
-"""Characters; a shorter password is masked where it is a whole word, lest it be found within
-others."""
+"""Characters. A shorter password is masked only where it is a word of its own, lest parts of other
+words be masked."""
 
 _USER = re.compile(
-    # The password ends at the last @ before the path; or, where a slash in it was not encoded, at
-    # the last of all.
+    # The password ends at the last @ before the path; if it has a slash that was not encoded, at
+    # the very last @.
     r"(?P<before>://[^:/@?#\s\"]*:)(?P<secret>[^\s\"/?#]*(?=@)|[^\s\"]*(?=@))"
 )
 _QUERY = re.compile(
@@ -41,8 +41,8 @@ _known: dict[str, re.Pattern[str]] = {}
 
 
 def mask(text: str) -> str:
-    """`text` without passwords: those of any address in it, and those of every address this process
-    has met."""
+    """`text` without passwords: those of addresses in it, and those of every address that this
+    process has seen."""
     for _, pattern in sorted(_known.items(), key=lambda known: -len(known[0])):
         text = pattern.sub(MASK, text)
     for pattern in (_USER, _QUERY):
@@ -51,18 +51,19 @@ def mask(text: str) -> str:
 
 
 def shown(address: str) -> str:
-    """`address` as it is shown and written down. `mask` knows its passwords from here on."""
+    """`address` as it is shown and stored. From now on `mask` knows its passwords."""
     _remember(match["secret"] for pattern in (_USER, _QUERY) for match in pattern.finditer(address))
     return mask(address)
 
 
-def whole(address: str, of: str, folder: Path | None = None) -> str:
-    """`address` with its passwords: those it has, else from the environment, else from `folder` (a
-    run's).
+def unmask(address: str, purpose: str, folder: Path | None = None) -> str:
+    """`address` with its passwords: its own, else from the environment, else from the run's
+    `folder`.
 
-    of: a key of `VARIABLES`. Raises `ConfigError` with what to set when a password is nowhere.
+    purpose: a key of `VARIABLES`. Raises `ConfigError`, saying what to set, when a password is
+    nowhere.
     """
-    ours, theirs = VARIABLES[of]
+    ours, theirs = VARIABLES[purpose]
     if MASK not in address:
         if shown(address) != address:
             return _encoded(address)
@@ -70,47 +71,47 @@ def whole(address: str, of: str, folder: Path | None = None) -> str:
     if password := os.environ.get(ours):
         return _filled(address, password)
     if folder:
-        kept = _read(folder).get(of, "")
+        stored = _read(folder).get(purpose, "")
     else:
-        kept = ""
-    if kept and shown(kept) == address:
-        return _encoded(kept)
+        stored = ""
+    if stored and shown(stored) == address:
+        return _encoded(stored)
     if password := os.environ.get(theirs):
         return _filled(address, password)
     raise ConfigError(
-        f"{of} {address} needs its password, which is neither in the environment nor in the run's"
-        f" {FILE}. Set {ours}, or give the whole address again: {OPTIONS[of]}"
+        f"{purpose} {address} needs its password, which is neither in the environment nor in the"
+        f" run's {FILE}. Set {ours}, or give the whole address again: {OPTIONS[purpose]}"
     )
 
 
-def keep(folder: Path, of: str, address: str) -> None:
-    """Make `folder` remember the whole of `address` if it has a password, and none if it has not.
+def keep(folder: Path, purpose: str, address: str) -> None:
+    """Store `address` in `folder` if it has a password; otherwise forget the one stored before.
 
-    An address with `***` leaves what is there. Raises `OSError` when it cannot be written,
+    An address with `***` changes nothing. Raises `OSError` when the file cannot be written, and
     `ConfigError` where files cannot be private.
     """
-    kept = _read(folder)
-    if MASK in address or kept.get(of, "") == address:
+    addresses = _read(folder)
+    if MASK in address or addresses.get(purpose, "") == address:
         return
     if shown(address) != address:
-        kept[of] = address
-    elif kept.pop(of, None) is None:
+        addresses[purpose] = address
+    elif addresses.pop(purpose, None) is None:
         return
-    _write(folder / FILE, kept)
+    _write(folder / FILE, addresses)
 
 
-def _write(path: Path, kept: dict[str, str]) -> None:
+def _write(path: Path, addresses: dict[str, str]) -> None:
     temporary = path.with_name(f"{FILE}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     with os.fdopen(
         os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w"
     ) as out:
-        private = os.fstat(out.fileno()).st_mode & 0o077 == 0
-        if private:
-            json.dump({"format": FORMATS[FILE], **kept}, out, indent=2)
+        is_private = os.fstat(out.fileno()).st_mode & 0o077 == 0
+        if is_private:
+            json.dump({"format": FORMATS[FILE], **addresses}, out, indent=2)
             out.flush()
             os.fsync(out.fileno())
-    if not private:
+    if not is_private:
         temporary.unlink()
         raise ConfigError(
             f"A password needs a file that its owner alone can read, but {path.parent} has none"
@@ -121,13 +122,13 @@ def _write(path: Path, kept: dict[str, str]) -> None:
 
 
 def _read(folder: Path) -> dict[str, str]:
-    """What a folder keeps: nothing when the file is not there, is another user's or is damaged.
+    """The stored addresses, by purpose. Empty when the file is missing, damaged, or another user's.
 
     Raises `ConfigError` for a file of another format.
     """
     try:
         with os.fdopen(os.open(folder / FILE, os.O_RDONLY | os.O_NOFOLLOW)) as file:
-            if os.fstat(file.fileno()).st_mode & 0o077:  # a copy, say
+            if os.fstat(file.fileno()).st_mode & 0o077:  # such as a copy
                 os.fchmod(file.fileno(), 0o600)
             content = dict(json.load(file))
     except (OSError, ValueError, TypeError):
@@ -139,7 +140,7 @@ def _read(folder: Path) -> dict[str, str]:
             f" {stated(number)}. Delete it, and give the whole address again:"
             f" {' or '.join(OPTIONS.values())}"
         )
-    return {str(of): str(address) for of, address in content.items()}
+    return {str(purpose): str(address) for purpose, address in content.items()}
 
 
 def _filled(address: str, password: str) -> str:
@@ -156,8 +157,8 @@ def _with_password(address: str, password: str) -> str:
 
 
 def _encoded(address: str) -> str:
-    """A database's address with what is not allowed in a password encoded; else a part of it passes
-    for the host."""
+    """A database's address with the special characters of its password encoded; otherwise part of
+    the password would pass for the host."""
     if address.lower().startswith(("http://", "https://")):
         return address
     return _USER.sub(
@@ -165,13 +166,13 @@ def _encoded(address: str) -> str:
     )
 
 
-def _remember(secrets: Iterable[str]) -> None:
-    """All forms in which a password of an address may turn up: decoded, encoded, and quoted by
-    Python or JSON."""
-    for secret in secrets:
-        plain = unquote(secret)
+def _remember(passwords: Iterable[str]) -> None:
+    """Have `mask` know these passwords in every form in which they may turn up: decoded, encoded,
+    and quoted by Python or JSON."""
+    for password in passwords:
+        plain = unquote(password)
         forms = {
-            secret,
+            password,
             plain,
             quote(plain, safe=""),
             quote_plus(plain),
@@ -179,8 +180,7 @@ def _remember(secrets: Iterable[str]) -> None:
             json.dumps(plain)[1:-1],
         }
         for form in forms - {"", MASK}:
+            pattern = re.escape(form)
             if len(form) < WORD:
-                edges = ("(?<!\\w)", "(?!\\w)")
-            else:
-                edges = ("", "")
-            _known[form] = re.compile(f"{edges[0]}{re.escape(form)}{edges[1]}")
+                pattern = f"(?<!\\w){pattern}(?!\\w)"
+            _known[form] = re.compile(pattern)

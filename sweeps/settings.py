@@ -1,9 +1,8 @@
-"""Every setting of a sweep and of its trials, with what a user wants to know about it. Imports no
-torch.
+"""Every setting of a sweep and of its trials, as a user knows it. Imports no torch.
 
-The one place that gathers them: from the fields of `Sweep`, of `TrialConfig` and its sections, and
-of every cell and regularizer, a user's own included. `sweep explain`, `sweep show --explain` and
-docs/settings.md read it.
+The settings are gathered here alone: from the fields of `Sweep`, of `TrialConfig` and its sections,
+and of every cell and regularizer, plug-ins included. `sweep explain`, `sweep show --explain` and
+docs/settings.md read them.
 """
 
 import functools
@@ -23,7 +22,7 @@ from zoneout_core.config.trial import CORE, LISTING, PLAIN, TrialConfig
 from zoneout_core.errors import UnknownName
 
 SWEEP, TRIAL = "sweep", "trial"
-"""Names of the two groups whose settings have no section before their name."""
+"""The two groups whose settings are written without a section."""
 
 _CITATIONS = re.compile(r"\bspec(?: sections?)?((?:,? (?:and )?\d+(?:\.\d+)*\b)+)")
 _KINDS = {
@@ -39,21 +38,21 @@ class Setting:
     """One setting, as a user knows it."""
 
     key: str
-    """What `--set` takes."""
+    """Its name for `--set`."""
     group: str
     """`sweep`, `trial`, or a section of a trial's configuration: `model`, `cell`, ..."""
     part: str
     """The cell or regularizer that declares it; empty in other groups."""
     text: str
-    """What it means; empty where its class says nothing."""
+    """Its meaning; empty where its class does not say."""
     kind: str
-    """What a value is: `a whole number`, `one of these words`, ..."""
+    """The kind of its values: `a whole number`, `one of these words`, ..."""
     words: tuple[str, ...]
-    """The values that exist; empty where there is no list."""
+    """All values, where there is a list of them."""
     rule: str
-    """The range of a number, such as `at least 1`; empty where the type says it all."""
+    """The range of a number, such as `at least 1`; empty where every number will do."""
     default: Any
-    """None for the space, which every sweep has to name."""
+    """None for the space, which has no default."""
     per_lane: bool
     """Whether the lanes of one pack may differ in it."""
     resumable: bool
@@ -66,7 +65,7 @@ class Setting:
 
     @property
     def values(self) -> str:
-        """What a value may be, in words."""
+        """The values that it takes, in words."""
         if self.words:
             return ", ".join(self.words)
         if self.rule.startswith("a "):  # the rule says what kind of value it is
@@ -77,9 +76,11 @@ class Setting:
 
     @property
     def sections(self) -> tuple[str, ...]:
-        """The sections of docs/spec.md that its text cites."""
-        cited = (number for match in _CITATIONS.finditer(self.text) for number in _numbers(match))
-        return tuple(sorted(set(cited), key=_order))
+        """The sections of docs/spec.md that its text cites, in their order."""
+        cited: set[str] = set()
+        for match in _CITATIONS.finditer(self.text):
+            cited.update(re.findall(r"\d+(?:\.\d+)*", match[1]))
+        return tuple(sorted(cited, key=_order))
 
     def to_json(self) -> dict[str, object]:
         """Plain data, for scripts."""
@@ -101,18 +102,19 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class SettingGroup:
-    """Settings that stand together: a section, or one cell or regularizer in it."""
+    """The settings of a section, or of one cell or regularizer."""
 
     name: str
     """`optim`, or `regularizer.zoneout`."""
     title: str
-    """What it is, in a line."""
+    """What it is, in one line."""
     settings: tuple[Setting, ...]
 
 
 @registry.cached
 def groups() -> tuple[SettingGroup, ...]:
-    """All settings, in the order of their definition. A part whose file is broken is left out."""
+    """All settings by group, in the order of their definition. A part whose file is broken is left
+    out."""
     gathered = [
         SettingGroup(SWEEP, "Which trials run, and how.", tuple(_sweep_settings())),
         SettingGroup(TRIAL, "What one trial learns, from what, and for how long.", tuple(_trial())),
@@ -133,7 +135,7 @@ def settings() -> tuple[Setting, ...]:
 
 
 def find(word: str) -> tuple[Setting, ...]:
-    """The settings that a user means: by full key, by name, or all of a section or part.
+    """The settings that a user means by a full key, a name, a section, or a cell or regularizer.
 
     Raises `UnknownName` with the closest names.
     """
@@ -148,7 +150,7 @@ def find(word: str) -> tuple[Setting, ...]:
     for reading in readings:
         if chosen := tuple(filter(reading, known)):
             return chosen
-    if "." in word:  # who writes full names reads full names
+    if "." in word:  # suggest full names to a user who writes them
         names = {setting.key for setting in known} | {group.name for group in groups()}
     else:
         names = {setting.name for setting in known} | {setting.group for setting in known}
@@ -169,7 +171,7 @@ def _trial() -> Iterator[Setting]:
 
 
 def _core(section: str) -> SettingGroup:
-    """A section that every trial has."""
+    """The settings of a section that every trial has."""
     owner = CORE[section]
     settings = [
         _setting(owner, f, section, "", f"{section}.{f.name}", owner) for f in fields(owner)
@@ -178,7 +180,7 @@ def _core(section: str) -> SettingGroup:
 
 
 def _part(owner: type[Any], section: str, prefix: str, name: str) -> SettingGroup:
-    """The settings of a cell or regularizer, which are written `prefix.FIELD`."""
+    """The settings of a cell or regularizer, written `prefix.FIELD`."""
     settings = [
         _setting(owner, f, section, name, f"{prefix}.{f.name}", owner) for f in fields(owner)
     ]
@@ -230,11 +232,11 @@ def _words(key: str, hint: Any) -> tuple[str, ...]:
 
 
 def _rule(build: Callable[..., object], name: str) -> str:
-    """The range of a number, as its own check words it when it refuses -1: so a rule is written
-    once. Empty where every number will do."""
+    """The range of a number, taken from the message with which its own check refuses -1, so that a
+    rule is written only once. Empty where every number will do."""
     try:
         build(**{name: -1})
-    except Exception as error:  # of a part that anybody wrote: whatever it raises, it has no rule
+    except Exception as error:  # a plug-in may raise anything; without the message it has no rule
         match = re.match(rf"(?:[\w.]+\.)?{name} must be (.+?), but is ", str(error))
         if match:
             return match[1]
@@ -243,7 +245,3 @@ def _rule(build: Callable[..., object], name: str) -> str:
 
 def _order(section: str) -> tuple[int, ...]:
     return tuple(int(number) for number in section.split("."))
-
-
-def _numbers(match: re.Match[str]) -> list[str]:
-    return re.findall(r"\d+(?:\.\d+)*", match[1])

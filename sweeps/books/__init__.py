@@ -1,1 +1,1 @@
-"""A run's books: its folder, journal and study, what they add up to, and how damage is mended."""
+"""A run's books: its folder, journal and study, the story that they tell, and mending them."""

@@ -1,6 +1,6 @@
-"""What is used of Optuna though Optuna does not promise to keep it. Checked with Optuna 5.0;
-`tests/sweeps/test_compat.py` fails when another version changes it. What needs SQLAlchemy is in
-`compat_database`.
+"""The private parts of Optuna that this package uses. Checked with Optuna 5.0;
+`tests/sweeps/test_compat.py` fails when another version changes them. Those that need SQLAlchemy
+are in `compat_database`.
 """
 
 from types import SimpleNamespace
@@ -10,18 +10,18 @@ import optuna
 from optuna.trial import FrozenTrial
 
 FIXED_PARAMS = "fixed_params"
-"""The system attribute with the values that `enqueue_trial` gives a trial. No public function gives
-them to a trial that is already there."""
+"""The system attribute with the values that `enqueue_trial` gives a new trial. No public function
+gives them to an existing one."""
 RUNG_PREFIX = "completed_rung_"
-"""How a system attribute begins in which SuccessiveHalvingPruner keeps the value that reached a
+"""Prefix of the system attributes in which SuccessiveHalvingPruner keeps the value that reached a
 rung."""
 
 
 class SequenceSampler(optuna.samplers.QMCSampler):
-    """A QMCSampler whose next point is that of `index`.
+    """A QMCSampler that draws point `index` of its sequence.
 
-    Optuna counts the points that were drawn in an attribute of the study, so that a trial that is
-    drawn again after a crash would get another point.
+    Optuna counts the points drawn in an attribute of the study. So a trial drawn again after a
+    crash would get another point.
     """
 
     index: int
@@ -33,7 +33,7 @@ class SequenceSampler(optuna.samplers.QMCSampler):
 class NamedHyperbandPruner(optuna.pruners.HyperbandPruner):
     """A HyperbandPruner that assigns brackets by `name` and trial number.
 
-    Optuna takes the study's name, which is new for every run: equal sweeps would stop different
+    Optuna uses the study's name, which is new for every run, so equal sweeps would stop different
     trials.
     """
 

@@ -1,5 +1,5 @@
-"""What is used of Optuna's storage in a database though Optuna does not promise to keep it. Checked
-with Optuna 5.0; `tests/sweeps/test_compat.py` fails when another version changes it.
+"""The private parts of Optuna's database storage that this package uses. Checked with Optuna 5.0;
+`tests/sweeps/test_compat.py` fails when another version changes them.
 """
 
 from typing import TYPE_CHECKING
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 def cached(database: RDBStorage) -> BaseStorage:
-    """The database behind the cache that `optuna.create_study` puts before it: finished trials are
-    read once. Here the cache lies below a storage of our own, where Optuna would put none."""
+    """The database behind the cache that `optuna.create_study` would put before it, which reads
+    finished trials only once. Optuna puts none below a storage of our own."""
     return _CachedStorage(database)
 
 
 class OneTryStorage(RDBStorage):
-    """An RDBStorage that tries once to make a trial.
+    """An RDBStorage that tries only once to create a trial.
 
-    Optuna tries five times without looking whether the first try reached the database, which leaves
-    two trials where there should be one.
+    Optuna tries five times without checking whether the first try reached the database, which may
+    leave two trials instead of one.
     """
 
     def _create_new_trial(

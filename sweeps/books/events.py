@@ -1,14 +1,14 @@
-"""The events of a run's journal: a class for each kind, and the JSON line of each.
+"""The events of a run's journal: a class for each kind, and its JSON line.
 
-Whoever reports something constructs an event; whoever reads matches on its class:
+Producers construct events; consumers match on their classes:
 
     match event:
         case RecordEvent(trial=trial, epoch=epoch):
             ...
 
 A line of the journal has the kind under `event` and the fields beside it. msgspec checks both when
-a line is read. A field that this version does not know is ignored, and so is an event of a kind
-that it does not know (`UnknownEvent`): a later version may have written it.
+a line is read. Fields and kinds (`UnknownEvent`) that this version does not know are ignored, since
+a later version may have written them.
 """
 
 import math
@@ -37,14 +37,13 @@ class DataIdentity(Struct, frozen=True, kw_only=True):
 
 
 class Provenance(Struct, frozen=True, kw_only=True):
-    """What the trials of a driver are made of, as far as the journal says it; all of it is in
-    `provenance.json`."""
+    """What the trials of a driver are made of, in short; `provenance.json` has all of it."""
 
     commit: str | None = None
     """Of the code; None for an installed wheel."""
     data: DataIdentity | None = None
     threads: int = 0
-    """CPU threads of a lane server; 0 = not said."""
+    """CPU threads of a lane server; 0 = unknown."""
 
 
 class _Event(Struct, frozen=True, kw_only=True, tag_field=KIND):
@@ -126,7 +125,7 @@ class EndEvent(LaneEnd, tag="end", tag_field=KIND, frozen=True, kw_only=True):
 
 
 class ArtifactEvent(_Event, tag="artifact", frozen=True, kw_only=True):
-    """A file of the run belongs into its MLflow run. Both paths are relative and inside of the
+    """A file of the run belongs to its MLflow run. Both paths are relative and stay inside the
     run's folder; others are left out with a warning."""
 
     path: str
@@ -134,7 +133,7 @@ class ArtifactEvent(_Event, tag="artifact", frozen=True, kw_only=True):
 
 
 class WarningEvent(_Event, tag="warning", frozen=True, kw_only=True, omit_defaults=True):
-    """A person should know this. `trial` is there when it concerns one."""
+    """A person should know this. `trial` is set when it concerns one."""
 
     text: str
     trial: int | None = None
@@ -148,11 +147,11 @@ class ClosedEvent(_Event, tag="closed", frozen=True, kw_only=True):
 
 
 class UnknownEvent(Struct, frozen=True, kw_only=True):
-    """An event of a later version. It changes nothing, and it is kept when a journal is mended."""
+    """An event of a later version. It changes nothing, and mending a journal keeps it."""
 
     kind: str
     line: dict[str, object]
-    """All of its line but number and checksum."""
+    """Its line, without number and checksum."""
     time: float = 0.0
 
 
@@ -195,7 +194,7 @@ def trial_of(event: Event) -> int | None:
 def encode(event: Event) -> bytes:
     """An event as JSON in one line.
 
-    Raises the standard `ValueError` for a number that is not finite, which JSON does not have.
+    Raises the standard `ValueError` for a number that is not finite, since JSON has none.
     """
     if not all(map(math.isfinite, _numbers(event))):
         raise ValueError(f"A journal has finite numbers only, so it cannot take {event}.")
@@ -205,9 +204,9 @@ def encode(event: Event) -> bytes:
 
 
 def decode(kind: str, line: bytes) -> Event:
-    """The event of a line of JSON whose `event` is `kind`.
+    """The event in a line of JSON whose `event` is `kind`.
 
-    Raises the standard `ValueError`, saying which field is missing or has the wrong type.
+    Raises the standard `ValueError`, naming the field that is missing or has the wrong type.
     """
     if kind in CLASSES:
         return _decoder.decode(line)
@@ -218,7 +217,8 @@ def decode(kind: str, line: bytes) -> Event:
 
 
 def _numbers(event: Event) -> list[float]:
-    """What was measured or drawn, and so might not be finite. A `TrialConfig` always is."""
+    """The numbers that were measured or drawn, and so might not be finite. Those of a `TrialConfig`
+    always are."""
     match event:
         case RecordEvent():
             final = event.final or {}

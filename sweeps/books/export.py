@@ -17,14 +17,14 @@ Format = Literal["csv", "json"]
 _TIMED = ("seconds",)
 """Counts that depend on the machine."""
 _NAMES = {"epoch": "epochs"}
-"""Facts of a trial that are called otherwise here."""
+"""Columns whose name differs from that of the fact."""
 
 
 def rows(story: Story, *, curves: bool = False, times: bool = True) -> list[Cells]:
     """One row per trial by number, or with `curves` one per trial and epoch.
 
-    Without `times` only what the definition decides is left: equal sweeps then give equal tables,
-    byte for byte.
+    Without `times` there is only what the definition decides, so that equal sweeps give equal
+    tables, byte for byte.
     """
     trials = table.rows(story)
     if curves:
@@ -33,8 +33,7 @@ def rows(story: Story, *, curves: bool = False, times: bool = True) -> list[Cell
 
 
 def render(table: list[Cells], format: Format) -> str:
-    """The table as text. JSON has its rows beside the number of the format; a CSV without rows is
-    empty.
+    """The table as text. JSON also has the number of the format; a CSV without rows is empty.
 
     A column that only some rows have is empty (CSV) or missing (JSON) in the others.
     """
@@ -56,19 +55,19 @@ def render(table: list[Cells], format: Format) -> str:
 def _trial(row: TrialRow, times: bool) -> Cells:
     facts = {_NAMES.get(name, name): value for name, value in row.facts().items()}
     del facts["shape_key"]
-    last, best, final = row.last, row.best, row.final or {}
     cells = {"trial": row.trial} | row.params | facts
-    known: Cells = dict.fromkeys(COUNTS, 0)
+    totals: Cells = dict.fromkeys(COUNTS, 0)
     measured: Cells = dict.fromkeys(row.metrics.epoch)
-    if last is not None:
-        known |= counts(last)
-        measured |= last.metrics
-    cells |= {name: value for name, value in known.items() if name not in _TIMED}
+    if row.last is not None:
+        totals |= counts(row.last)
+        measured |= row.last.metrics
+    cells |= {name: value for name, value in totals.items() if name not in _TIMED}
     cells |= {f"last_{name}": value for name, value in measured.items()}
-    cells["best_epoch"] = best.epoch if best else None
+    cells["best_epoch"] = row.best.epoch if row.best else None
+    final = row.final or {}
     for name in row.metrics.final:
         cells[f"best_{name}"] = final.get(name)
-    if not final:  # pruned, failed or running: the validation number is known all the same
+    if not final:  # pruned, failed or running: the objective is known nevertheless
         cells[f"best_{row.metrics.objective}"] = row.best_value
     if times:
         cells |= {name: _utc(getattr(row, name)) for name in ("asked", "started", "ended")}
@@ -78,10 +77,10 @@ def _trial(row: TrialRow, times: bool) -> Cells:
 
 def _epochs(row: TrialRow, times: bool) -> Iterator[Cells]:
     for record, recorded in zip(row.records, row.recorded, strict=True):
-        known = counts(record)
-        timed = {"time": _utc(recorded)} | {name: known.pop(name) for name in _TIMED}
+        untimed = counts(record)
+        timed = {"time": _utc(recorded)} | {name: untimed.pop(name) for name in _TIMED}
         cells = {"trial": row.trial} | row.params | {"seed": row.seed, "epoch": record.epoch}
-        cells |= known | record.metrics
+        cells |= untimed | record.metrics
         if times:
             cells |= timed
         yield cells

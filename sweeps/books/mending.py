@@ -1,16 +1,15 @@
-"""Mending the books of a run that were damaged: what one of them lost is written again from the
-others.
+"""Mending damaged books of a run: what one of them lost is written again from the others.
 
 | damaged or lost | written again from |
 |---|---|
 | a trial's line | the definition (a grid), the study, the configuration in its checkpoint |
 | an epoch's line | its checkpoint, else it is trained again from the one before: the same bits |
-| an end's line | the study, else the trial's lane tells it again |
+| an end's line | the study, else the trial's lane reports it again |
 | who drove, where, warnings, artifacts | nothing: no number depends on them |
-| the whole journal | study and checkpoints, as the trials are run again |
+| the whole journal | study and checkpoints, while the trials are run again |
 | the study | the journal |
 
-Only the driver of a run mends, before it does anything else. What was damaged is kept beside, as
+Only the driver of a run mends, before it does anything else. It keeps the damaged file as
 `NAME.damaged`.
 """
 
@@ -45,11 +44,11 @@ _OfTrial = TrialEvent | PlacedEvent | RecordEvent | EndEvent
 
 
 def mend_journal(run: RunFolder, sweep: Sweep) -> list[str]:
-    """Mend the journal of a run, if it is damaged, and return what was done, in sentences; they are
-    in it as warnings.
+    """Mend the journal of a run if it is damaged. Returns sentences on what was done, which the
+    journal then has as warnings.
 
-    The caller holds the run's lock. Raises `RunError` for a journal of another format, `HomeError`
-    when the disk refuses.
+    The caller holds the run's lock. Raises `RunError` for a journal of another format, and
+    `HomeError` when the disk refuses.
     """
     sound, damages = journal.inspect(run.journal)
     if not damages:
@@ -57,59 +56,59 @@ def mend_journal(run: RunFolder, sweep: Sweep) -> list[str]:
     books = _Books(run, sweep)
     trials = _sorted_out(sound, books)
     kept = sealed.beside(run.journal)
-    said = [_damage(run, damage, kept.name) for damage in damages]
+    sentences = [_damage(run, damage, kept.name) for damage in damages]
     for trial in trials:
-        said += trial.said()
+        sentences += trial.sentences()
     mended = list(_in_order(sound, {trial.number: trial for trial in trials}))
     now = max((event.time for event in mended), default=run.journal.stat().st_mtime)
-    mended += [WarningEvent(time=now, text=text) for text in said]
+    mended += [WarningEvent(time=now, text=text) for text in sentences]
     try:
         shutil.copy2(run.journal, kept)
         journal.rewrite(run.journal, mended)
     except OSError as error:
         raise run.unusable(error) from error
-    return said
+    return sentences
 
 
 def open_study(
     run: RunFolder, sweep: Sweep, trials: dict[int, TrialStory]
 ) -> tuple[Study, list[str]]:
-    """The study of a run, brought up to what its journal says of these trials, and what had to be
-    done for it, in sentences.
+    """The study of a run, brought up to what its journal says about `trials`, and sentences on what
+    was mended.
 
-    A study file that is damaged, or says something else than the journal, is set aside and written
-    again. Raises `RunError` when a storage that is not ours to delete says something else.
+    A study file that is damaged, or contradicts the journal, is set aside and written again. Raises
+    `RunError` when a storage that is not ours to delete contradicts the journal.
     """
     try:
         study = Study(run.name, sweep, run.study)
-        wrong = study.contradiction(trials)
+        fault = study.contradiction(trials)
     except ZoneoutError:
         raise
-    except Exception as error:  # whatever Optuna makes of a line that is not as it was written
+    except Exception as error:  # whatever Optuna raises on a damaged line
         if sweep.storage:
             raise
-        wrong = f"{type(error).__name__}: {error}"
-    if wrong and sweep.storage:
+        fault = f"{type(error).__name__}: {error}"
+    if fault and sweep.storage:
         raise RunError(
             f"The Optuna storage of a run says what its journal says, but of study {run.name}"
-            f" {wrong}. Restore the storage, or have the study written again in a file of the run:"
+            f" {fault}. Restore the storage, or have the study written again in a file of the run:"
             f" {run.command('resume')} --set storage="
         )
-    said = []
-    if wrong:
+    sentences = []
+    if fault:
         kept = sealed.beside(run.study)
         run.study.rename(kept)
-        said = [
-            f"The study {run.study} was damaged ({wrong}). It is kept as {kept.name}, and written"
+        sentences = [
+            f"The study {run.study} was damaged ({fault}). It is kept as {kept.name}, and written"
             " anew."
         ]
         study = Study(run.name, sweep, run.study)
     study.mend(trials)
-    return study, said
+    return study, sentences
 
 
 class _Books:
-    """What is known of a run's trials besides its journal."""
+    """What a run's definition, study and checkpoints know about its trials."""
 
     def __init__(self, run: RunFolder, sweep: Sweep) -> None:
         self.run, self.sweep = run, sweep
@@ -119,24 +118,24 @@ class _Books:
         try:
             study = Study(self.run.name, self.sweep, self.run.study)
             return study, study.trials()
-        except Exception:  # damaged as well, or out of reach: then it knows nothing
+        except Exception:  # damaged as well, or out of reach
             return None, ()
 
     def frozen(self, trial: int) -> FrozenTrial | None:
-        """What the study has of a trial."""
+        """A trial as the study has it."""
         _, trials = self._study
         if trial < len(trials):
             return trials[trial]
         return None
 
     def assigned(self, trial: int) -> tuple[Overrides, TrialConfig] | None:
-        """What a trial was given; None when nobody knows."""
+        """The values and the configuration of a trial; None when they are lost."""
         try:
             params = self._params(trial)
             if params is None:
                 return None
             return (params, self.sweep.trial_config(params))
-        except ValueError:  # no point of the space
+        except ValueError:  # not a point of the space
             return None
 
     def _params(self, trial: int) -> Overrides | None:
@@ -159,7 +158,7 @@ class _Books:
 
     def checkpoint(self, trial: int) -> tuple[TrialConfig | None, dict[int, RecordEvent]]:
         """The configuration and the records, by epoch, in a trial's checkpoint."""
-        from zoneout_core.training import checkpoint  # torch, which a driver under Ray does without
+        from zoneout_core.training import checkpoint  # torch, which a driver under Ray never loads
 
         try:
             state = checkpoint.load(self.run.checkpoint(trial))
@@ -172,40 +171,40 @@ class _Books:
 
 @dataclass
 class _Mended:
-    """One trial's events, in their order, as far as they are known without a gap."""
+    """The events of one trial, in order, up to the first gap."""
 
     number: int
     asked: TrialEvent | None
-    """None: nobody knows what it was given, so what it reported is lost."""
+    """None: its values are lost, and so is what it reported."""
     records: dict[int, RecordEvent] = field(default_factory=dict)
     end: EndEvent | None = None
     rebuilt: list[str] = field(default_factory=list)
-    """What was written again."""
+    """What was written again, in words."""
     again_from: int = 0
-    """The epoch from which it is trained again; 0 = none is lacking."""
+    """The epoch from which it is trained again; 0 = no epoch is missing."""
 
-    def said(self) -> list[str]:
-        """What a person should know."""
-        said = []
+    def sentences(self) -> list[str]:
+        """What a person should know about it."""
+        sentences = []
         if self.rebuilt:
-            said.append(
+            sentences.append(
                 f"Of trial {self.number} was written again from what else is known:"
                 f" {', '.join(self.rebuilt)}."
             )
         if self.asked is None:
-            said.append(
+            sentences.append(
                 f"What trial {self.number} was given is lost: it is drawn and trained anew."
             )
         elif self.again_from:
-            said.append(
+            sentences.append(
                 f"Trial {self.number} is trained again from epoch {self.again_from}, to the same"
                 " numbers."
             )
-        return said
+        return sentences
 
 
 def _sorted_out(sound: list[Event], books: _Books) -> list[_Mended]:
-    """Every trial of which there are events, mended."""
+    """Every trial that has events, mended."""
     by_trial: dict[int, list[_OfTrial]] = {}
     for event in sound:
         if isinstance(event, _OfTrial):
@@ -217,7 +216,7 @@ def _mended(number: int, sound: list[_OfTrial], books: _Books) -> _Mended:
     asked: TrialEvent | None = None
     records: dict[int, RecordEvent] = {}
     end: EndEvent | None = None
-    for event in sound:  # the first of its kind stands
+    for event in sound:  # the first event of a kind counts
         match event:
             case TrialEvent():
                 asked = asked or event
@@ -230,11 +229,11 @@ def _mended(number: int, sound: list[_OfTrial], books: _Books) -> _Mended:
         return mended
     if asked is None:
         mended.rebuilt.append("what it was given")
-    said_end = end or _end(books.frozen(number))
-    if not _fill(mended, records, said_end, books):
+    known_end = end or _end(books.frozen(number))
+    if not _fill(mended, records, known_end, books):
         return mended
-    mended.end = said_end
-    if said_end is not None and end is None:
+    mended.end = known_end
+    if known_end is not None and end is None:
         mended.rebuilt.append("how it ended")
     return mended
 
@@ -242,8 +241,8 @@ def _mended(number: int, sound: list[_OfTrial], books: _Books) -> _Mended:
 def _fill(
     mended: _Mended, records: dict[int, RecordEvent], end: EndEvent | None, books: _Books
 ) -> bool:
-    """Give it every record up to the last one that is known of, from its checkpoint where the
-    journal lost it. False where one is nowhere: from there it is trained again."""
+    """Give the trial every record up to the last known epoch, from its checkpoint where the journal
+    lost one. False if a record is lost: the trial is trained again from that epoch."""
     last = max(records, default=0)
     if end is not None:
         last = max(last, end.epoch)
@@ -273,7 +272,8 @@ def _end(frozen: FrozenTrial | None) -> EndEvent | None:
     """How a trial ended, as the study has it."""
     if frozen is None or not frozen.state.is_finished():
         return None
-    state, reason = frozen.user_attrs.get("state"), frozen.user_attrs.get("reason")
+    state = frozen.user_attrs.get("state")
+    reason = frozen.user_attrs.get("reason")
     if state is None or reason is None:
         return None
     epoch = max(frozen.intermediate_values, default=0)
@@ -281,14 +281,14 @@ def _end(frozen: FrozenTrial | None) -> EndEvent | None:
 
 
 def _in_order(sound: list[Event], trials: dict[int, _Mended]) -> Iterator[Event]:
-    """The events that are left, and before each what its trial had reported by then; ends that were
+    """The sound events, and before each of them what its trial had reported by then. Ends that were
     lost come last."""
     asked: set[int] = set()
     ended: set[int] = set()
     epochs = dict.fromkeys(trials, 0)
 
     def records(trial: _Mended, last: int, time: float) -> Iterator[Event]:
-        """Those up to epoch `last` that have not been written yet."""
+        """Records up to epoch `last` that have not been written yet."""
         for epoch in range(epochs[trial.number] + 1, min(last, len(trial.records)) + 1):
             epochs[trial.number] = epoch
             yield _at(time, trial.records[epoch])
@@ -323,7 +323,7 @@ def _in_order(sound: list[Event], trials: dict[int, _Mended]) -> Iterator[Event]
 
 
 def _at(time: float, event: Event) -> Event:
-    """The event, with this time when it has none."""
+    """The event, with `time` if it has none."""
     if event.time:
         return event
     return events.stamped(event, time)

@@ -1,8 +1,8 @@
 """An Optuna storage that waits while its database is away, as a run's delivery waits for MLflow.
 
-A connection may be lost after a commit reached the database and before the answer came back. So
-what a step wanted is looked for before it is repeated; that is sound because one driver at a time
-writes to a study.
+A connection may be lost after a commit has reached the database, but before the answer comes back.
+So the effect of a step is looked for before the step is repeated. That is sound because only one
+driver at a time writes to a study.
 """
 
 import time
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 
 LONGEST_PAUSE_SECONDS = 30.0
 ATTEMPTS = 5
-"""How often a step is tried on a database that answers: what it refuses so often is no outage."""
+"""How often a step is tried on a database that answers. A failure that persists is no outage."""
 _LOOK_SECONDS = 0.1
 _Result = TypeVar("_Result")
 
 
 class PatientStorage(BaseStorage):
-    """Optuna's storage at a database URL. While `stop()` is false, an outage is waited out; `say`
-    hears of it."""
+    """Optuna's storage at a database URL. It waits out an outage, while `stop()` is false, and
+    reports it to `say`."""
 
     def __init__(self, url: str) -> None:
-        """Opens it; raises whatever the database's driver does."""
+        """Open the storage. Raises whatever the database's driver raises."""
         self._database = OneTryStorage(url, engine_kwargs={"pool_pre_ping": True})
         self._inner = cached(self._database)
         self.shown = sqlalchemy.make_url(url).render_as_string(hide_password=True)
         """The URL without its password."""
         self.say: Callable[[str], None] = lambda text: None
-        self.stop: Callable[[], bool] = lambda: True  # until someone can be asked
+        self.stop: Callable[[], bool] = lambda: True  # until `be_patient`
 
     def be_patient(self, say: Callable[[str], None], stop: Callable[[], bool]) -> None:
         """From now on wait for the database, until `stop()` is true."""
@@ -54,18 +54,16 @@ class PatientStorage(BaseStorage):
     def _persist(
         self, step: Callable[[], _Result], done: Callable[[], _Result | None] = lambda: None
     ) -> _Result:
-        """The result of `step`, however often the database goes away; `done` gives that of a try
-        that reached it."""
+        """The result of `step`, repeated if the database goes away. `done` returns the result of an
+        earlier try that reached the database, or None."""
         attempt = 0
         while True:
             try:
                 if attempt:
-                    known = done()
-                else:
-                    known = None
-                if known is None:
-                    return step()
-                return known
+                    result = done()
+                    if result is not None:
+                        return result
+                return step()
             except Exception as error:
                 attempt += 1
                 if not self._is_outage(error) or attempt > ATTEMPTS:
@@ -74,8 +72,7 @@ class PatientStorage(BaseStorage):
                     attempt = 1
 
     def _is_outage(self, error: BaseException | None) -> bool:
-        """Whether the database was away; Optuna hides what happened behind an error about invalid
-        data."""
+        """Whether the database was away. Optuna hides that behind an error about invalid data."""
         while error is not None:
             if isinstance(error, DBAPIError) and self._database.engine.dialect.name == "sqlite":
                 return "database is locked" in str(error)
@@ -87,44 +84,46 @@ class PatientStorage(BaseStorage):
         return False
 
     def _wait_for_answer(self, error: BaseException) -> bool:
-        """Return once the database answers: whether it had to be waited for. Raises `StorageAway`
-        when to stop."""
-        began, pause = time.monotonic(), 0.25
-        said = ""
+        """Wait until the database answers. Returns whether it was away. Raises `StorageAway` once
+        `stop()` is true."""
+        start = time.monotonic()
+        pause = 0.25
+        outage = ""
         while (problem := self._problem()) is not None:
-            if not said:
-                said = f"Optuna's storage at {self.shown} does not answer ({problem})"
+            if not outage:
+                outage = f"Optuna's storage at {self.shown} does not answer ({problem})"
                 if not self.stop():
                     self.say(
-                        f"{said}. The sweep waits for it, the journal keeps every record; Ctrl-C"
+                        f"{outage}. The sweep waits for it, the journal keeps every record; Ctrl-C"
                         " stops the sweep."
                     )
-            until = time.monotonic() + pause
-            while time.monotonic() < until:
+            end = time.monotonic() + pause
+            while time.monotonic() < end:
                 if self.stop():
                     raise StorageAway(
-                        f"{said}. The journal has every record, and the study is mended from it."
+                        f"{outage}. The journal has every record, and the study is mended from it."
                     ) from error
                 time.sleep(_LOOK_SECONDS)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-        if said:
+        if outage:
             self.say(
-                f"Optuna's storage answers again, after {time.monotonic() - began:.0f} seconds."
+                f"Optuna's storage answers again, after {time.monotonic() - start:.0f} seconds."
             )
-        return bool(said)
+        return bool(outage)
 
     def _problem(self) -> str | None:
         """Why the database does not answer now, in one line; None when it does."""
         try:
             with self._database.engine.connect() as connection:
                 connection.execute(sqlalchemy.text("SELECT 1"))
-        except Exception as error:  # any driver's own
-            return (
-                str(getattr(error, "orig", error)).strip().splitlines() or [type(error).__name__]
-            )[0]
+        except Exception as error:  # each driver has errors of its own
+            lines = str(getattr(error, "orig", error)).strip().splitlines()
+            if lines:
+                return lines[0]
+            return type(error).__name__
         return None
 
-    # What Optuna asks of a storage.
+    # The methods of a storage, as Optuna calls them.
 
     def create_new_study(
         self, directions: Sequence[StudyDirection], study_name: str | None = None
@@ -187,11 +186,8 @@ class PatientStorage(BaseStorage):
     ) -> bool:
         def done() -> bool | None:
             trial = self._inner.get_trial(trial_id)
-            if values is None:
-                given = None
-            else:
-                given = list(values)
-            if trial.state == state and trial.values == given:
+            expected = None if values is None else list(values)
+            if trial.state == state and trial.values == expected:
                 return True
             return None
 

@@ -1,7 +1,7 @@
-"""The plug-ins of a run, kept in its folder: who resumes it needs no other copy.
+"""The plug-ins of a run, kept in its folder, so that a resume needs no other copy.
 
 They are code, and a run's folder may be someone else's. So only plug-ins that this user has begun a
-run with, or names now, are ever run: their hashes are remembered outside of all homes.
+run with, or names now, are ever executed. Their hashes are remembered outside all homes.
 """
 
 import os
@@ -50,7 +50,7 @@ def _rule(folder: Path) -> str:
 
 
 def _mark(plugins: Plugins) -> Path:
-    """A file that is there when this user trusts these plug-ins."""
+    """A file that exists if this user trusts these plug-ins."""
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(state) / "zoneout-sweeps" / "plugins" / plugins.sha256
 
@@ -60,5 +60,5 @@ def _trust(plugins: Plugins) -> None:
     try:
         mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         mark.touch()
-    except OSError:  # a user without a home: a resume then asks for --plugins
+    except OSError:  # the user has no home, so a resume will ask for --plugins
         return

@@ -1,5 +1,5 @@
-"""What a run was made of: code, versions, data, machine. Written before anything starts, never part
-of a number."""
+"""The provenance of a run: code, versions, data, machine. It is written before training starts, and
+no number depends on it."""
 
 import importlib.metadata
 import os
@@ -22,11 +22,11 @@ DIRTY_DIFF_BYTES = 1_000_000
 
 
 class Code(Struct, frozen=True, kw_only=True):
-    """The code of a driver; nothing is known of an installed wheel."""
+    """The code of a driver; empty for an installed wheel."""
 
     commit: str | None = None
     diff: str | None = None
-    """What differs from the commit."""
+    """Its uncommitted changes."""
 
 
 class Machine(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -54,7 +54,8 @@ class DriverEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Every installed version."""
     machine: Machine
     from_journal: bool = False
-    """The file was lost, and the journal says less: neither diff nor packages."""
+    """The file was lost, and the entry comes from the journal, which has neither diff nor
+    packages."""
 
 
 class _File(Struct, frozen=True):
@@ -62,8 +63,8 @@ class _File(Struct, frozen=True):
 
 
 def collect(task: str, variant: str, sha256: str, threads: int) -> DriverEntry:
-    """Commit and diff of the code, source hashes of plug-ins, every installed version, hash of the
-    data, machine and threads."""
+    """The entry of this process: commit and diff of the code, source hashes of plug-ins, every
+    installed version, hash of the data, machine and threads."""
     return DriverEntry(
         time=_utc(time.time()),
         code=_code(),
@@ -89,12 +90,13 @@ def _packages() -> dict[str, str]:
 
 
 def content(drivers: list[DriverEntry]) -> dict[str, object]:
-    """What `provenance.json` says of these drivers, as plain data."""
+    """The content of `provenance.json` for these drivers, as plain data."""
     return {"drivers": msgspec.to_builtins(drivers)}
 
 
 def summary(entry: DriverEntry) -> Provenance:
-    """What the journal says of an entry: enough for `known` when provenance.json is lost."""
+    """The part of an entry that the journal has too: enough for `known` if provenance.json is
+    lost."""
     return Provenance(commit=entry.code.commit, data=entry.data, threads=entry.machine.threads)
 
 
@@ -102,21 +104,21 @@ def known(file: Path, journal_file: Path) -> tuple[list[DriverEntry], str]:
     """The entry of each driver of a run, oldest first, and what is wrong with `file`; empty when it
     is sound.
 
-    What a lost or damaged file said is taken from the journal, where it is shorter. Raises
-    `RunError` when that is damaged too.
+    If the file is lost or damaged, shorter entries come from the journal. Raises `RunError` when
+    that is damaged too.
     """
-    wrong = ""
+    fault = ""
     try:
         return msgspec.convert(sealed.read(file), _File).drivers, ""
     except FileNotFoundError:
         pass
     except (ValueError, OSError) as error:
-        wrong = f"{type(error).__name__}: {error}"
+        fault = f"{type(error).__name__}: {error}"
     entries = []
     for event in journal.read(journal_file):
         if isinstance(event, DriverEvent) and event.data is not None:
             entries.append(_from_journal(event, event.data))
-    return entries, wrong
+    return entries, fault
 
 
 def _from_journal(driver: DriverEvent, data: DataIdentity) -> DriverEntry:
@@ -134,12 +136,13 @@ def _utc(seconds: float) -> str:
 
 
 def _code() -> Code:
-    """The commit the packages run from and what differs from it; empty for an installed wheel."""
+    """The commit that the packages run from, and its uncommitted changes; empty for an installed
+    wheel."""
     folder = Path(__file__).parent
 
     def git(*arguments: str) -> str | None:
         try:
-            done = subprocess.run(
+            process = subprocess.run(
                 ["git", "-C", str(folder), *arguments],
                 capture_output=True,
                 text=True,
@@ -148,7 +151,7 @@ def _code() -> Code:
             )
         except (OSError, subprocess.CalledProcessError):
             return None
-        return done.stdout
+        return process.stdout
 
     commit = git("rev-parse", "HEAD")
     if commit is None:

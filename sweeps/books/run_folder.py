@@ -1,5 +1,5 @@
-"""The home folder of all runs, and one run's folder: names, files, the lock of its one driver, the
-stop request."""
+"""The home folder of all runs, and the folder of one run: its files, the lock of its one driver,
+and the request to stop."""
 
 import fcntl
 import json
@@ -28,7 +28,7 @@ DEFAULT_HOME = Path("runs")
 
 
 class KeptPlugins(Struct, frozen=True, omit_defaults=True):
-    """The plug-ins of a run, as its definition says them."""
+    """The plug-ins of a run, as its definition records them."""
 
     sha256: str = ""
     """Hash of the folder; empty where all plug-ins were installed."""
@@ -57,7 +57,7 @@ class RunFolder:
         self._stop = folder / "stop"
 
     def command(self, verb: str) -> str:
-        """`sweep VERB` for this run, as it can be pasted into a shell in any folder."""
+        """`sweep VERB` for this run, ready to be pasted into a shell in any folder."""
         return pasting.on_run(self.folder, verb)
 
     def checkpoint(self, trial: int) -> Path:
@@ -65,8 +65,7 @@ class RunFolder:
         return self.checkpoints / f"{trial:05d}"
 
     def definition(self) -> Sweep:
-        """The definition that the run was begun with. Raises `RunError` when the file is not
-        one."""
+        """The definition that the run was begun with. Raises `RunError` when it cannot be used."""
         return self._begun()[0]
 
     def arithmetic(self) -> int:
@@ -82,10 +81,12 @@ class RunFolder:
         return command
 
     def plugin_hashes(self) -> dict[str, str]:
-        """The source hash of every plug-in that decides numbers, installed ones included, as it was
-        when the run began, by `cells/mine`."""
+        """The source hash, at the run's beginning, of every plug-in that decides numbers, by
+        `cells/mine`; installed plug-ins included."""
         hashes = self._kept_plugins().names
-        return {name: sha for name, sha in hashes.items() if name.partition("/")[0] in DECISIVE}
+        return {
+            name: sha256 for name, sha256 in hashes.items() if name.partition("/")[0] in DECISIVE
+        }
 
     def own_plugins(self) -> Plugins:
         """The folder of plug-ins that the run was begun with.
@@ -133,10 +134,9 @@ class RunFolder:
             ) from error
 
     def write(self, file: Path, data: Mapping[str, object]) -> None:
-        """Write JSON to a file of the run, sealed, at once or not at all. Raises `HomeError` when
-        the disk refuses.
+        """Write sealed JSON to a file of the run, completely or not at all. `sealed.read` reads it.
 
-        `sealed.read` gives the data back.
+        Raises `HomeError` when the disk refuses.
         """
         temporary = file.with_suffix(".part")
         try:
@@ -150,14 +150,17 @@ class RunFolder:
             raise self.unusable(error) from error
 
     def unusable(self, error: OSError) -> HomeError:
-        """What is said when the disk refuses the run's files."""
+        """The error to raise when the disk refuses the run's files."""
         return _unusable(self.folder, error)
 
-    def keep(self, of: str, address: str) -> None:
-        """Keep what is secret in an address, apart from it. Raises `HomeError` when the disk
-        refuses."""
+    def keep(self, purpose: str, address: str) -> None:
+        """Keep the password of an address in `secrets.json`. Raises `HomeError` when the disk
+        refuses.
+
+        purpose: a key of `secrets.VARIABLES`.
+        """
         try:
-            secrets.keep(self.folder, of, address)
+            secrets.keep(self.folder, purpose, address)
         except OSError as error:
             raise _unusable(self.folder, error) from error
 
@@ -167,10 +170,10 @@ class RunFolder:
         arithmetic: int = ARITHMETIC,
         plugins: KeptPlugins | None = None,
     ) -> None:
-        """Write `sweep.json`; the run exists from here on. A password in it goes into
+        """Write `sweep.json`; from now on the run exists. A password in it goes into
         `secrets.json`.
 
-        plugins: what `keep_plugins` says; None = what the file says already.
+        plugins: the result of `keep_plugins`; None = those in the file.
         """
         self.keep("storage", sweep.storage)
         if plugins is None:
@@ -181,11 +184,11 @@ class RunFolder:
         self.write(self._definition, data)
 
     def keep_plugins(self) -> KeptPlugins:
-        """Keep the plug-ins that are in use, for `own_plugins`; what the definition has to say of
-        them. Raises `HomeError` when the disk refuses."""
+        """Keep the plug-ins in use, for `own_plugins`. Returns what the definition records of them.
+        Raises `HomeError` when the disk refuses."""
         hashes = registry.digests()
         plugins = registry.active()
-        if not plugins:  # those there are were installed
+        if not plugins:  # all of them are installed
             return KeptPlugins(names=hashes)
         try:
             plugin_folder.write(self.plugins, plugins)
@@ -195,10 +198,10 @@ class RunFolder:
 
     @contextmanager
     def driving(self, data: Path | None = None) -> Iterator[None]:
-        """Hold the run's lock: one driver at a time. Raises `RunError` naming the other one.
+        """Hold the run's lock: one driver at a time. Raises `RunError`, naming the other driver.
 
-        `data` is the folder of the data files, where the run needs any: who resumes it has to name
-        it again.
+        `data` is the folder of the data files, if the run needs any. The command that resumes it
+        names that folder again.
         """
         self.refuse_links()
         with self._lock.open("a+") as lock:
@@ -225,9 +228,9 @@ class RunFolder:
                 self._stop.unlink(missing_ok=True)
 
     def refuse_links(self) -> None:
-        """Raises `RunError` when anything in the folder is a link: its maker would choose what is
+        """Raises `RunError` when anything in the folder is a link, whose maker would choose what is
         read and written."""
-        # Of Tune, and gone after a sweep; and Optuna's lock, which is a link.
+        # Tune's folder is removed after a sweep, and Optuna's lock is a link.
         files.refuse_links(self.folder, unsearched=("tune",), links=(f"{self.study.name}.lock",))
 
     def is_driven(self) -> bool:
@@ -255,17 +258,14 @@ class RunFolder:
         return self._stop.exists()
 
     def story(self) -> Story:
-        """What its journal says; without a driver nothing is running, whatever the last one could
-        still say.
+        """The story of its journal. Without a driver nothing counts as running, even if the last
+        driver died without an event.
 
-        Raises `RunError` when the journal is damaged, or gone although the run was driven.
+        Raises `RunError` when the journal is damaged, or missing although the run was driven.
         """
         story = Story.of(self.journal)
-        if (
-            story.latest is None
-            and (self.study.exists() or self.checkpoints.exists())
-            and not self.is_driven()
-        ):
+        was_driven = self.study.exists() or self.checkpoints.exists()
+        if story.latest is None and was_driven and not self.is_driven():
             raise RunError(
                 f"A run that was driven has a journal, but {self.journal} is gone or empty. "
                 f"Have it written again from checkpoints and study with: {self.command('resume')}"
@@ -289,7 +289,7 @@ class Home:
         self.folder = Path(folder).expanduser().absolute()
 
     def command(self, *words: str) -> str:
-        """`sweep WORDS` for the runs of this home, as it can be pasted into a shell in any
+        """`sweep WORDS` for the runs of this home, ready to be pasted into a shell in any
         folder."""
         return pasting.in_home(self.folder, *words)
 
@@ -318,7 +318,7 @@ class Home:
             and name == Path(name).name
             and (self.folder / name / "journal.jsonl").exists()
         ):
-            return RunFolder(self.folder / name)  # its definition was lost, which it will say
+            return RunFolder(self.folder / name)  # reading its lost definition will raise
         if name not in by_name:
             raise UnknownName(
                 f"run in {self.folder}", name, [*by_name, "latest"] if by_name else []
@@ -327,8 +327,8 @@ class Home:
         return by_name[name]
 
     def create(self, sweep: Sweep) -> RunFolder:
-        """A new run of `sweep`, named after it and the time. Raises `HomeError` when the home
-        cannot be written."""
+        """Create a new run of `sweep`, named after it and the time. Raises `HomeError` when the
+        home cannot be written."""
         stem = f"{sweep.name}-{time.strftime('%Y%m%d-%H%M%S')}"
         for suffix in ("", *(f"-{n}" for n in range(2, 100))):
             run = RunFolder(self.folder / (stem + suffix))

@@ -1,17 +1,16 @@
-"""Seals: a line or a file of a run ends with the checksum of what it says, so that damage is seen
+"""Seals: a line or a file of a run ends with the checksum of its content, so that damage is seen
 and never believed.
 
     {"event":"end", ... ,"crc32":"9f2c01ab"}       CRC-32 of the bytes before its comma
     {"format": 3, ... , "crc32": "9f2c01ab"}   of a file: its compact JSON, however indented
 
-A checksum finds every flipped bit. It is no signature: whoever edits a file on purpose can seal it
-again.
+A checksum finds every flipped bit. It is not a signature: whoever edits a file on purpose can seal
+it again.
 """
 
 import json
 import zlib
 from collections.abc import Mapping
-from itertools import count
 from pathlib import Path
 
 from zoneout_core import formats
@@ -26,7 +25,7 @@ def checksum(data: bytes) -> str:
 
 
 def of_json(data: Mapping[str, object]) -> str:
-    """The checksum of plain data: of its JSON in one line, without blanks."""
+    """The checksum of plain data, taken of its JSON in one line without blanks."""
     return checksum(json.dumps(data, separators=(",", ":")).encode())
 
 
@@ -37,7 +36,7 @@ def seal(line: bytes) -> bytes:
 
 
 def unseal(line: bytes) -> bytes:
-    """The JSON object that `seal` was given. Raises the standard `ValueError` saying what is wrong
+    """The JSON object inside a sealed line. Raises the standard `ValueError`, saying what is wrong
     with the line."""
     body, tail = line[:-_TAIL], line[-_TAIL:]
     expected = checksum(body)
@@ -47,7 +46,7 @@ def unseal(line: bytes) -> bytes:
 
 
 class OtherFormat(ValueError):
-    """A file is of another format than this version writes."""
+    """A file has another format than this version writes."""
 
     def __init__(self, file: Path, number: object) -> None:
         super().__init__(
@@ -63,19 +62,18 @@ def sealed(file: Path, data: Mapping[str, object]) -> dict[str, object]:
 
 
 def read(file: Path) -> dict[str, object]:
-    """What a sealed file says, without format and checksum.
+    """The content of a sealed file, without format and checksum.
 
-    Raises `OSError` when it cannot be read, `OtherFormat`, and the standard `ValueError` saying
+    Raises `OSError` when it cannot be read, `OtherFormat`, and the standard `ValueError`, saying
     what is wrong with it.
     """
     content = json.loads(file.read_bytes())
     if not isinstance(content, dict) or (KEY not in content and "format" not in content):
         raise OtherFormat(file, None)
-    stated, sum_of_all = content.pop(KEY, None), of_json(content)
-    if stated != sum_of_all:
-        raise ValueError(
-            f"it must add up to its checksum {stated!r}, but adds up to {sum_of_all!r}."
-        )
+    stated = content.pop(KEY, None)
+    actual = of_json(content)
+    if stated != actual:
+        raise ValueError(f"it must add up to its checksum {stated!r}, but adds up to {actual!r}.")
     number = content.pop("format")
     if number != formats.of(file):
         raise OtherFormat(file, number)
@@ -83,7 +81,10 @@ def read(file: Path) -> dict[str, object]:
 
 
 def beside(path: Path) -> Path:
-    """A free name beside `path`, to keep there what is damaged: `NAME.damaged`, `NAME.damaged-2`,
-    ..."""
-    names = (path.with_name(f"{path.name}.damaged" + (f"-{n}" if n > 1 else "")) for n in count(1))
-    return next(name for name in names if not name.exists())
+    """A free name beside `path` for its damaged content: `NAME.damaged`, `NAME.damaged-2`, ..."""
+    free = path.with_name(f"{path.name}.damaged")
+    number = 1
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}.damaged-{number}")
+    return free

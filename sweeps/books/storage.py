@@ -1,5 +1,5 @@
-"""Optuna storages as a run needs them: a journal file that survives crashes and full disks, or any
-storage URL."""
+"""The Optuna storages of runs: a journal file that survives crashes and full disks, or any storage
+URL."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -13,16 +13,15 @@ from zoneout_core.errors import ConfigError, RunError
 
 
 class StorageAway(RunError):
-    """The database of the study does not answer, and is not waited for."""
+    """The database of the study does not answer, and the sweep is not to wait for it."""
 
 
 def open_storage(url: str, journal: Path) -> BaseStorage:
-    """The storage at `url`, or where that is empty the file `journal`, of which the caller is the
-    one writer.
+    """The storage at `url`, or in the file `journal` if `url` is empty. The caller is the only
+    writer of that file.
 
     A password that is left out of the URL is looked up (`sweeps.secrets`). Raises `ConfigError`
-    when it is nowhere, or the URL cannot be opened, and `HomeError` when the file cannot be
-    written.
+    when it is nowhere or the URL cannot be opened, and `HomeError` when the file cannot be written.
     """
     if not url:
         return JournalStorage(StudyFile(journal))
@@ -30,7 +29,7 @@ def open_storage(url: str, journal: Path) -> BaseStorage:
         PatientStorage,  # SQLAlchemy, which a file does not need
     )
 
-    address = secrets.whole(url, "storage", journal.parent)
+    address = secrets.unmask(url, "storage", journal.parent)
     try:
         return PatientStorage(address)
     except Exception as error:  # any driver's own error: SQLAlchemy has no common one
@@ -60,7 +59,7 @@ class _Others:
         return getattr(self._storage, name)
 
     def get_all_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
-        """All trials but the one."""
+        """All trials but that one."""
         return [
             trial
             for trial in self._storage.get_all_trials(*args, **kwargs)

@@ -1,5 +1,4 @@
-"""The picture that a run's journal adds up to: a pure fold of its events, without any clock, file
-lock or process.
+"""The story of a run: a pure fold of its journal's events, without any clock, file lock or process.
 
 Export, status, delivery to MLflow and resume all read a run through `Story`.
 """
@@ -29,24 +28,24 @@ from zoneout_core.errors import RunError
 from zoneout_core.records import EpochRecord, Metrics, Number, TrialState
 
 RunState = Literal["new", "running"] | RunEnd
-_QUOTED = 300  # characters of a line that is refused
+_QUOTED = 300  # characters of a refused line that are shown
 
 
 @dataclass(slots=True)
 class TrialStory:
-    """What the journal says of one trial."""
+    """What the journal says about one trial."""
 
     trial: int
     params: dict[str, object]
     """The searched hyperparameters alone."""
     config: dict[str, object]
-    """All of it: `TrialConfig.to_json()`."""
+    """The complete configuration, `TrialConfig.to_json()`."""
     metrics: Metrics
-    """What it reports, as its task said when it was asked for."""
+    """What it reports, as its task said when the trial was asked for."""
     shape_key: str
     seed: int
     asked: float
-    """When the trial was asked for, Unix seconds, as all times here."""
+    """When the trial was asked for, in Unix seconds like all times here."""
     state: TrialState = TrialState.WAITING
     reason: str = ""
     placement: PlacedEvent | None = None
@@ -54,13 +53,13 @@ class TrialStory:
     started: float | None = None
     """When it was first placed."""
     ended: float | None = None
-    """When it finished; None while it has not, also when interrupted."""
+    """When it finished; None for a trial that has not, an interrupted one included."""
     records: dict[int, RecordEvent] = field(default_factory=dict)
-    """By epoch, ascending. Of two for the same epoch the first stands."""
+    """By epoch, ascending. The first record of an epoch counts."""
 
     @property
     def epochs(self) -> int:
-        """How many it is to train."""
+        """How many epochs it is to train."""
         epochs = self.config["epochs"]
         assert isinstance(epochs, int), epochs
         return epochs
@@ -100,9 +99,9 @@ class Story:
     """The fold of a run's events: feed them in order to `add`; the same events give the same story.
 
     A trial that has not finished is INTERRUPTED once its driver said `closed` or another driver
-    took the run, and RUNNING again when it is placed again. A driver killed outright says nothing:
-    whoever sees its lock free calls `interrupt`. `counts`, `best` and `TrialStory.best` go over
-    copies: another thread may add events meanwhile.
+    took the run, and RUNNING again when it is placed again. A killed driver says nothing, so
+    whoever sees the run's lock free calls `interrupt`. `counts`, `best` and `TrialStory.best` work
+    on copies, because another thread may add events meanwhile.
     """
 
     def __init__(self, journal: Iterable[Event] = ()) -> None:
@@ -133,8 +132,7 @@ class Story:
         """`new` (no driver yet), `running`, or how the last driver left: `finished`, `interrupted`,
         `budget`, `failed`.
 
-        A driver that was killed never left: whoever sees the run's lock free knows better than
-        `running`.
+        A killed driver still counts as `running`; only who sees the run's lock free knows better.
         """
         if self.closed is not None:
             return self.closed.state
@@ -156,8 +154,8 @@ class Story:
 
     @property
     def best(self) -> TrialStory | None:
-        """The trial with the lowest objective so far among those that did not fail, the first of
-        equals."""
+        """The trial with the lowest objective so far, the first of equals; failed trials do not
+        count."""
         best: tuple[float, int] | None = None
         for trial in list(self.trials.values()):
             value = trial.best_value
@@ -170,7 +168,7 @@ class Story:
         return self.trials[best[1]]
 
     def interrupt(self, reason: str) -> None:
-        """The driver is gone without a word: the run and every trial that has not finished are
+        """Note that the driver died: the run and every trial that has not finished are
         INTERRUPTED."""
         self._leave(ClosedEvent(state="interrupted", reason=reason, time=self.latest or 0.0))
 
@@ -181,10 +179,10 @@ class Story:
                 trial.state, trial.reason = TrialState.INTERRUPTED, closed.reason
 
     def add(self, event: Event) -> None:
-        """Take in the next event; one of a kind that this version does not know changes nothing.
+        """Take in the next event. An event of an unknown kind changes nothing.
 
         Raises `RunError` for an event of a trial that was never asked for, and for a record that
-        leaves out an epoch.
+        skips an epoch.
         """
         if self.began is None:
             self.began = event.time
@@ -192,7 +190,8 @@ class Story:
         match event:
             case DriverEvent():
                 self.interrupt("another driver took the run")
-                self.driver, self.closed = event, None
+                self.driver = event
+                self.closed = None
             case TrialEvent():
                 self.trials.setdefault(event.trial, _new(event))
             case PlacedEvent():
@@ -251,7 +250,7 @@ def _record(trial: TrialStory, event: RecordEvent) -> None:
 
 
 def _end(trial: TrialStory, event: EndEvent) -> None:
-    if not trial.state.finished:  # once per trial: the first end stands
+    if not trial.state.finished:  # the first end counts
         trial.state, trial.reason = event.state, event.reason
         trial.ended = event.time
 

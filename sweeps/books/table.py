@@ -10,7 +10,7 @@ def rows(story: Story) -> list[TrialRow]:
 
 
 def row(trial: TrialStory) -> TrialRow:
-    """One trial."""
+    """The row of one trial."""
     records = tuple(trial.records.values())
     return TrialRow(
         trial=trial.trial,

@@ -31,9 +31,9 @@ with leaving_at_once():
     from zoneout_core.errors import PluginError, ZoneoutError
 
 USER_ERROR = 2
-"""Exit code of every error that a message can mend."""
+"""Exit code of every error that the user can put right."""
 FAULT = 1
-"""Exit code of every other error, and of a command that could not do all it should."""
+"""Exit code of every other error, and of a command that could not do everything it was asked."""
 
 app = typer.Typer(
     name="sweep",
@@ -49,8 +49,8 @@ app = typer.Typer(
 )
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         typer.echo(f"sweep {version('zoneout-sweeps')}")
@@ -79,6 +79,14 @@ def _options(
         registry.use(Plugins.read(plugins))
 
 
+def _epilog(examples: Sequence[str]) -> str:
+    """What stands below the options of a command."""
+    if not examples:
+        return options.PLUGINS_NOTE
+    lines = "\n".join(f"  {example}" for example in examples)
+    return f"{options.PLUGINS_NOTE}\n\n\b\nExamples:\n{lines}"
+
+
 for command, examples in (
     (catalogue.ls, ()),
     (show.show, ("sweep show figure3 --set epochs=2", "sweep show demo --explain")),
@@ -104,23 +112,20 @@ for command, examples in (
     )),
     (reading.ui, ("sweep ui", "sweep ui demo-20261121-231500 --port 0")),
 ):  # fmt: skip
-    app.command(
-        epilog="\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)
-        if examples
-        else None
-    )(command)
+    app.command(epilog=_epilog(examples))(command)
 app.add_typer(
     data.app, name="data", help="List the data files of the tasks, and fetch missing ones."
 )
 
 
 def main(command_line: Sequence[str] | None = None) -> None:
-    """Run the command line `given`, or that of this process.
+    """Run `command_line`, or the arguments of this process.
 
-    Exits with 0, with 2 for an error that its message can mend, with 1 for any other, with 130
-    after Ctrl-C or another signal that asks to stop. An error is told on stderr without a
-    traceback, unless `--traceback` or $ZONEOUT_TRACEBACK asks for one. With `--json` it is also the
-    one JSON document on stdout: `{"error": KIND, "message": TEXT}`. No password is ever told.
+    Exits with 0, with 2 for an error that the user can put right, with 1 for any other error, and
+    with 130 after Ctrl-C or another signal that asks to stop. An error is printed on stderr without
+    a traceback, unless `--traceback` or $ZONEOUT_TRACEBACK asks for one. With `--json` it is also
+    the one JSON document on stdout: `{"error": KIND, "message": TEXT}`. No password is ever
+    printed.
     """
     with outlets(), registry.using(None):
         code = _answer(sys.argv[1:] if command_line is None else command_line)
@@ -131,7 +136,7 @@ def main(command_line: Sequence[str] | None = None) -> None:
 
 
 def _answer(command_line: Sequence[str]) -> int:
-    """Run the command line `command_line`; its exit code."""
+    """Run `command_line` and return its exit code."""
     arguments = [argument for argument in command_line if argument != "--traceback"]
     plugins, rest = options.plugins_apart(arguments)
     arguments = [*plugins, *rest]
@@ -139,26 +144,24 @@ def _answer(command_line: Sequence[str]) -> int:
         code = app(arguments, prog_name="sweep", standalone_mode=False)
     except TyperException as error:  # a command line that cannot be read
         error.message = secrets.mask(error.message)
-        _tell_json(error, error.format_message(), arguments)
-        _tell_usage(error)
+        _print_json(error, error.format_message(), arguments)
+        _print_usage(error)
         code = error.exit_code
     except Exception as error:
         if "--traceback" in command_line or os.environ.get("ZONEOUT_TRACEBACK"):
             typer.echo(secrets.mask("".join(traceback.format_exception(error))), err=True, nl=False)
-        mendable = isinstance(error, ZoneoutError)
-        if mendable:
-            said = str(error)
-        else:
-            said = f"{type(error).__name__}: {error} (add --traceback to see where it was raised)"
-        said = secrets.mask(said)
-        _tell_json(error, said, arguments)
-        text.echo(f"error: {said}", err=True)
-        if not isinstance(error, PluginError):
-            _warn_of_broken_parts()
-        if mendable:
+        if isinstance(error, ZoneoutError):
             code = USER_ERROR
+            message = str(error)
         else:
             code = FAULT
+            kind = type(error).__name__
+            message = f"{kind}: {error} (add --traceback to see where it was raised)"
+        message = secrets.mask(message)
+        _print_json(error, message, arguments)
+        text.echo(f"error: {message}", err=True)
+        if not isinstance(error, PluginError):
+            _warn_of_broken_parts()
     else:
         _warn_of_broken_parts()
     if isinstance(code, int):
@@ -167,19 +170,19 @@ def _answer(command_line: Sequence[str]) -> int:
 
 
 def _warn_of_broken_parts() -> None:
-    """A line for each regularizer whose file is broken, if the command looked at regularizers:
-    their settings are missing in what it said. Commands that train do not begin."""
+    """Print a line for each regularizer whose file is broken, if the command looked at
+    regularizers: its output lacks their settings. Commands that train refuse to start."""
     if parts.REGULARIZERS in sys.modules:
         for error in parts.broken_regularizers():
             text.echo(f"warning: {text.one_line(error)}", err=True)
 
 
-def _tell_json(error: Exception, said: str, arguments: list[str]) -> None:
+def _print_json(error: Exception, message: str, arguments: list[str]) -> None:
     if "--json" in arguments:
-        options.show_json({"error": type(error).__name__, "message": said})
+        options.show_json({"error": type(error).__name__, "message": message})
 
 
-def _tell_usage(error: TyperException) -> None:
+def _print_usage(error: TyperException) -> None:
     """The usage of the command and what is wrong with it, in Typer's words."""
     show = getattr(error, "show", None)
     if show is not None:

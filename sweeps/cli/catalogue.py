@@ -22,15 +22,22 @@ def ls(
 ) -> None:
     """List the sweeps that can be run, or the runs of a home."""
     if runs:
-        found_runs = [_run(run) for run in Home(home).runs()]
-        options.show_json(found_runs) if as_json else _show_runs(found_runs, Home(home))
+        summaries = [_run(run) for run in Home(home).runs()]
+        if as_json:
+            options.show_json(summaries)
+        else:
+            _show_runs(summaries, Home(home))
+        return
+    sweeps = list(_sound_sweeps())
+    if as_json:
+        options.show_json([_sweep(sweep) for sweep in sweeps])
     else:
-        sweeps = list(_sound_sweeps())
-        options.show_json([_sweep(sweep) for sweep in sweeps]) if as_json else _show_sweeps(sweeps)
+        _show_sweeps(sweeps)
 
 
 def _sound_sweeps() -> Iterator[Sweep]:
-    """Every sweep that can be made; one that cannot does not hide the others."""
+    """Every sweep whose file is sound. A broken one is warned about and does not hide the
+    others."""
     for name in definition.names():
         try:
             yield definition.get(name)
@@ -65,7 +72,7 @@ def _size(sweep: Sweep) -> str:
 
 
 def _run(run: RunFolder) -> dict[str, Any]:
-    """A run in a few words; one that cannot be read does not hide the others."""
+    """A run in a few words. One that cannot be read is marked, and does not hide the others."""
     from sweeps.cli import summary
 
     try:
@@ -94,13 +101,15 @@ def _show_runs(runs: list[dict[str, Any]], home: Home) -> None:
         )
     for run in runs:
         counts = ", ".join(f"{count} {state}" for state, count in run["counts"].items())
-        asked, best = sum(run["counts"].values()), run["best"]
-        if run["of"]:
-            trials = f"{asked} of {run['of']}" + (f": {counts}" if counts else "")
-        else:
+        if not run["of"]:
             trials = run["reason"]
-        unit = (run["objective"] or "").rpartition("_")[2]
-        table.add_row(
-            run["run"], run["state"], trials, f"{text.number(best['best'])} {unit}" if best else ""
-        )
+        else:
+            trials = f"{sum(run['counts'].values())} of {run['of']}"
+            if counts:
+                trials += f": {counts}"
+        best = ""
+        if run["best"]:
+            unit = (run["objective"] or "").rpartition("_")[2]
+            best = f"{text.number(run['best']['best'])} {unit}"
+        table.add_row(run["run"], run["state"], trials, best)
     text.console().print(table)

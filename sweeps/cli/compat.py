@@ -1,5 +1,5 @@
-"""What is used of Rich though Rich does not promise to keep it. Checked with Rich 15.0;
-`tests/sweeps/test_compat.py` fails when another version changes it.
+"""The private parts of Rich that this package uses. Checked with Rich 15.0;
+`tests/sweeps/test_compat.py` fails when another version changes them.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def filtered_console(clean: Callable[[str], str], **options: Any) -> "Console":
     """A `rich.console.Console(**options)` that shows each text as `clean` returns it.
 
-    `_render_buffer` is the one place that all texts pass, and that knows them from Rich's own
-    control codes. Render hooks, which are public, see what is printed before it becomes text.
+    `_render_buffer` is the one place that all text passes and where it can be told from Rich's own
+    control codes. Render hooks, which are public, run before anything has become text.
     """
     from rich.console import Console
     from rich.segment import Segment

@@ -1,4 +1,4 @@
-"""`sweep data`: which tasks there are, whether their files are there, and fetching them."""
+"""`sweep data`: the tasks, the state of their data files, and fetching them."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from sweeps.cli import text
-from sweeps.cli.options import DEFAULT_DATA, AsJson, DataDir
+from sweeps.cli.options import DEFAULT_DATA, PLUGINS_NOTE, AsJson, DataDir
 from zoneout_core import tasks
 from zoneout_core.data import datafiles
 from zoneout_core.data.datafiles import DataFile, FileState
@@ -21,7 +21,7 @@ app = typer.Typer(
 )
 
 
-@app.command("ls")
+@app.command("ls", epilog=PLUGINS_NOTE)
 def ls(data_dir: DataDir = DEFAULT_DATA, as_json: AsJson = False) -> None:
     """List the tasks and the state of their data files."""
     listing = []
@@ -58,7 +58,7 @@ def _state_of(file: DataFile, data_dir: Path) -> dict[str, Any]:
 
 
 def _print_table(listing: list[dict[str, Any]], data_dir: Path) -> None:
-    """One line a task; below it every file that is not ok, and the commands that mend that."""
+    """A line per task; below them every file that is not ok, and the commands that fetch it."""
     from rich import box
     from rich.table import Table
 
@@ -72,15 +72,17 @@ def _print_table(listing: list[dict[str, Any]], data_dir: Path) -> None:
         bad_files = {f["file"]: f["detail"] for f in files if f["state"] != FileState.OK}
         if bad_files:
             state = f"{len(bad_files)} of {len(files)} not ok"
+            lacking.append(task["task"])
+        elif files:
+            state = "ok"
         else:
-            state = "ok" if files else "none needed"
+            state = "none needed"
         if files:
             size = f"{sum(f['bytes'] for f in files):,}"
         else:
             size = ""
         table.add_row(task["task"], ", ".join(task["variants"]), size, state)
         bad |= bad_files
-        lacking += [task["task"]] if bad_files else []
     console = text.console()
     console.print(f"Data folder: {data_dir}", soft_wrap=True)
     console.print(table)
@@ -92,7 +94,7 @@ def _print_table(listing: list[dict[str, Any]], data_dir: Path) -> None:
         )
 
 
-@app.command("fetch")
+@app.command("fetch", epilog=PLUGINS_NOTE)
 def fetch(
     name: Annotated[str, typer.Argument(metavar="TASK", help="A task of `sweep data ls`.")],
     data_dir: DataDir = DEFAULT_DATA,
@@ -109,7 +111,7 @@ def fetch(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch a task's data files. What is there stays; an interrupted fetch goes on where it
+    """Fetch a task's data files. Files that are there stay; an interrupted fetch continues where it
     stopped."""
     from zoneout_core.data.fetch import fetch as fetch_file
 
@@ -132,8 +134,8 @@ def fetch(
 
 @contextmanager
 def _progress(description: str) -> Iterator[Any]:
-    """A progress bar on stderr, drawn only on a terminal, as a function of (bytes there, bytes
-    expected)."""
+    """A progress bar on stderr, drawn only on a terminal. Yields the function that moves it, of
+    (bytes there, bytes expected)."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     console = text.console(stderr=True)

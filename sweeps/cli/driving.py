@@ -1,4 +1,4 @@
-"""`sweep run`, `resume`, `stop` and `deliver`: what changes a run."""
+"""`sweep run`, `resume`, `stop` and `deliver`: the commands that change a run."""
 
 import shlex
 import sys
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sweeps.runner import DriveOptions, Outcome
 
 FAILED = 1
-"""Exit code of a sweep whose trials all failed, and of a delivery that left something behind."""
+"""Exit code of a sweep whose trials all failed, and of an incomplete delivery."""
 LAST_ROWS = 20
 """Trials shown when a driver leaves."""
 
@@ -72,7 +72,7 @@ def run(
 ) -> None:
     """Run a sweep, from its first trial to its heatmap. Ctrl-C saves and stops; `sweep resume`
     continues."""
-    with leaving_at_once():  # Optuna and its friends take a moment
+    with leaving_at_once():  # importing Optuna and its dependencies takes a moment
         from sweeps import preflight, runner
 
         sweep = definition.get(name).with_values(options.parse(settings, lanes))
@@ -102,10 +102,10 @@ def resume(
         from sweeps import preflight, runner
         from sweeps.tracking.delivery import check_scheme
 
-        named = context.find_root().params["plugins"] is not None
-        given = _given_plugins(named)
+        is_named = context.find_root().params["plugins"] is not None
+        requested = _requested_plugins(is_named)
         run_folder, sweep = open_run(Home(home), name, options.parse(settings, lanes))
-        _compare_plugins(run_folder, given, named)
+        _compare_plugins(run_folder, requested, is_named)
         drive_options = runner.DriveOptions(
             data=data, inline=inline, address=address, tracking=tracking, force=force
         )
@@ -116,34 +116,35 @@ def resume(
     _drive(run_folder, sweep, drive_options, as_json)
 
 
-def _given_plugins(named: bool) -> Plugins:
-    """Those of the command line or of $ZONEOUT_PLUGINS. A resume can do without the latter."""
+def _requested_plugins(is_named: bool) -> Plugins:
+    """The plug-ins of the command line (`is_named`) or of $ZONEOUT_PLUGINS. A resume can do without
+    the latter."""
     try:
         return registry.active()
     except PluginError as error:
-        assert not named, "the folder was read already"
+        assert not is_named, "the folder was read already"
         say(f"$ZONEOUT_PLUGINS is not used: {error}")
         return Plugins()
 
 
-def _compare_plugins(run: RunFolder, given: Plugins, named: bool) -> None:
-    """Say so where the run's plug-ins, which are in use, are not those `given`. Raises
-    `ConfigError` where the user named these on the command line."""
-    own = registry.active()
-    if not given or given == own:
+def _compare_plugins(run: RunFolder, requested: Plugins, is_named: bool) -> None:
+    """Say so where the run's plug-ins, which are in use, differ from the requested ones. Raises
+    `ConfigError` where the user named those on the command line."""
+    kept = registry.active()
+    if not requested or requested == kept:
         return
-    if own:
-        uses = f"the plug-ins that it began with, in {run.plugins} (SHA-256 {own.sha256[:12]})"
+    if kept:
+        uses = f"the plug-ins that it began with, in {run.plugins} (SHA-256 {kept.sha256[:12]})"
     else:
         uses = "no plug-ins, as when it began"
-    others = f"those of {given.folder} are others (SHA-256 {given.sha256[:12]})"
-    if not named:
+    others = f"those of {requested.folder} are others (SHA-256 {requested.sha256[:12]})"
+    if not is_named:
         say(f"{run.name} uses {uses}; {others}.")
         return
     raise ConfigError(
         f"A resumed run uses {uses}, but {others}. Leave --plugins out, or begin a new run with:"
         f" {Home(run.folder.parent).command('run', run.definition().name)}"
-        f" --plugins {shlex.quote(given.folder)}"
+        f" --plugins {shlex.quote(requested.folder)}"
     )
 
 
@@ -177,7 +178,7 @@ def deliver(
     ] = 300.0,
     as_json: options.AsJson = False,
 ) -> None:
-    """Send the records of a run, or of all runs, to MLflow. Those that are there already stay as
+    """Send the records of a run, or of all runs, to MLflow. Records that are already there stay as
     they are."""
     from sweeps.runner import NO_TRACKING
     from sweeps.tracking.delivery import check_scheme
@@ -194,21 +195,28 @@ def deliver(
         )
     if all_runs and not as_json and not Home(home).runs():
         text.echo(f"No run in {Home(home).folder} yet, so there is nothing to deliver.")
-    deliveries, unreadable = [], 0
-    for run in Home(home).runs() if all_runs else [Home(home).run(name)]:
+    if all_runs:
+        runs = Home(home).runs()
+    else:
+        runs = [Home(home).run(name)]
+    deliveries = []
+    unreadable = 0
+    for run in runs:
         try:
-            deliveries.append(_deliver(run, tracking, timeout))
-        except ZoneoutError as error:  # of this run; the others are still to be delivered
+            delivery = _deliver(run, tracking, timeout)
+        except ZoneoutError as error:  # concerns this run alone; the others are still delivered
             if not all_runs:
                 raise
             unreadable += 1
             say(f"{run.name} is not delivered: {error}")
             continue
+        deliveries.append(delivery)
         if not as_json:
-            left, place = deliveries[-1]["undelivered"], deliveries[-1]["tracking"]
-            text.echo(
-                f"{run.name}: {f'{left} events are not' if left else 'everything is'} in {place}"
-            )
+            if delivery["undelivered"]:
+                amount = f"{delivery['undelivered']} events are not"
+            else:
+                amount = "everything is"
+            text.echo(f"{run.name}: {amount} in {delivery['tracking']}")
     if as_json:
         options.show_json({"runs": deliveries} if all_runs else deliveries[0])
     if unreadable or any(delivery["undelivered"] for delivery in deliveries):
@@ -216,7 +224,7 @@ def deliver(
 
 
 def _deliver(run: RunFolder, tracking: str, timeout: float) -> dict[str, object]:
-    """Deliver one run. Only when all of it is there does `tracking.json` say so."""
+    """Deliver one run. Only a complete delivery changes `tracking.json`."""
     from sweeps.tracking.delivery import Delivery, Tracking
 
     if tracking or not run.tracking.exists():
@@ -256,7 +264,7 @@ def _drive(run: RunFolder, sweep: Sweep, drive_options: "DriveOptions", as_json:
         }
         options.show_json(summary.of_run(run, sweep, outcome.story) | report)
     else:
-        _tell(run, sweep, outcome)
+        _print_outcome(run, sweep, outcome)
     if outcome.state == "interrupted":
         raise typer.Exit(INTERRUPTED)
     if set(outcome.story.counts) == {TrialState.FAILED}:
@@ -264,14 +272,15 @@ def _drive(run: RunFolder, sweep: Sweep, drive_options: "DriveOptions", as_json:
 
 
 def _keep_traceback(run: RunFolder) -> None:
-    """Into the run's log, because an error that nobody foresaw can be hard to meet again."""
+    """Write the traceback to the run's log: an error that nobody foresaw can be hard to
+    reproduce."""
     with run.log.open("a") as log:
         log.write(secrets.mask(traceback.format_exc()))
     say(f"The traceback is in {run.log}")
 
 
-def _tell(run: RunFolder, sweep: Sweep, outcome: "Outcome") -> None:
-    """What a person wants to know now, and the commands that come next."""
+def _print_outcome(run: RunFolder, sweep: Sweep, outcome: "Outcome") -> None:
+    """Print the result of a run, and the commands that come next."""
     from sweeps.cli.picture import best_of, counts, table
 
     terminal = text.console(stderr=True)
@@ -296,7 +305,7 @@ def _tell(run: RunFolder, sweep: Sweep, outcome: "Outcome") -> None:
 
 
 def say(message: str) -> None:
-    """On stderr as Python sees it now: the live view stands in for it, and keeps its lines apart
-    from these."""
+    """Print a line on the current `sys.stderr`: the live view replaces it, and keeps such lines
+    apart from its own."""
     sys.stderr.write(f"{text.plain(secrets.mask(message))}\n")
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""`sweep explain`: what the settings mean; on a terminal, as JSON, or as the page
+"""`sweep explain`: the meaning of settings, on a terminal, as JSON, or as the page
 docs/settings.md."""
 
 from collections.abc import Iterable, Mapping
@@ -49,7 +49,7 @@ def explain(
         options.show_json([setting.to_json() for setting in chosen])
         return
     console = text.console()
-    if len(chosen) <= len(keys or []):  # each was asked for by its name
+    if len(chosen) <= len(keys or []):  # every setting was named
         _print_details(console, chosen)
     else:
         _print_groups(console, chosen, in_full=bool(keys))
@@ -58,11 +58,11 @@ def explain(
 
 
 def _print_details(console: "Console", chosen: Iterable[Setting]) -> None:
-    """All there is to know, setting by setting."""
+    """Everything known about each setting."""
     from rich.padding import Padding
 
-    for place, setting in enumerate(chosen):
-        if place:
+    for index, setting in enumerate(chosen):
+        if index:
             console.print()
         console.print(setting.key)
         console.print(Padding(setting.text or NO_TEXT, (0, 0, 1, 2)))
@@ -70,22 +70,24 @@ def _print_details(console: "Console", chosen: Iterable[Setting]) -> None:
 
 
 def _print_groups(console: "Console", chosen: Iterable[Setting], *, in_full: bool) -> None:
-    """By group: each setting with its values and its text, or the first sentence of it."""
+    """By group: each setting with its values and its text, or only the first sentence of that."""
     from rich.padding import Padding
 
     wanted = set(chosen)
-    for place, group in enumerate(settings.groups()):
+    for index, group in enumerate(settings.groups()):
         rows = [setting for setting in group.settings if setting in wanted]
         if not rows:
             continue
-        if place and not in_full:
+        if index and not in_full:
             console.print()
         console.print(f"{group.name}: {group.title}")
         for setting in rows:
+            if in_full:
+                meaning = setting.text
+            else:
+                meaning = sentence(setting.text)
             console.print(Padding(heading(setting), (0, 0, 0, 2)))
-            console.print(
-                Padding(setting.text if in_full else sentence(setting.text), (0, 0, 0, 6))
-            )
+            console.print(Padding(meaning, (0, 0, 0, 6)))
 
 
 NO_TEXT = "Nobody has written what it means."
@@ -96,9 +98,9 @@ def heading(setting: Setting) -> str:
     return f"{setting.key} = {shown(setting.default)}  [{setting.values}]"
 
 
-def sentence(written: str) -> str:
-    """The first sentence of a text."""
-    first, dot, _ = written.partition(". ")
+def sentence(paragraph: str) -> str:
+    """The first sentence of a paragraph."""
+    first, dot, _ = paragraph.partition(". ")
     return first + dot.strip()
 
 
@@ -112,7 +114,7 @@ def shown(default: Any) -> str:
 
 
 def details(setting: Setting) -> Mapping[str, str]:
-    """What `sweep explain KEY` tells beside the text, by heading."""
+    """What `sweep explain KEY` prints below the text, by heading."""
     rows = {"values": setting.values, "default": shown(setting.default)}
     if setting.group == settings.SWEEP:
         rows["belongs to"] = "the sweep as a whole"

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how they print JSON."""
+"""Options that several commands share, and the printing of JSON."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from zoneout_core.errors import ConfigError
 
 
 def _require_folder(parameter: typer.CallbackParam, folder: Path) -> Path:
-    """`folder`, which need not be there yet. Raises `ConfigError` for a file."""
+    """`folder`, which need not exist yet. Raises `ConfigError` for a file."""
     if folder.is_file():
         raise ConfigError(
             f"{parameter.opts[0]} must be a folder, but {folder.absolute()} is a file. Name another"
@@ -61,25 +61,30 @@ LanesOption = Annotated[
 ]
 
 DEFAULT_DATA = Path("data")
+PLUGINS_NOTE = (
+    "Every command also takes --plugins DIR, a folder with cells, tasks, sweeps and so on of your"
+    " own (default: $ZONEOUT_PLUGINS); see `sweep --help`."
+)
+"""What the help of each command says of the option that they all share."""
 
 
 def plugins_apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """`--plugins DIR`, which may stand before or after the command, and all other arguments."""
-    for place, argument in enumerate(arguments):
+    for start, argument in enumerate(arguments):
         if argument == "--plugins":
-            end = place + 2
+            end = start + 2
         elif argument.startswith("--plugins="):
-            end = place + 1
+            end = start + 1
         else:
             continue
-        if end > len(arguments):  # nothing else is to be taken for the folder that is missing
+        if end > len(arguments):  # the folder is missing, and no other argument is taken for it
             return ["--plugins"], []
-        return list(arguments[place:end]), [*arguments[:place], *arguments[end:]]
+        return list(arguments[start:end]), [*arguments[:start], *arguments[end:]]
     return [], list(arguments)
 
 
 def parse(settings: list[str] | None, lanes: int | None = None) -> dict[str, object]:
-    """`KEY=VALUE` texts as a mapping. Raises `ConfigError` for one without `=`."""
+    """`KEY=VALUE` texts as a mapping. Raises `ConfigError` for a text without `=`."""
     values: dict[str, object] = {}
     for text in settings or []:
         key, equals, value = text.partition("=")
@@ -88,7 +93,9 @@ def parse(settings: list[str] | None, lanes: int | None = None) -> dict[str, obj
                 f"--set takes KEY=VALUE, but got {text!r}. For example: --set epochs=2"
             )
         values[key.strip()] = value.strip()
-    return values | ({"lanes": lanes} if lanes is not None else {})
+    if lanes is not None:
+        values["lanes"] = lanes
+    return values
 
 
 def show_json(value: object) -> None:

@@ -1,4 +1,4 @@
-"""How a run looks at one moment: how far it is, its best trial, and a table of its trials."""
+"""A run at one moment: its progress, its best trial, and a table of its trials."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -26,19 +26,20 @@ _COLOURS = {
 _BAR_WIDTH = 60
 _STATE_WIDTH = len("complete (best)")
 _UNBOUNDED = 10_000
-"""Columns that no table has."""
+"""Characters; wider than any table."""
 
 
 def picture(story: Story, sweep: Sweep, now: float, rows: int | None = None) -> "RenderableType":
-    """The run at Unix time `now`: a bar for the whole, its best trial, and `table` with at most
-    `rows` trials."""
+    """The run at Unix time `now`: a progress bar, the best trial, and `table` with at most `rows`
+    trials."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
-    trials, best = list(story.trials.values()), story.best
-    bar = Table.grid()  # a bar alone ends no line
+    trials = list(story.trials.values())
+    best = story.best
+    bar = Table.grid()  # the bar itself ends no line
     bar.add_row(ProgressBar(_all_epochs(trials, sweep), _done(trials), width=_BAR_WIDTH))
     lines: list[RenderableType] = [Text(pace(story, sweep, now)), bar, Text(counts(story, sweep))]
     lines += [Text(f"best: {best_of(best)}")] if best else []
@@ -47,24 +48,26 @@ def picture(story: Story, sweep: Sweep, now: float, rows: int | None = None) -> 
 
 
 def table(story: Story, sweep: Sweep, now: float, rows: int | None = None) -> "RenderableType":
-    """A row per trial, for at most `rows` of them (all, unless given). What is left out is told.
+    """A row per trial, for at most `rows` of them (None = all). Says how many are left out.
 
-    The best one comes first, then those that run, then those that wait, then those that ended last.
+    The best trial is kept first, then those that run, wait, or ended last.
     """
-    trials, best = list(story.trials.values()), story.best
+    trials = list(story.trials.values())
+    best = story.best
     shown = _chosen(trials, best, rows)
-    columns, lines = _columns(sweep), [_line(trial, best, sweep, now, story) for trial in shown]
-    return _Fitting(columns, lines, len(trials) - len(shown))
+    lines = [_line(trial, best, sweep, now, story) for trial in shown]
+    return _FittingTable(_columns(sweep), lines, len(trials) - len(shown))
 
 
 def pace(story: Story, sweep: Sweep, now: float) -> str:
-    """`18 of 27 epochs, 3 min 20 s, about 1 min 40 s left`; the time is that of the last driver."""
+    """`18 of 27 epochs, 3 min 20 s, about 1 min 40 s left`. Counts the time of the last driver
+    alone."""
     trials = list(story.trials.values())
     done, all_epochs = _done(trials), _all_epochs(trials, sweep)
     spent = elapsed(story, now)
-    said = [f"{done} of {all_epochs} epochs"]
+    parts = [f"{done} of {all_epochs} epochs"]
     if spent is not None:
-        said.append(text.duration(spent))
+        parts.append(text.duration(spent))
     if (
         spent is not None
         and story.driver is not None
@@ -76,19 +79,21 @@ def pace(story: Story, sweep: Sweep, now: float) -> str:
         measured_epochs = sum(record.time >= began for record in records)
         if measured_epochs:
             left = spent / measured_epochs * (all_epochs - done)
-            said.append(f"about {text.duration(left)} left")
+            parts.append(f"about {text.duration(left)} left")
         elif not any(trial.state is TrialState.RUNNING for trial in trials):
-            said.append("starting")
-    return ", ".join(said)
+            parts.append("starting")
+    return ", ".join(parts)
 
 
 def counts(story: Story, sweep: Sweep) -> str:
     """`9 of 36 trials: 4 running, 5 complete`"""
     states = ", ".join(f"{count} {state}" for state, count in _ordered(story))
-    summary = f"{len(story.trials)} of {sweep.max_trials} trials" + (
-        f": {states}" if states else ""
-    )
-    return summary + (f" ({sweep.cut})" if sweep.cut else "")
+    summary = f"{len(story.trials)} of {sweep.max_trials} trials"
+    if states:
+        summary += f": {states}"
+    if sweep.cut:
+        summary += f" ({sweep.cut})"
+    return summary
 
 
 def best_of(trial: TrialStory) -> str:
@@ -100,25 +105,22 @@ def best_of(trial: TrialStory) -> str:
 
 
 def measured(metrics: Metrics) -> dict[str, str]:
-    """What is shown of a record: names of metrics by heading. The last is the objective, the first
-    what training says.
+    """The metrics that are shown of a record, by heading: first the one of training, last the
+    objective.
 
     A heading without a unit (`train`, `valid`) has the objective's.
     """
-    same, others = (
-        f"train_{metrics.unit}",
-        [name for name in metrics.epoch if name.startswith("train_")],
-    )
-    if same in others:
-        train = [same]
-    else:
-        train = others[:1]
+    same_unit = f"train_{metrics.unit}"
+    train = [name for name in metrics.epoch if name.startswith("train_")][:1]
+    if same_unit in metrics.epoch:
+        train = [same_unit]
     shown = dict.fromkeys([*train, metrics.objective])
     return {_heading(name, metrics.unit): name for name in shown}
 
 
 def elapsed(story: Story, now: float) -> float | None:
-    """Seconds that the last driver has driven, up to `now` or until it left; None before any."""
+    """Seconds that the last driver has driven, until `now` or until it left; None before the first
+    driver."""
     if story.driver is None:
         return None
     if story.closed:
@@ -136,18 +138,17 @@ def _heading(name: str, unit: str) -> str:
 
 
 def _ordered(story: Story) -> list[tuple[TrialState, int]]:
-    there = story.counts
-    return [(state, there[state]) for state in TrialState if there[state]]
+    counts_by_state = story.counts
+    return [(state, counts_by_state[state]) for state in TrialState if counts_by_state[state]]
 
 
 def _done(trials: Iterable[TrialStory]) -> int:
-    """Epochs that need no training any more: those of a trial that ended early are saved."""
+    """Epochs that need no more training, those included that an early end saved."""
     return sum(trial.epochs if trial.state.finished else trial.epoch for trial in trials)
 
 
 def _all_epochs(trials: list[TrialStory], sweep: Sweep) -> int:
-    """Epochs of all trials; those that were not asked for yet are taken to have as many as the base
-    has."""
+    """Epochs of all trials. Trials that nobody has asked for yet count with the base's epochs."""
     return (
         sum(trial.epochs for trial in trials)
         + max(0, sweep.max_trials - len(trials)) * sweep.base.epochs
@@ -171,22 +172,21 @@ def _chosen(
 class _Column:
     heading: str
     drop: int
-    """Where the terminal is narrow, columns are left out in this order; 0 = never."""
+    """A narrow terminal leaves columns out in this order; 0 = never."""
     wraps: bool = False
 
 
 @dataclass(frozen=True)
-class _Fitting:
-    """A table that shows as many of its columns as the width has room for, and says which it leaves
-    out.
+class _FittingTable:
+    """A table that shows as many of its columns as fit, and names the others.
 
-    A trial's number, its objective and its state, with the mark of the best, are always there.
+    It always shows a trial's number, its objective, and its state with the mark of the best.
     """
 
     columns: list[_Column]
     lines: "list[list[Text]]"
     more: int
-    """Trials that are not among the lines."""
+    """How many trials are not among the lines."""
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         from rich.text import Text
@@ -209,7 +209,7 @@ class _Fitting:
     def _width(
         self, console: "Console", options: "ConsoleOptions", dropped: "list[_Column]"
     ) -> int:
-        """Columns of the terminal below which something would be cut off."""
+        """The width, in characters, below which something would be cut off."""
         return console.measure(
             self._table(dropped), options=options.update(max_width=_UNBOUNDED)
         ).minimum
@@ -229,8 +229,10 @@ class _Fitting:
 
 
 def _columns(sweep: Sweep) -> list[_Column]:
-    """Of the table of trials. First goes the time, then what training says, then keys from the last
-    on; of them the first, which may be a row's label, stays longer than the epoch.
+    """The columns of the table of trials.
+
+    A narrow terminal drops the time first, then the training metrics, then the keys from last to
+    first. The first key, which may be a row's label, stays longer than the epoch.
     """
     keys = list(sweep.search_space.always())
     *train, _ = shown = list(measured(sweep.metrics))
@@ -242,14 +244,14 @@ def _columns(sweep: Sweep) -> list[_Column]:
     return [
         _Column("trial", 0),
         *(
-            _Column(text.short(key), last - place if place else last + 1)
-            for place, key in enumerate(keys)
+            _Column(text.short(key), last - index if index else last + 1)
+            for index, key in enumerate(keys)
         ),
         *further,
         _Column("epoch", last),
         *(
-            _Column(heading, place + 2 if heading in train else 0)
-            for place, heading in enumerate(shown)
+            _Column(heading, index + 2 if heading in train else 0)
+            for index, heading in enumerate(shown)
         ),
         _Column("time", 1),
         _Column("state", 0),
@@ -259,7 +261,7 @@ def _columns(sweep: Sweep) -> list[_Column]:
 def _line(
     trial: TrialStory, best: TrialStory | None, sweep: Sweep, now: float, story: Story
 ) -> "list[Text]":
-    """What `_columns` has of a trial."""
+    """The cells of a trial, one for each of `_columns`."""
     from rich.text import Text
 
     keys = list(sweep.search_space.always())
@@ -289,8 +291,8 @@ def _line(
 
 
 def _varied(space: Space) -> Iterator[str]:
-    """Keys that may differ between trials that are alike in every `Switch`: no setting that only
-    makes up a row."""
+    """Keys that may differ between trials that agree in every `Switch`. Settings that only make up
+    a row are not among them."""
     match space:
         case Choice() if len(space.values) > 1:
             yield space.key
@@ -303,8 +305,7 @@ def _varied(space: Space) -> Iterator[str]:
 
 
 def _time(trial: TrialStory, story: Story, now: float) -> str:
-    """How long a running trial has run under this driver, or how long an ended one was there
-    for."""
+    """How long a running trial has run under this driver, or how long an ended one took."""
     if trial.started is None or story.driver is None:
         return ""
     if trial.state is TrialState.RUNNING:

@@ -1,5 +1,5 @@
-"""How a sweep looks while it runs: a picture on a terminal, drawn anew all the time; a line per
-event anywhere else."""
+"""The progress of a sweep while it runs: a live picture on a terminal, a line per event anywhere
+else."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 0.25
 _AROUND_THE_TABLE = 12
-"""Lines of the picture that are no trial's row, and of what is printed below it."""
+"""Lines of the picture above and below the rows of trials, and of what is printed below it."""
 _FEWEST_ROWS = 3
 
 
@@ -47,7 +47,7 @@ def _drawn(story: Story, sweep: Sweep, console: "Console") -> Iterator[None]:
     with Live(
         get_renderable=now, console=console, refresh_per_second=1 / REFRESH_SECONDS, transient=True
     ):
-        console.show_cursor()  # whatever ends this process, the terminal stays as it was
+        console.show_cursor()  # however this process ends, the terminal keeps its cursor
         yield
 
 
@@ -64,8 +64,8 @@ def _printed(story: Story, console: "Console") -> Iterator[None]:
 
 
 def _lines(story: Story, over: threading.Event, console: "Console") -> None:
-    """Print each trial that begins, each record and each end, once; what was there before was told
-    before."""
+    """Print each new trial, record and end, once. What the story had before is not printed
+    again."""
     begun: set[int] = set()
     trials = list(story.trials.values())
     printed = {(trial.trial, epoch) for trial in trials for epoch in list(trial.records)}
@@ -85,11 +85,11 @@ def _lines(story: Story, over: threading.Event, console: "Console") -> None:
                 if (trial.trial, epoch) not in printed:
                     printed.add((trial.trial, epoch))
                     shown = measured(trial.metrics).items()
-                    said = ", ".join(
+                    numbers = ", ".join(
                         f"{heading} {text.number(record.metrics[key])}" for heading, key in shown
                     )
                     console.print(
-                        f"{name} epoch {epoch}: {said} {trial.metrics.unit}", soft_wrap=True
+                        f"{name} epoch {epoch}: {numbers} {trial.metrics.unit}", soft_wrap=True
                     )
             if trial.state.finished and trial.trial not in ended:
                 ended.add(trial.trial)

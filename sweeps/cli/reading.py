@@ -1,4 +1,4 @@
-"""`sweep status`, `export`, `report` and `ui`: what only looks at a run."""
+"""`sweep status`, `export`, `report` and `ui`: the commands that only read a run."""
 
 import sys
 import time
@@ -132,13 +132,13 @@ def ui(
 
     run = Home(home).run(name)
     text.echo("MLflow takes a few seconds to start ...", err=True)
-    said: list[str] = []
+    messages: list[str] = []
 
     def say(message: str) -> None:
-        if as_json and not said:  # one document: the address
+        if as_json and not messages:  # the address is the one JSON document on stdout
             options.show_json({"run": run.name, "message": message})
         else:
             text.echo(message, err=as_json)
-        said.append(message)
+        messages.append(message)
 
     serve(run, port, say)

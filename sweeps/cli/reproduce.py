@@ -9,6 +9,7 @@ import typer
 from sweeps.books.run_folder import DEFAULT_HOME, Home
 from sweeps.cli import driving, options, text
 from sweeps.cli.streams import INTERRUPTED
+from sweeps.paper import reproductions
 from zoneout_core.errors import ConfigError, DataError, RunError
 from zoneout_core.formats import FORMATS
 
@@ -21,15 +22,13 @@ if TYPE_CHECKING:
     from sweeps.runner import DriveOptions
 
 INCOMPLETE = 1
-"""Exit code when something that was asked for could not be run."""
+"""Exit code when some of what was requested could not be run."""
 WIDEST = 1000
-"""Columns that no table has."""
+"""Characters; wider than any table."""
 
 Name = Annotated[
     str,
-    typer.Argument(
-        metavar="NAME", help="table1, table2, figure3 to figure7, text-numbers or toys."
-    ),
+    typer.Argument(metavar="NAME", help=f"One of {', '.join(reproductions.names())}."),
 ]
 ScaleName = Annotated[
     str,
@@ -80,7 +79,7 @@ def reproduce(
     The paper's numbers stand beside ours. Trials that the home already has are read, not trained
     again. Missing ones are trained, and interrupted runs are continued.
     """
-    from sweeps.paper import found_trials, reproducing, reproductions
+    from sweeps.paper import found_trials, reproducing
     from sweeps.paper.reproducing import Request
     from sweeps.runner import DriveOptions
 
@@ -142,8 +141,8 @@ class _Trainer:
         """Why a sweep was not run, by its name."""
 
     def train(self, sweeps: "Sequence[Sweep]") -> None:
-        """All of them. One whose data are not there is said and left out; raises `typer.Exit` when
-        a driver stopped."""
+        """Train all of them, but skip a sweep whose data are missing, and say so. Raises
+        `typer.Exit` when a driver stopped."""
         for sweep in sweeps:
             try:
                 self._train(sweep)
@@ -170,11 +169,10 @@ class _Trainer:
                 run = reproducing.resumable(self.home, sweep)
             if run is None:
                 verb = "Run"
-            else:
-                verb = "Going on with run"
-            if run is None:
                 run = runner.begin(self.home, left)
                 self.begun.append(run.name)
+            else:
+                verb = "Going on with run"
             definition = reproducing.going_on(run.definition(), sweep)
             trials = definition.cut or f"{definition.max_trials} trials"
             driving.say(f"{verb} {run.name} in {run.folder.parent}: {trials}")
@@ -192,7 +190,8 @@ class _Trainer:
                     f"{run.name}: {outcome.state} ({outcome.reason}). {again} goes on with it."
                 )
                 raise typer.Exit(INTERRUPTED)
-            before, left = left, reproducing.lacking(self.home, sweep, only)
+            before = left
+            left = reproducing.lacking(self.home, sweep, only)
             if left == before and run.name in self.begun:
                 raise RunError(
                     f"Run {run.name} ended, but what it was for is not there. Look at it:"
@@ -201,7 +200,7 @@ class _Trainer:
 
 
 def _summary(request: "Request", readings: "Sequence[Reading]") -> dict[str, object]:
-    """What `--json` and numbers.json say; without the paths of this machine."""
+    """The content of numbers.json, which `--json` prints too. It has no paths of this machine."""
     from analysis import table
     from sweeps.paper import found_trials, reproducing
 
@@ -243,7 +242,7 @@ def _print(
         for part in _block(reading, request, files[0].parents[2]):
             if isinstance(part, str):
                 terminal.print(part, soft_wrap=True)
-            else:  # whole, even where the terminal is too narrow for its numbers
+            else:  # never cut off, even where the terminal is too narrow for its numbers
                 unbounded = terminal.options.update(width=WIDEST)
                 terminal.width = max(
                     terminal.width, terminal.measure(part, options=unbounded).minimum
@@ -259,7 +258,7 @@ def _print(
 
 def _block(reading: "Reading", request: "Request", home: Path) -> "Iterator[str | Table]":
     """A heading, what is smaller than in the paper, the table, how its columns are measured, and
-    where it is from."""
+    where its numbers come from."""
     from sweeps.paper import reproducing
 
     yield f"\n{reading.table.title}"
@@ -303,11 +302,12 @@ def _table(reading: "Reading") -> "Table":
 
     from analysis import table
 
-    headings, lines = table.headings(reading.table), list(table.cells(reading.table))
+    headings = table.headings(reading.table)
+    lines = list(table.cells(reading.table))
     grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for (title, what), *cells in zip(headings, *lines, strict=True):
         longest = max(map(len, (title, what, *cells)))
-        if what == "system":  # names may be broken over lines, numbers never
+        if what == "system":  # names may wrap, numbers never
             grid.add_column(f"{title}\n{what}", min_width=min(longest, 17))
         else:
             grid.add_column(f"{title}\n{what}", justify="right", min_width=longest)

@@ -7,7 +7,7 @@ from sweeps.cli.explain import NO_TEXT, shown
 from sweeps.settings import Setting, SettingGroup
 
 COMMAND = "sweep explain --markdown > docs/settings.md"
-"""What writes the page."""
+"""The command that writes the page."""
 HEADINGS = {
     settings.SWEEP: "The sweep",
     settings.TRIAL: "Every trial",
@@ -33,7 +33,7 @@ The column **lanes** says whether the trials of one pack may differ in a setting
 
 
 def page() -> str:
-    """The whole page."""
+    """The complete page."""
     return INTRODUCTION + "\n".join(_lines()) + "\n"
 
 
@@ -74,4 +74,4 @@ def _row(setting: Setting) -> str:
 
 
 BAR = "\\|"
-"""A bar that ends no cell of a table."""
+"""A bar that does not end the cell of a table."""

@@ -1,4 +1,4 @@
-"""`sweep show`: the complete definition of a sweep, and what its settings mean."""
+"""`sweep show`: the complete definition of a sweep, and the meaning of its settings."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 FIRST = ("task", "model.cell", "model.hidden_size", "epochs")
-"""Settings of a trial that are shown on a line of their own even where they have their default."""
+"""Settings of a trial that have a line of their own even where they have their default."""
 
 
 def show(
@@ -71,13 +71,14 @@ def _of_sweep(sweep: Sweep, *, unusual: bool) -> dict[str, str]:
 
 
 def _of_trials(sweep: Sweep) -> dict[str, str]:
-    """What all trials have in common and is not the default, and what everybody asks for first."""
+    """The settings that all trials share: `FIRST`, and those that differ from their defaults."""
     keys = [*FIRST, *sweep.base.changed()]
     return {key: value for key, value in _shared(sweep).items() if key in keys}
 
 
 def _defaults(sweep: Sweep) -> dict[str, str]:
-    """What all trials have by default: of cells and regularizers, only those that are used."""
+    """The settings that all trials leave at their defaults; of cells and regularizers, only those
+    in use."""
     shown = _of_trials(sweep)
     used = {setting.key for setting in settings.settings() if _is_used(setting, sweep)}
     return {key: value for key, value in _shared(sweep).items() if key in used and key not in shown}
@@ -101,37 +102,36 @@ def _shared(sweep: Sweep) -> dict[str, str]:
 
 
 def _described(space: Space, case: str = "") -> Iterator[tuple[str, str]]:
-    """What each key of a space may be, in words."""
+    """The values that each key of a space may take, in words."""
     match space:
         case Choice():
             yield space.key + case, text.listed(space.values)
         case Range():
-            yield (
-                space.key + case,
-                f"{space.low} to {space.high}" + (", by its logarithm" if space.log else ""),
-            )
+            logarithm = ", by its logarithm" if space.log else ""
+            yield space.key + case, f"{space.low} to {space.high}{logarithm}"
         case Product():
             for part in space.parts:
                 yield from _described(part, case)
         case Switch():
             yield space.key + case, text.listed([value for value, _ in space.cases])
             for value, inner in space.cases:
-                here = f"{case} [{text.short(space.key)}={value}]"
+                label = f"{case} [{text.short(space.key)}={value}]"
                 match list(islice(inner.corners(), 2)):
-                    case [point]:  # a row of a table: its settings in one line
-                        yield from [(here.strip(), text.assignment(point))] if point else []
+                    case [point]:  # a row of a table: its settings, if any, in one line
+                        if point:
+                            yield label.strip(), text.assignment(point)
                     case _:
-                        yield from _described(inner, here)
+                        yield from _described(inner, label)
 
 
-def _print_indented(console: "Console", what: Any, left: int = 2) -> None:
+def _print_indented(console: "Console", content: Any, indent: int = 2) -> None:
     from rich.padding import Padding
 
-    console.print(Padding(what, (0, 0, 0, left)))
+    console.print(Padding(content, (0, 0, 0, indent)))
 
 
 def _texts(sweep: Sweep) -> dict[str, str]:
-    """What each key means; where several cells have one of this name, in the cell of the sweep."""
+    """The meaning of each key. Where several cells have a key, it is that of the sweep's cell."""
     known = settings.settings()
     chosen = [setting for setting in known if _is_used(setting, sweep)]
     return {setting.key: setting.text for setting in (*known, *chosen)}
@@ -140,7 +140,7 @@ def _texts(sweep: Sweep) -> dict[str, str]:
 def _print_explained(
     console: "Console", table: Mapping[str, str], texts: Mapping[str, str]
 ) -> None:
-    """Each row, and below it what its setting means."""
+    """Print each row, and below it the meaning of its setting."""
     for key, value in table.items():
         _print_indented(console, f"{key}  {value}")
         if key in texts:
@@ -152,16 +152,16 @@ def _print_explained(
 def _print_unexplained(
     console: "Console", sweep: Sweep, tables: Iterable[Mapping[str, str]]
 ) -> None:
-    """What the settings mean that stand within a row, several on a line."""
+    """Print the meaning of settings that stand within a row, where several share a line."""
     explained = {key for table in tables for key in table}
-    left = {
+    unexplained = {
         key: meaning
         for key, meaning in _texts(sweep).items()
         if key in sweep.search_space.keys() and key not in explained
     }
-    if not left:
+    if not unexplained:
         return
     console.print("\nWithin the rows:")
-    for key, meaning in left.items():
+    for key, meaning in unexplained.items():
         _print_indented(console, key)
         _print_indented(console, meaning, 6)

@@ -1,4 +1,4 @@
-"""stdout and stderr of a command, and Ctrl-C before it has begun."""
+"""stdout and stderr of a command, and Ctrl-C before the command has begun."""
 
 import errno
 import os
@@ -15,15 +15,14 @@ INTERRUPTED = 130
 
 
 class Outlet:
-    """A stream that is mute once its reader has gone: a pipe that was closed, a terminal that was
-    hung up.
+    """A stream that falls silent once its reader is gone: a closed pipe, a terminal that hung up.
 
-    Any other error, a full disk say, is the writer's.
+    Any other error, such as a full disk, is raised.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._is_terminal = stream.isatty()  # asked now: one that was hung up says no
+        self._is_terminal = stream.isatty()  # asked now: after a hang-up it would say no
         self._mute = False
 
     def write(self, text: str) -> int:
@@ -48,9 +47,8 @@ class Outlet:
             if not isinstance(error, BrokenPipeError) and not hung_up:
                 raise
             self._mute = True
-            with suppress(
-                OSError, ValueError
-            ):  # Python flushes what is left when it ends, and would complain
+            # Python flushes what is left when it ends, and would complain.
+            with suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
@@ -70,8 +68,7 @@ def outlets() -> Iterator[None]:
 
 @contextmanager
 def leaving_at_once() -> Iterator[None]:
-    """Ctrl-C ends the process without a word: while modules are imported there is nothing to save
-    or to tell."""
+    """Ctrl-C ends the process silently: while modules are imported there is nothing to save."""
     if (
         threading.current_thread() is not threading.main_thread()
         or signal.getsignal(signal.SIGINT) is signal.SIG_IGN

@@ -1,5 +1,5 @@
-"""What `sweep run`, `resume` and `status` say of a run with `--json`, and what `sweep ls --runs`
-says of each."""
+"""The summary of a run that `sweep run`, `resume` and `status` print with `--json`, and from which
+`sweep ls --runs` takes its columns."""
 
 import time
 
@@ -12,7 +12,7 @@ from sweeps.definition import Sweep
 
 
 def of_run(run: RunFolder, sweep: Sweep, story: Story) -> dict[str, object]:
-    """The run as a whole."""
+    """The summary of a run."""
     return {
         "run": run.name,
         "folder": str(run.folder),
@@ -36,7 +36,7 @@ def _driver(event: DriverEvent | None) -> dict[str, object] | None:
 
 
 def of_trial(trial: TrialStory) -> dict[str, object]:
-    """One trial; `best` is its lowest objective, at `best_epoch`."""
+    """The summary of a trial; `best` is its lowest objective, at `best_epoch`."""
     row = table.row(trial)
     facts = row.facts()
     del facts["shape_key"]

@@ -1,5 +1,4 @@
-"""How the commands word what they show: durations, values, the terminal, and the commands that come
-next."""
+"""How commands write what they show: durations, values, tables, and plain text on a terminal."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -17,12 +16,12 @@ if TYPE_CHECKING:
 _CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # a colour, a move of the cursor
     r"|\x1b[\]PX^_].*?(?:\x1b\\|\x07)"  # a title, a link
-    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"  # any other that is no line break and no tabulator
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"  # any other, except line breaks and tabs
 )
 
 
 def plain(message: str) -> str:
-    """`message` without control characters: errors and reasons are other programs' words."""
+    """`message` without control characters: errors and reasons may come from other programs."""
     return _CONTROL.sub("", message)
 
 
@@ -32,22 +31,22 @@ def echo(message: str, *, err: bool = False) -> None:
 
 
 def one_line(error: Exception) -> str:
-    """What an error says; of one that nobody expected, also its kind."""
+    """The message of an error in one line, with its class where it is an unexpected one."""
     if isinstance(error, ZoneoutError):
-        said = str(error)
+        message = str(error)
     else:
-        said = f"{type(error).__name__}: {error}"
-    return " ".join(said.split())
+        message = f"{type(error).__name__}: {error}"
+    return " ".join(message.split())
 
 
 def console(*, stderr: bool = False) -> "Console":
-    """A terminal that prints texts as they are: no markup, no guessing of colours, and `plain`."""
+    """A terminal that prints `plain` text: no markup, no guessed colours."""
     return compat.filtered_console(plain, stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def duration(seconds: float) -> str:
-    """`seconds` in the two largest units that say something: `7 s`, `3 min 20 s`, `2 h 05 min`, `3
-    d 04 h`."""
+    """`seconds` in the two largest units that apply: `7 s`, `3 min 20 s`, `2 h 05 min`,
+    `3 d 04 h`."""
     rounded = max(0, round(seconds))
     for large, small, size, part in (
         ("d", "h", 86400, 3600),
@@ -76,8 +75,8 @@ def value(hyperparameter: object) -> str:
 
 
 def number(measured: float) -> str:
-    """A metric: four decimals, or four digits when it is small, as an error rate or a cost may
-    be."""
+    """A metric with four decimals, or with four significant digits where it is below 0.1 (an error
+    rate, a cost)."""
     if abs(measured) >= 0.1 or measured == 0:
         return f"{measured:.4f}"
     return f"{measured:.4g}"
@@ -89,7 +88,7 @@ def short(key: str) -> str:
 
 
 def short_names(keys: Iterable[str]) -> list[str]:
-    """Each key without its section, or with the last part of it where two would read the same."""
+    """Each key without its section; with the last part of it where two would read the same."""
     keys = list(keys)
     names = [short(key) for key in keys]
     if len(set(names)) < len(names):
@@ -114,12 +113,12 @@ def listed(field: object) -> str:
 
 
 def pairs(table: Mapping[str, str]) -> "Table":
-    """Two columns without a frame; only the second one is ever broken over lines."""
+    """Two columns without a frame; only the second one wraps."""
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     grid.add_column()
-    for key, said in table.items():
-        grid.add_row(key, said)
+    for key, description in table.items():
+        grid.add_row(key, description)
     return grid

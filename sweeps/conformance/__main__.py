@@ -8,14 +8,14 @@ LACKING = "The conformance suite needs pytest. Install it with: pip install pyte
 
 
 def main() -> int:
-    """The exit code of pytest; 0 = all rules are kept."""
+    """Run the suites and return pytest's exit code; 0 = all rules hold."""
     try:
         import pytest
     except ImportError:
         sys.stderr.write(LACKING)
         return 2
-    own = ["-p", f"{SUITES[0]}.options", "-o", "addopts=", "-p", "no:cacheprovider"]
-    return pytest.main([*own, "--pyargs", *SUITES, *sys.argv[1:]])
+    options = ["-p", f"{SUITES[0]}.options", "-o", "addopts=", "-p", "no:cacheprovider"]
+    return pytest.main([*options, "--pyargs", *SUITES, *sys.argv[1:]])
 
 
 if __name__ == "__main__":

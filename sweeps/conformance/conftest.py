@@ -1,4 +1,4 @@
-"""What a test says when it fails, as in `zoneout_core.conformance`."""
+"""The message of a test that fails, as in `zoneout_core.conformance`."""
 
 from zoneout_core.conformance import subjects
 from zoneout_core.conformance.conftest import pytest_runtest_makereport

@@ -1,4 +1,4 @@
-"""What every space has to satisfy."""
+"""The rules of every space."""
 
 import json
 

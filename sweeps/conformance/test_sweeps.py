@@ -1,4 +1,4 @@
-"""What every sweep has to satisfy."""
+"""The rules of every sweep."""
 
 import json
 
@@ -23,7 +23,7 @@ def test_it_is_named_after_its_file_and_described(name: str) -> None:
 
 @every_sweep
 def test_it_round_trips(name: str) -> None:
-    """A run keeps its definition as JSON, which gives an equal sweep back."""
+    """A run keeps its definition as JSON, from which an equal sweep is made."""
     sweep = definition.get(name)
     assert Sweep.from_json(json.loads(json.dumps(sweep.to_json()))) == sweep
 

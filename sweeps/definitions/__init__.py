@@ -1,2 +1,2 @@
-"""The sweeps that exist, one file each: `sweep()` returns the complete definition, the file's name
-is its name."""
+"""All sweeps, a file each: `sweep()` returns the complete definition, which is named after the
+file."""

@@ -1,9 +1,8 @@
-"""What the paper's tables and curves have in common: named systems on one task, at one of several
-scales.
+"""Rows of the paper's tables and curves: named systems on one task, at one of several scales.
 
-A system is a row: values of its own on top of the task's configuration, under the `label` by which
-tables and figures know its trials. Scale `paper` is the whole setting; `small` takes minutes and
-`smoke` seconds a row on two cores, and their numbers are never shown as the paper's.
+A row is a system: its own values on top of the task's configuration, under the `label` by which
+tables and figures find its trials. Scale `paper` is the paper's full setting. On two cores `small`
+takes minutes and `smoke` seconds a row; their numbers are never shown as the paper's.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,28 +15,27 @@ from zoneout_core.errors import UnknownName
 
 PAPER = "paper"
 Values = Mapping[str, object]
-"""By unambiguous field name of a `TrialConfig`."""
+"""Values by unambiguous field name of a `TrialConfig`."""
 Rows = Mapping[str, Values]
-"""By label."""
+"""Values of each row, by label."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """What is not as in the paper."""
+    """The values that differ from the paper's."""
 
     values: Values = field(default_factory=dict)
-    """Of every trial; they take the place of the base's and of the rows' own."""
+    """Values of every trial, which replace those of the base and of the rows."""
     rows: Rows = field(default_factory=dict)
-    """Of single rows: sizes that only they have."""
+    """Values of single rows, for sizes that only they have."""
 
 
 Scales = Mapping[str, Scale]
-"""By name: what a definition calls its `SCALES`."""
+"""The `SCALES` of a definition, by name."""
 
 
 def get(name: str, scale: str) -> Sweep:
-    """Definition `name` at a scale. Raises `UnknownName`, also for a scale that it does not
-    have."""
+    """Definition `name` at a scale. Raises `UnknownName` for either."""
     module = registry.load("sweeps.definitions", name, "sweep")
     known = getattr(module, "SCALES", {PAPER: Scale()})
     if scale not in known:
@@ -47,25 +45,24 @@ def get(name: str, scale: str) -> Sweep:
 
 
 def at_scale(sweep: Sweep, scale: Scale, rows: Rows | None = None) -> Sweep:
-    """`sweep`, over these rows if there are some, with what is smaller at a scale."""
+    """`sweep` with the values of a scale, over `rows` if given."""
     if rows is not None:
         sweep = replace(
             sweep, space=space({label: _sized(label, row, scale) for label, row in rows.items()})
         )
     if not scale.values:
         return sweep
-    # Small models train one thread a core: more of them side by side.
+    # Small models train side by side, with one thread each.
     return replace(sweep, base=sweep.base.with_values(scale.values), threads=1, lanes=8)
 
 
 def _sized(label: str, row: Values, scale: Scale) -> Values:
-    return {key: value for key, value in row.items() if key not in scale.values} | dict(
-        scale.rows.get(label, {})
-    )
+    kept = {key: value for key, value in row.items() if key not in scale.values}
+    return kept | dict(scale.rows.get(label, {}))
 
 
 def space(rows: Rows) -> Switch:
-    """A conditional choice by label: each row is one point, with its own values."""
+    """A conditional choice of the label: each row is one point, with its own values."""
     cases = {
         label: Product(tuple(Choice(key, (value,)) for key, value in row.items()))
         for label, row in rows.items()
@@ -74,7 +71,7 @@ def space(rows: Rows) -> Switch:
 
 
 def labels(sweep: Sweep) -> list[str]:
-    """The rows of a sweep; none where it is over something else."""
+    """The labels of a sweep's rows; empty for a sweep without rows."""
     match sweep.space:
         case Switch(key="label", cases=cases):
             return [str(label) for label, _ in cases]
@@ -82,17 +79,18 @@ def labels(sweep: Sweep) -> list[str]:
 
 
 def merged(first: Sweep, second: Sweep) -> Sweep:
-    """One sweep over the rows of both, which are the same definition's, narrowed in two ways."""
+    """One sweep over the rows of both, which are the same definition narrowed in two ways."""
     if labels(first) == labels(second):
         return first
     match first.space, second.space:
-        case Switch(cases=mine), Switch(cases=theirs):
-            return replace(first, space=Switch("label", tuple(dict((*mine, *theirs)).items())))
+        case Switch(cases=cases), Switch(cases=others):
+            union = dict((*cases, *others))
+            return replace(first, space=Switch("label", tuple(union.items())))
     raise AssertionError(f"{first.name} has no rows")
 
 
 def narrowed(sweep: Sweep, kept: Collection[str]) -> Sweep:
-    """The same sweep over some of its rows only; one over something else stays whole."""
+    """The same sweep over some of its rows only; a sweep without rows stays as it is."""
     match sweep.space:
         case Switch(key="label", cases=cases):
             return replace(

@@ -8,8 +8,8 @@ from zoneout_core import tasks
 
 ROWS: Rows = {
     "unregularized": {},
-    "zoneout-script": {"zoneout.z_cells": 0.05},  # what the script has, whatever its flags say
-    "zoneout": {"zoneout.z_cells": 0.5, "zoneout.z_states": 0.05},  # what the README says
+    "zoneout-script": {"zoneout.z_cells": 0.05},  # the script's value, whatever its flags say
+    "zoneout": {"zoneout.z_cells": 0.5, "zoneout.z_states": 0.05},  # the README's values
 }
 SCALES = {
     "smoke": Scale(values={"hidden_size": 8, "epochs": 1}),
@@ -19,8 +19,8 @@ SCALES = {
 
 
 def sweep(scale: str = "paper") -> Sweep:
-    """Five seeds of each system, since the rule that begins again makes a single run meaningless;
-    40 epochs."""
+    """Five seeds of each system for 40 epochs: since training may start over, a single run says
+    little."""
     paper = Sweep(
         name="addition",
         description="Learning to add, with a curriculum: with and without zoneout, five seeds",

@@ -1,5 +1,5 @@
-"""Semantic consistency, a toy of the paper's README: which W solves a recurrence that has nothing
-to do (spec 7)."""
+"""Semantic consistency, a toy of the paper's README: which W a recurrence learns that has only to
+keep its state (spec section 7)."""
 
 from sweeps.definition import Sweep
 from sweeps.definitions import _rows
@@ -7,8 +7,8 @@ from sweeps.definitions._rows import Rows, Scale
 from zoneout_core import tasks
 
 ROWS: Rows = {"unregularized": {}, "zoneout": {"zoneout.z_states": 0.1}}
-"""Without zoneout W stays near -I, which is right only every other step; with it only W = +I is
-right."""
+"""Without zoneout W stays near -I, which is right at every other step only. With zoneout only
+W = +I is right."""
 SCALES = {
     "smoke": Scale(values={"epochs": 1}),
     "small": Scale(values={"epochs": 60}),

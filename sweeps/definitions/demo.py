@@ -1,5 +1,5 @@
-"""What `make demo` runs: a 3 x 3 corner of the plane on text that comes with Python, in a few
-minutes."""
+"""The sweep of `make demo`: a 3 x 3 corner of the plane in a few minutes, on text that comes with
+Python."""
 
 from search_spaces import zoneout_plane
 from sweeps.definition import Sweep
@@ -7,7 +7,7 @@ from zoneout_core.config.trial import ModelConfig, OptimConfig, TrialConfig
 
 
 def sweep() -> Sweep:
-    """Nine trials of H=128 on Python's own language reference; needs no download."""
+    """Nine trials of H=128 on Python's language reference, without a download."""
     return Sweep(
         name="demo",
         description=(

@@ -11,7 +11,7 @@ from zoneout_core.config.trial import TrialConfig
 
 SCALES = {
     "smoke": table1_char.SCALES["smoke"],
-    "small": Scale(values={"hidden_size": 128, "epochs": 1}),  # as `figure3_small`
+    "small": Scale(values={"hidden_size": 128, "epochs": 1}),  # that of `figure3_small`
     "paper": Scale(),
 }
 

@@ -1,5 +1,5 @@
-"""Figure 3 on a small scale: real Penn Treebank, H=128, one epoch, 3 x 3 cells. Not the paper's
-numbers."""
+"""Figure 3 on a small scale: the real Penn Treebank, H=128, one epoch, 3 x 3 cells. Its numbers are
+not the paper's."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from zoneout_core.config.trial import ModelConfig
 
 
 def sweep() -> Sweep:
-    """Nine trials; some minutes on a CPU."""
+    """Nine trials, a few minutes on a CPU."""
     paper = figure3.sweep()
     return replace(
         paper,

@@ -1,8 +1,8 @@
 """Figure 6 of the paper: three systems after one epoch of permuted sequential MNIST (spec section
 8.1).
 
-One epoch, to show what is inherent and not what was learned for the task. `sweep reproduce figure6`
-then measures how far their gradients reach back through time.
+A single epoch shows what is inherent in a system rather than what it learned for the task. `sweep
+reproduce figure6` then measures how far the gradients reach back through time.
 """
 
 from sweeps.definition import Sweep
@@ -13,7 +13,7 @@ from zoneout_core import tasks
 ROWS: Rows = {
     "unregularized": {},
     "zoneout": {"zoneout.z_cells": 0.5},
-    "dropout": {"naive_dropout.p_cells": 0.5},  # the naive kind, of the recurrent connection
+    "dropout": {"naive_dropout.p_cells": 0.5},  # the naive dropout of recurrent connections
 }
 SCALES = {
     "smoke": table2.SCALES["smoke"],
@@ -23,7 +23,7 @@ SCALES = {
 
 
 def sweep(scale: str = "paper") -> Sweep:
-    """A trial of each system; settings are those of Table 2."""
+    """A trial of each system, with the settings of Table 2."""
     paper = Sweep(
         name="figure6",
         description=(

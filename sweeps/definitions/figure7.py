@@ -15,14 +15,14 @@ ROWS: Rows = {
     }
     for mode in ("same", "code", "expectation")
 }
-"""By what stands for the masks in an evaluation: the same masks; others, as the code does it;
+"""The mode is what an evaluation uses: the same masks; other masks, as the paper's code does;
 expectations."""
 SCALES = table1_char.SCALES
 
 
 def sweep(scale: str = "paper") -> Sweep:
-    """A trial of each way to evaluate; all else as in Table 1, whose zoneout and unregularized rows
-    they meet."""
+    """A trial of each way to evaluate. Everything else is as in Table 1, whose zoneout and
+    unregularized rows these are compared with."""
     paper = replace(
         table1_char.sweep(),
         name="figure7",

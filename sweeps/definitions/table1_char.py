@@ -1,5 +1,5 @@
-"""Table 1 of the paper, characters of Penn Treebank (spec sections 2, 9, 11): every row, also below
-the line."""
+"""Table 1 of the paper, characters of Penn Treebank (spec sections 2, 9, 11): every row, those
+below the line included."""
 
 from sweeps.definition import Sweep
 from sweeps.definitions import _rows
@@ -12,7 +12,8 @@ ROWS: Rows = {
     "norm-stabilizer": {"norm_stabilizer.beta_norm": 50.0},
     "stochastic-depth": {"stochastic_depth.z_depth": 0.05},
     "recurrent-dropout": {"recurrent_dropout.p_recurrent": 0.25},
-    # What an older text (0.7) and the README (0.7 of keeping?) may mean.
+    # Two readings of 0.7, which an older text of the paper and the README state: the probability of
+    # dropping, and that of keeping.
     "recurrent-dropout-0.7": {"recurrent_dropout.p_recurrent": 0.7},
     "recurrent-dropout-0.3": {"recurrent_dropout.p_recurrent": 0.3},
     "zoneout": {"zoneout.z_cells": 0.5, "zoneout.z_states": 0.05},
@@ -69,8 +70,8 @@ SCALES = {
 
 
 def sweep(scale: str = "paper") -> Sweep:
-    """A trial of each row; at the paper's scale H=1000, at most 110 epochs, the best by validation
-    kept."""
+    """A trial of each row. At the paper's scale H=1000 and at most 110 epochs, of which the best on
+    the validation set counts."""
     paper = Sweep(
         name="table1_char",
         description=(

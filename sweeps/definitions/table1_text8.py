@@ -12,10 +12,8 @@ ROWS: Rows = {
     "stochastic-depth": {"stochastic_depth.z_depth": 0.05},
     "recurrent-dropout": {"recurrent_dropout.p_recurrent": 0.5},
     "zoneout": {"zoneout.z_cells": 0.5, "zoneout.z_states": 0.05},
-    "zoneout-0.2": {
-        "zoneout.z_cells": 0.2,
-        "zoneout.z_states": 0.2,
-    },  # the README's, by its own warning
+    # The README's values, which it warns of itself.
+    "zoneout-0.2": {"zoneout.z_cells": 0.2, "zoneout.z_states": 0.2},
     "rbn": {"cell": "bn_lstm", "cell.population_rate": 0.05, "init": "orthogonal", "epochs": 50},
     "hm-lstm": {
         "cell": "hm_lstm",
@@ -29,8 +27,8 @@ ROWS: Rows = {
         "decay_factor": 50.0,
     },
 }
-"""Strengths that Table 1 does not state for text8 are those of characters; recurrent dropout's is
-the README's."""
+"""Strengths that Table 1 does not state for text8 are those of Penn Treebank's characters;
+recurrent dropout's is the README's."""
 SCALES = {
     "smoke": Scale(
         values={
@@ -52,8 +50,8 @@ SCALES = {
 
 
 def sweep(scale: str = "paper") -> Sweep:
-    """A trial of each row; at the paper's scale H=2000 on 90 million characters, the largest job of
-    the paper."""
+    """A trial of each row. At the paper's scale H=2000 on 90 million characters: the largest
+    experiment of the paper."""
     paper = Sweep(
         name="table1_text8",
         description=(

@@ -8,7 +8,7 @@ from zoneout_core.tasks.word_ptb import MEDIUM, SMALL
 
 
 def _dropout(p: float) -> dict[str, object]:
-    """Zaremba's, at its three places."""
+    """Zaremba's dropout, at its three places."""
     return {
         "non_recurrent_dropout.p_inputs": p,
         "non_recurrent_dropout.p_between": p,
@@ -60,7 +60,7 @@ SCALES = {
 
 
 def sweep(scale: str = "paper") -> Sweep:
-    """A trial of each row; at the paper's scale two layers of 1500 units (200 and 650 in Zaremba's
+    """A trial of each row. At the paper's scale two layers of 1500 units (200 and 650 in Zaremba's
     smaller models)."""
     paper = Sweep(
         name="table1_word",

@@ -7,7 +7,7 @@ from sweeps.definitions._rows import Rows, Scale
 from zoneout_core import tasks
 
 ZONEOUT = {"zoneout.z_cells": 0.15, "zoneout.z_states": 0.15, "zoneout.zoneout_mask": "shared"}
-"""For this setting the paper shares the mask of cells and states."""
+"""On this task the paper uses one mask for cells and states."""
 ROWS: Rows = {
     "unregularized": {},
     "recurrent-dropout": {"recurrent_dropout.p_recurrent": 0.5},
@@ -34,7 +34,7 @@ SCALES = {
             "train_fraction": 0.2,
             "eval_fraction": 0.2,
         },
-        # Running statistics have to follow within few updates.
+        # Running statistics have to settle within few updates.
         rows={"rbn": {"cell.population_rate": 0.05}, "rbn-zoneout": {"cell.population_rate": 0.05}},
     ),
     "paper": Scale(),
@@ -42,7 +42,7 @@ SCALES = {
 
 
 def sweep(scale: str = "paper") -> Sweep:
-    """A trial of each row; at the paper's scale H=100 over 784 steps, 150 epochs."""
+    """A trial of each row. At the paper's scale H=100 over 784 steps, for 150 epochs."""
     paper = Sweep(
         name="table2",
         description=(

@@ -1,4 +1,4 @@
-"""Numbers that the paper has in its text only: GRU and tanh-RNN with and without zoneout (spec
+"""Numbers that the paper states only in its text: GRU and tanh-RNN with and without zoneout (spec
 sections 1, 2.4)."""
 
 from sweeps.definition import Sweep
@@ -7,12 +7,12 @@ from sweeps.definitions._rows import Rows
 from zoneout_core import tasks
 
 Z_STATES = (0.05, 0.1, 0.15, 0.2, 0.25)
-"""The text names the range and not the value that it found best."""
+"""The text names this range, but not the best value in it."""
 _CELLS = {
     "gru": {"cell": "gru", "learning_rate": 0.001, "offset": "zero"},
     "rnn": {"cell": "rnn", "learning_rate": 0.0003, "offset": "zero"},
 }
-"""Chunks do not overlap: the offset is always 0."""
+"""Chunks do not overlap, so the offset is always 0."""
 ROWS: Rows = {
     label + (f"-zoneout-{z:g}" if z else ""): values | ({"zoneout.z_states": z} if z else {})
     for label, values in _CELLS.items()
@@ -22,7 +22,7 @@ SCALES = table1_char.SCALES
 
 
 def sweep(scale: str = "paper") -> Sweep:
-    """A trial of each cell and each z; at the paper's scale H=1000, at most 110 epochs."""
+    """A trial of each cell and each z. At the paper's scale H=1000 and at most 110 epochs."""
     paper = Sweep(
         name="text_numbers",
         description=(

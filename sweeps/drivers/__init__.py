@@ -1,1 +1,1 @@
-"""Two ways to drive a sweep: in this process, or over Ray. The only wing that imports ray."""
+"""Two ways to drive a sweep: in this process, or over Ray. No other wing imports ray."""

@@ -1,5 +1,5 @@
-"""Ray apart: in a thread of its own, so that the main thread can always hear signals, and leave a
-Ray that is gone."""
+"""Ray in a thread of its own, so that the main thread always hears signals and can leave a Ray that
+is gone."""
 
 import socket
 import threading
@@ -15,26 +15,26 @@ from zoneout_core.errors import RunError, ZoneoutError
 
 _TURN_SECONDS = 0.1
 _STARTING_TURN_SECONDS = 0.005
-"""While Ray starts it takes signals for itself, in C++ even: they are taken back before the next
-one can come."""
+"""Ray takes the signals while it starts, even in C++. They are taken back this often, before the
+next one can come."""
 _PULSE_SECONDS = 1.0
 _TIDYING_SECONDS = 5.0
 
 left_behind = False
-"""Whether a Ray that is gone was left in its thread: the process then has to end without Ray's own
-farewells."""
+"""Whether a Ray that is gone was left in its thread. The process then has to exit without Ray's
+shutdown."""
 
 
 class Gone(RunError):
-    """Ray's control process does not answer any more."""
+    """Ray's control process no longer answers."""
 
 
 def run_apart(work: Callable[[], None], started: threading.Event, turn: Callable[[], None]) -> None:
-    """Return when `work` does, and raise what it raises; it sets `started` when it takes no more
-    signals.
+    """Run `work` in a thread until it returns, and raise what it raises. `work` sets `started` once
+    it takes no more signals.
 
-    `turn` is called in the caller's thread meanwhile. It may raise, which leaves `work` behind: its
-    thread does not keep the process alive.
+    Meanwhile `turn` is called in the caller's thread. If it raises, `work` is left behind in its
+    thread, which does not keep the process alive.
     """
     global left_behind  # of the process, as Ray itself is
     errors: list[BaseException] = []
@@ -42,7 +42,7 @@ def run_apart(work: Callable[[], None], started: threading.Event, turn: Callable
     def guarded() -> None:
         try:
             work()
-        except BaseException as error:  # raised again where someone can do something about it
+        except BaseException as error:  # raised again in the caller's thread
             errors.append(error)
 
     thread = threading.Thread(target=guarded, name="ray", daemon=True)
@@ -60,45 +60,47 @@ def run_apart(work: Callable[[], None], started: threading.Event, turn: Callable
 
 
 class Pulse:
-    """Feels whether Ray's control process (GCS) is there. Without it nothing moves; Ray says so
-    after a minute."""
+    """Checks that Ray's control process (GCS) answers. Without it everything stalls, and Ray says
+    so only after a minute."""
 
     def __init__(self, patience: float) -> None:
         """`patience`: seconds for which it may be away."""
         self._patience = patience
         self._address = ""
-        self._felt = self._looked = 0.0
+        self._answered = 0.0
+        self._checked = 0.0
 
     def begin(self, address: str) -> None:
-        """It answers at `address` (host:port) now."""
-        self._felt = self._looked = time.monotonic()
+        """Start checking at `address` (host:port), which answers now."""
+        self._answered = self._checked = time.monotonic()
         self._address = address
 
     def lost(self) -> str:
         """The address at which nobody has answered for too long; empty while all is well."""
         now = time.monotonic()
-        if not self._address or now - self._looked < _PULSE_SECONDS:
+        if not self._address or now - self._checked < _PULSE_SECONDS:
             return ""
-        self._looked = now
+        self._checked = now
         host, _, port = self._address.rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
         except OSError:
-            if now - self._felt > self._patience:
+            if now - self._answered > self._patience:
                 return self._address
             return ""
-        self._felt = now
+        self._answered = now
         return ""
 
 
 class Books:
-    """The ledger for as long as Ray is driven: a Ray that was left behind writes nothing any
-    more."""
+    """The ledger while Ray is driven. A Ray that was left behind can no longer write to it."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger, self._lock, self._closed = ledger, threading.Lock(), False
+        self._ledger = ledger
+        self._lock = threading.Lock()
+        self._closed = False
         self.error: ZoneoutError | None = None
-        """The first that the ledger raised; it ends the sweep."""
+        """The first error that the ledger raised; it ends the sweep."""
 
     def ask(self) -> Assignment | None:
         """See `Ledger.ask`."""
@@ -121,7 +123,7 @@ class Books:
             ledger.note(event)
 
     def close(self) -> None:
-        """Wait until nobody writes, and let nobody write from now on."""
+        """Wait until nobody is writing, and refuse all later writes."""
         with self._lock:
             self._closed = True
 

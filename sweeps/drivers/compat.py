@@ -1,5 +1,5 @@
-"""What is used of Ray though Ray does not promise to keep it. Checked with Ray 2.60;
-`tests/sweeps/test_compat.py` fails when another version changes it.
+"""The private parts of Ray that this package uses. Checked with Ray 2.60;
+`tests/sweeps/test_compat.py` fails when another version changes them.
 """
 
 from collections.abc import Iterator
@@ -9,19 +9,19 @@ from typing import Any
 import ray
 from ray._private import ray_constants
 
-_raylet: Any = ray._raylet  # its types lack what is used of it
+_raylet: Any = ray._raylet  # its types lack the attributes used here
 
 LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-"""Ray keeps to the loopback where this is 0, as it is on the systems in its name. Ray has no option
-for it."""
+"""Where this is 0, Ray listens on the loopback only, as it does on the systems in its name. Ray has
+no option for it."""
 
 
 @contextmanager
 def on_the_loopback() -> Iterator[None]:
-    """While it is open, a Ray that this process starts listens on the loopback only.
+    """While open, a Ray that this process starts listens on the loopback only.
 
-    Ray reads `LOOPBACK_VARIABLE` into a constant when it is imported, which may have been before
-    the variable was set.
+    Ray reads `LOOPBACK_VARIABLE` into a constant on import, which may have been before the variable
+    was set.
     """
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
@@ -32,7 +32,7 @@ def on_the_loopback() -> Iterator[None]:
 
 
 def reread_environment() -> None:
-    """Have the Ray of this process read the variables of its authentication again. It reads the
-    mode on import and the token on first use, and keeps both."""
+    """Have the Ray of this process read its authentication variables again. It reads the mode on
+    import and the token on first use, and keeps both."""
     _raylet.Config.initialize("")
     _raylet.AuthenticationTokenLoader.instance().reset_cache()

@@ -1,5 +1,5 @@
-"""A lane server as a Ray actor: one per device, found by name, its training loop in a thread of its
-own."""
+"""A lane server as a Ray actor: one per device, found by its name, with the training loop in a
+thread of its own."""
 
 import os
 import threading
@@ -15,26 +15,26 @@ from sweeps.serving.lane_server import LaneServer, ServerOptions, build_server
 
 NAMESPACE = "zoneout-sweeps"
 TRAINING = "training"
-"""Name of the thread that trains."""
+"""Name of the training thread."""
 IDLE_SECONDS = 0.005
 LEASE_SECONDS = 60.0
-"""A client that has not asked for so long is gone, and its lane is free. Longer than any wait of a
-healthy one."""
+"""A client that has been silent for so long is gone, and its lane is free. A healthy client never
+waits so long."""
 
 
 class LaneActor:
-    """Owns a GPU, or some cores, of its node. Methods run in threads of the actor, training in one
-    beside them."""
+    """Owns a GPU, or some cores, of its node. Methods run in the actor's threads, training in a
+    thread beside them."""
 
     def __init__(self, options: ServerOptions) -> None:
-        """The server is built on first use, so that its errors reach the caller as they are."""
+        """The server is built on first use, so that its own errors reach the caller."""
         self._options = options
         self._server: LaneServer | None = None
         self._building = threading.Lock()
         self._broken: Exception | None = None
 
     def ready(self) -> int:
-        """Build the server if it is not there yet; the process that owns the device."""
+        """Build the server if it does not exist yet. Returns the process id of the actor."""
         self._get()
         return os.getpid()
 
@@ -51,7 +51,7 @@ class LaneActor:
         return self._get().next(trial, timeout_seconds)
 
     def _get(self) -> LaneServer:
-        if self._broken is not None:  # a bug of ours: every client hears of it, none waits for ever
+        if self._broken is not None:  # a bug of ours; every client hears of it, and none hangs
             raise RuntimeError(
                 f"The lane server stopped training: {self._broken!r}"
             ) from self._broken
@@ -78,11 +78,11 @@ class LaneActor:
 
 
 def start(nodes: dict[str, str], options: ServerOptions, gpus: float) -> list[Any]:
-    """A lane server for each name in `nodes` ({actor name: node id}). Created by the driver, they
-    end with it.
+    """Start a lane server for each name in `nodes` ({actor name: node id}). They end with the
+    driver.
 
-    Waits until they are up; raises a server's own error (a device that is not there, say) when it
-    cannot begin.
+    Waits until they are up. Raises a server's own error when it cannot start, for instance for a
+    device that does not exist.
     """
     actor: Any = ray.remote(LaneActor)
     handles = [
@@ -92,8 +92,8 @@ def start(nodes: dict[str, str], options: ServerOptions, gpus: float) -> list[An
             num_cpus=0,
             num_gpus=gpus,
             max_restarts=-1,
-            max_concurrency=2 * options.lanes
-            + 8,  # every client may wait in `next` while another call comes in
+            # Every client may wait in `next` while another call comes in.
+            max_concurrency=2 * options.lanes + 8,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
         ).remote(options)
         for name, node in nodes.items()

@@ -1,5 +1,5 @@
-"""What Tune sees of a trial: a thin client of its node's lane server. Imports no torch (about 0.1
-GB a process)."""
+"""A trial as Tune sees it: a thin client of its node's lane server. Imports no torch, so a process
+takes only about 0.1 GB."""
 
 import time
 from typing import Any
@@ -13,16 +13,16 @@ from sweeps.drivers.lane_actor import NAMESPACE
 
 POLL_SECONDS = 20.0
 RESTART_SECONDS = 120.0
-"""How long a client waits for a lane server that died to be there again."""
+"""How long a client waits for a dead lane server to come back."""
 
 
 class LaneTrial(tune.Trainable):
-    """One Tune trial = one trial = one lane. A step returns the lane's next events; the last has
-    `done`.
+    """One Tune trial = one trial = one lane. A step returns the lane's next events; the last result
+    has `done`.
 
-    With reused actors Tune calls neither `stop` nor `cleanup` between trials, and in `reset_config`
-    `self.trial_id` is the new one: so the driver releases lanes, and this class keeps nothing that
-    outlives a trial.
+    With reused actors Tune calls neither `stop` nor `cleanup` between trials, and `reset_config`
+    sees only the new `self.trial_id`. So the driver releases lanes, and this class keeps nothing
+    that outlives a trial.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -34,14 +34,14 @@ class LaneTrial(tune.Trainable):
         """Become another trial."""
         self._trial: int = new_config["trial"]
         self._config: dict[str, object] = new_config["config"]
-        here = new_config["servers"][ray.get_runtime_context().get_node_id()]
-        self._server: Any = ray.get_actor(here[self._trial % len(here)], namespace=NAMESPACE)
+        names = new_config["servers"][ray.get_runtime_context().get_node_id()]
+        self._server: Any = ray.get_actor(names[self._trial % len(names)], namespace=NAMESPACE)
         self._submitted = False
         return True
 
     def step(self) -> dict[str, Any]:
         """Wait for the lane's next events."""
-        patience = time.monotonic() + RESTART_SECONDS
+        deadline = time.monotonic() + RESTART_SECONDS
         while True:
             try:
                 if not self._submitted:
@@ -50,16 +50,14 @@ class LaneTrial(tune.Trainable):
                 events: list[LaneEvent] | None = ray.get(
                     self._server.next.remote(self._trial, POLL_SECONDS)
                 )
-                patience = time.monotonic() + RESTART_SECONDS
-            except (
-                RayActorError
-            ):  # a restarted server knows nothing: it goes on from the checkpoint
-                if time.monotonic() > patience:
+                deadline = time.monotonic() + RESTART_SECONDS
+            except RayActorError:  # a restarted server has no trials: submit it again
+                if time.monotonic() > deadline:
                     raise
                 self._submitted = False
                 time.sleep(0.2)
                 continue
-            if events is None:  # ours was given away, or the server restarted between two calls
+            if events is None:  # our lane was given away, or the server restarted between calls
                 self._submitted = False
             elif events:
                 done = any(isinstance(event, EndEvent) for event in events)
@@ -69,4 +67,4 @@ class LaneTrial(tune.Trainable):
         """Nothing: lanes are saved by their server."""
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Nothing: the server knows where the trial stood."""
+        """Nothing: the server knows how far the trial was."""

@@ -1,9 +1,9 @@
-"""Surroundings of a Ray of our own: a token that only this user can read, the loopback, and a
-folder that goes with it.
+"""The environment of a local Ray: a token that only this user can read, the loopback, and a folder
+that is removed with it.
 
-Whoever reaches a Ray's ports may run code in it, unless Ray asks for a token. So each local Ray
-gets a new one, in a file of mode 0600 inside a folder of mode 0700, which Ray's own files lie in
-too (Ray makes them writable by everyone).
+Whoever reaches a Ray's ports can run code in it, unless Ray asks for a token. So each local Ray has
+a new token, in a file of mode 0600 inside a folder of mode 0700. Ray's own files, which Ray makes
+writable by everyone, are in that folder too.
 """
 
 import fcntl
@@ -20,21 +20,20 @@ from sweeps.drivers import compat
 
 PREFIX = "sweep-ray-"
 RAYS = "ray"
-"""The folder inside it that Ray takes, and opens to everyone."""
+"""The folder inside it for Ray's files, which Ray opens to everyone."""
 LONGEST_FOLDER = 39
-"""Characters of Ray's folder; Ray appends up to 64, and the path of a socket has at most 107 (103
-on macOS)."""
+"""Characters. Ray appends up to 64 to its folder, and the path of a socket has at most 107 (103 on
+macOS)."""
 REMOVAL_SECONDS = 5.0
 """How long Ray's last processes may still write into a folder that is being removed."""
 
 
 @contextmanager
 def private_ray() -> Iterator[Path]:
-    """While it is open, a Ray that this process starts is private. Gives the folder for Ray's
-    files.
+    """While open, a Ray that this process starts is private. Yields the folder for Ray's files.
 
-    What the user has set for clusters (`RAY_AUTH_MODE`, `RAY_AUTH_TOKEN`, `RAY_AUTH_TOKEN_PATH`) is
-    back afterwards.
+    Afterwards the user's settings for clusters (`RAY_AUTH_MODE`, `RAY_AUTH_TOKEN`,
+    `RAY_AUTH_TOKEN_PATH`) are restored.
     """
     parent = _parent()
     remove_leftovers(parent)
@@ -44,7 +43,7 @@ def private_ray() -> Iterator[Path]:
             file.write(secrets.token_hex(32))
         settings = {
             "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": None,  # it would go before the file
+            "RAY_AUTH_TOKEN": None,  # it would take precedence over the file
             "RAY_AUTH_TOKEN_PATH": str(token),
             compat.LOOPBACK_VARIABLE: "0",
         }
@@ -53,20 +52,19 @@ def private_ray() -> Iterator[Path]:
 
 
 def remove_leftovers(parent: Path) -> None:
-    """Remove the folders of this user's dead processes: one that was killed could not do it
-    itself."""
+    """Remove the folders of this user's dead processes: a process that was killed cannot do it."""
     for folder in parent.glob(f"{PREFIX}*"):
-        with suppress(OSError):  # a link, another user's, gone meanwhile, or in use
+        with suppress(OSError):  # a link, another user's, removed meanwhile, or in use
             if folder.lstat().st_uid != os.geteuid():
                 continue
             lock = _lock(folder, fcntl.LOCK_NB)
-            _remove(folder)  # its Ray's processes may outlive it, and write on for a moment
+            _remove(folder)  # Ray's processes may outlive the driver, and write for a moment
             os.close(lock)
 
 
 @contextmanager
 def _folder(parent: Path) -> Iterator[Path]:
-    """A new folder that is this user's alone. It is locked as long as its process lives, and then
+    """A new folder that only this user can enter. It is locked while its process lives, and then
     removed."""
     folder, lock = _new_folder(parent)
     try:
@@ -81,7 +79,7 @@ def _new_folder(parent: Path) -> tuple[Path, int]:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         with suppress(FileNotFoundError):
             lock = _lock(folder)
-            if folder.exists():  # else it was taken for a leftover before it was locked
+            if folder.exists():  # otherwise it was removed as a leftover before it was locked
                 return folder, lock
             os.close(lock)
 
@@ -101,15 +99,15 @@ def _lock(folder: Path, flags: int = 0) -> int:
 
 
 def _remove(folder: Path) -> None:
-    until = time.monotonic() + REMOVAL_SECONDS
+    deadline = time.monotonic() + REMOVAL_SECONDS
     shutil.rmtree(folder, ignore_errors=True)
-    while folder.exists() and time.monotonic() < until:
+    while folder.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _parent() -> Path:
-    """Where temporary files go; where that is too far down for the path of a socket, /tmp."""
+    """The folder for temporary files; /tmp where its path is too long for a socket."""
     folder = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()).absolute()
     if len(str(folder / f"{PREFIX}12345678" / RAYS)) <= LONGEST_FOLDER:
         return folder
@@ -118,8 +116,8 @@ def _parent() -> Path:
 
 @contextmanager
 def _environment(settings: Mapping[str, str | None]) -> Iterator[None]:
-    """Set variables (None: unset), which Ray's processes inherit, and have the Ray of this process
-    read them anew."""
+    """Set variables (None = unset), which Ray's processes inherit, and have the Ray of this process
+    read them again."""
     before = {name: os.environ.get(name) for name in settings}
     _set(settings)
     compat.reread_environment()

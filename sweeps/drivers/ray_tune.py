@@ -1,7 +1,7 @@
 """Drive a sweep with Ray Tune: one Tune trial per trial, thin clients, one lane server per node.
 
-The ledger is Tune's searcher (`suggest`) and its stopper (every result); nothing of Tune is ever
-restored from its own snapshots, since journal, study and checkpoints hold all there is.
+The ledger is Tune's searcher (`suggest`) and its stopper (every result). Tune's own snapshots are
+never restored, since journal, study and checkpoints hold everything.
 """
 
 import gc
@@ -21,8 +21,8 @@ from sweeps.books.ledger import Ledger
 from sweeps.serving.lane_server import ServerOptions
 from zoneout_core.errors import RunError, ZoneoutError
 
-# Read by Ray when it is imported: our journal replaces Tune's loggers and snapshots, our handlers
-# its signal handling.
+# Ray reads these on import. Our journal replaces Tune's loggers and snapshots, and our handlers its
+# signal handling.
 os.environ |= {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -30,10 +30,9 @@ os.environ |= {
     "TUNE_MAX_PENDING_TRIALS_PG": "64",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_gcs_rpc_server_reconnect_timeout_s": (
-        "600"
-    ),  # Ray would exit, without a word of ours; see `Pulse`
-    "RAY_worker_niceness": "0",  # a Ray of our own shares no machine: what trains comes first
+    # Otherwise Ray would exit before `Pulse` can say why.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
+    "RAY_worker_niceness": "0",  # a local Ray shares its machine with nobody: training comes first
 }
 
 import ray
@@ -47,16 +46,16 @@ from sweeps.drivers.lane_trial import LaneTrial
 from sweeps.drivers.local_ray import private_ray
 
 LANE = "lane"
-"""The custom resource of which a node offers as many as it may train trials at a time."""
+"""The custom resource of a node: how many trials it may train at a time."""
 OBJECT_STORE_BYTES = 100_000_000
 LOCAL_PATIENCE_SECONDS, CLUSTER_PATIENCE_SECONDS = 3.0, 60.0
-"""How long it may be away: nobody starts that of a local Ray again, but a cluster's head may come
-back."""
+"""How long Ray's control process may be away. Nobody restarts that of a local Ray, but a cluster's
+head may come back."""
 
 
-class _Here:
-    """Lives in this driver only. Tune pickles what it is given, to restore it one day; that day
-    never comes here."""
+class _Unpickled:
+    """An object that exists in this driver only. Tune pickles such objects to restore them later,
+    which never happens here."""
 
     def __reduce__(self) -> tuple[type[object], tuple[()]]:
         return object, ()
@@ -67,12 +66,11 @@ class _Here:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Node:
-    """A node of the cluster that trains: one lane server for each GPU, or for each `threads` of its
-    cores."""
+    """A node that trains, with one lane server for each GPU, or for each `threads` of its cores."""
 
     id: str
     lanes: float
-    """How many trials it offers to train at a time."""
+    """How many trials it may train at a time."""
     gpus: float
     """GPUs of each server: 1 or 0."""
     servers: list[str]
@@ -80,24 +78,24 @@ class Node:
 
     @classmethod
     def of(cls, node: dict[str, Any], options: ServerOptions, run_name: str) -> Self:
-        """What `ray.nodes()` tells of a node."""
-        has = node["Resources"]
+        """The node that is an item of `ray.nodes()`."""
+        resources = node["Resources"]
         if options.device != "cpu":
-            gpus = int(has.get("GPU", 0))
+            gpus = int(resources.get("GPU", 0))
         else:
             gpus = 0
-        count = gpus or max(1, int(has.get("CPU", 1)) // options.threads)
+        count = gpus or max(1, int(resources.get("CPU", 1)) // options.threads)
         names = [f"{run_name}-{node['NodeID']}-{index}" for index in range(count)]
-        return cls(id=node["NodeID"], lanes=has[LANE], gpus=float(gpus > 0), servers=names)
+        return cls(id=node["NodeID"], lanes=resources[LANE], gpus=float(gpus > 0), servers=names)
 
 
-class LedgerSearch(_Here, Searcher):
-    """To Tune, where trials come from. It names nobody's metric: the ledger hears every result as
-    the stopper."""
+class LedgerSearch(_Unpickled, Searcher):
+    """Where Tune's trials come from. It sets no metric, since `LedgerStopper` takes the results."""
 
     def __init__(self, ledger: Books, servers: dict[str, list[str]]) -> None:
         super().__init__()
-        self._ledger, self._servers = ledger, servers
+        self._ledger = ledger
+        self._servers = servers
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial's config, or FINISHED."""
@@ -113,7 +111,7 @@ class LedgerSearch(_Here, Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Nothing: the lane's own `end` event says how it ended."""
+        """Nothing: the lane's `end` event says how the trial ended."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study is durable."""
@@ -122,8 +120,8 @@ class LedgerSearch(_Here, Searcher):
         """Nothing: see `save`."""
 
 
-class LedgerStopper(_Here, tune.Stopper):
-    """To Tune, what ends a trial or all of them: every result passes here."""
+class LedgerStopper(_Unpickled, tune.Stopper):
+    """Ends a trial of Tune's or all of them. Every result passes here."""
 
     def __init__(
         self, ledger: Books, stop: Callable[[], bool], release: Callable[[int], None]
@@ -135,7 +133,7 @@ class LedgerStopper(_Here, tune.Stopper):
         try:
             for event in result["events"]:
                 over = self._ledger.take(event) or over
-        except ZoneoutError:  # kept by the books: to Tune it would be the failure of one trial
+        except ZoneoutError:  # the books keep it; Tune would take it for the failure of one trial
             return True
         if over or result["done"]:
             self._release(result["config"]["trial"])
@@ -145,11 +143,12 @@ class LedgerStopper(_Here, tune.Stopper):
         return self._ledger.error is not None or self._stop()
 
 
-class LostTrials(_Here, tune.Callback):
-    """Hears of trials whose process died: up to `max_failures` times they are put on a lane again.
+class LostTrials(_Unpickled, tune.Callback):
+    """Hears of trials whose process died. Tune puts them on a lane again up to `max_failures`
+    times.
 
-    While the sweep stops, a process may have got the same signal as the driver: its trial is
-    interrupted like others.
+    While the sweep stops, a process may have received the driver's signal. Its trial then counts as
+    interrupted, like the others.
     """
 
     def __init__(
@@ -188,21 +187,21 @@ def drive(
     address: str,
     max_failures: int,
 ) -> None:
-    """Run trials until there are no more or `stop()` is true, asked at every turn of Tune's loop.
+    """Run trials until there are no more, or until `stop()` is true at a turn of Tune's loop.
 
-    All of Ray is used in a thread of its own: `ray.init` takes signals for itself, C++ handlers
-    included, and its calls may block for minutes. `listen`, called meanwhile, takes the signals
-    back. `go_on` is the command that resumes.
+    Ray is used in a thread of its own: `ray.init` takes the signals, in C++ too, and its calls may
+    block for minutes. Meanwhile `listen` is called to take the signals back. `go_on` is the command
+    that resumes.
 
-    `address` is "local" for a Ray of its own on this machine, or that of a cluster whose nodes
-    offer `lane`s. `scratch` is a folder all nodes see; Tune's own files go there and are deleted.
-    Raises `RunError` when there is no such cluster, or it is gone.
+    `address` is "local" for a Ray of its own on this machine, or the address of a cluster whose
+    nodes offer `lane`s. `scratch` is a folder that all nodes see; Tune's files go there and are
+    deleted. Raises `RunError` when there is no such cluster, or when it is gone.
     """
-    books, connection = Books(ledger), threading.Event()
+    books = Books(ledger)
+    connection = threading.Event()
     pulse = Pulse(LOCAL_PATIENCE_SECONDS if address == "local" else CLUSTER_PATIENCE_SECONDS)
-    logging.getLogger("ray").setLevel(
-        logging.ERROR
-    )  # it would tell that it is not in the main thread
+    # Ray would warn that it is not in the main thread.
+    logging.getLogger("ray").setLevel(logging.ERROR)
 
     def work() -> None:
         with connected(address, options):
@@ -259,7 +258,7 @@ def _tune(
             server.release.remote(number)
 
     stopper = LedgerStopper(ledger, stop, release)
-    # So that no node gets more clients than its servers have lanes.
+    # Resources of a client, so that no node gets more clients than its servers have lanes.
     share = max(1.0, *(node.lanes / (options.lanes * len(node.servers)) for node in nodes))
     tuner = tune.Tuner(
         tune.with_resources(LaneTrial, tune.PlacementGroupFactory([{LANE: share}])),
@@ -290,11 +289,10 @@ def _tune(
 
 @contextmanager
 def connected(address: str, options: ServerOptions) -> Iterator[None]:
-    """A connection to Ray for the length of a sweep; with "local", a Ray of its own that ends with
-    it.
+    """A connection to Ray for the length of a sweep; for "local", to a new Ray that ends with it.
 
-    A Ray of its own is private (`sweeps.drivers.local_ray`); a cluster is joined with the token and
-    the mode that the user has set for it. Raises `RunError` when there is no cluster at `address`.
+    A local Ray is private (`sweeps.drivers.local_ray`). A cluster is joined with the token and mode
+    that the user has set for it. Raises `RunError` when there is no cluster at `address`.
     """
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     with ExitStack() as surroundings:
@@ -315,7 +313,7 @@ def connected(address: str, options: ServerOptions) -> Iterator[None]:
             try:
                 _knock(address)
                 ray.init(address=address, **quiet)
-            except (OSError, OverflowError, ValueError) as error:  # none there, or no address
+            except (OSError, OverflowError, ValueError) as error:  # no cluster, or not an address
                 raise RunError(
                     f"--address must be that of a Ray cluster that runs, but {address!r} gives:"
                     f" {error}. Start one (ray up docker/cluster.yaml), or leave the option out for"
@@ -325,11 +323,10 @@ def connected(address: str, options: ServerOptions) -> Iterator[None]:
 
 
 def _leave() -> None:
-    """`ray.shutdown`, with no reference of Ray's left to be freed meanwhile.
+    """Shut Ray down while no thread can free one of its object references.
 
-    While Ray's core shuts down, its C++ ends the whole process, with exit code 1, when any thread
-    frees an object reference; Python's garbage collector does so in whichever thread it happens to
-    run, such as the one that delivers.
+    If a thread frees a reference while Ray's core shuts down, its C++ ends the whole process with
+    exit code 1. Python's garbage collector may do so in any thread, such as the one that delivers.
     """
     gc.collect()
     enabled = gc.isenabled()
@@ -342,8 +339,7 @@ def _leave() -> None:
 
 
 def _knock(address: str) -> None:
-    """Raises `OSError` when nobody listens at `host:port`; Ray itself would try for minutes before
-    it says so."""
+    """Raises `OSError` when nobody listens at `host:port`. Ray itself would try for minutes."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdigit() and "://" not in address:
         socket.create_connection((host, int(port)), timeout=5).close()

@@ -1,1 +1,1 @@
-"""Tables and figures of the paper: what each needs, and what a home has of it already."""
+"""Tables and figures of the paper: what each needs, and how much of it a home already has."""

@@ -1,12 +1,12 @@
-"""What a home already knows: trials found by their configuration, whichever run they are of.
+"""Trials that a home already has, found by their configuration in all of its runs.
 
-A trial's numbers depend on its configuration and seed alone, so a table's row is served by any
-finished trial with the wanted configuration: nothing is trained twice, and runs over some of the
-rows add up to the whole table.
+A trial's numbers depend on its configuration and seed alone, so any finished trial with the wanted
+configuration serves a table's row. Nothing is trained twice, and runs over some of the rows add up
+to the whole table.
 
-Configurations are compared whole, as they were written down, so that no default of another version
-makes two of them equal or different. Only runs of the present arithmetic count
-(`records.ARITHMETIC`), and only trials whose plug-ins have the present source.
+Complete configurations are compared, as the journals have them, so that another version's defaults
+make no two of them equal or different. Only runs of the current arithmetic count
+(`records.ARITHMETIC`), and only trials whose plug-ins have the current source.
 """
 
 import json
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from analysis.caption import count
 from analysis.trial_row import FACTS
 from sweeps.books import provenance, table
 from sweeps.books.run_folder import Home, RunFolder
@@ -29,13 +30,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _RANK = {TrialState.COMPLETE: 3, TrialState.FAILED: 2, TrialState.PRUNED: 1}
-"""Which of two trials with one configuration is believed: the one that got farther, else the
-newer."""
+"""Of two trials with the same configuration the one with the higher rank counts, else the newer."""
 
 
 @dataclass(frozen=True)
 class FoundTrial:
-    """A trial, and the run that it is of."""
+    """A trial, and the run that it belongs to."""
 
     run: RunFolder
     config: TrialConfig
@@ -47,20 +47,19 @@ class FoundTrial:
         placement = self.trial.placement
         if placement is None:
             return ""
-        threads = f"{placement.threads} {'thread' if placement.threads == 1 else 'threads'}"
         if placement.device == "cpu":
-            return f"cpu, {threads}"
+            return f"cpu, {count(placement.threads, 'thread', 'threads')}"
         return placement.device
 
 
 def wanted(sweep: Sweep) -> list[TrialConfig]:
-    """The configuration of every trial of a grid sweep, in its order."""
+    """The configuration of every trial of a grid sweep, in the grid's order."""
     return [sweep.trial_config(point) for point in sweep.search_space.grid()]
 
 
 def runs_of(home: Home, name: str) -> Iterator[tuple[RunFolder, Sweep, Story]]:
-    """The runs of a definition that this version would train alike, oldest first; see `left_out`
-    for the others."""
+    """The runs of a definition with the current arithmetic, oldest first. `left_out` has the
+    others."""
     for run in home.runs():
         try:
             sweep = run.definition()
@@ -71,59 +70,59 @@ def runs_of(home: Home, name: str) -> Iterator[tuple[RunFolder, Sweep, Story]]:
 
 
 def left_out(home: Home, names: Collection[str]) -> Iterator[tuple[RunFolder, str]]:
-    """Runs of these definitions that serve nothing, and why; one whose definition cannot be read
-    may be of any."""
+    """Runs of these definitions whose trials cannot be used, and why. A run whose definition cannot
+    be read may belong to any of them, so it is included."""
     for run in home.runs():
         try:
-            of_these = run.definition().name in names
-            if of_these and run.arithmetic() != ARITHMETIC:
-                yield (
-                    run,
-                    (
-                        f"its arithmetic is of edition {run.arithmetic()}, and this version's of"
-                        f" {ARITHMETIC}"
-                    ),
-                )
-            elif of_these:
+            if run.definition().name not in names:
+                continue
+            edition = run.arithmetic()
+            if edition == ARITHMETIC:
                 run.story()
+                continue
         except ZoneoutError as error:
             yield run, str(error)
+            continue
+        yield run, f"its arithmetic is of edition {edition}, and this version's of {ARITHMETIC}"
 
 
 def find(home: Home, sweep: Sweep, only: Iterable[str] | None = None) -> list[FoundTrial]:
-    """The trials of the home with the configurations that `sweep` wants, in its order; what was not
-    tried is left out.
+    """The trials of the home with the configurations that `sweep` wants, in its order. Wanted
+    configurations that no run has tried are missing.
 
     only: names of the runs that count; None = all.
     """
-    asked = {
-        _text(config.to_json()): (number, config) for number, config in enumerate(wanted(sweep))
-    }
-    plugins = {text: tasks.plugins_of(config) for text, (_, config) in asked.items()}
+    configs = {_text(config.to_json()): config for config in wanted(sweep)}
+    plugins = {text: tasks.plugins_of(config) for text, config in configs.items()}
     best: dict[str, FoundTrial] = {}
     for run, _, story in runs_of(home, sweep.name):
         if only is not None and run.name not in only:
             continue
-        had = run.plugin_hashes().items()
+        run_plugins = run.plugin_hashes().items()
         for trial in story.trials.values():
             text = _text(trial.config)
-            if text not in asked or not plugins[text].items() <= had:
+            if text not in configs or not plugins[text].items() <= run_plugins:
                 continue
             if text not in best or rank(trial) >= rank(best[text].trial):
-                best[text] = FoundTrial(run, asked[text][1], trial)
-    return [best[text] for text in sorted(best, key=lambda text: asked[text][0])]
+                best[text] = FoundTrial(run, configs[text], trial)
+    return [best[text] for text in configs if text in best]
 
 
 def rank(trial: TrialStory) -> int:
-    """How much a trial says: 3 = it completed, 2 = it failed, 1 = it was ended early, 0 = it has
+    """How far a trial got: 3 = it completed, 2 = it failed, 1 = it was stopped early, 0 = it has
     not ended."""
     return _RANK.get(trial.state, 0)
 
 
 def serves(source: FoundTrial, sweep: Sweep) -> bool:
-    """Whether there is nothing more to train: it would fail again; what a budget cut off would go
-    on."""
-    return rank(source.trial) > (_RANK[TrialState.PRUNED] if sweep.scheduler == "none" else 0)
+    """Whether the trial need not be trained again.
+
+    A failed trial would fail again. A pruned trial of a sweep without a scheduler was cut off by a
+    time budget, and would go on.
+    """
+    if sweep.scheduler == "none":
+        return rank(source.trial) > _RANK[TrialState.PRUNED]
+    return rank(source.trial) > 0
 
 
 def _text(config: Mapping[str, object]) -> str:
@@ -132,8 +131,8 @@ def _text(config: Mapping[str, object]) -> str:
 
 
 def commits(sources: Iterable[FoundTrial]) -> list[str]:
-    """Of the code that trained these trials, by what the drivers of their runs wrote down; seven
-    digits each."""
+    """The commits of the code that trained these trials, seven digits each, from the provenance of
+    their runs."""
     runs = {source.run.name: source.run for source in sources}
     drivers = [
         entry for run in runs.values() for entry in provenance.known(run.provenance, run.journal)[0]
@@ -142,7 +141,7 @@ def commits(sources: Iterable[FoundTrial]) -> list[str]:
 
 
 def seconds(sources: Iterable[FoundTrial]) -> float:
-    """Wall time of all their epochs. Lanes of a pack share theirs, and each counts all of it."""
+    """Wall time of all their epochs, in seconds. It counts once for each lane of a pack."""
     return sum(record.seconds for source in sources for record in source.trial.records.values())
 
 

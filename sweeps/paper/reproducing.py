@@ -1,5 +1,5 @@
-"""Carrying a reproduction out: the sweeps it lacks are run or gone on with, and all of it is read
-from the home."""
+"""Reproducing a table or figure: which sweeps are still to be trained, and reading the results from
+the home."""
 
 import json
 from collections.abc import Collection, Iterable, Iterator
@@ -26,36 +26,36 @@ from zoneout_core.records import TrialState
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a user asked for."""
+    """The request of a user."""
 
     name: str
-    """Of the reproduction, as typed."""
+    """The name of the reproduction, as typed."""
     scale: str = _rows.PAPER
     labels: tuple[str, ...] = ()
-    """Only these rows; none = all."""
+    """Only these rows; empty = all."""
     seeds: int = 0
     """Seeds 0 .. seeds - 1; 0 = those of the definitions."""
     settings: dict[str, object] = field(default_factory=dict)
-    """Of `--set`: they make it another experiment, which is always said."""
+    """The values of `--set`. They make it another experiment, which the results always say."""
 
     @property
     def changed(self) -> bool:
-        """Whether a number depends on what was set."""
+        """Whether any number depends on the settings."""
         return not set(self.settings) <= set(RESUMABLE)
 
     @property
     def folder_name(self) -> str:
-        """`table1-small`; numbers of a changed experiment lie apart."""
+        """`table1-small`; a changed experiment has a folder of its own."""
         return f"{self.name}-{self.scale}" + ("-changed" if self.changed else "")
 
 
 def blocks(
     reproduction: Reproduction, request: Request, lanes: int | None = None
 ) -> Iterator[tuple[Block, Sweep]]:
-    """Every block with its sweep at the scale, narrowed to the rows and seeds that are asked for.
+    """Every block with its sweep at the requested scale, narrowed to the requested rows and seeds.
 
-    Raises `UnknownName` for a row or a scale that does not exist, `ConfigError` for a setting that
-    is refused.
+    Raises `UnknownName` for a row or a scale that does not exist, and `ConfigError` for a setting
+    that is refused.
     """
     for label in request.labels:
         if label not in reproduction.labels:
@@ -81,20 +81,22 @@ def blocks(
 
 
 def to_train(pairs: Iterable[tuple[Block, Sweep]]) -> list[Sweep]:
-    """What has to be trained for these blocks: blocks over one definition become one sweep over all
+    """The sweeps to train for these blocks. Blocks of the same definition become one sweep over all
     their rows."""
     merged: dict[str, Sweep] = {}
     for block, sweep in pairs:
-        if not block.trained_by:
-            merged[sweep.name] = (
-                _rows.merged(merged[sweep.name], sweep) if sweep.name in merged else sweep
-            )
+        if block.trained_by:
+            continue
+        if sweep.name in merged:
+            merged[sweep.name] = _rows.merged(merged[sweep.name], sweep)
+        else:
+            merged[sweep.name] = sweep
     return list(merged.values())
 
 
 def lacking(home: Home, sweep: Sweep, only: Collection[str] | None = None) -> Sweep | None:
-    """The part of a sweep that no trial of the home serves: its rows and seeds; None when nothing
-    is left."""
+    """The part of a sweep, by rows and seeds, that no trial of the home serves; None if all of it
+    is served."""
     served = {
         source.config
         for source in found_trials.find(home, sweep, only)
@@ -109,13 +111,12 @@ def lacking(home: Home, sweep: Sweep, only: Collection[str] | None = None) -> Sw
 
 
 def resumable(home: Home, sweep: Sweep) -> RunFolder | None:
-    """The newest run that stopped on its way and has nothing to do but trials that `sweep`
-    wants."""
+    """The newest unfinished run whose trials are all wanted by `sweep`; None if there is none."""
     wanted_configs = set(wanted(sweep))
     newest = None
     for run, begun, story in found_trials.runs_of(home, sweep.name):
         ended = sum(trial.state.finished for trial in story.trials.values())
-        if run.own_plugins() != registry.active():  # a resume would train with its own
+        if run.own_plugins() != registry.active():  # a resume would use the run's own
             continue
         has_more = begun.sampler == "grid" and ended < begun.max_trials and not run.is_driven()
         if has_more and set(wanted(begun)) <= wanted_configs and lacking(home, begun) is not None:
@@ -124,8 +125,8 @@ def resumable(home: Home, sweep: Sweep) -> RunFolder | None:
 
 
 def going_on(begun: Sweep, sweep: Sweep) -> Sweep:
-    """The definition of a run that is gone on with; what changes no number is as it is asked for
-    now."""
+    """The definition with which a run is continued: its own, with the current values of settings
+    that change no number."""
     return replace(
         begun,
         **{
@@ -138,7 +139,7 @@ def going_on(begun: Sweep, sweep: Sweep) -> Sweep:
 def read(
     home: Home, block: Block, sweep: Sweep, request: Request, only: Collection[str] | None = None
 ) -> Reading:
-    """What the home has of a block."""
+    """What the home has for a block."""
     sources = found_trials.find(home, sweep, only)
     trials = found_trials.trials(sources)
     numbers = table.compute(trials, block.title, request.scale, block.columns, block.rows)
@@ -159,73 +160,68 @@ def best(reading: Reading) -> dict[str, Any] | None:
     complete = [
         source.trial for source in reading.sources if source.trial.state is TrialState.COMPLETE
     ]
-    values = [trial.best_value for trial in complete]
     if not complete:
         return None
-    value, trial = min(
-        zip(values, complete, strict=True), key=lambda pair: (pair[0], pair[1].trial)
-    )
-    return {"of": len(complete), "value": value, "params": trial.params}
+    trial = min(complete, key=lambda trial: (trial.best_value, trial.trial))
+    return {"of": len(complete), "value": trial.best_value, "params": trial.params}
 
 
 def subtitle(sweep: Sweep, request: Request, numbers: Table) -> str:
-    """What a figure has to say of its numbers: task, network, seeds and scale.
+    """The line below a figure's title: task, network, seeds and scale.
 
-    Of the network what all rows have, and of the seeds how many completed, not how many were asked
-    for.
+    It has only what all rows share of the network, and counts the seeds that completed, not those
+    that were requested.
     """
-    models = [config.model for config in wanted(sweep)]
-    cell, layers, hidden = (
-        agreed(getattr(model, name) for model in models)
-        for name in ("cell", "num_layers", "hidden_size")
-    )
-    if tasks.get(sweep.base.task).workload == "consistency":
-        described = ""
-    else:
-        described = network(cell, layers, hidden)
-    scale = f"scale: {request.scale}" + (", changed by --set" if request.changed else "")
-    return DOT.join(
-        part for part in (sweep.base.task, described, _seeds(sweep, numbers), scale) if part
-    )
+    parts = [sweep.base.task]
+    if tasks.get(sweep.base.task).workload != "consistency":
+        models = [config.model for config in wanted(sweep)]
+        cell = agreed(model.cell for model in models)
+        layers = agreed(model.num_layers for model in models)
+        hidden = agreed(model.hidden_size for model in models)
+        parts.append(network(cell, layers, hidden))
+    parts.append(_seeds(sweep, numbers))
+    scale = f"scale: {request.scale}"
+    if request.changed:
+        scale += ", changed by --set"
+    parts.append(scale)
+    return DOT.join(part for part in parts if part)
 
 
 def _seeds(sweep: Sweep, numbers: Table) -> str:
     """`3 seeds`, or `1-3 of 3 seeds` where rows have different numbers of complete trials."""
-    wanted_seeds = len(sweep.seeds)
-    done = sorted({len(line.seeds) for line in numbers.lines if line.seeds}) or [wanted_seeds]
-    if done == [wanted_seeds]:
-        return count(wanted_seeds, "seed", "seeds")
-    return (
-        f"{'-'.join(str(number) for number in dict.fromkeys((done[0], done[-1])))} of"
-        f" {count(wanted_seeds, 'seed', 'seeds')}"
-    )
+    wanted_seeds = count(len(sweep.seeds), "seed", "seeds")
+    complete = [len(line.seeds) for line in numbers.lines if line.seeds]
+    if set(complete) <= {len(sweep.seeds)}:
+        return wanted_seeds
+    return f"{table.spread(complete)} of {wanted_seeds}"
 
 
 def smaller(block: Block, sweep: Sweep) -> dict[str, list[str]]:
-    """What is not as in the paper, `hidden_size=128 (paper: 1000)`: of all rows (under ""), and by
-    label what one has alone.
+    """The differences from the paper, `hidden_size=128 (paper: 1000)`: under "" those of all rows,
+    and under a label those of that row alone.
 
-    Rows that differ in what all have differ from it in the paper.
+    A row's own difference from what all rows share is not listed if it is also in the paper.
     """
     paper = _rows.narrowed(_rows.get(block.sweep, _rows.PAPER), [row.label for row in block.rows])
-    differences = {"": _differences(sweep.base, paper.base)}
-    theirs = {config.label: config for config in wanted(paper)}
+    shared = _differences(sweep.base, paper.base)
+    differences = {"": shared}
+    paper_configs = {config.label: config for config in wanted(paper)}
     for config in wanted(replace(sweep, seeds=sweep.seeds[:1])):
-        if config.label:
-            differing = [
-                difference
-                for difference in _differences(config, theirs[config.label])
-                if difference not in differences[""]
-            ]
-            differences |= {config.label: differing} if differing else {}
+        if not config.label:
+            continue
+        of_row = _differences(config, paper_configs[config.label])
+        unshared = [difference for difference in of_row if difference not in shared]
+        if unshared:
+            differences[config.label] = unshared
     return differences
 
 
-def _differences(mine: TrialConfig, paper: TrialConfig) -> list[str]:
-    ours, theirs = mine.flat(), paper.flat()
-    both = [key for key in ours if key in theirs]  # cells have settings of their own
-    keys = [key for key in both if ours[key] != theirs[key] and key != "seed"]
-    return [f"{key.rpartition('.')[2]}={ours[key]} (paper: {theirs[key]})" for key in keys]
+def _differences(config: TrialConfig, paper: TrialConfig) -> list[str]:
+    ours = config.flat()
+    papers = paper.flat()
+    common = [key for key in ours if key in papers]  # each cell has settings of its own
+    keys = [key for key in common if ours[key] != papers[key] and key != "seed"]
+    return [f"{key.rpartition('.')[2]}={ours[key]} (paper: {papers[key]})" for key in keys]
 
 
 def write(
@@ -234,8 +230,8 @@ def write(
     readings: Collection[Reading],
     summary: dict[str, object],
 ) -> list[Path]:
-    """The numbers as CSV and JSON, the figures, and a page of Markdown into `folder`; equal
-    numbers, equal bytes. Raises `HomeError` when the disk refuses."""
+    """Write the numbers as CSV and JSON, the figures, and a page of Markdown into `folder`. Equal
+    numbers give equal bytes. Raises `HomeError` when the disk refuses."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         refuse_links(folder)

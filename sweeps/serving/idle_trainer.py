@@ -1,4 +1,5 @@
-"""Trials that do no work: what a sweep costs besides training (`tests/benchmarks/overhead.py`)."""
+"""Trials that do no work, to measure what a sweep costs besides training
+(`tests/benchmarks/overhead.py`)."""
 
 import socket
 
@@ -35,11 +36,11 @@ class IdleTrainer:
         """Every trial ends."""
         metrics = dict.fromkeys(self._metrics.epoch, 1.0)
         final = dict.fromkeys(self._metrics.final, 1.0) | {"best_epoch": 1.0}
-        told: list[EpochRecord | LaneEnd] = []
+        items: list[EpochRecord | LaneEnd] = []
         for trial in self._trials:
-            told.append(EpochRecord(trial=trial, epoch=1, updates=1, metrics=metrics, final=final))
-            told.append(LaneEnd(trial=trial, state=TrialState.COMPLETE, reason="no work to do"))
-        return told
+            items.append(EpochRecord(trial=trial, epoch=1, updates=1, metrics=metrics, final=final))
+            items.append(LaneEnd(trial=trial, state=TrialState.COMPLETE, reason="no work to do"))
+        return items
 
     def save(self, trial: int) -> None:
         """Nothing to save."""

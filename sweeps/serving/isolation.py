@@ -1,8 +1,8 @@
-"""Which lane broke its pack: those of a broken pack train alone, one after another, past the epoch
-in which it broke.
+"""Finding the lane that broke its pack: the trials of a broken pack train alone, one after another,
+past the epoch in which it broke.
 
-An update that raises does not say whose fault it is: one lane's, or of all together, that are too
-many for the device.
+An update that raises does not say whether one lane is at fault, or all together because they are
+too many for the device.
 """
 
 from collections.abc import Iterable
@@ -11,8 +11,7 @@ OUT_OF_MEMORY = ("can't allocate memory", "Cannot allocate memory", "bad_alloc")
 
 
 class Isolation:
-    """Trials that train with nothing beside them for an epoch, because they could not go on with
-    others."""
+    """The trials that train an epoch alone, because they could not go on with others."""
 
     def __init__(self) -> None:
         self._trials: set[int] = set()
@@ -22,37 +21,37 @@ class Isolation:
         return trial in self._trials
 
     def add(self, trials: Iterable[int], error: Exception) -> None:
-        """These have to train alone, because of this error."""
+        """Have these trials train alone, because of this error."""
         self._trials |= set(trials)
         self._crowded = is_out_of_memory(error)
 
     def passed(self, trial: int) -> bool:
-        """The trial ended an epoch alone. True: so did all of them, that had too little memory
-        together."""
+        """Note that the trial ended an epoch alone. True if now all have, and memory was too short
+        for them together."""
         self._trials.remove(trial)
         return self._crowded and not self._trials
 
     def forget(self, trial: int) -> None:
-        """The trial failed or is gone: it may be the one that took too much."""
+        """Drop a trial that failed or is gone: it may be the one that took too much memory."""
         if trial in self._trials:
             self._trials.remove(trial)
             self._crowded = False
 
 
 def in_words(error: Exception) -> str:
-    """Why a trial failed, in one line. What is not due to its own arithmetic begins with `out of
-    memory`."""
-    first = str(error).partition("\n")[0]
-    if first:
-        told = f"{type(error).__name__}: {first}"
-    else:
-        told = type(error).__name__
+    """Why a trial failed, in one line. It begins with `out of memory` where the trial's own
+    arithmetic is not to blame."""
+    words = type(error).__name__
+    first_line = str(error).partition("\n")[0]
+    if first_line:
+        words += f": {first_line}"
     if is_out_of_memory(error):
-        return f"out of memory: {told}"
-    return told
+        return f"out of memory: {words}"
+    return words
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Python's error, torch's of a GPU, or those that only their text tells from others."""
+    """Whether it is Python's error, torch's for a GPU, or one that only its text tells from
+    others."""
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return named or any(sign in str(error) for sign in OUT_OF_MEMORY)

@@ -1,14 +1,14 @@
 """The lane server: owns one device, trains trials as lanes of packs, and refills a lane the moment
 it is free.
 
-A plain class. `sweeps.drivers.lane_actor` puts it into a Ray actor; `sweep run --inline` calls it
-directly. Its one loop is `advance`, always called by the same thread; `submit`, `release` and
-`next` may be called by others, since they only leave messages. It reports journal events, per trial
-and in order: `placed`, `record`, `record`, ..., `end`, and a `warning` where a person should know
+It is a plain class. `sweeps.drivers.lane_actor` puts it into a Ray actor; `sweep run --inline`
+calls it directly. One thread trains, by calling `advance`; other threads may call `submit`,
+`release` and `next`, which only leave and fetch messages. It reports journal events, per trial and
+in order: `placed`, `record`, `record`, ..., `end`, and a `warning` where a person should know
 something. The journal stamps their times.
 
-What goes wrong with one lane ends that lane alone. Where an update of several raises, each of them
-goes on from its checkpoint, alone, and only who fails alone has failed
+An error of one lane ends that lane alone. Where an update of several lanes raises, each continues
+alone from its checkpoint, and only a trial that fails alone has failed
 (`sweeps.serving.isolation`).
 """
 
@@ -30,13 +30,13 @@ from zoneout_core.errors import CheckpointError, PluginError
 from zoneout_core.records import EpochRecord, LaneEnd, LaneWarning, Placement, TrialState
 
 AHEAD = 2
-"""Epochs that a pack may run past what a client has read: two keep lanes busy while a report is on
-its way."""
+"""Epochs that a pack may be ahead of what its clients have read. Two keep the lanes busy while a
+report is on its way."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServerOptions:
-    """What a lane server needs to know of its run; plain data, so that it can be sent to a node."""
+    """What a lane server needs to know about its run, as plain data that can be sent to a node."""
 
     lanes: int
     device: str
@@ -45,13 +45,13 @@ class ServerOptions:
     checkpoints: Path
     checkpoint_epochs: int = 1
     idle: bool = False
-    """Trials do no work: to measure what they cost besides training."""
+    """Trials do no work, to measure what they cost besides training."""
     products: Path | None = None
-    """The run's folder for which matrix product is the fastest on its machines."""
+    """The run's folder that says which matrix product is the fastest on each machine."""
     force: bool = False
     """Train in a precision that the processor has to emulate."""
     plugins: Plugins = field(default_factory=Plugins)
-    """Code of the user's own. It travels with this message, so a node needs no folder."""
+    """The user's own code. It travels with this message, so a node needs no folder."""
     plugin_hashes: Mapping[str, str] = field(default_factory=dict)
     """See `RunFolder.plugin_hashes`."""
 
@@ -64,18 +64,19 @@ class Trainer(Protocol):
         """Where and how a trial of this configuration trains here."""
 
     def admit(self, trial: int, config: TrialConfig) -> list[EpochRecord | LaneEnd | LaneWarning]:
-        """Take a trial in, from its checkpoint if it has one; what it had told before comes
-        back."""
+        """Take a trial in, from its checkpoint if it has one. Returns what it had reported
+        before."""
 
     def step(self) -> list[EpochRecord | LaneEnd]:
-        """One update of every lane. A trial that completed with it can still be saved until the
-        next one, one that failed cannot. A trainer whose update raised is not used again."""
+        """Make one update of every lane. A trial that completes can be saved until the next update;
+        one that fails cannot. A trainer whose update raised is not used again."""
 
     def save(self, trial: int) -> None:
-        """Write the trial's checkpoint. Raises `CheckpointError`; the one before is intact then."""
+        """Write the trial's checkpoint. Raises `CheckpointError`, and leaves the one before
+        intact."""
 
     def evict(self, trial: int) -> None:
-        """Let a trial go."""
+        """Remove a trial."""
 
 
 class _Submitted(NamedTuple):
@@ -100,8 +101,8 @@ class LaneServer:
         lease_seconds: float = float("inf"),
     ) -> None:
         """`build(config, capacity)` makes the trainer of a new shape. At most `lanes` trials train
-        at a time, all packs together. A trial whose client has not called `next` for
-        `lease_seconds` gives its lane back.
+        at a time, in all packs together. A trial loses its lane when its client has not called
+        `next` for `lease_seconds`.
         """
         self._build = build
         self._lanes = lanes
@@ -112,41 +113,41 @@ class LaneServer:
         self._shape_of: dict[int, str] = {}  # live trials
         self._waiting: list[int] = []
         self._isolation = Isolation()
-        self._reported: dict[int, list[LaneEvent]] = {}  # by live and just ended trials
+        self._reported: dict[int, list[LaneEvent]] = {}  # of live trials and those just ended
         self._epochs: dict[int, int] = {}  # the last one reported
         self._inbox: deque[_Submitted | _Released] = deque()
         self._outbox: dict[int, deque[LaneEvent]] = {}
         self._seen: dict[int, float] = {}
         self._unsent: list[tuple[int, LaneEvent]] = []
-        self._news = Condition()
+        self._outbox_changed = Condition()
 
     # ---- called by clients
 
     def submit(self, trial: int, config: dict[str, object]) -> None:
-        """Ask for a lane. Idempotent: a trial that is here already keeps its lane and tells
+        """Ask for a lane. Idempotent: a trial that is already here keeps its lane and reports
         everything again."""
         self._seen[trial] = time.monotonic()
-        with self._news:  # what a client that died left unread would come before what it had read
+        with self._outbox_changed:  # the events that a dead client left unread would come first
             self._outbox.pop(trial, None)
         self._inbox.append(_Submitted(trial, config))
 
     def release(self, trial: int) -> None:
-        """Give the trial's lane back; unknown trials are none of our business."""
+        """Give the trial's lane back. Unknown trials are ignored."""
         self._inbox.append(_Released(trial))
 
     def next(self, trial: int, timeout_seconds: float = 0.0) -> list[LaneEvent] | None:
         """The trial's events since the last call, waiting up to `timeout_seconds` for one.
 
-        None: it is not here, because it was released, its lease expired, or this server is a
-        restarted one. Who still waits when the trial is submitted again, a client that died, takes
-        nothing from the one that follows it.
+        None: the trial is not here, because it was released, its lease expired, or this server was
+        restarted. A call that still waits when the trial is submitted again belongs to a dead
+        client, and takes no events from its successor.
         """
         if trial not in self._seen:
             return None
         self._touch(trial)
-        with self._news:
+        with self._outbox_changed:
             outbox = self._outbox.get(trial)
-            self._news.wait_for(
+            self._outbox_changed.wait_for(
                 lambda: bool(outbox) or self._outbox.get(trial) is not outbox, timeout_seconds
             )
             events = list(outbox or ())
@@ -158,7 +159,7 @@ class LaneServer:
     # ---- called by the one thread that trains
 
     def advance(self) -> bool:
-        """Read messages, fill free lanes, and make one update of each pack. False when there was
+        """Read messages, fill free lanes, and make one update of each pack. False if there was
         nothing to train."""
         while self._inbox:
             match self._inbox.popleft():
@@ -169,9 +170,9 @@ class LaneServer:
                 case unknown:
                     assert_never(unknown)
         self._expire()
-        while (next_one := self._next_admitted()) is not None:
-            self._waiting.remove(next_one)
-            self._admit(next_one)
+        while (candidate := self._next_admitted()) is not None:
+            self._waiting.remove(candidate)
+            self._admit(candidate)
         busy = [
             shape for shape in dict.fromkeys(self._shape_of.values()) if self._has_credit(shape)
         ]
@@ -182,7 +183,7 @@ class LaneServer:
 
     @property
     def trials(self) -> list[int]:
-        """Trials that were submitted and not yet released."""
+        """Trials that were submitted and have not been released."""
         return list(self._seen)
 
     def _touch(self, trial: int) -> None:
@@ -190,9 +191,9 @@ class LaneServer:
             self._seen[trial] = time.monotonic()
 
     def _accept(self, trial: int, config: dict[str, object]) -> None:
-        with self._news:
+        with self._outbox_changed:
             self._outbox[trial] = deque(self._reported.get(trial, ()))
-            self._news.notify_all()
+            self._outbox_changed.notify_all()
         if trial not in self._configs and trial not in self._reported:
             try:
                 self._configs[trial] = TrialConfig.from_json(config)
@@ -206,9 +207,9 @@ class LaneServer:
             self._waiting.remove(trial)
         self._vacate(trial)
         self._isolation.forget(trial)
-        for kept in (self._configs, self._reported, self._epochs, self._seen):
-            kept.pop(trial, None)
-        with self._news:
+        for state in (self._configs, self._reported, self._epochs, self._seen):
+            state.pop(trial, None)
+        with self._outbox_changed:
             self._outbox.pop(trial, None)
 
     def _vacate(self, trial: int) -> None:
@@ -218,7 +219,7 @@ class LaneServer:
             self._drop_if_empty(shape)
 
     def _drop_if_empty(self, shape: str) -> None:
-        """An empty pack gives its memory back."""
+        """Free the memory of an empty pack."""
         if shape not in self._shape_of.values():
             self._trainers.pop(shape, None)
 
@@ -229,8 +230,8 @@ class LaneServer:
                 self._forget(trial)
 
     def _next_admitted(self) -> int | None:
-        """The waiting trial whose turn it is, where there is room; one that has to train alone goes
-        first."""
+        """The waiting trial to be admitted next; None where there is no room. A trial that has to
+        train alone goes first."""
         alone = next((trial for trial in self._waiting if trial in self._isolation), None)
         if alone is not None or any(trial in self._isolation for trial in self._shape_of):
             if not self._shape_of:
@@ -245,24 +246,23 @@ class LaneServer:
         shape = config.shape_key()
         try:
             if shape not in self._trainers:
-                self._trainers[shape] = self._build(
-                    config, 1 if trial in self._isolation else self._lanes
-                )
+                capacity = 1 if trial in self._isolation else self._lanes
+                self._trainers[shape] = self._build(config, capacity)
             trainer = self._trainers[shape]
             self._report(trial, PlacedEvent.of(trial, trainer.placement(config)))
-            before = trainer.admit(trial, config)
+            earlier = trainer.admit(trial, config)
         except Exception as error:
             self._drop_if_empty(shape)
             self._judge([trial], error)
             return
         self._shape_of[trial] = shape
-        self._take(before, save=False)
+        self._take(earlier, save=False)
 
     def _step(self, shape: str) -> None:
         try:
             items = self._trainers[shape].step()
         except Exception as error:
-            broken = [trial for trial, its in self._shape_of.items() if its == shape]
+            broken = self._trials_of(shape)
             for trial in broken:
                 del self._shape_of[trial]
             del self._trainers[shape]
@@ -271,8 +271,8 @@ class LaneServer:
         self._take(items)
 
     def _judge(self, trials: list[int], error: Exception) -> None:
-        """These could not go on. One that was alone, or whose error is its own, failed; others are
-        to try alone."""
+        """Fail or isolate trials that could not go on: one that was alone, or whose error is its
+        own, has failed; the others are to train alone."""
         first = trials[0]
         if len(trials) == 1 and (
             first in self._isolation or self._lanes == 1 or not is_out_of_memory(error)
@@ -281,13 +281,13 @@ class LaneServer:
             self._fail(first, error)
             return
         if len(trials) == 1:
-            named = f"Trial {first}"
+            subject = f"Trial {first}"
         else:
-            named = f"Trials {', '.join(map(str, trials))}"
+            subject = f"Trials {', '.join(map(str, trials))}"
         self._warn(
             first,
-            f"{named} could not go on with others ({in_words(error)}): each trains an epoch alone,"
-            " from its last checkpoint, and only one that cannot has failed.",
+            f"{subject} could not go on with others ({in_words(error)}): each trains an epoch"
+            " alone, from its last checkpoint, and only one that cannot has failed.",
         )
         self._isolation.add(trials, error)
         self._waiting[:0] = trials
@@ -304,11 +304,8 @@ class LaneServer:
         for item in items:
             match item:
                 case EpochRecord(trial=trial, epoch=epoch):
-                    if (
-                        save
-                        and trial not in failed
-                        and (item.final or epoch % self._checkpoint_epochs == 0)
-                    ):
+                    is_due = item.final or epoch % self._checkpoint_epochs == 0
+                    if save and is_due and trial not in failed:
                         self._save(trial)
                     if epoch <= self._epochs.get(trial, 0):  # trained again
                         continue
@@ -326,7 +323,7 @@ class LaneServer:
                     self._warn(item.trial, item.text)
                 case unknown:
                     assert_never(unknown)
-        # It makes way for the next that has to train alone, and then goes on with others.
+        # They make way for the next trial that has to train alone, and then go on with others.
         for trial in passed:
             if trial in self._shape_of:
                 self._save(trial)
@@ -334,8 +331,8 @@ class LaneServer:
                 self._waiting.append(trial)
 
     def _pass(self, trial: int) -> None:
-        """The trial ended an epoch alone. Where all have, that had no room together, fewer train
-        from now on."""
+        """Note that the trial ended an epoch alone. If now all have, and memory was too short for
+        them together, fewer train from now on."""
         if self._isolation.passed(trial):
             self._lanes = max(1, self._lanes // 2)
             self._warn(
@@ -347,9 +344,9 @@ class LaneServer:
     def _save(self, trial: int) -> None:
         try:
             self._trainers[self._shape_of[trial]].save(trial)
-        except CheckpointError as error:  # the numbers are right all the same: train on, and say it
+        except CheckpointError as error:  # the trial's numbers are right, so it trains on
             self._warn(trial, str(error))
-        except Exception as error:  # no memory left for a copy, say
+        except Exception as error:  # such as no memory for a copy
             self._warn(
                 trial, f"The checkpoint of trial {trial} could not be written ({in_words(error)})"
             )
@@ -369,47 +366,50 @@ class LaneServer:
         self._unsent.append((trial, event))
 
     def _publish(self) -> None:
-        """Send what was reported since the last time, all at once: a client's every answer is a
-        report to Tune."""
-        with self._news:
+        """Send all new reports at once, because each answer to a client becomes a report to
+        Tune."""
+        with self._outbox_changed:
             for trial, event in self._unsent:
                 if trial in self._outbox:
                     self._outbox[trial].append(event)
             self._unsent.clear()
-            self._news.notify_all()
+            self._outbox_changed.notify_all()
+
+    def _trials_of(self, shape: str) -> list[int]:
+        return [trial for trial, pack_shape in self._shape_of.items() if pack_shape == shape]
 
     def _has_credit(self, shape: str) -> bool:
-        trials = [trial for trial, its in self._shape_of.items() if its == shape]
-        return all(self._unread(trial) < AHEAD for trial in trials)
+        """Whether clients have read enough for the pack to train on."""
+        return all(self._unread(trial) < AHEAD for trial in self._trials_of(shape))
 
     def _unread(self, trial: int) -> int:
-        with self._news:
+        with self._outbox_changed:
             return sum(isinstance(event, RecordEvent) for event in self._outbox.get(trial, ()))
 
 
 def _check_installed(expected: Mapping[str, str]) -> None:
-    """Raises `PluginError` when this node has other plug-ins than the driver."""
+    """Raises `PluginError` when the plug-ins of this node differ from the driver's."""
     if not expected:
         return
-    here = registry.digests()
+    installed = registry.digests()
     for name, sha256 in expected.items():
-        if here.get(name) != sha256:
+        if installed.get(name) != sha256:
             raise PluginError(
                 f"All nodes need the same plug-ins, but {name} has SHA-256 {sha256} where the run"
-                f" began and {here.get(name, 'none')} on {socket.gethostname()}. Install the same"
-                " version on every node."
+                f" began and {installed.get(name, 'none')} on {socket.gethostname()}. Install the"
+                " same version on every node."
             )
 
 
 def build_server(options: ServerOptions, lease_seconds: float = float("inf")) -> LaneServer:
-    """The lane server that `options` describe. Raises `ConfigError` for a device that is not
-    there, and `PluginError` for an installed plug-in that is another one here."""
+    """The lane server that `options` describe. Raises `ConfigError` for a device that does not
+    exist, and `PluginError` for an installed plug-in that differs on this node."""
     registry.use(options.plugins)
     _check_installed(options.plugin_hashes)
     build: Callable[[TrialConfig, int], Trainer]
     if options.idle:
         from sweeps.serving.idle_trainer import IdleTrainer as build
-    else:  # torch loads here: in the process that trains, and nowhere else
+    else:  # torch is imported here, only in the process that trains
         from sweeps.serving.pack_trainer import pack_builder
 
         build = pack_builder(

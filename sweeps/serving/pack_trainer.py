@@ -1,4 +1,4 @@
-"""What a lane server trains with: packs of `zoneout_core`, their data, device, threads,
+"""The trainer of a lane server: packs of `zoneout_core`, with their data, device, threads and
 checkpoints. Imports torch."""
 
 import socket
@@ -32,53 +32,53 @@ class PackTrainer:
     def placement(self, config: TrialConfig) -> Placement:
         """Where and how a trial of this configuration trains here."""
         choice = self._pack.choice(config)
+        if self._device == "cpu":
+            reason = choice.reason + subnormals.note()
+            device = self._device
+        else:
+            reason = choice.reason
+            device = torch.cuda.get_device_name(self._device)
         return Placement(
             implementation=choice.implementation,
-            implementation_reason=choice.reason
-            + (subnormals.note() if self._device == "cpu" else ""),
-            device=(
-                self._device if self._device == "cpu" else torch.cuda.get_device_name(self._device)
-            ),
+            implementation_reason=reason,
+            device=device,
             host=socket.gethostname(),
             threads=torch.get_num_threads(),
             lanes=self._capacity,
         )
 
     def admit(self, trial: int, config: TrialConfig) -> list[EpochRecord | LaneEnd | LaneWarning]:
-        """Take a trial in where its checkpoint left it; what it had told before comes back, its end
-        included.
+        """Take a trial in where its checkpoint left it. Returns what it had reported before, its
+        end included.
 
-        A checkpoint that is damaged, or is not of this trial and its configuration, is warned of
-        and not used: the trial goes on from the one before, or begins anew, and trains to the same
-        numbers.
+        A checkpoint that is damaged, or belongs to another trial or configuration, is not used and
+        gives a warning: the trial goes on from the one before, or begins anew, and trains to the
+        same numbers.
         """
         check = partial(self._pack.check, trial=trial, config=config)
-        state, wrong = checkpoint.restore(self._folder(trial), check)
-        told: list[EpochRecord | LaneEnd | LaneWarning] = []
-        if wrong:
+        state, problems = checkpoint.restore(self._folder(trial), check)
+        items: list[EpochRecord | LaneEnd | LaneWarning] = []
+        if problems:
             if state:
-                where = f"goes on after epoch {len(state.records)}"
+                start = f"goes on after epoch {len(state.records)}"
             else:
-                where = "begins anew"
-            problems = " ".join(map(str, wrong))
-            told.append(
-                LaneWarning(
-                    trial=trial, text=f"Trial {trial} {where}, to the same numbers: {problems}"
-                )
-            )
+                start = "begins anew"
+            causes = " ".join(map(str, problems))
+            text = f"Trial {trial} {start}, to the same numbers: {causes}"
+            items.append(LaneWarning(trial=trial, text=text))
         if state is None:
             self._pack.admit(trial, config)
-            return told
-        told += state.records
+            return items
+        items += state.records
         if state.records and state.records[-1].final is not None:
             reason = completed(config, state.records)
             assert reason is not None, "only the last record has final metrics"
-            return [*told, LaneEnd(trial=trial, state=TrialState.COMPLETE, reason=reason)]
+            return [*items, LaneEnd(trial=trial, state=TrialState.COMPLETE, reason=reason)]
         self._pack.admit(trial, config, state)
-        return told
+        return items
 
     def step(self) -> list[EpochRecord | LaneEnd]:
-        """One update of every lane."""
+        """Make one update of every lane."""
         return self._pack.update()
 
     def save(self, trial: int) -> None:
@@ -86,7 +86,7 @@ class PackTrainer:
         checkpoint.save(self._folder(trial), self._pack.state(trial))
 
     def evict(self, trial: int) -> None:
-        """Let a trial go, unless it has left already, as one that ended has."""
+        """Remove a trial, unless it has already left because it ended."""
         if trial in self._pack.trials:
             self._pack.evict(trial)
 
@@ -103,12 +103,12 @@ def pack_builder(
     products: Path | None = None,
     force: bool = False,
 ) -> Callable[[TrialConfig, int], PackTrainer]:
-    """What `LaneServer` builds its packs with. Sets the thread count of this process, which decides
-    bits on a CPU.
+    """The function with which `LaneServer` builds its packs. Sets the thread count of this process,
+    which decides bits on a CPU.
 
-    products: the run's folder for which matrix product is the fastest on its machines, which
-    decides bits too. force: train in a precision that the processor has to emulate; else building
-    raises `ConfigError`. Raises `ConfigError` when `device` is `cuda` and there is none.
+    products: the run's folder that says which matrix product is the fastest on each machine, which
+    decides bits too. force: train in a precision that the processor has to emulate; without it,
+    building raises `ConfigError`. Raises `ConfigError` when `device` is `cuda` and there is none.
     """
     torch.set_num_threads(threads)
     picking.remember(Memory(run=products, cache=cache_folder()))
@@ -126,8 +126,8 @@ def pack_builder(
 
 
 def choose_device(device: str) -> str:
-    """`auto` is a CUDA device when there is one. Raises `ConfigError` for a `cuda` that is not
-    there."""
+    """`cuda` or `cpu`; `auto` means CUDA where there is a device. Raises `ConfigError` for a `cuda`
+    that does not exist."""
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
             "device=cuda needs a CUDA device, but torch finds none on this machine. Use --set"

@@ -1,1 +1,1 @@
-"""What MLflow is told, and how it gets there. The only wing that imports mlflow."""
+"""What MLflow gets, and how it gets there. No other wing imports mlflow."""

@@ -1,16 +1,16 @@
-"""What is used of MLflow though MLflow does not promise to keep it. Checked with MLflow 3.17;
-`tests/sweeps/test_compat.py` fails when another version changes it.
+"""The private parts of MLflow that this package uses. Checked with MLflow 3.17;
+`tests/sweeps/test_compat.py` fails when another version changes them.
 """
 
 from collections.abc import Container
 
 
 def is_newest_schema(uri: str, tables: Container[str]) -> bool:
-    """Whether the database at `uri`, which has `tables`, has all of MLflow's in their newest
-    version. MLflow's public way is to migrate it, which must not happen here."""
+    """Whether the database at `uri`, which has `tables`, has all tables of MLflow in their newest
+    version. MLflow's public way to find out also migrates it, which must not happen here."""
     from mlflow.store.db import utils
     from mlflow.store.db.base_sql_model import Base
-    from mlflow.store.tracking import dbmodels  # noqa: F401  # the tables make themselves known
+    from mlflow.store.tracking import dbmodels  # noqa: F401  # registers the tables
 
     engine = utils.create_sqlalchemy_engine(uri)
     try:
@@ -21,8 +21,8 @@ def is_newest_schema(uri: str, tables: Container[str]) -> bool:
 
 
 def forget_store(uri: str) -> None:
-    """Close the store that MLflow keeps open at `uri` for as long as this process lives. MLflow has
-    no public way to close one, and the file behind it is to be replaced."""
+    """Close the store at `uri`, because its file is to be replaced. MLflow keeps it open as long as
+    this process lives, and has no public way to close it."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
     from mlflow.tracking._tracking_service.utils import _tracking_store_registry
 

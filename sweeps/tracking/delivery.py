@@ -1,9 +1,9 @@
-"""Delivery of a run's journal to MLflow: in the background while it is driven, or in the foreground
-afterwards.
+"""Delivery of a run's journal to MLflow: in the background while the run is driven, or in the
+foreground afterwards.
 
-Training never waits for MLflow. What cannot be delivered now stays in the journal, is tried again
-with growing pauses, and can be delivered at any later time, from any process, also from several at
-once: `sweep deliver RUN`.
+Training never waits for MLflow. What cannot be delivered stays in the journal and is tried again
+with growing pauses. `sweep deliver RUN` delivers it at any later time, from any process, and from
+several at once.
 """
 
 import logging
@@ -46,12 +46,12 @@ _SCHEMES = (
 )
 _LONGEST_PAUSE = 30.0
 _BRIEFLY = 3.0
-"""Seconds after which an end no longer waits for a server that is not there, or takes nothing."""
+"""Seconds for which a driver that ends waits for a server that is away or refuses everything."""
 _ATTEMPTS = 3
 _LOCKED_OUT = (401, 403)
 _BUSY = (408, 429, 503, 504)
 _REST = 3.0
-"""Pause after each run that was brought, in units of what it took: the driver needs this process
+"""Pause after each run that was sent, in units of the time that took: the driver needs this process
 more."""
 _log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def check_scheme(uri: str) -> None:
 
 
 class Tracking(NamedTuple):
-    """Where a run is delivered to. `tracking.json` in its folder says so."""
+    """Where a run is delivered to, as `tracking.json` in its folder says."""
 
     uri: str
     """MLflow's tracking URI: `sqlite:///...`, `postgresql+psycopg://...` or `http(s)://...`."""
@@ -82,9 +82,9 @@ class Tracking(NamedTuple):
 
     @classmethod
     def of(cls, run: RunFolder) -> Self:
-        """What `tracking.json` says, with the password that it leaves out.
+        """The content of `tracking.json`, with the password that it leaves out.
 
-        Raises `RunError` when the run was never tracked, or the file is damaged, and `ConfigError`
+        Raises `RunError` when the run was never tracked or the file is damaged, and `ConfigError`
         when the password is nowhere.
         """
         try:
@@ -97,11 +97,11 @@ class Tracking(NamedTuple):
             ) from error
         if tracking.shown != tracking.uri:  # somebody wrote a password into it
             tracking.save(run)
-        return tracking._replace(uri=secrets.whole(tracking.uri, "tracking", run.folder))
+        return tracking._replace(uri=secrets.unmask(tracking.uri, "tracking", run.folder))
 
     @classmethod
     def known(cls, run: RunFolder) -> Self | None:
-        """`of`, or None."""
+        """`of`, or None where that raises `RunError`."""
         try:
             return cls.of(run)
         except RunError:
@@ -114,11 +114,12 @@ class Tracking(NamedTuple):
         run.write(run.tracking, {"uri": self.shown, "experiment": self.experiment})
 
     def command(self, run: RunFolder) -> str:
-        """The command that delivers a run there; where it belongs need not be said."""
-        belongs = Tracking.known(run) or Tracking.local(run.folder.parent, self.experiment)
-        return run.command("deliver") + (
-            f" --tracking {shlex.quote(self.shown)}" if belongs != self else ""
-        )
+        """The command that delivers a run here. It needs no `--tracking` where the run belongs."""
+        command = run.command("deliver")
+        default = Tracking.known(run) or Tracking.local(run.folder.parent, self.experiment)
+        if default == self:
+            return command
+        return f"{command} --tracking {shlex.quote(self.shown)}"
 
     @property
     def shown(self) -> str:
@@ -127,11 +128,11 @@ class Tracking(NamedTuple):
 
 
 class Delivery:
-    """Brings the journal of one run to MLflow, event by event or long afterwards, with the same
+    """Delivers the journal of one run to MLflow, event by event or long afterwards, with the same
     result.
 
-    `start` it as soon as the journal exists, `drain` it after the journal was closed. `warn` hears
-    once of every stretch of time in which MLflow refuses.
+    `start` it as soon as the journal exists, and `drain` it after the journal was closed. `warn` is
+    called once for every period in which MLflow refuses.
     """
 
     def __init__(
@@ -146,13 +147,15 @@ class Delivery:
         self.run = RunFolder(run_folder)
         self.tracking = Tracking(tracking_uri, experiment)
         self.problem = ""
-        """Why the last attempt failed; empty while all goes well."""
-        self._poll_seconds, self._warn = poll_seconds, warn
+        """Why the last attempt failed; empty after a success."""
+        self._poll_seconds = poll_seconds
+        self._warn = warn
         self._store = HomeStore.at(tracking_uri, run_folder.parent)
         self._driver_gone = False
-        self._suspicion = ""  # the last error, while it may come of a damaged store
-        self._fails_since: float | None = None  # at the end: since when nothing was taken
-        self._failures: Counter[int | None] = Counter()  # of each since MLflow last took anything
+        self._suspicion = ""  # the last error, while a damaged store may be its cause
+        self._failing_since: float | None = None  # while draining: since when MLflow took nothing
+        # Failures of each trial since MLflow last took anything.
+        self._failures: Counter[int | None] = Counter()
         self._begin()
         self._draining = Signal()
         self._wake = Signal()
@@ -162,8 +165,9 @@ class Delivery:
         self._thread: Thread | None = None
 
     def _begin(self) -> None:
-        """Know nothing of the journal, nor of what was delivered."""
-        self._reader, self._story = JournalReader(self.run.journal), Story()
+        """Start from scratch, with nothing read and nothing delivered."""
+        self._reader = JournalReader(self.run.journal)
+        self._story = Story()
         self._unread: deque[Event] = deque()
         self._milestones: list[Milestone] = []
         # Undelivered events by trial; None = the run itself.
@@ -172,36 +176,35 @@ class Delivery:
 
     @property
     def undelivered(self) -> int:
-        """How many events have been read and not reached MLflow (for each of its runs that they
-        change)."""
+        """How many events have been read and have not reached MLflow, counted for each of its runs
+        that they change."""
         waiting = list(self._waiting.values())  # a copy: the thread may be adding to it
         return len(self._unread) + sum(waiting)
 
     def start(self) -> None:
-        """Begin in a thread of its own, which never keeps the process alive.
+        """Begin in a thread that does not keep the process alive.
 
-        Raises `RunError` when mlflow is not installed; a driver says so and goes on without.
+        Raises `RunError` when mlflow is not installed; a driver reports that and goes on without.
         """
         _require_mlflow(self.run)
         self._thread = Thread(target=self._work, name="delivery", daemon=True)
         self._thread.start()
 
     def drain(self, timeout: float, stop: Callable[[], bool] = lambda: False) -> int:
-        """Deliver what the journal holds, for at most `timeout` seconds, and end. Returns what is
-        left: events.
+        """Deliver what the journal holds, for at most `timeout` seconds, and end. Returns the
+        number of undelivered events.
 
-        A server that is slow is waited for; one that refuses, or that is not there, is not. Nor is
-        any after `stop()`.
+        Waits for a slow server, but not for one that refuses or is away, and no longer once
+        `stop()` is true.
         """
         assert self._thread is not None, "start() comes before drain()"
         self._draining.set()
         self._wake.set()
-        until = time.monotonic() + timeout
-        while (
-            not (self._emptied.is_set() or self._given_up.is_set() or stop())
-            and time.monotonic() < until
-        ):
-            self._over.wait(min(0.2, max(0.0, until - time.monotonic())))
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if self._emptied.is_set() or self._given_up.is_set() or stop():
+                break
+            self._over.wait(min(0.2, max(0.0, deadline - time.monotonic())))
         self._given_up.set()
         self._wake.set()
         if self._emptied.is_set():
@@ -209,8 +212,8 @@ class Delivery:
         return max(1, self.undelivered)
 
     def deliver(self, timeout: float = 60.0) -> int:
-        """`start` and `drain`: all of a run, now. Where nobody drives it any more, nothing stays
-        RUNNING in MLflow."""
+        """Deliver all of a run now (`start` and `drain`). If nobody drives it any more, nothing
+        stays RUNNING in MLflow."""
         self._driver_gone = not self.run.is_driven()
         self.run.story()  # raises `RunError` for a damaged journal, before anything of it is sent
         self.start()
@@ -225,17 +228,19 @@ class Delivery:
     def _deliver(self) -> None:
         pause = self._poll_seconds
         while not self._given_up.is_set():
-            # Asked before reading, so that what was appended before drain() is delivered.
+            # Read before the journal, so that everything appended before drain() is delivered.
             draining = self._draining.is_set()
             try:
                 self._read()
-                self._bring()
+                self._send()
                 if self.problem:
-                    self.problem, self._suspicion, pause = "", "", self._poll_seconds
+                    self.problem = ""
+                    self._suspicion = ""
+                    pause = self._poll_seconds
                 if draining and not self._waiting:
                     self._emptied.set()
                     return
-            except Exception as error:  # MLflow, its HTTP client, its database: the thread goes on
+            except Exception as error:  # from MLflow, its HTTP client or its database: go on
                 pause = self._failed(error, pause)
                 if draining and self._is_hopeless(error):
                     self._given_up.set()
@@ -244,45 +249,47 @@ class Delivery:
             self._wake.clear()
 
     def _failed(self, error: Exception, pause: float) -> float:
-        """Say so, once, and double the pause."""
+        """Warn of the first failure in a row. Returns the doubled pause."""
         first_line = secrets.mask(str(error)).partition("\n")[0][:200]
-        said, self.problem = self.problem, f"{type(error).__name__}: {first_line}"
+        is_first = not self.problem
+        self.problem = f"{type(error).__name__}: {first_line}"
         self._suspicion = str(error)
-        if not said:
-            self._tell(
+        if is_first:
+            self._say(
                 f"MLflow at {self.tracking.shown} does not take what is delivered ({self.problem})."
                 " Training goes on and the journal keeps everything; what is still missing at the"
                 f" end goes out with: {self.tracking.command(self.run)}"
             )
         return min(max(2 * pause, 0.1), _LONGEST_PAUSE)
 
-    def _tell(self, text: str) -> None:
-        with suppress(Exception):  # nobody may be there to read it
+    def _say(self, text: str) -> None:
+        with suppress(Exception):  # its reader may be gone
             self._warn(text)
 
     def _is_hopeless(self, error: Exception) -> bool:
-        """Whether an end need not wait any longer, after an attempt that failed."""
-        self._fails_since = self._fails_since or time.monotonic()
-        status, text = _http_status(error), str(error).lower()
+        """Whether a driver that ends need not wait any longer, after a failed attempt."""
+        self._failing_since = self._failing_since or time.monotonic()
+        status = _http_status(error)
+        text = str(error).lower()
         if "locked" in text or "read timed out" in text or status in _BUSY:
-            return False  # slow, and there
+            return False  # the server is there, but slow
         if status in _LOCKED_OUT:
             return True
-        if time.monotonic() - self._fails_since < _BRIEFLY:
+        if time.monotonic() - self._failing_since < _BRIEFLY:
             return False
-        # What fails of one run may be put right by the next attempt, and is no reason not to bring
-        # the others.
+        # The next attempt may mend the failure of one run, which must not hold back the others.
         return self._mirror is None or all(
             self._failures[number] >= _ATTEMPTS for number in self._waiting
         )
 
     def _open(self) -> Mirror:
-        """What is delivered to; a store of the home's own is made, or made anew, before."""
+        """The mirror to deliver to. The home's own store is created first where it is missing or
+        damaged."""
         if self._store is not None:
-            done = self._store.prepare(self._suspicion)
-            if done:
-                others = Home(self.run.folder.parent).command("deliver", "--all")
-                self._tell(f"{done} Bring the other runs of this home back with: {others}")
+            notice = self._store.prepare(self._suspicion)
+            if notice:
+                command = Home(self.run.folder.parent).command("deliver", "--all")
+                self._say(f"{notice} Bring the other runs of this home back with: {command}")
         self._suspicion = ""
         artifacts = self.run.folder.parent / "mlflow"
         return Mirror(
@@ -292,10 +299,11 @@ class Delivery:
     def _read(self) -> None:
         self._unread.extend(self._reader.new())
         while self._unread:
-            event, warned = self._unread[0], len(self._story.warnings)
+            event = self._unread[0]
+            num_warnings = len(self._story.warnings)
             self._story.add(event)
             if isinstance(event, ArtifactEvent):
-                for text in self._story.warnings[warned:]:
+                for text in self._story.warnings[num_warnings:]:
                     self._warn(text)
             self._note(event)
             self._unread.popleft()
@@ -306,7 +314,7 @@ class Delivery:
             self._story.interrupt("its driver died")
 
     def _note(self, event: Event) -> None:
-        """Which of MLflow's runs this event changes."""
+        """Note which of MLflow's runs this event changes."""
         self._waiting[events.trial_of(event)] += 1
         match event:
             case DriverEvent() | ClosedEvent():
@@ -317,19 +325,21 @@ class Delivery:
                 self._milestones.append(self._milestone(event))
 
     def _milestone(self, end: EndEvent) -> Milestone:
-        finished, values = 1, []
+        finished = 1
+        values = []
         if self._milestones:
-            before = self._milestones[-1]
-            finished += before.finished
-            if before.best is not None:
-                values.append(before.best)
+            last = self._milestones[-1]
+            finished += last.finished
+            if last.best is not None:
+                values.append(last.best)
         value = self._story.trials[end.trial].best_value
         if value is not None and end.state is not TrialState.FAILED:
             values.append(value)
         return Milestone(end.time, finished, min(values, default=None))
 
-    def _bring(self) -> None:
-        """Everything that waits. Raises at the first failure, with what failed now last in line."""
+    def _send(self) -> None:
+        """Send everything that waits. Raises at the first failure, after moving the failed run to
+        the end of the line."""
         if (
             self._store is not None
             and self._mirror is not None
@@ -343,7 +353,7 @@ class Delivery:
         if self._mirror is None:
             self._mirror = self._open()
         for number in list(self._waiting):
-            began = time.monotonic()
+            start = time.monotonic()
             try:
                 if number is None:
                     self._mirror.bring_run(self._story, self.run.folder, self._milestones)
@@ -355,18 +365,19 @@ class Delivery:
                 self._failures[number] += 1
                 raise
             del self._waiting[number]
-            self._failures, self._fails_since = Counter(), None
-            self._draining.wait(_REST * (time.monotonic() - began))
+            self._failures = Counter()
+            self._failing_since = None
+            self._draining.wait(_REST * (time.monotonic() - start))
 
 
 def _http_status(error: Exception) -> int:
-    """The status of a server's answer, as MLflow's exceptions tell it; 0 for any other error."""
+    """The HTTP status in an exception of MLflow's; 0 for any other error."""
     if not hasattr(error, "get_http_status_code"):
         return 0
-    stated = re.search(r"(?:failed with error code|too many) (\d{3})\b", str(error))
-    if stated:
-        return int(stated[1])
-    # 503 is also what MLflow calls a database that is not there.
+    status = re.search(r"(?:failed with error code|too many) (\d{3})\b", str(error))
+    if status:
+        return int(status[1])
+    # MLflow also uses 503 for a database that is away.
     return min(500, int(error.get_http_status_code()))
 
 

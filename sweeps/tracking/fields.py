@@ -1,4 +1,4 @@
-"""What MLflow is told of a run and of a trial: metrics, parameters and tags. Pure functions of the
+"""The metrics, parameters and tags of a run and its trials in MLflow, as pure functions of the
 run's files."""
 
 import json
@@ -18,25 +18,25 @@ from zoneout_core.records import Metrics, Placement
 MetricPoint = tuple[str, float, float, int]
 """A metric's key, value, Unix time in seconds, and step."""
 PREFIX = "zoneout."
-"""Of the tags that are ours."""
+"""Prefix of our own tags."""
 PLACEMENT = tuple(field.name for field in structs.fields(Placement))
 
 
 def trial_points(row: TrialRow) -> Iterator[MetricPoint]:
     """Every number of every epoch, and the final ones, named `best_*`."""
-    for record, when in zip(row.records, row.recorded, strict=True):
+    for record, time in zip(row.records, row.recorded, strict=True):
         for key, value in record.metrics.items():
-            yield key, value, when, record.epoch
+            yield key, value, time, record.epoch
         for key, value in counts(record).items():
-            yield f"epoch_{key}", value, when, record.epoch
+            yield f"epoch_{key}", value, time, record.epoch
         for key, value in (record.final or {}).items():
             if not key.startswith("best_"):
                 key = f"best_{key}"
-            yield key, value, when, record.epoch
+            yield key, value, time, record.epoch
 
 
 def trial_tags(row: TrialRow) -> dict[str, str]:
-    """How the trial stands, where it was trained, and what its metrics are."""
+    """The facts of the trial, where it was trained, and what its metrics mean."""
     tags = row.facts()
     if row.placement is not None:
         tags |= {name: getattr(row.placement, name) for name in PLACEMENT}
@@ -46,13 +46,13 @@ def trial_tags(row: TrialRow) -> dict[str, str]:
 
 
 def metric_tags(metrics: Metrics) -> dict[str, str]:
-    """What the metrics of a run mean: all that `analysis.load` needs besides them."""
+    """What the metrics of a run mean, which is all that `analysis.load` needs besides them."""
     return {f"{PREFIX}metrics": msgspec.json.encode(metrics).decode()}
 
 
 def run_params(definition: Path) -> dict[str, str]:
-    """The definition as text by dotted key; of the base configuration only the task and what is not
-    the default."""
+    """The definition as text by dotted key; of the base configuration only the task and the values
+    that differ from their defaults."""
     if not definition.is_file():
         return {}
     fields = dict(_flat(sealed.read(definition)))

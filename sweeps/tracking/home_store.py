@@ -1,10 +1,9 @@
-"""The SQLite store of a home, as MLflow needs it: made whole or not at all, and set aside where it
-is damaged.
+"""MLflow's SQLite store of a home: created completely or not at all, and set aside when damaged.
 
-MLflow makes its tables in some fifty steps, seconds long, and can never finish what was killed, or
-had no room, between two of them. So a store is made under another name and renamed when it is
-complete. One that is damaged all the same is kept under another name; the journals have everything
-that was in it.
+MLflow creates its tables in some fifty steps that take seconds, and can never finish a store whose
+creation was killed, or ran out of disk, between two of them. So a store is created under another
+name and renamed when it is complete. A damaged store is kept under another name; the journals have
+everything that was in it.
 """
 
 import fcntl
@@ -23,8 +22,8 @@ from sweeps.tracking import compat
 from sweeps.tracking.mirror import quiet
 
 _SETTLED_SECONDS = 3.0
-"""A damaged store is left alone until nobody has changed it for so long: another process may be
-making its tables."""
+"""A damaged store is left alone until nobody has changed it for so long, since another process may
+be creating its tables."""
 _HALF_MADE = re.compile(r"table \S+ already exists|no such (?:table|column)|duplicate column")
 _CORRUPT = re.compile(r"malformed|not a database")
 _SIDECARS = ("-journal", "-wal", "-shm")
@@ -40,7 +39,7 @@ class HomeStore:
 
     @classmethod
     def at(cls, uri: str, home: Path) -> Self | None:
-        """The store of `home` if `uri` says so; any other database is somebody else's."""
+        """The store of `home`; None if `uri` is another database, which is not ours to mend."""
         store = cls(home.absolute() / "mlflow.db")
         if uri == store.uri:
             return store
@@ -48,38 +47,35 @@ class HomeStore:
 
     @property
     def replaced(self) -> bool:
-        """Whether the file is another one than `prepare` left: nothing that was delivered is in
-        it."""
-        return self._identity is not None and self._identity != self._now()
+        """Whether the file was replaced since `prepare`, so that nothing delivered is in it."""
+        return self._identity is not None and self._identity != self._current_identity()
 
     def prepare(self, suspicion: str = "") -> str:
-        """Make the store where there is none, or a damaged one: then returns what was done, to be
-        said.
+        """Create the store where it is missing or damaged. Returns a sentence about a damaged
+        store, or an empty text.
 
         `suspicion` is the error of a delivery that may have met a damaged store. Raises `OSError`,
-        or what MLflow raises, when it cannot be made.
+        or what MLflow raises, when the store cannot be created.
         """
         if self.replaced:
             compat.forget_store(self.uri)
-        with self._alone():
-            why = self._settled_damage(suspicion)
-            if why:
+        kept = None
+        with self._locked():
+            damage = self._settled_damage(suspicion)
+            if damage:
                 kept = self._set_aside()
-            else:
-                kept = None
             if not self.file.exists():
-                self._make()
-        self._identity = self._now()
+                self._create()
+        self._identity = self._current_identity()
         if kept:
             return (
-                f"{self.file} was damaged ({why}). It is kept as {kept.name}, and made anew from"
+                f"{self.file} was damaged ({damage}). It is kept as {kept.name}, and made anew from"
                 " the journals."
             )
         return ""
 
     def damage(self, suspicion: str = "") -> str:
-        """What is wrong with the file, in words; empty when nothing is, or it cannot be looked at
-        now."""
+        """What is wrong with the file, in words; empty when it is sound, or cannot be read now."""
         if not self.file.exists():
             return ""
         if self.file.stat().st_size == 0:
@@ -95,36 +91,34 @@ class HomeStore:
                     )
                 ]
                 if _CORRUPT.search(suspicion):
-                    found = database.execute("PRAGMA quick_check(1)").fetchone()
+                    verdict = database.execute("PRAGMA quick_check(1)").fetchone()
                 else:
-                    found = ("ok",)
+                    verdict = ("ok",)
         except sqlite3.OperationalError:  # locked, or a disk that does not answer
             return ""
         except sqlite3.DatabaseError as error:
             return str(error)
-        if found != ("ok",):
-            return str(found[0]).splitlines()[-1]
-        left = [name for name in tables if name.startswith("_alembic_tmp_")]
-        if left:
-            return f"its table {left[0].removeprefix('_alembic_tmp_')} is half made"
-        if (failed := _HALF_MADE.search(suspicion)) and not compat.is_newest_schema(
-            self.uri, tables
-        ):
-            return f"its tables are half made: {failed[0]}"
+        if verdict != ("ok",):
+            return str(verdict[0]).splitlines()[-1]
+        unfinished = [name for name in tables if name.startswith("_alembic_tmp_")]
+        if unfinished:
+            return f"its table {unfinished[0].removeprefix('_alembic_tmp_')} is half made"
+        complaint = _HALF_MADE.search(suspicion)
+        if complaint and not compat.is_newest_schema(self.uri, tables):
+            return f"its tables are half made: {complaint[0]}"
         return ""
 
     def is_corrupt(self, suspicion: str) -> bool:
-        """Whether an error in the middle of a delivery came of a file that is no database any
-        more."""
+        """Whether an error during a delivery means that the file is no longer a database."""
         return bool(_CORRUPT.search(suspicion) and self.damage(suspicion))
 
     def _settled_damage(self, suspicion: str) -> str:
-        """`damage` of a file that nobody changes."""
-        while why := self.damage(suspicion):
+        """The `damage` of a file that nobody is changing."""
+        while damage := self.damage(suspicion):
             before = self._signature()
             sleep(_SETTLED_SECONDS)
             if self._signature() == before:
-                return why
+                return damage
         return ""
 
     def _set_aside(self) -> Path:
@@ -136,12 +130,12 @@ class HomeStore:
         compat.forget_store(self.uri)
         return kept
 
-    def _make(self) -> None:
+    def _create(self) -> None:
         quiet()
         from mlflow import MlflowClient
 
         part = self.file.with_name(f"{self.file.name}.part")
-        self._clean(part)  # what was killed here left it
+        self._clean(part)  # left by a process that was killed here
         try:
             MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
             compat.forget_store(f"sqlite:///{part}")
@@ -159,13 +153,14 @@ class HomeStore:
             Path(f"{part}{suffix}").unlink(missing_ok=True)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One process at a time."""
+    def _locked(self) -> Iterator[None]:
+        """Hold the lock of the store: one process at a time."""
         with self.file.with_name(f"{self.file.name}.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _now(self) -> tuple[int, int] | None:
+    def _current_identity(self) -> tuple[int, int] | None:
+        """Device and inode of the file."""
         try:
             status = self.file.stat()
         except OSError:
@@ -173,8 +168,7 @@ class HomeStore:
         return status.st_dev, status.st_ino
 
     def _signature(self) -> list[tuple[int, int]]:
-        """What differs once somebody has written to it."""
-        there = [
-            path for suffix in ("", *_SIDECARS) if (path := Path(f"{self.file}{suffix}")).exists()
-        ]
-        return [(status.st_size, status.st_mtime_ns) for status in (path.stat() for path in there)]
+        """Size and time of each of its files, which differ once somebody has written to it."""
+        paths = [Path(f"{self.file}{suffix}") for suffix in ("", *_SIDECARS)]
+        statuses = [path.stat() for path in paths if path.exists()]
+        return [(status.st_size, status.st_mtime_ns) for status in statuses]

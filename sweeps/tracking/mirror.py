@@ -1,9 +1,8 @@
-"""One sweep run as MLflow shows it: a parent run, and a child run for each trial. Idempotent, and
-blocking.
+"""A sweep run in MLflow: a parent run, and a child run for each trial. Idempotent, and blocking.
 
-Runs are found by the tag `zoneout.key` (RUN or RUN/00012), never remembered over processes: the
-oldest run with a key is the run, others are deleted. Metrics carry the journal's times, and MLflow
-stores the same (key, step, time, value) once, so whatever was sent before may be sent again: after
+MLflow's runs are found by the tag `zoneout.key` (RUN or RUN/00012), and not remembered between
+processes: the oldest run with a key counts, others are deleted. Metrics carry the journal's times,
+and MLflow stores the same (key, step, time, value) only once, so anything may be sent again. After
 an error all of a run is.
 
 | trial | MLflow status | | run | MLflow status |
@@ -13,7 +12,7 @@ an error all of a run is.
 | pruned, interrupted | KILLED | | interrupted | KILLED |
 | failed | FAILED | | failed | FAILED |
 
-The tag `zoneout.state` says exactly which. A resumed run or trial goes back to RUNNING.
+The tag `zoneout.state` has the exact state. A resumed run or trial goes back to RUNNING.
 """
 
 import logging
@@ -50,13 +49,13 @@ RUN_STATUS = {
     "failed": "FAILED",
 }
 _log = logging.getLogger(__name__)
-_METRICS, _PARAMS = 800, 100  # in one log_batch, which takes 1000 things of which 100 params
-_FILE_BYTES = 100_000_000  # of one file that is sent
+_METRICS, _PARAMS = 800, 100  # in one log_batch, which takes 1000 items, at most 100 of them params
+_FILE_BYTES = 100_000_000  # of a file that is sent
 _LONGEST = 5000  # characters of a param or tag; MLflow takes 6000
 
 
 class Milestone(NamedTuple):
-    """What the parent run's chart shows: a point for each trial that finished."""
+    """A point of the parent run's chart, for each trial that finished."""
 
     time: float
     finished: int
@@ -66,7 +65,7 @@ class Milestone(NamedTuple):
 
 @dataclass(slots=True)
 class _Sent:
-    """What MLflow has confirmed of one of its runs, so that only news are sent."""
+    """What MLflow has confirmed of one of its runs, so that only changes are sent."""
 
     run_id: str
     params: set[str]
@@ -75,15 +74,15 @@ class _Sent:
     files: dict[str, float] = field(default_factory=dict)
     status: str = ""
     began: int = 0
-    """Its start time, milliseconds."""
+    """Its start time, in Unix milliseconds."""
 
 
 class Mirror:
     """Brings the parent run and single trials up to date. Every method may raise whatever MLflow
     raises.
 
-    Connecting creates the experiment. After an error call `forget`, and the next call starts from
-    what is stored.
+    Connecting creates the experiment. After an error call `forget`; the next call then starts from
+    what MLflow has stored.
     """
 
     def __init__(
@@ -94,12 +93,13 @@ class Mirror:
         artifacts: Path | None,
         warn: Callable[[str], None] = _log.warning,
     ) -> None:
-        """`artifacts`: where a new experiment keeps its files when no MLflow server decides it.
+        """`artifacts`: where a new experiment keeps its files, unless an MLflow server decides
+        that.
 
-        `warn` hears, once, of each file that is not sent because it is no file of the run.
+        `warn` is called once for each file that is not sent because it does not belong to the run.
         """
         quiet()
-        from mlflow import MlflowClient  # here, because it takes seconds and only delivery needs it
+        from mlflow import MlflowClient  # takes seconds to import, and only delivery needs it
 
         self.name = name
         self._client = MlflowClient(tracking_uri)
@@ -109,20 +109,23 @@ class Mirror:
         else:
             self._location = artifacts.resolve().as_uri()
         self._experiment = self._find_experiment(experiment)
-        self._warn, self._refused = warn, set[str]()
+        self._warn = warn
+        self._refused = set[str]()
         self._sent: dict[str, _Sent] = {}
         self._stored: dict[str, list[Any]] = {}
         for run in self._search(tag_is(RUN, name)):
             self._stored.setdefault(run.data.tags.get(KEY, ""), []).append(run)
 
     def bring_run(self, story: Story, folder: Path, milestones: Sequence[Milestone]) -> None:
-        """The parent run: definition, provenance, milestones, files and state. `folder` is the
+        """Send the parent run: definition, provenance, milestones, files and state. `folder` is the
         run's."""
         sent = self._parent(story)
         points = [("trials_finished", float(m.finished), m.time, m.finished) for m in milestones]
-        reason, ended = "", None
+        reason = ""
+        ended = None
         if story.closed is not None:
-            reason, ended = story.closed.reason, story.closed.time
+            reason = story.closed.reason
+            ended = story.closed.time
         tags = {"zoneout.state": str(story.state), "zoneout.reason": reason}
         if story.metrics is not None:
             best = f"best_{story.metrics.objective}"
@@ -135,7 +138,7 @@ class Mirror:
         self._send_status(sent, RUN_STATUS.get(story.state, "RUNNING"), ended)
 
     def bring_trial(self, story: Story, trial: TrialStory) -> None:
-        """The child run of one trial. A trial that still waits has none."""
+        """Send the child run of one trial. A trial that still waits has none."""
         if trial.state is TrialState.WAITING:
             return
         identity = {
@@ -151,7 +154,7 @@ class Mirror:
         self._send_status(sent, TRIAL_STATUS[trial.state], last)
 
     def forget(self, trial: int | None) -> None:
-        """Trust nothing of what was sent for this trial (None: for the run itself)."""
+        """Assume nothing about what was sent for this trial (None = for the run itself)."""
         self._sent.pop(self._key(trial), None)
         self._stored.pop(self._key(trial), None)
 
@@ -164,14 +167,14 @@ class Mirror:
         return self._find(self._key(None), story.began or 0.0, {"mlflow.runName": self.name})
 
     def _find_experiment(self, name: str) -> str:
-        """The experiment's id; created where there is none, restored where someone deleted it."""
+        """The experiment's id. The experiment is created if missing, and restored if deleted."""
         from mlflow.exceptions import MlflowException
 
         experiment = self._client.get_experiment_by_name(name)
         if experiment is None:
             try:
                 return str(self._client.create_experiment(name, self._location))
-            except MlflowException:  # another process may have been faster; then it is there
+            except MlflowException:  # another process may have created it meanwhile
                 experiment = self._client.get_experiment_by_name(name)
                 if experiment is None:
                     raise
@@ -191,8 +194,8 @@ class Mirror:
                 return
 
     def _find(self, key: str, began: float, identity: Mapping[str, str]) -> _Sent:
-        """The one run with this key, created when there is none; of several, the oldest, the others
-        deleted."""
+        """The run with this key, created when there is none. Of several the oldest counts, and the
+        others are deleted."""
         if key in self._sent:
             return self._sent[key]
         query = tag_is(KEY, key)
@@ -222,20 +225,20 @@ class Mirror:
         params: Mapping[str, object],
         tags: Mapping[str, str],
     ) -> None:
-        """Points not sent before, params not stored before (MLflow never changes one), and tags
-        that changed."""
+        """Send points that were not sent before, params that were not stored before (MLflow never
+        changes a param), and tags that changed."""
         from mlflow.entities import Metric, Param, RunTag
 
         new_points = [p for p in points if (p[0], p[3]) not in sent.points]
         metrics = [
-            Metric(key, value, int(when * 1000), step) for key, value, when, step in new_points
+            Metric(key, value, int(time * 1000), step) for key, value, time, step in new_points
         ]
         new_params = [Param(k, _fitting(str(v))) for k, v in params.items() if k not in sent.params]
         new_tags = [RunTag(k, _fitting(v)) for k, v in tags.items() if sent.tags.get(k) != v]
         while metrics or new_params or new_tags:
             tags_now: list[RunTag] = []
             if len(metrics) <= _METRICS and len(new_params) <= _PARAMS:
-                # The state goes last: whoever reads `complete` finds everything.
+                # The state goes last, so that whoever reads `complete` finds everything.
                 tags_now, new_tags = new_tags, []
             self._client.log_batch(sent.run_id, metrics[:_METRICS], new_params[:_PARAMS], tags_now)
             metrics, new_params = metrics[_METRICS:], new_params[_PARAMS:]
@@ -244,8 +247,8 @@ class Mirror:
         sent.tags |= tags
 
     def _send_files(self, sent: _Sent, folder: Path, files: Mapping[str, str]) -> None:
-        """`files`: paths below the run's folder by the names that they are to have, both checked by
-        the story."""
+        """Send `files`: paths below the run's folder, by their names in MLflow. The story has
+        checked both."""
         for name, path in files.items():
             try:
                 content = read_inside(folder, path, _FILE_BYTES)
@@ -259,13 +262,13 @@ class Mirror:
             if sent.files.get(name) == content.changed:
                 continue
             data = content.data
-            if name.endswith(".json"):  # of an earlier version, which wrote passwords into them
+            if name.endswith(".json"):  # an earlier version wrote passwords into them
                 data = secrets.mask(data.decode(errors="replace")).encode()
-            with TemporaryDirectory() as made:
-                copy = Path(made) / name
+            with TemporaryDirectory() as temporary:
+                copy = Path(temporary) / name
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 copy.write_bytes(data)
-                self._client.log_artifacts(sent.run_id, made)
+                self._client.log_artifacts(sent.run_id, temporary)
             sent.files[name] = content.changed
 
     def _send_status(self, sent: _Sent, status: str, ended: float | None) -> None:
@@ -274,15 +277,15 @@ class Mirror:
         if status == "RUNNING":
             self._client.update_run(sent.run_id, status=status)
         else:
-            end = (
-                None if ended is None else max(int(ended * 1000), sent.began)
-            )  # clocks may step back
+            end = None
+            if ended is not None:
+                end = max(int(ended * 1000), sent.began)  # clocks may step back
             self._client.set_terminated(sent.run_id, status, end)
         sent.status = status
 
 
 def has_run(tracking_uri: str, experiment: str, name: str) -> bool:
-    """Whether the run `name` is there. Raises what MLflow does where it cannot be asked."""
+    """Whether MLflow has the run `name`. Raises what MLflow raises when it does not answer."""
     quiet()
     from mlflow import MlflowClient
 
@@ -294,7 +297,7 @@ def has_run(tracking_uri: str, experiment: str, name: str) -> bool:
 
 
 def _fitting(text: str) -> str:
-    """A param or tag as MLflow stores it; one that is too long says so."""
+    """A param or tag of a length that MLflow stores. One that was cut says so."""
     if len(text) <= _LONGEST:
         return text
     note = f"... (cut: {len(text):,} characters; the whole is in the run's folder)"
@@ -302,10 +305,9 @@ def _fitting(text: str) -> str:
 
 
 def quiet() -> None:
-    """Short time limits and no retries of MLflow's own (by default it blocks for 246 s), and no
-    chatter.
+    """Give MLflow short timeouts, no retries (by default it blocks for 246 s), and no chatter.
 
-    What a user has set in the environment stays.
+    Variables that the user has set stay.
     """
     for name, value in {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
@@ -315,5 +317,5 @@ def quiet() -> None:
         "MLFLOW_LOGGING_LEVEL": "WARNING",
     }.items():
         os.environ.setdefault(name, value)
-    for noisy in ("mlflow", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for logger in ("mlflow", "alembic"):
+        logging.getLogger(logger).setLevel(logging.WARNING)

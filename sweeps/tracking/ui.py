@@ -1,4 +1,4 @@
-"""`sweep ui`: MLflow's own web interface on the store of a run, on this machine's loopback only."""
+"""`sweep ui`: MLflow's own web interface for the store of a run, on the loopback only."""
 
 import json
 import os
@@ -29,7 +29,7 @@ _STOP_SECONDS = 10.0
 class Server:
     """An `mlflow server` process on the loopback; use it as a context manager, or call `stop`.
 
-    `port` 0 picks a free one. What it prints goes to `mlflow-server.log` beside `artifacts`. Raises
+    `port` 0 picks a free port. Its output goes to `mlflow-server.log` beside `artifacts`. Raises
     `RunError` when the port is taken or the server does not come up.
     """
 
@@ -49,67 +49,63 @@ class Server:
             "1",
         ]
         command += ["--artifacts-destination", artifacts.absolute().as_uri()]
-        # Job runners are seven more processes and 1.2 GB that sweeps have no use for.
+        # Job runners would be seven more processes and 1.2 GB that sweeps do not need.
         environment = os.environ | {
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
         }
-        environment["MLFLOW_BACKEND_STORE_URI"] = (
-            store_uri  # not an argument: everyone may read those, and a password
-        )
+        # Not an argument, since everyone may read those, and the URI may have a password.
+        environment["MLFLOW_BACKEND_STORE_URI"] = store_uri
         self._log = artifacts.parent / "mlflow-server.log"
         self._log.unlink(missing_ok=True)
         with os.fdopen(os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as log:
-            self._process = (
-                subprocess.Popen(  # a process group of its own, so that no worker outlives it
-                    command,
-                    env=environment,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
+            self._process = subprocess.Popen(
+                command,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a process group, so that no worker outlives the server
             )
 
     @property
     def pid(self) -> int:
-        """Of the server, which leads a process group of its own."""
+        """The process id of the server, which leads a process group."""
         return self._process.pid
 
     def wait_until_ready(self) -> None:
-        """Return once the server answers. Raises `RunError` naming its log when it does not."""
-        until = time.monotonic() + _START_SECONDS
-        while time.monotonic() < until and self._process.poll() is None:
+        """Wait until the server answers. Raises `RunError`, naming its log, when it does not."""
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 with urlopen(f"{self.address}/health", timeout=5):
                     return
             except OSError:
                 time.sleep(0.1)
-        ended = self._process.poll()
+        code = self._process.poll()
         self.stop()
-        if ended is None:
-            how = "did not answer"
+        if code is None:
+            failure = "did not answer"
         else:
-            how = f"ended with code {ended}"
-        numbers = in_home(self._log.parent, "status", "latest")
+            failure = f"ended with code {code}"
+        command = in_home(self._log.parent, "status", "latest")
         raise RunError(
             f"The MLflow server on port {self.port} must answer within {_START_SECONDS:.0f}"
-            f" seconds, but {how}. What it said is in {self._log}; without it, see the numbers"
-            f" with: {numbers}"
+            f" seconds, but {failure}. What it said is in {self._log}; without it, see the numbers"
+            f" with: {command}"
         )
 
     def page(self, experiment: str) -> str:
-        """The address of an experiment's runs, or of the list of experiments where there is none of
-        that name (yet).
+        """The address of an experiment's runs, or of the list of experiments while there is none of
+        that name.
 
-        Without the workflow in it MLflow shows traces of language models first, and hides training
-        runs.
+        Without the workflow in the address MLflow shows traces of language models first, and hides
+        training runs.
         """
         try:
-            with urlopen(self._by_name(experiment), timeout=30) as reply:
-                number = json.load(reply)["experiment"]["experiment_id"]
+            experiment_id = self._experiment_id(experiment)
         except OSError:
             return f"{self.address}/#/experiments?{_WORKFLOW}"
-        return f"{self.address}/#/experiments/{number}/runs?{_WORKFLOW}"
+        return f"{self.address}/#/experiments/{experiment_id}/runs?{_WORKFLOW}"
 
     def has(self, run: str, experiment: str) -> bool:
         """Whether the run was delivered here."""
@@ -117,12 +113,14 @@ class Server:
         from sweeps.tracking.mirror import KEY
 
         try:
-            with urlopen(self._by_name(experiment), timeout=30) as reply:
-                number = json.load(reply)["experiment"]["experiment_id"]
-            asked = {"experiment_ids": [number], "filter": tag_is(KEY, run), "max_results": 1}
+            query = {
+                "experiment_ids": [self._experiment_id(experiment)],
+                "filter": tag_is(KEY, run),
+                "max_results": 1,
+            }
             search = Request(
                 f"{self.address}/api/2.0/mlflow/runs/search",
-                json.dumps(asked).encode(),
+                json.dumps(query).encode(),
                 {"Content-Type": "application/json"},
             )
             with urlopen(search, timeout=30) as reply:
@@ -130,16 +128,19 @@ class Server:
         except OSError:  # no such experiment
             return False
 
-    def _by_name(self, experiment: str) -> str:
-        experiments = f"{self.address}/api/2.0/mlflow/experiments"
-        return f"{experiments}/get-by-name?experiment_name={quote(experiment)}"
+    def _experiment_id(self, name: str) -> str:
+        """Raises `OSError` when there is no such experiment."""
+        api = f"{self.address}/api/2.0/mlflow/experiments"
+        with urlopen(f"{api}/get-by-name?experiment_name={quote(name)}", timeout=30) as reply:
+            experiment_id: str = json.load(reply)["experiment"]["experiment_id"]
+        return experiment_id
 
     def wait(self) -> None:
-        """Return when the server ends by itself."""
+        """Wait until the server ends by itself."""
         self._process.wait()
 
     def stop(self) -> None:
-        """End the server and its workers; harmless when they ended already."""
+        """End the server and its workers. Harmless when they have ended."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(self._process.pid, number)
@@ -170,18 +171,16 @@ def serve(place: RunFolder | Home, port: int, say: Callable[[str], None]) -> Non
     """Show a run (or all runs of a home's local store) until Ctrl-C or SIGTERM; `say` gets the
     address.
 
-    A run that was delivered to a server elsewhere has its pages there: they are told, and nothing
-    is started. Only what was looked for and found is told. Raises `RunError` when a server
-    elsewhere does not have the run or does not answer, nothing was ever delivered, the port is
-    taken, or the server does not come up.
+    If the run was delivered to a server elsewhere, only that server's address is said, after a
+    check that it has the run. Raises `RunError` when that server does not have the run or does not
+    answer, when nothing was ever delivered, when the port is taken, and when the server does not
+    come up.
     """
     if isinstance(place, Home):
         home = place.folder
-    else:
-        home = place.folder.parent
-    if isinstance(place, Home):
         tracking = Tracking.local(home, "")
     else:
+        home = place.folder.parent
         tracking = Tracking.of(place)
     if tracking.uri.startswith(("http://", "https://")):
         assert isinstance(place, RunFolder), "a home's own store is no server"
@@ -193,13 +192,13 @@ def serve(place: RunFolder | Home, port: int, say: Callable[[str], None]) -> Non
         return
     if tracking.uri == Tracking.local(home, "").uri and not (home / "mlflow.db").exists():
         raise _not_there(place, tracking)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    old_handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with Server(tracking.uri, home / "mlflow", port) as server:
             page = server.page(tracking.experiment)
             if isinstance(place, Home) or server.has(place.name, tracking.experiment):
                 say(f"MLflow shows it at {page} (Ctrl-C ends it)")
-            else:  # it may come while one looks
+            else:  # it may be delivered while the pages are open
                 say(
                     f"{_not_there(place, tracking)}   MLflow's pages are at {page} (Ctrl-C ends"
                     " them)"
@@ -208,23 +207,23 @@ def serve(place: RunFolder | Home, port: int, say: Callable[[str], None]) -> Non
     except KeyboardInterrupt:
         say("Ended.")
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, old_handler)
 
 
 def _check_delivered(run: RunFolder, tracking: Tracking) -> None:
-    """Raises `RunError` unless the server answers and has the run. With the log-in of MLflow's own
+    """Raises `RunError` unless the server answers and has the run. Logs in by MLflow's own
     variables."""
     from sweeps.tracking.mirror import has_run  # MLflow takes seconds to import
 
     try:
-        there = has_run(tracking.uri, tracking.experiment, run.name)
-    except Exception as error:  # of MLflow and its HTTP client
+        is_delivered = has_run(tracking.uri, tracking.experiment, run.name)
+    except Exception as error:  # from MLflow or its HTTP client
         first_line = str(error).partition("\n")[0][:200]
         raise RunError(
             f"Run {run.name} belongs to the MLflow server at {tracking.shown}, which must answer,"
             f" but: {first_line}. See the numbers with: {run.command('status')}"
         ) from error
-    if not there:
+    if not is_delivered:
         raise _not_there(run, tracking)
 
 
@@ -241,7 +240,7 @@ def _not_there(place: RunFolder | Home, tracking: Tracking) -> RunError:
 
 
 def _free_port(port: int) -> int:
-    """`port` if nobody listens there, or a free one for 0."""
+    """`port` if nobody listens there, or a free port for 0. Raises `RunError`."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -15,6 +15,7 @@ import typer
 
 from sweeps import cli, definition, settings
 from sweeps.books.run_folder import RunFolder
+from sweeps.paper import reproductions
 from sweeps.tracking.delivery import Tracking
 from tests.sweeps.commands import home_of, sweep
 from tests.sweeps.driven import tiny
@@ -86,6 +87,29 @@ def test_every_command_takes_json_and_explains_itself(name: str) -> None:
     for option in OPTIONS[name]:
         assert re.search(rf"^  {option}\b.*\w", done.out, re.MULTILINE), option
     assert max(map(len, done.lines)) <= 80
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_command_says_that_it_takes_plugins(name: str) -> None:
+    text = " ".join(sweep(*name.split(), "--help").out.split())
+    assert "Every command also takes --plugins DIR" in text
+    assert "$ZONEOUT_PLUGINS" in text
+
+
+def test_help_lists_every_reproduction_even_where_plugins_are_broken() -> None:
+    files = Path(reproductions.__file__).parent.glob("[!_]*.py")
+    names = {file.stem.replace("_", "-") for file in files}
+    assert set(reproductions.names()) == names
+    done = subprocess.run(  # a process of its own: the names are listed on import
+        [sys.executable, "-c", "from sweeps.cli import main; main(['reproduce', '--help'])"],
+        env=os.environ | {"ZONEOUT_PLUGINS": "/no/such/folder", "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    listed = re.search(r"NAME <str> +One of ([^.]*)\.", done.stdout)
+    assert listed is not None, done.stderr
+    assert {name.strip() for name in listed[1].split(",")} == names
 
 
 def test_examples_in_the_help_name_what_exists() -> None:

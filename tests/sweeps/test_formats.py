@@ -85,7 +85,7 @@ def test_tracking_of_another_format_is_refused(copied: RunFolder) -> None:
 def test_secrets_without_a_format_are_refused(tmp_path: Path) -> None:
     (tmp_path / "secrets.json").write_text('{"storage": "postgresql://me:password@here/optuna"}')
     with pytest.raises(ConfigError) as error:
-        secrets.whole("postgresql://me:***@here/optuna", "storage", tmp_path)
+        secrets.unmask("postgresql://me:***@here/optuna", "storage", tmp_path)
     assert str(error.value) == (
         f"This version reads a secrets.json of format 2, but {tmp_path}/secrets.json is without"
         " the number of its format, as version 0.1 wrote it. Delete it, and give the whole address again: --set storage=URL or --tracking URL"

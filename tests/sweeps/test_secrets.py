@@ -86,7 +86,7 @@ def test_an_address_is_shown_without_its_passwords(address: str, as_shown: str) 
     assert secrets.shown(address) == as_shown
     assert secrets.shown(as_shown) == as_shown
     assert secrets.mask(f"could not open '{address}': no") == f"could not open '{as_shown}': no"
-    assert secrets.whole(address or "sqlite://", "storage") if "***" not in address else True
+    assert secrets.unmask(address or "sqlite://", "storage") if "***" not in address else True
 
 
 def test_a_password_once_met_is_masked_in_every_form() -> None:
@@ -108,7 +108,7 @@ def test_a_short_password_is_masked_as_a_word_only() -> None:
 
 def test_a_password_that_is_not_encoded_never_passes_for_a_host() -> None:
     assert (
-        secrets.whole("postgresql://bob:pa/ss@word@h/db", "storage")
+        secrets.unmask("postgresql://bob:pa/ss@word@h/db", "storage")
         == "postgresql://bob:pa%2Fss%40word@h/db"
     )
 
@@ -118,23 +118,23 @@ def test_the_environment_fills_in_what_an_address_leaves_out(
 ) -> None:
     secrets.keep(tmp_path, "storage", NOWHERE)
     monkeypatch.setenv("PGPASSWORD", "of another database")
-    assert secrets.whole(SHOWN, "storage", tmp_path) == NOWHERE
+    assert secrets.unmask(SHOWN, "storage", tmp_path) == NOWHERE
     monkeypatch.setenv("ZONEOUT_STORAGE_PASSWORD", "new & better")
     filled = SHOWN.replace("***", "new%20%26%20better")
-    assert secrets.whole(SHOWN, "storage", tmp_path) == filled
-    assert secrets.whole(SHOWN.replace(":***", ""), "storage") == filled
-    assert secrets.whole("sqlite:///a.db", "storage") == "sqlite:///a.db"
+    assert secrets.unmask(SHOWN, "storage", tmp_path) == filled
+    assert secrets.unmask(SHOWN.replace(":***", ""), "storage") == filled
+    assert secrets.unmask("sqlite:///a.db", "storage") == "sqlite:///a.db"
     monkeypatch.delenv("ZONEOUT_STORAGE_PASSWORD")
-    assert secrets.whole(SHOWN, "storage") == SHOWN.replace("***", "of%20another%20database")
+    assert secrets.unmask(SHOWN, "storage") == SHOWN.replace("***", "of%20another%20database")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "pw of mlflow")
-    assert secrets.whole("http://bob:***@h", "tracking") == "http://bob:pw%20of%20mlflow@h"
+    assert secrets.unmask("http://bob:***@h", "tracking") == "http://bob:pw%20of%20mlflow@h"
     assert secrets.mask("401 for 'pw of mlflow'") == "401 for '***'"
 
 
 def test_a_password_that_is_nowhere_is_asked_for(tmp_path: Path) -> None:
     secrets.keep(tmp_path, "storage", NOWHERE.replace("/db", "/other"))
     with pytest.raises(ConfigError) as error:
-        secrets.whole(SHOWN, "storage", tmp_path)
+        secrets.unmask(SHOWN, "storage", tmp_path)
     assert str(error.value) == (
         f"storage {SHOWN} needs its password, which is neither in the environment nor in the run's secrets.json. "
         "Set ZONEOUT_STORAGE_PASSWORD, or give the whole address again: --set storage=URL"
@@ -153,7 +153,7 @@ def test_the_file_is_private_from_its_first_byte_and_only_there_while_it_is_need
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     file.chmod(0o644)  # as a copy may be
-    assert secrets.whole(SHOWN, "storage", tmp_path) == NOWHERE
+    assert secrets.unmask(SHOWN, "storage", tmp_path) == NOWHERE
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     secrets.keep(tmp_path, "storage", SHOWN)
     assert json.loads(file.read_text()) == {"format": 2, "storage": NOWHERE}

@@ -1,9 +1,10 @@
-"""What `sweep reproduce` knows: the paper's tables and figures, a file each, picked up by existing.
+"""The paper's tables and figures that `sweep reproduce` knows: every file of this folder is one.
 
-A file exports `REPRODUCTION`: which sweeps it is made of, which of their rows, by which protocol
-each number is read, and which drawing of `analysis` shows it.
+A file exports `REPRODUCTION`: the sweeps and their rows that it consists of, the protocol by which
+each number is read, and the drawing of `analysis` that shows it.
 """
 
+import pkgutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,24 +29,25 @@ class Block:
     sweep: str
     """A file of `sweeps.definitions`."""
     rows: tuple[TableRow, ...] = ()
-    """Those of the sweep that are wanted; none = it has no rows, and all of it is wanted."""
+    """The rows of the sweep that are wanted. Empty for a sweep without rows, all of which is
+    wanted."""
     columns: tuple[Column, ...] = ()
     trained_by: str = ""
-    """The reproduction that trains these rows, when it is not this one: here they are read where
-    they are there."""
+    """The reproduction that trains these rows, if it is another one. This one only reads what is
+    there."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What is there for a block."""
+    """What a home has for a block."""
 
     block: Block
     sweep: Sweep
-    """At the scale, and narrowed to what was asked for."""
+    """At the requested scale, narrowed to the requested rows and seeds."""
     table: Table
     trials: "pd.DataFrame"
-    """A line per trial: `label seed state reason epoch hardware`, what was searched, and the final
-    metrics."""
+    """A line per trial: `label seed state reason epoch hardware`, the searched hyperparameters, and
+    the final metrics."""
     curves: "pd.DataFrame"
     """A line per trial and epoch: `label seed epoch` and the metrics."""
     sources: Sequence["FoundTrial"]
@@ -58,8 +60,8 @@ class Reading:
 DrawFigures = Callable[[Sequence[Reading], Path], list[Path]]
 """Draws into a folder, and returns the files."""
 Measure = Callable[[Sequence[Reading], Path, Callable[[str], None]], None]
-"""Measures on trained rows what records do not hold, with (readings, data folder, say); kept with
-the runs."""
+"""Takes (readings, data folder, say). Measures on trained rows what records do not hold, and keeps
+it with the runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +73,11 @@ class Reproduction:
     draw: DrawFigures | None = None
     measure: Measure | None = None
     notes: tuple[str, ...] = ()
-    """What a reader has to know of the numbers."""
+    """What a reader has to know about the numbers."""
 
     @property
     def labels(self) -> list[str]:
-        """Of all rows that can be run."""
+        """The labels of all rows that can be run."""
         return [
             label
             for label in dict.fromkeys(row.label for block in self.blocks for row in block.rows)
@@ -84,12 +86,16 @@ class Reproduction:
 
 
 def names() -> list[str]:
-    """As a user types them: `table1`, `text-numbers`."""
-    return [name.replace("_", "-") for name in registry.names(__name__)]
+    """The names as a user types them: `table1`, `text-numbers`. Imports none of the files.
+
+    Plug-ins add no reproductions, so `--help` can list the names before plug-ins are read.
+    """
+    files = (module.name for module in pkgutil.iter_modules(__path__))
+    return [file.replace("_", "-") for file in files if not file.startswith("_")]
 
 
 def get(name: str) -> Reproduction:
-    """Raises `UnknownName` with the closest match."""
+    """The reproduction `name`. Raises `UnknownName` with the closest match."""
     from zoneout_core.errors import UnknownName
 
     if name.replace("_", "-") not in names():
@@ -108,8 +114,8 @@ def row(
     splits: Collection[str] = ("valid", "test"),
     note: str = "",
 ) -> TableRow:
-    """A row; `published` tells `analysis.paper.find` which are the paper's numbers, for columns
-    named in `splits`."""
+    """A row. `published` are the fields by which `analysis.paper.find` finds the paper's number of
+    each column in `splits`."""
     numbers = {
         column.metric: find(split=column.title.lower(), **published)
         for column in columns

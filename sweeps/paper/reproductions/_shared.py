@@ -31,7 +31,7 @@ STREAMED = (
     ),
     CHARACTERS[1],
 )
-"""Of systems below the line."""
+"""The columns of systems below the line."""
 CLASSES = (
     Column(
         title="Valid",
@@ -49,13 +49,13 @@ CLASSES = (
 def table1(
     task: str, label: str, title: str, regularizer: str, note: str = "", **rest: Any
 ) -> TableRow:
-    """A row of Table 1 on a character task; `rest` goes to `row`."""
+    """A row of Table 1 on a character task; `rest` is passed to `row`."""
     published = {"task": task, "regularizer": regularizer, "source": "Table 1"}
     return row(label, title, CHARACTERS, published, note=note, **rest)
 
 
 def six(task: str, dropout: str) -> tuple[TableRow, ...]:
-    """The paper's own six systems; `dropout` is the strength of recurrent dropout."""
+    """The paper's six systems; `dropout` is the strength of recurrent dropout."""
     return (
         table1(task, "unregularized", "Unregularized LSTM", "none"),
         table1(task, "weight-noise", "Weight noise 0.075", "weight_noise"),
@@ -74,10 +74,11 @@ def panel(
     metrics: Mapping[str, str],
     y_limits: tuple[float, float] | None = None,
 ) -> "CurvePanel":
-    """The curves of a block's rows, {word: metric}; `epochs` and `y_limits` are the paper's axes.
+    """The learning curves of a block's rows. metrics: {word: metric}; `epochs` and `y_limits` are
+    the paper's axes.
 
-    Stars are what the paper printed of the last metric. Another experiment than the paper's has
-    axes of its own and no stars, since it would be a spot in a corner of the paper's.
+    Stars are the paper's values of the last metric. An experiment that is not the paper's has axes
+    of its own and no stars, since it would fill only a corner of the paper's axes.
     """
     from analysis import curves
     from analysis.curves import CurvePanel

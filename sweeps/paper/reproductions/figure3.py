@@ -12,20 +12,21 @@ METRIC = CHARACTERS[0].metric
 
 
 def draw(readings: Sequence[Reading], folder: Path) -> list[Path]:
-    """heatmap.* where a trial of the plane is complete, bars.* always."""
+    """bars.*, and heatmap.* if a trial of the plane is complete."""
     files = []
     for reading in readings:
-        files += _bars(reading, folder) if reading.block.rows else _plane(reading, folder)
+        if reading.block.rows:
+            files += _bars(reading, folder)
+        else:
+            files += _plane(reading, folder)
     return files
 
 
 def _bars(reading: Reading, folder: Path) -> list[Path]:
     from analysis import bars, style
 
-    numbers, label = (
-        bars.compute(reading.table, METRIC),
-        f"{reading.sweep.metrics.label} (lower is better)",
-    )
+    numbers = bars.compute(reading.table, METRIC)
+    label = f"{reading.sweep.metrics.label} (lower is better)"
     return style.save(
         lambda: bars.draw(numbers, "Figure 3 (right): six systems", reading.subtitle, label),
         folder,
@@ -37,11 +38,12 @@ def _plane(reading: Reading, folder: Path) -> list[Path]:
     from analysis import report
     from sweeps.report import caption, searched
 
-    sweep, trials = reading.sweep, reading.trials
+    sweep = reading.sweep
+    trials = reading.trials
     if not any(trials["state"] == TrialState.COMPLETE):
         return []
-    said = caption(f"Figure 3 (left), scale: {reading.table.scale}", sweep, trials)
-    return report.write(trials, folder, said, sweep.metrics.objective, searched(sweep))
+    words = caption(f"Figure 3 (left), scale: {reading.table.scale}", sweep, trials)
+    return report.write(trials, folder, words, sweep.metrics.objective, searched(sweep))
 
 
 REPRODUCTION = Reproduction(

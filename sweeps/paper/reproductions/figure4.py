@@ -1,6 +1,6 @@
 """Figure 4: learning curves on characters of Penn Treebank and on text8 (spec section 8.3).
 
-They are those of Table 1's trials, whose first epochs the figure shows.
+The figure shows the first epochs of Table 1's trials.
 """
 
 from collections.abc import Sequence

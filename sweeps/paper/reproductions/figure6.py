@@ -1,7 +1,8 @@
 """Figure 6: how far gradients reach back through time, after one epoch (spec section 8.1).
 
-Measured on the checkpoints of the trained rows, over as many training batches as the paper's 100
-where an epoch has so many; kept as propagation-TRIAL.csv in the report folder of the trial's run.
+Measured on the checkpoints of the trained rows, over 100 training batches like the paper's, or over
+all of an epoch that has fewer. Kept as propagation-TRIAL.csv in the report folder of the trial's
+run.
 """
 
 import csv
@@ -29,8 +30,8 @@ TITLES = {
 
 
 def measure(readings: Sequence[Reading], data: Path, say: Callable[[str], None]) -> None:
-    """Every complete trial that has not been measured yet. Raises `RunError` where its checkpoint
-    is gone."""
+    """Measure every complete trial that has not been measured yet. Raises `RunError` if its
+    checkpoint is gone."""
     lacking = [
         source
         for reading in readings
@@ -79,8 +80,7 @@ def _write(file: Path, shares: Mapping["Of", Mapping[str, Sequence[float]]]) -> 
 
 
 def draw(readings: Sequence[Reading], folder: Path) -> list[Path]:
-    """figure6.* and figure6_candidate.*, with propagation.csv; nothing before anything was
-    measured."""
+    """figure6.*, figure6_candidate.* and propagation.csv; nothing if no trial was measured."""
     import pandas as pd
 
     from analysis import propagation, style
@@ -90,10 +90,8 @@ def draw(readings: Sequence[Reading], folder: Path) -> list[Path]:
     if not parts:
         return []
     folder.mkdir(parents=True, exist_ok=True)
-    frame, systems = (
-        pd.concat(parts, ignore_index=True),
-        {row.label: row.title for row in reading.block.rows},
-    )
+    frame = pd.concat(parts, ignore_index=True)
+    systems = {row.label: row.title for row in reading.block.rows}
     table_file = folder / "propagation.csv"
     frame.to_csv(table_file, index=False)
     files = [table_file]

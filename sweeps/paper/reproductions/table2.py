@@ -17,7 +17,7 @@ THREE = (
     _row("recurrent-dropout", "Recurrent dropout 0.5", "recurrent_dropout"),
     _row("zoneout", "Zoneout 0.15", "zoneout", note="one mask for cells and states"),
 )
-"""Those of Figure 5."""
+"""The rows that Figure 5 shows."""
 REPRODUCTION = Reproduction(
     title="Table 2: error rates on permuted sequential MNIST, paper and ours",
     blocks=(

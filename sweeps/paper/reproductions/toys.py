@@ -47,9 +47,13 @@ def draw(readings: Sequence[Reading], folder: Path) -> list[Path]:
 
     addition_reached.csv: the first epoch of each difficulty that a seed got to.
     """
-    return [file for reading in readings for file in _draw(reading, folder)] + [
-        _reached(reading, folder) for reading in readings if reading.sweep.name == "addition"
-    ]
+    files = []
+    for reading in readings:
+        files += _draw(reading, folder)
+    for reading in readings:
+        if reading.sweep.name == "addition":
+            files.append(_reached(reading, folder))
+    return files
 
 
 def _reached(reading: Reading, folder: Path) -> Path:
