@@ -2,8 +2,8 @@
 drawn there too.
 
 The original code of the sequence-to-sequence toy, and probably that of the word models, sampled
-masks while it evaluated (spec section 12, row 28, and section 3). Draws have streams of their own,
-the same at each evaluation.
+masks in evaluations (spec section 12, row 28, and section 3). Here they have their own streams, the
+same in every evaluation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from zoneout_core.regularizers import LANE, Mask, Regularizer, sampled
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationMasks(Regularizer):
-    """Changes what the masks of all other regularizers are in an evaluation."""
+    """Changes the masks of all other regularizers in evaluations."""
 
     EXAMPLES: ClassVar[tuple[dict[str, object], ...]] = (
         {

@@ -1,8 +1,8 @@
 """Static identity connections: zoneout whose masks are drawn once for the whole training (spec 8.2,
 Figure 7).
 
-One mask for each (step, unit), the same for all examples and all updates. Time steps count from the
-start of a chunk, so that the state must not be carried between chunks.
+One mask for each (step, unit), the same for all examples and all updates. Steps count from the
+start of a chunk, so the state must not be carried between chunks.
 """
 
 from __future__ import annotations
