@@ -43,14 +43,14 @@ class BatchNormLSTM(Cell):
     """Which statistics the validation after each epoch uses. `population`: the running ones;
     `batch`: those of the batch that is scored, as the original code does (spec section 5)."""
     population_masks: Literal["expected", "sampled"] = "expected"
-    """What stands for zoneout's masks while the final statistics are taken. `expected`: their
+    """What replaces zoneout's masks while the final statistics are taken. `expected`: their
     expectation, as in an evaluation; `sampled`: drawn masks, as in training (spec section 5)."""
     batch_norm: Literal["separate", "joint"] = "separate"
     """What batch norm normalises. `separate`: the products of state and input, each by itself, as
     in the paper; `joint`: their sum (spec section 11.3)."""
     batch_norm_cell: Literal["read", "forward", "none"] = "read"
     """Where the cell is normalised. `read`: only where the state is read from it, as in the paper;
-    `forward`: in what is carried on, too; `none`: nowhere (spec section 11.3)."""
+    `forward`: also where it is carried to the next step; `none`: nowhere (spec section 11.3)."""
 
     def __post_init__(self) -> None:
         must = "above 0 and at most 1"

@@ -75,8 +75,8 @@ class TrialConfig:
     """Sequences per update (B). The paper takes 32 for characters, 20 for words, 128 for text8 and
     100 for MNIST (spec sections 2.2, 3, 4 and 5)."""
     sequence_length: int = 100
-    """Tokens per training sequence; gradients reach no further back. A chunk that is cut apart has
-    one prediction fewer than tokens, one whose state is carried has as many (spec sections 2.2 and
+    """Tokens per training sequence; gradients reach no further back. A separate chunk has one
+    prediction fewer than tokens; a chunk whose state is carried has as many (spec sections 2.2 and
     3)."""
     offset: Literal["random", "zero"] = field(default="random", metadata=LANE)
     """Where an epoch starts to cut the training text into chunks. `random`: at an offset below

@@ -41,7 +41,7 @@ class OutputGate(Regularizer):
     """Probability that a unit's update is dropped at a step and its output gate keeps its old value
     (spec section 9.5)."""
     gate_form: Literal["intent", "intent_raw", "literal", "code"] = "intent"
-    """Which formula stands for the output gate. `intent`: what the paper's text asks for;
+    """Which formula the output gate follows. `intent`: what the paper's text asks for;
     `intent_raw`: the same with the gate before zoneout; `literal`: as printed; `code`: as the
     original code does (spec section 9.5)."""
 
