@@ -1,15 +1,15 @@
 """Optuna search spaces, one file each: `space(...)` returns a tree of the four parts below.
 
     Choice   a key takes one of finitely many values
-    Range    a key takes any number between two bounds: any whole number, where the key is one
+    Range    a key takes any number between two bounds; only integers, where the key is an integer
     Product  several spaces at once, with distinct keys
     Switch   a choice whose value decides which further space applies (define-by-run)
 
 A space yields overrides of a `TrialConfig`: `{"regularizer.zoneout.z_cells": 0.5}`. Every space
-suggests from an Optuna trial; one without a `Range` in it also has a `grid()`. Spaces are plain
+draws them with an Optuna trial; a space without a `Range` also has a `grid()`. Spaces are plain
 data: `to_json` and `from_json` round-trip.
 
-A `Switch` over `label` makes up a table: each of its rows brings the settings that belong to it.
+A `Switch` over `label` defines the rows of a table: each label brings its own settings.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -40,11 +40,12 @@ __all__ = [
 
 
 class _Known:
-    """Answers like an Optuna trial, with values that are known by their keys, and keeps the
-    parameter names it was asked for."""
+    """Stands in for an Optuna trial whose values are known by key, and records the parameters that
+    it is asked for."""
 
     def __init__(self, value: Callable[[str], Any]) -> None:
-        self._value, self.params = value, Overrides()
+        self._value = value
+        self.params = Overrides()
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         return self.params.setdefault(name, plain(self._value(name.partition(" ")[0])))
@@ -57,15 +58,15 @@ class _Known:
 
 
 def params(space: Space, point: Overrides) -> dict[str, Any]:
-    """Optuna's parameters of one point of the space, as `Study.enqueue_trial` wants them."""
+    """Optuna's parameters of one point of the space, as `Study.enqueue_trial` takes them."""
     known = _Known(point.__getitem__)
     space.suggest(known)
     return known.params
 
 
 def point_of(space: Space, config: TrialConfig) -> Overrides | None:
-    """The values that a configuration has for the keys of the space; None when one of them is none
-    of its choices."""
+    """The values that a configuration has for the keys of the space; None when one of them is not
+    among its choices."""
     try:
         return space.suggest(_Known(config.value))
     except (KeyError, ConfigError):  # another value, or another cell's setting
@@ -92,14 +93,15 @@ def from_json(data: Mapping[str, Any]) -> Space:
 def numbers(
     key: str, values: tuple[float, ...] | None, low: float, high: float, *, log: bool = False
 ) -> Space:
-    """What most files of this package return: a `Choice` when values are listed, else a `Range`."""
+    """The space that most files of this package return: a `Choice` of `values`, or a `Range`
+    where that is None."""
     if values is not None:
         return Choice(key, values)
     return Range(key, low, high, log)
 
 
 def names() -> list[str]:
-    """Spaces that exist: the file names of this package."""
+    """The spaces that exist: the file names of this package."""
     return registry.names(__name__)
 
 

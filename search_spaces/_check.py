@@ -3,7 +3,7 @@ draw could end the sweep."""
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +11,10 @@ from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError, UnknownName
 
 if TYPE_CHECKING:
-    from search_spaces._parts import Space
+    from search_spaces._parts import Overrides, Space
 
 CHECKED = 4096
-"""A space with at most so many corners is checked at each of them, a larger one at its bounds."""
+"""A space with at most this many corners is checked at all of them, a larger one at its bounds."""
 CHECKED_BOUNDS = 4 * CHECKED
 """At most this many bounds are checked."""
 DRAWN = 64
@@ -22,22 +22,25 @@ DRAWN = 64
 
 
 def check(space: "Space", base: TrialConfig) -> None:
-    """Raise `ConfigError` for the first point found that is no valid configuration on top of
-    `base`, with the reason."""
+    """Raise `ConfigError`, with the reason, for the first checked point that is not a valid
+    configuration on top of `base`."""
     corners = list(islice(space.corners(), CHECKED + 1))
     dice = _Dice()
     drawn = (space.suggest(dice) for _ in range(DRAWN))
-    for point in chain(
-        corners if len(corners) <= CHECKED else islice(space.bounds(), CHECKED_BOUNDS), drawn
-    ):
+    extremes: Iterable[Overrides] = corners
+    if len(corners) > CHECKED:
+        extremes = islice(space.bounds(), CHECKED_BOUNDS)
+    for point in chain(extremes, drawn):
         try:
             base.with_values(point)
         except (ConfigError, UnknownName) as error:
-            why, _, _ = str(error).partition(" Set it with")  # what is searched cannot be set
-            where = ", ".join(f"{key}={value}" for key, value in point.items())
+            # "Set it with" would be wrong advice: a searched key cannot be set.
+            reason, _, _ = str(error).partition(" Set it with")
+            values = ", ".join(f"{key}={value}" for key, value in point.items())
             raise ConfigError(
-                f"Every point of a space must be a configuration, but {where} is none: {why} "
-                "Take that point out of the space, or set what it does not go with."
+                f"Every point of a space must be a valid configuration, but {values} is not:"
+                f" {reason} Take that point out of the space, or change the setting that it"
+                " conflicts with."
             ) from None
 
 

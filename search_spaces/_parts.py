@@ -15,12 +15,12 @@ from zoneout_core.errors import ConfigError, SpaceError, UnknownName
 Overrides = dict[str, object]
 """Values by dotted configuration key."""
 WIDEST = 2**31
-"""The largest end of a range of whole numbers: TPE's arithmetic cannot tell one number from the
-next in a wider one."""
+"""The largest bound of a range of integers: in a wider range, TPE's arithmetic cannot tell
+neighbouring integers apart."""
 
 
 class Suggester(Protocol):
-    """Gives a space the values of its parameters, as a trial of Optuna's does."""
+    """Chooses the values of a space's parameters, as an Optuna trial does."""
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """One of `choices`."""
@@ -29,7 +29,7 @@ class Suggester(Protocol):
         """A number from `low` to `high`; with `log`, evenly over its logarithm."""
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
-        """The same, a whole number."""
+        """The same, but an integer."""
 
 
 class Space(ABC):
@@ -56,15 +56,15 @@ class Space(ABC):
 
     @abstractmethod
     def corners(self) -> Iterator[Overrides]:
-        """Every assignment, as if each `Range` had only its two ends: the grid, where there is
-        one."""
+        """Every assignment, with only the two ends of each `Range`. Without a `Range` this is the
+        grid."""
 
     @abstractmethod
     def bounds(self) -> Iterator[Overrides]:
-        """Some corners, such that each value of each `Choice` and each end of each `Range` is in
-        one of them.
+        """Some corners. Together they have every value of every `Choice` and both ends of every
+        `Range`.
 
-        In a `Product` any two of them are together in one.
+        In a `Product` any two of these, from different parts, occur together in a corner.
         """
 
     @abstractmethod
@@ -87,7 +87,7 @@ class Space(ABC):
         """Try the space on top of `base`: at its corners, or at its bounds where it has too many
         corners, and at points between.
 
-        Raises `ConfigError` naming the point and why no trial can have it.
+        Raises `ConfigError` that names the point and says why no trial can have it.
         """
         check(self, base)
 
@@ -135,7 +135,7 @@ class Choice(Space):
 class Range(Space):
     """Any number from `low` to `high`, drawn uniformly or, with `log`, uniformly in its logarithm.
 
-    Where the key is a whole number, such as `epochs`, only whole numbers are drawn, ends included.
+    Where the key is an integer, such as `epochs`, only integers are drawn, both ends included.
     """
 
     key: str
@@ -162,21 +162,22 @@ class Range(Space):
                 " the bounds."
             )
         if not math.isfinite(self.high - self.low) or (
-            self.whole and max(-self.low, self.high) > WIDEST
+            self.integer and max(-self.low, self.high) > WIDEST
         ):
             raise ConfigError(
-                f"A range needs two finite ends, whole ones up to 2^31, but {self.key} has"
+                f"A range needs two finite ends, integers up to 2^31, but {self.key} has"
                 f" low={self.low}, high={self.high}. Mend the bounds."
             )
 
     @property
-    def whole(self) -> bool:
-        """Whether its numbers are whole."""
+    def integer(self) -> bool:
+        """Whether its numbers are integers."""
         return type_of(self.key) is int
 
     def suggest(self, trial: Suggester, case: str = "") -> Overrides:
-        name, low, high = self.key + case, self.low, self.high
-        if self.whole:
+        name = self.key + case
+        low, high = self.low, self.high
+        if self.integer:
             return {self.key: trial.suggest_int(name, int(low), int(high), log=self.log)}
         drawn = trial.suggest_float(name, low, high, log=self.log)
         return {self.key: min(max(drawn, low), high)}  # exp(log(low)) may be a little below low
@@ -209,7 +210,7 @@ class Range(Space):
 
 @dataclass(frozen=True)
 class Product(Space):
-    """All of `parts` at once. Their grid varies the last part fastest."""
+    """All of `parts` at once. The grid varies the last part fastest."""
 
     parts: tuple[Space, ...]
 
@@ -228,8 +229,9 @@ class Product(Space):
     def corners(self) -> Iterator[Overrides]:
         if not self.parts:
             return iter([{}])
-        first, others = self.parts[0], Product(self.parts[1:])
-        return (corner | other for corner in first.corners() for other in others.corners())
+        first = self.parts[0]
+        rest = Product(self.parts[1:])
+        return (corner | other for corner in first.corners() for other in rest.corners())
 
     def bounds(self) -> Iterator[Overrides]:
         firsts = [next(part.bounds()) for part in self.parts]
@@ -238,10 +240,8 @@ class Product(Space):
             yield from (_with(firsts, {index: bound}) for bound in islice(part.bounds(), 1, None))
         for i, j in combinations(range(len(self.parts)), 2):
             for bound in islice(self.parts[i].bounds(), 1, None):
-                yield from (
-                    _with(firsts, {i: bound, j: other})
-                    for other in islice(self.parts[j].bounds(), 1, None)
-                )
+                for other in islice(self.parts[j].bounds(), 1, None):
+                    yield _with(firsts, {i: bound, j: other})
 
     def ranges(self) -> Iterator[Range]:
         return chain.from_iterable(part.ranges() for part in self.parts)
@@ -258,8 +258,8 @@ class Product(Space):
 
 @dataclass(frozen=True)
 class Switch(Space):
-    """A choice of `key`, each of whose values brings a further space: keys that exist for some
-    values only."""
+    """A choice for `key` whose every value brings a further space, with keys that other values may
+    lack."""
 
     key: str
     cases: tuple[tuple[Any, Space], ...]
@@ -325,18 +325,17 @@ def _merge(points: Iterable[Overrides]) -> Overrides:
     return {key: value for point in points for key, value in point.items()}
 
 
-def _with(points: Sequence[Overrides], others: dict[int, Overrides]) -> Overrides:
-    """The points merged, some replaced by others, which come last."""
-    return _merge(
-        [*(point for index, point in enumerate(points) if index not in others), *others.values()]
-    )
+def _with(points: Sequence[Overrides], replacements: dict[int, Overrides]) -> Overrides:
+    """The points merged, those at some indices replaced. Replacements come last."""
+    unchanged = [point for index, point in enumerate(points) if index not in replacements]
+    return _merge([*unchanged, *replacements.values()])
 
 
 def _read(key: str, value: object) -> Any:
-    """`value` as the type of the key, so that two values that are one configuration are one value.
+    """`value` as the type of the key, so that values that mean the same configuration are equal.
 
-    A setting that several cells have is read as any of them does. Raises `ConfigError` or
-    `UnknownName`, naming the key, for a value of another type.
+    A setting of several cells is read as the first of them that accepts the value reads it. Raises
+    `ConfigError` or `UnknownName`, naming the key, for a value of another type.
     """
     section, _, name = full_key(key).rpartition(".")
     refusals: list[ConfigError | UnknownName] = []
@@ -347,12 +346,13 @@ def _read(key: str, value: object) -> Any:
             refusals.append(error)
     if isinstance(refusals[0], UnknownName):
         raise refusals[0]
-    why, _, _ = str(refusals[0]).partition(" Set it with")  # what is searched cannot be set
-    raise ConfigError(f"{why} Mend that value of the space.")
+    # "Set it with" would be wrong advice: a searched key cannot be set.
+    reason, _, _ = str(refusals[0]).partition(" Set it with")
+    raise ConfigError(f"{reason} Mend that value of the space.")
 
 
 def _chosen(trial: Suggester, name: str, values: Sequence[Any]) -> Any:
-    """One of `values`; Optuna is shown and stores them as strict JSON holds them."""
-    return dict(zip(plain(values), values, strict=True))[
-        trial.suggest_categorical(name, plain(values))
-    ]
+    """One of `values`; Optuna sees and stores them as strict JSON holds them."""
+    stored = plain(values)
+    value_of = dict(zip(stored, values, strict=True))
+    return value_of[trial.suggest_categorical(name, stored)]

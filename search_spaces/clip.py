@@ -1,7 +1,7 @@
 """What is clipped, and at which norm: the gradient before Adam (paper) or Adam's step (code); spec
 section 2.3.
 
-The two have different scales, so each brings norms of its own: a conditional space.
+The two have different scales, so each has its own norms: a conditional space.
 """
 
 from search_spaces import Choice, Space, Switch
@@ -13,7 +13,7 @@ UPDATE_NORMS = (0.5, 1.0, 2.0)
 def space(
     gradient: tuple[float, ...] = GRADIENT_NORMS, update: tuple[float, ...] = UPDATE_NORMS
 ) -> Space:
-    """Gradient clipping at one of the first norms, or update clipping at one of the second."""
+    """Gradient clipping at a norm in `gradient`, or update clipping at a norm in `update`."""
     return Switch(
         "optim.clip",
         (

@@ -1,4 +1,4 @@
-"""Dropout on non-recurrent connections, Zaremba's: one probability at all places (spec sections 3,
+"""Zaremba's dropout on non-recurrent connections: one probability at all places (spec sections 3,
 9.6, 11.1)."""
 
 from search_spaces import Choice, Product, Space, Switch
@@ -9,7 +9,7 @@ PLACES = (
     "regularizer.non_recurrent_dropout.p_outputs",
 )
 P_DROPOUT = (0.5, 0.65)
-"""Of the models with 650 and with 1500 units."""
+"""The probabilities of the models with 650 and with 1500 units."""
 
 
 def space(values: tuple[float, ...] = P_DROPOUT) -> Space:

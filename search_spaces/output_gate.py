@@ -1,7 +1,7 @@
 """The output-gate variant of recurrent dropout, in all its readings (spec sections 2.4, 9.5).
 
-The paper gives no probability of its own for it; these are its recurrent dropout's best and the two
-around it.
+The paper gives no probability for it. These are the best one of its recurrent dropout and the two
+around that.
 """
 
 from search_spaces import Choice, Product, Space, numbers

@@ -1,6 +1,6 @@
 """Recurrent dropout: the probability that an update is dropped (spec sections 2.4, 9.3).
 
-The values are those that the paper tried; its text finds 0.25 best, an older one 0.7.
+These are the values that the paper tried. Its text finds 0.25 best; an older version of it, 0.7.
 """
 
 from search_spaces import Space, numbers

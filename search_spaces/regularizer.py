@@ -1,6 +1,6 @@
 """The regularizer itself as a choice: each brings the settings that only it has (spec section 2.4).
 
-Define-by-run: a trial first draws its label, and then what the space of that label asks for.
+Define-by-run: a trial first draws its label, and then a point of that label's space.
 """
 
 from search_spaces import (

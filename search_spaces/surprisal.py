@@ -1,7 +1,7 @@
 """Surprisal-driven zoneout: the probability of an update where nothing surprises (spec section
 9.15).
 
-Its authors take 0.2. The space chooses the cell as well, since no other has surprise.
+Its authors take 0.2. The space also sets the cell, since no other computes surprisal.
 """
 
 from search_spaces import Choice, Product, Space, numbers

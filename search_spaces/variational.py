@@ -1,7 +1,7 @@
-"""Variational dropout, Gal's: a mask for a whole sequence (spec sections 9.7, 11.2).
+"""Gal's variational dropout: a mask for a whole sequence (spec sections 9.7, 11.2).
 
-Of his four probabilities, those that every model has a use for: on the states and on the outputs.
-Word types and inputs need an embedding; a definition adds theirs, 0.3 and 0.5.
+The space has the two of his four probabilities that every model can use: those on the states and
+on the outputs. Word types and inputs need an embedding; a definition adds theirs, 0.3 and 0.5.
 """
 
 from search_spaces import Choice, Product, Space, numbers

@@ -147,7 +147,7 @@ class Sweep:
 
     def _refuse_wide_ranges(self) -> None:
         for part in self.search_space.ranges():
-            if part.whole and part.high - part.low > WIDEST_GP:
+            if part.integer and part.high - part.low > WIDEST_GP:
                 raise ConfigError(
                     f"A range of whole numbers must be at most {WIDEST_GP} wide with sampler=gp,"
                     f" which looks at each, but {part.key} ranges from {part.low} to {part.high}."

@@ -1,9 +1,8 @@
 """The training core: zoneout recurrent networks, trained many lanes at a time.
 
-Imports numpy and torch only, and neither of them here: `config`, `records`, `errors`, `registry`
-and the metadata of `tasks` stay importable without torch, because the command line needs them at
-once. The drop-in modules `ZoneoutLSTM`, `ZoneoutGRU` and `ZoneoutRNN` bring torch along when they
-are asked for.
+It imports numpy and torch only, and neither of them here: `config`, `records`, `errors` and the
+metadata of `tasks` can be imported without torch, because the command line must start fast. The
+drop-in modules `ZoneoutLSTM`, `ZoneoutGRU` and `ZoneoutRNN` import torch when they are accessed.
 """
 
 from importlib import import_module

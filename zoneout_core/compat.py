@@ -1,5 +1,5 @@
-"""What is used of PyTorch though PyTorch does not promise to keep it. Checked with torch 2.11 and
-2.13; `tests/zoneout_core/test_compat.py` fails when another version changes it.
+"""The private parts of PyTorch that we use, which any version may change. Checked with torch 2.11
+and 2.13; `tests/zoneout_core/test_compat.py` fails when a version changes one.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ def onednn_product(a_NK: Tensor, weight_PK: Tensor) -> Tensor:
     """a @ weight.T, [N, P], by oneDNN; torch's own `mm` goes to MKL, which is slower on many
     processors (docs/log.md).
 
-    weight_PK: as it is, or as `onednn_prepared` gives it. The public `linear` of a weight that
-    `torch.utils.mkldnn.to_mkldnn` made would copy every input.
+    weight_PK: plain, or from `onednn_prepared`. The public `linear` with a weight from
+    `torch.utils.mkldnn.to_mkldnn` would copy every input.
     """
     product: Tensor = torch.ops.mkldnn._linear_pointwise(a_NK, weight_PK, None, "none", [], "")
     return product
 
 
 def onednn_prepared(weight_PK: Tensor, rows: int) -> Tensor:
-    """The weight in the layout that oneDNN multiplies `rows` rows with fastest. It stays dense only
-    to `onednn_product`."""
+    """The weight in the layout with which oneDNN multiplies `rows` rows fastest. Only
+    `onednn_product` can still read it."""
     prepared: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight_PK, rows)
     return prepared
 
 
 def onednn_supports(dtype: torch.dtype) -> bool | None:
-    """Whether oneDNN computes in bfloat16 or float16 on this processor. No public function says so.
+    """Whether oneDNN computes in bfloat16 or float16 on this processor. No public function tells.
 
-    None where this torch has no oneDNN, or does not know the question.
+    None where this torch has no oneDNN, or no function that answers.
     """
     question = {
         torch.bfloat16: "_is_mkldnn_bf16_supported",
@@ -55,8 +55,8 @@ def onednn_supports(dtype: torch.dtype) -> bool | None:
 
 
 class MovedModule(nn.Module):
-    """A module that hears of its moves: `to`, `cuda`, `half` and all others end in
-    `Module._apply`, also when a parent is moved, and no public hook is called."""
+    """A module that is told when it moves: `to`, `cuda`, `half` and all others end in
+    `Module._apply`, even when a parent is moved. There is no public hook."""
 
     def after_move(self) -> None:
         """Called after each move or conversion of the parameters."""

@@ -1,7 +1,7 @@
-"""Errors a user can meet. Each message says the rule, the value found, and what to do next.
+"""Errors that a user can meet. Each message says the rule, the actual value, and what to do next.
 
 ZoneoutError(ValueError)      every error below; the command line prints it without a traceback
-├── ConfigError               a field of a definition or configuration is not what it has to be
+├── ConfigError               a field of a definition or configuration breaks its rule
 ├── UnknownName               a task, space, sweep, sampler ... that does not exist
 ├── DataError                 a data file is missing, truncated or not the file we expect
 ├── PluginError               a folder of plug-ins, or a file in it, cannot be used
@@ -16,7 +16,7 @@ from difflib import get_close_matches
 
 
 class ZoneoutError(ValueError):
-    """Base of every error that a user can cause and mend."""
+    """Base of every error that a user can cause and fix."""
 
 
 class ConfigError(ZoneoutError):
@@ -24,14 +24,17 @@ class ConfigError(ZoneoutError):
 
 
 class UnknownName(ZoneoutError):
-    """A name that is not there. The message names the closest match and lists what exists.
+    """A name that does not exist. The message names the closest match and lists all names.
 
-    Where there are too many names for one line, `listing` is the command that lists them: the
-    message then has the closest few, and that command.
+    Where there are too many names for one line, `listing` is the command that lists them. The
+    message then has the closest few names and that command.
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], listing: str = "") -> None:
-        self.kind, self.name, self.known, self.listing = kind, name, sorted(set(known)), listing
+        self.kind = kind
+        self.name = name
+        self.known = sorted(set(known))
+        self.listing = listing
         if listing:
             close = get_close_matches(name, self.known, n=CLOSEST)
         else:
@@ -50,11 +53,12 @@ class UnknownName(ZoneoutError):
 
 
 CLOSEST = 3
-"""How many names a message offers where it does not list all."""
+"""Names in a message that does not list all of them."""
 
 
 class DataError(ZoneoutError):
-    """A data file is missing or damaged. The message says which, and the command that mends it."""
+    """A data file is missing or damaged. The message names the file and the command that fixes
+    it."""
 
 
 class PluginError(ZoneoutError):

@@ -1,7 +1,7 @@
-"""The format of every kind of file that we write: a number that stands in the file.
+"""The format of every kind of file that we write: a number that is stored in the file.
 
-Raise a number here when the code before could not read what is written from now on. A file of
-another number is refused and never guessed at. Version 0.1 wrote format 1, or no number.
+Raise a number here when older code cannot read the new files. A file with another number is
+refused; its content is never guessed. Version 0.1 wrote format 1, or no number.
 """
 
 from pathlib import Path
@@ -22,12 +22,12 @@ prints."""
 
 
 def stated(number: object) -> str:
-    """What a file says of its format, in words."""
+    """The format that a file states, in words."""
     if number is None:
         return "without the number of its format, as version 0.1 wrote it"
     return f"of format {number}"
 
 
 def of(file: Path) -> int:
-    """The number that a file of this name has."""
+    """The format number of a file of this name."""
     return FORMATS[file.name]

@@ -1,11 +1,11 @@
-"""What a lane reports: the one schema that writer (lane server), journal, MLflow and analysis
-share. No torch.
+"""What a lane reports: one schema for the lane server, the journal, MLflow and the analysis. No
+torch.
 
-All are msgspec structs: `msgspec.json` and `msgspec.to_builtins` write them, and reading them back
-validates them.
+All records are msgspec structs: `msgspec.json` and `msgspec.to_builtins` write them, and reading
+them back validates them.
 
-Which metrics there are depends on the task (`Metrics`). `bpc` = bits per character, mean negative
-log likelihood in nats / ln 2.
+The metrics depend on the task (`Metrics`). `bpc` = bits per character, mean negative log likelihood
+in nats / ln 2.
 """
 
 from collections.abc import Iterable
@@ -15,11 +15,11 @@ from typing import TypeVar
 from msgspec import Struct
 
 ARITHMETIC = 2
-"""The edition of our arithmetic, kept with every run. Raise it whenever an equal configuration
-comes to give other bits on the same machine, be it by one: another formula in a kernel, another
-order of a sum, another use of a random stream, a new setting whose default is not what was done
-before. Runs of another edition can be read and exported, but they are not gone on with, and their
-trials do not serve `sweep reproduce`.
+"""The edition of our arithmetic, kept with every run. Raise it whenever the same configuration
+gives other bits on the same machine, even a single one: a new formula in a kernel, a new order of a
+sum, another use of a random stream, a new setting whose default changes what was done before. Runs
+of another edition can be read and exported but not resumed, and `sweep reproduce` does not use
+their trials.
 
 1  version 0.1
 2  tanh is exact near 0, subnormal numbers are flushed
@@ -27,23 +27,23 @@ trials do not serve `sweep reproduce`.
 
 
 Number = int | float
-"""A count stays a whole number when it is read back."""
+"""A count is still an integer when it is read back."""
 Record = TypeVar("Record", bound="EpochRecord")
 
 
 class Metrics(Struct, frozen=True, kw_only=True):
-    """What the trials of a task report. All are finite numbers; names carry split, protocol and
+    """What the trials of a task report. All values are finite; names say split, protocol and
     unit."""
 
     objective: str
-    """What samplers minimise, schedulers compare, and `best` means; one of `epoch` and of `final`.
-    Lower is better."""
+    """The metric that samplers minimise, schedulers compare, and `best` refers to; in both `epoch`
+    and `final`. Lower is better."""
     epoch: tuple[str, ...]
-    """In every record, in this order."""
+    """The metrics of every record, in this order."""
     final: tuple[str, ...]
-    """Of the best parameters (lowest objective); once, when a trial completes."""
+    """The metrics of the best parameters (lowest objective), once a trial completes."""
     label: str
-    """What the objective is called for readers: `validation bits per character`."""
+    """The objective's name for readers: `validation bits per character`."""
 
     def __post_init__(self) -> None:
         assert self.objective in self.epoch, self.objective
@@ -76,10 +76,10 @@ CHARACTERS = Metrics(
     ),
     label="validation bits per character",
 )
-"""Of character tasks. `train_bpc` is the mean over the epoch's updates with masks on, `grad_norm`
-the mean L2 norm before clipping; the four evaluation numbers are those of spec section 2.5. Streams
-are read in parallel segments: `stream_uncertainty_bpc` is how far they may be off for that
-(`zoneout_core.training.one_pass.Score`)."""
+"""Metrics of character tasks. `train_bpc` is the mean over the epoch's updates with masks on,
+`grad_norm` the mean L2 norm before clipping; the four evaluation numbers are those of spec section
+2.5. Streams are read in parallel segments: `stream_uncertainty_bpc` is the error that this may
+cause (`zoneout_core.training.one_pass.Score`)."""
 WORDS = Metrics(
     objective="valid_perplexity",
     epoch=("train_perplexity", "valid_perplexity", "learning_rate", "grad_norm"),
@@ -91,17 +91,17 @@ WORDS = Metrics(
     ),
     label="validation perplexity",
 )
-"""Of word tasks (spec section 3). `test_mc_perplexity` averages probabilities over passes with
-drawn masks (spec 9.7); without such passes it is the mean network's, `test_perplexity`.
-`stream_uncertainty_perplexity` is how far both may be off, as the test text is read in parallel
-segments."""
+"""Metrics of word tasks (spec section 3). `test_mc_perplexity` averages probabilities over passes
+with drawn masks (spec 9.7); without such passes it equals `test_perplexity`, that of the mean
+network. `stream_uncertainty_perplexity` is the error that reading the test text in parallel
+segments may cause in both."""
 CLASSES = Metrics(
     objective="valid_error",
     epoch=("train_loss", "train_error", "valid_error", "grad_norm"),
     final=("valid_error", "test_error"),
     label="validation error rate",
 )
-"""Of classification (spec section 5). `train_loss` is in nats."""
+"""Metrics of classification (spec section 5). `train_loss` is in nats."""
 CURRICULUM = Metrics(
     objective="valid_shortfall",
     epoch=(
@@ -116,8 +116,8 @@ CURRICULUM = Metrics(
     final=("valid_error", "difficulty", "valid_shortfall"),
     label="difficulty still missing",
 )
-"""Of tasks with a curriculum (spec section 6). `valid_shortfall` = most difficulty - difficulty +
-valid_error, so that an error at a higher difficulty is better than none at a lower one."""
+"""Metrics of tasks with a curriculum (spec section 6). `valid_shortfall` = highest difficulty -
+difficulty + valid_error, so an error at a higher difficulty is better than none at a lower one."""
 CONSISTENCY = Metrics(
     objective="train_cost",
     epoch=(
@@ -133,17 +133,17 @@ CONSISTENCY = Metrics(
     final=("train_cost", "distance_plus", "distance_minus"),
     label="cost",
 )
-"""Of semantic consistency (spec section 7): the matrix W, and its Frobenius distances to +I and
--I."""
+"""Metrics of semantic consistency (spec section 7): the matrix W, and its Frobenius distances to +I
+and -I."""
 
 
 class TrialState(StrEnum):
-    """Where a trial stands. Values are persisted: only ever add, never rename."""
+    """The state of a trial. Values are stored in files: add some, but never rename one."""
 
     WAITING = "waiting"
     RUNNING = "running"
     INTERRUPTED = "interrupted"
-    """Its driver stopped or died; `sweep resume` goes on with it."""
+    """Its driver stopped or died; `sweep resume` continues it."""
     COMPLETE = "complete"
     PRUNED = "pruned"
     """Stopped early by the scheduler or the end of a budget, at the step of its last record."""
@@ -156,12 +156,13 @@ class TrialState(StrEnum):
 
 
 class Placement(Struct, frozen=True, kw_only=True):
-    """Where and how a trial is trained. Never part of its numbers; tagged on its run."""
+    """Where and how a trial is trained. Its numbers do not depend on this; its run is tagged with
+    it."""
 
     implementation: str
-    """Which kernel runs: `torch`, `reference`, ..."""
+    """The kernel that runs, such as `torch` or `loop`."""
     implementation_reason: str
-    """Why that one."""
+    """Why this kernel runs."""
     device: str
     host: str
     threads: int
@@ -187,7 +188,7 @@ class EpochRecord(Struct, frozen=True, kw_only=True):
 
 
 class LaneEnd(Struct, frozen=True, kw_only=True):
-    """A lane that stopped by itself: it completed, or it failed."""
+    """The end of a lane that stopped by itself: it completed, or it failed."""
 
     trial: int
     state: TrialState
@@ -197,7 +198,7 @@ class LaneEnd(Struct, frozen=True, kw_only=True):
 
 
 class LaneWarning(Struct, frozen=True, kw_only=True):
-    """Something about a lane that a person should know; it trains on."""
+    """Something about a lane that a person should know. The lane keeps training."""
 
     trial: int
     text: str

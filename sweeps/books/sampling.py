@@ -122,7 +122,7 @@ def _build_qmc(sweep: Sweep, seed: int, number: int) -> optuna.samplers.BaseSamp
 def _numbers(space: Space) -> dict[str, BaseDistribution]:
     """The ranges of a space that are there in every trial."""
     match space:
-        case Range(key, low, high, log) if space.whole:
+        case Range(key, low, high, log) if space.integer:
             return {key: IntDistribution(int(low), int(high), log=log)}
         case Range(key, low, high, log):
             return {key: FloatDistribution(low, high, log=log)}

@@ -87,8 +87,8 @@ def test_a_probability_outside_its_range_is_refused_before_a_sweep() -> None:
     with pytest.raises(ConfigError) as error:
         Range("z_cells", 0.0, 1.5).check(TrialConfig())
     assert str(error.value) == (
-        "Every point of a space must be a configuration, but regularizer.zoneout.z_cells=1.5 is none: regularizer.zoneout.z_cells must "
-        "be a probability from 0 to 1, but is 1.5. Take that point out of the space, or set what it does not go with."
+        "Every point of a space must be a valid configuration, but regularizer.zoneout.z_cells=1.5 is not: regularizer.zoneout.z_cells must "
+        "be a probability from 0 to 1, but is 1.5. Take that point out of the space, or change the setting that it conflicts with."
     )
 
 
@@ -111,15 +111,15 @@ def test_an_impossible_point_inside_a_grid_is_refused_with_its_reason() -> None:
             TrialConfig().with_values({"zoneout_mask": "shared"})
         )
     assert str(error.value) == (
-        "Every point of a space must be a configuration, but regularizer.zoneout.z_cells=0.0, regularizer.zoneout.z_states=0.5 is none: "
+        "Every point of a space must be a valid configuration, but regularizer.zoneout.z_cells=0.0, regularizer.zoneout.z_states=0.5 is not: "
         "regularizer.zoneout.z_states must be equal to regularizer.zoneout.z_cells (0.0) where they share a mask, but is 0.5. "
-        "Take that point out of the space, or set what it does not go with."
+        "Take that point out of the space, or change the setting that it conflicts with."
     )
 
 
 def test_ends_of_ranges_are_tried_with_one_another() -> None:
     both = Product((Range("z_cells", 0.0, 0.5), Range("z_states", 0.0, 0.5)))
-    with pytest.raises(ConfigError, match="z_cells=0.0, regularizer.zoneout.z_states=0.5 is none"):
+    with pytest.raises(ConfigError, match="z_cells=0.0, regularizer.zoneout.z_states=0.5 is not"):
         both.check(TrialConfig().with_values({"zoneout_mask": "shared"}))
 
 
@@ -129,7 +129,7 @@ def test_a_space_with_very_many_points_is_tried_at_its_bounds() -> None:
         (Choice("z_cells", (0.1, 0.2, 1.1)), Choice("seed", hundred), Choice("batch_size", hundred))
     )
     with pytest.raises(
-        ConfigError, match=r"but seed=1, batch_size=1, regularizer.zoneout.z_cells=1.1 is none"
+        ConfigError, match=r"but seed=1, batch_size=1, regularizer.zoneout.z_cells=1.1 is not"
     ):
         many.check(TrialConfig())
 
@@ -291,7 +291,7 @@ def test_a_range_draws_no_number_outside_its_ends() -> None:
             0.1,
             math.inf,
             False,
-            "A range needs two finite ends, whole ones up to 2^31, but",
+            "A range needs two finite ends, integers up to 2^31, but",
         ),
         ("forget_bias", -1e308, 1e308, False, "A range needs two finite ends"),
         ("forget_bias", -math.inf, 0.0, False, "A range needs two finite ends"),

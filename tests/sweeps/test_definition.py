@@ -133,8 +133,8 @@ def test_values_are_set_on_the_sweep_or_on_its_base() -> None:
         (
             {"cell": "gru"},
             ConfigError,
-            "Every point of a space must be a configuration, but regularizer.zoneout.z_cells=0.25, regularizer.zoneout.z_states=0.0 is "
-            "none: regularizer.zoneout.z_cells must be 0 with model.cell=gru",
+            "Every point of a space must be a valid configuration, but regularizer.zoneout.z_cells=0.25, regularizer.zoneout.z_states=0.0 is "
+            "not: regularizer.zoneout.z_cells must be 0 with model.cell=gru",
         ),
         (
             {"task": "char_ptp"},

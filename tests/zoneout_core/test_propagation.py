@@ -14,20 +14,20 @@ from zoneout_core.tasks import Labelled, get
 from zoneout_core.training import propagation
 from zoneout_core.training.lane_state import LaneState
 from zoneout_core.training.pack import Pack
-from zoneout_core.training.propagation import Noted, norms, noting, shares
+from zoneout_core.training.propagation import RecordedSteps, norms, recording, shares
 
 STEPS = 12
 
 
 def norms_of(case: cell_oracles.Case) -> dict[tuple[propagation.Of, str], torch.Tensor]:
-    noted = Noted()
+    recorded = RecordedSteps()
     names = "hc"[: len(case.state)]
-    run = noting(case.cell, noted).run(case.p, case.x, case.state, case.sites, training=True)
+    run = recording(case.cell, recorded).run(case.p, case.x, case.state, case.sites, training=True)
     loss = sum(
         (value * case.loss_weights[name]).sum()
         for name, value in zip(names, run.states, strict=False)
     )
-    return norms(loss, noted, tuple(names))
+    return norms(loss, recorded, tuple(names))
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,10 @@
-"""Cells: the recurrence of one layer, written as the equations are. Adding one is adding a file
-that exports `PART`.
+"""Cells: the recurrence of one layer, written like the equations. To add one, add a file that
+exports `PART`.
 
 This is the ground truth: one lane, one step at a time, ordinary autograd, no cleverness. Kernels
-are tested against it and it is tested against the oracles; cells that no kernel covers train
-through it. A cell is a frozen dataclass of its own settings, which the configuration shows as its
-section `cell`. Importing a cell imports no torch: it computes with the methods of the tensors it is
-given.
+are tested against it, and it is tested against the oracles; cells without a kernel train through
+it. A cell is a frozen dataclass of its settings, the section `cell` of a configuration. Importing a
+cell imports no torch: it computes with the methods of its arguments.
 
 Shapes: T time, B batch, D input, H hidden, G gates side by side.
 """
@@ -56,7 +55,7 @@ class Draw(Protocol):
     """Draws initial parameters, float64 (`zoneout_core.network.init`)."""
 
     def matrix(self, rows: int, columns: int) -> Tensor:
-        """A matrix as `model.init` says: for a block of gates side by side, drawn as one."""
+        """A matrix as `model.init` says. Gates side by side are drawn as one matrix."""
 
     def bias(self, *shape: int) -> Tensor:
         """Zeros, or uniform numbers where `model.init_biases` says so."""
@@ -69,7 +68,7 @@ class Draw(Protocol):
 
 
 class Trajectory(NamedTuple):
-    """What a run over T steps leaves."""
+    """The result of a run over T steps."""
 
     states: tuple[Tensor, ...]
     """Every state after every step, each [T, B, ·]; `states[0][t]` is the layer's output."""
@@ -84,38 +83,38 @@ class Trajectory(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What a step may have to know beside its numbers."""
+    """What a step may need besides its projected inputs, states and masks."""
 
     t: int
-    """From 0 in this run."""
+    """The step's index in this run, from 0."""
     training: bool
     statistics: dict[str, Tensor]
-    """In training a normalising cell writes this step's batch statistics here."""
+    """In training, a normalising cell writes the batch statistics of this step here."""
     x: Tensor
-    """The step's inputs, tokens [B] or [B, D]."""
+    """The inputs of the step, tokens [B] or [B, D]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell(CellPart):
-    """Base of all cells: a frozen dataclass of a cell's settings. It is not slotted, so that
+    """Base of all cells: a frozen dataclass of a cell's settings. It has no slots, so that
     `super()` works in a cell."""
 
     STATES: ClassVar[tuple[str, ...]] = ("h", "c")
     GATES: ClassVar[int] = 4
-    """Blocks of H side by side in w, u and b."""
+    """Number of blocks of width H in w, u and b."""
     SITES: ClassVar[frozenset[str]] = frozenset({"inputs", "recurrent", "states", "keep_states"})
     """Where it has a place for a mask (`zoneout_core.masking.sites`)."""
     FORGETS: ClassVar[bool] = True
-    """Whether b_G has a block for a forget gate, the second one."""
+    """Whether the second block of b_G is that of a forget gate."""
     EXACT: ClassVar[bool] = True
-    """False where part of the gradient is cut off or straight-through by definition, hence no
+    """False where part of the gradient is cut off or straight-through by definition, and so not the
     derivative."""
     SYMBOLS: ClassVar[bool] = False
-    """Whether it reads symbols only, no dense inputs."""
+    """Whether it reads symbols only, and no dense inputs."""
 
     def check(self, trial: Surroundings) -> None:
-        """Raises `ConfigError` when the rest of the trial does not suit the cell; called when it is
-        chosen."""
+        """Raises `ConfigError` when the rest of the trial does not suit the cell. Called when the
+        cell is chosen."""
         constant = trial.model.forget_constant
         must = f"0 with model.cell={trial.model.cell}, whose biases have no place for it"
         require(self.FORGETS or constant == 0, "model.forget_constant", constant, must)
@@ -125,22 +124,22 @@ class Cell(CellPart):
         return dict.fromkeys(self.STATES, model.hidden_size)
 
     def starts(self, model: ModelConfig) -> dict[str, int]:
-        """Width of the states whose initial values can be trained, as parameters `<name>0_H`;
+        """Width of the states whose initial values can be trained, as parameters `<name>0_H`. All
         others start at 0."""
         return self.sizes(model)
 
     def units(self, model: ModelConfig) -> int:
-        """Width of a mask that has a value for every unit, but for that on the inputs."""
+        """Width of a mask with a value for every unit, except at site `inputs`."""
         return model.hidden_size
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
-        """Shapes of a layer's parameters that reads D = `inputs` numbers; initial states are not
-        among them."""
+        """Shapes of the parameters of a layer that reads D = `inputs` numbers, without its initial
+        states."""
         hidden, gates = model.hidden_size, self.GATES * model.hidden_size
         return {"w_DG": (inputs, gates), "u_HG": (hidden, gates), "b_G": (gates,)}
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
-        """Values for `parameters`, by the same names."""
+        """Initial values of `parameters`, by the same names."""
         hidden, gates = model.hidden_size, self.GATES * model.hidden_size
         values = {
             "w_DG": draw.matrix(inputs, gates),
@@ -154,41 +153,39 @@ class Cell(CellPart):
     def statistics(
         self, model: ModelConfig, steps: int
     ) -> dict[str, tuple[float, tuple[int, ...]]]:
-        """Numbers that are kept beside the parameters and reach the cell with them, but are not
-        trained: start value and shape. Those that `Trajectory.statistics` names are running
-        statistics over `steps` steps."""
+        """Start value and shape of the numbers that are kept with the parameters but not trained.
+        Those that `Trajectory.statistics` names are running statistics over `steps` steps."""
         return {}
 
     @property
     def statistics_rate(self) -> float:
-        """Share of a new batch's statistics in the running ones."""
+        """Share of a new batch in the running statistics."""
         return 0.0
 
     @property
     def scores_by_batch(self) -> bool:
-        """Whether validations take the statistics of their own batches, and not the running
-        ones."""
+        """Whether validations use the statistics of their batches instead of the running
+        statistics."""
         return False
 
     @property
     def samples_population(self) -> bool:
-        """Whether masks are drawn while the final population statistics are taken, as in training;
-        otherwise what is expected of them stands."""
+        """Whether masks are drawn while the final population statistics are taken, as in training.
+        Otherwise their expectations are used."""
         return False
 
     def schedule(self, epoch: int) -> dict[str, float]:
-        """Kept numbers that have this value throughout epoch `epoch` of the training, counted from
-        1."""
+        """The values that some kept numbers have throughout epoch `epoch` (from 1)."""
         return {}
 
     def unpack(self, p: Parameters) -> Parameters:
-        """The parameters as the other methods take them: what is cut out of one, or made of
-        several, is made once."""
+        """The parameters as the other methods take them, with parts and combinations of them that
+        need to be made only once."""
         return p
 
     def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
-        """What inputs and biases add to the gates at every step, [T, B, G]: all that needs no
-        state, done at once.
+        """The share of inputs and biases in the gates of every step, [T, B, G]: all that needs no
+        state, computed at once.
 
         x: tokens [T, B], or [T, B, D]. gain: broadcasts to x (for tokens: to [T, B, 1]), or to [T,
         B, gates, D].
@@ -196,15 +193,15 @@ class Cell(CellPart):
         return project(x, p["w_DG"], gain, p["b_G"])
 
     def begin(self, state: State, sites: Sites) -> State:
-        """The states, each [B, ·], as `step` takes them first: what only some masks need may be
-        added."""
+        """The states, each [B, ·], as the first `step` takes them. A state that only some masks
+        need may be added."""
         return state
 
     @abstractmethod
     def step(
         self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment
     ) -> State:
-        """The states after one step; `a_BG` is that step's share of `project`, `sites` that step's
+        """The states after one step; `a_BG` is this step of `project`, `sites` has this step's
         masks."""
 
     def run(
@@ -212,8 +209,8 @@ class Cell(CellPart):
     ) -> Trajectory:
         """T steps from `state`, each [B, ·] or [1, ·].
 
-        In training, normalisation uses the batch's own statistics and returns them; otherwise the
-        running ones in `p`.
+        In training, normalisation uses the statistics of the batch and returns them; otherwise the
+        running statistics in `p`.
         """
         p = self.unpack(p)
         a_TBG = self.project(p, x, sites.inputs)
@@ -252,7 +249,7 @@ def chosen(config: TrialConfig) -> Cell:
 
 
 def name_of(kind: type[Cell]) -> str:
-    """The name under which a class is a cell; empty for one that no file exports."""
+    """The name of the cell that this class is; empty if no file exports it."""
     for name, known in parts.cells().items():
         if known is kind:
             return name

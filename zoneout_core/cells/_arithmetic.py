@@ -1,5 +1,4 @@
-"""Masks applied, and products with masks: what the equations of every cell are made of. Imports no
-torch."""
+"""Masks and masked products, of which the equations of every cell are built. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,15 +9,15 @@ if TYPE_CHECKING:
 
 
 def mix(mask: Tensor | None, old: Tensor, new: Tensor) -> Tensor:
-    """Zoneout's mix: mask * old + (1 - mask) * new, exact where the mask is 0 or 1; `new` where
-    there is no mask."""
+    """Zoneout's mix: mask * old + (1 - mask) * new, exact where the mask is 0 or 1; `new` if there
+    is no mask."""
     if mask is None:
         return new
     return new.lerp(old, mask)
 
 
 def gain(mask: Tensor | None, value: Tensor) -> Tensor:
-    """mask * value; `value` itself where there is no mask."""
+    """mask * value; `value` itself if there is no mask."""
     if mask is None:
         return value
     return mask * value
@@ -27,10 +26,10 @@ def gain(mask: Tensor | None, value: Tensor) -> Tensor:
 def project(
     x: Tensor, w_DG: Tensor, gain: Tensor | None = None, plus: Tensor | None = None
 ) -> Tensor:
-    """x W + plus, [..., G], where x is [..., D] and has a gain. Tokens [...] pick their row of W.
+    """(gain * x) W + plus, [..., G], where x is [..., D]. Tokens [...] select rows of W.
 
     gain: broadcasts to x (for tokens: to [..., 1]), or to [..., gates, D] (tokens: [..., gates, 1])
-    with one gain for each block of columns of W. plus: [G], or like the result.
+    with one gain for each block of columns of W. plus: [G], or of the shape of the result.
     """
     import torch
 

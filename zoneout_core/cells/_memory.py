@@ -4,7 +4,7 @@
     c~ = f * c' + k * i * g       c = d_c * c' + (1 - d_c) * c~
     h~ = o * read(c~)             h = d_h * h' + (1 - d_h) * h~
 
-A dash is the step before. The state is read from the candidate cell c~, not from the zoned-out one.
+A prime marks the previous step. The state is read from the candidate cell c~, before zoneout.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 SITES = frozenset(
     {"inputs", "recurrent", "update", "cells", "carried", "states", "keep_cells", "keep_states"}
 )
-"""What such a cell has a place for; masks on the output gate are a matter of their own."""
+"""The sites of such a cell. Not every LSTM has masks on its output gate."""
 
 
 class Gates(NamedTuple):
-    """Of one step, each [B, H], after their nonlinearities."""
+    """The gates of one step, each [B, H], after their nonlinearities."""
 
     i: Tensor
     f: Tensor
@@ -35,7 +35,7 @@ class Gates(NamedTuple):
 
 
 def gates(a_BG: Tensor) -> Gates:
-    """From the pre-activations in blocks i, f, o, g."""
+    """The gates from their pre-activations, in blocks i, f, o, g."""
     hidden = a_BG.shape[-1] // 4
     a_ifo, a_g = a_BG.split([3 * hidden, hidden], dim=-1)
     i, f, o = a_ifo.sigmoid().chunk(3, dim=-1)
@@ -48,7 +48,7 @@ def candidate(step_gates: Gates, c_old: Tensor, sites: Sites) -> Tensor:
 
 
 class Written(NamedTuple):
-    """What a step made of h and c, each [B, H]."""
+    """The states after a step, each [B, H]."""
 
     h: Tensor
     c: Tensor
@@ -59,8 +59,8 @@ class Written(NamedTuple):
 def write(
     cell: Tensor, o: Tensor, old: State, sites: Sites, read: Callable[[Tensor], Tensor]
 ) -> Written:
-    """The rest of the step, from the candidate cell. old: (h, c) of the step before; read: what h
-    makes of the cell."""
+    """The rest of the step, from the candidate cell. old: (h, c) of the previous step; read: the
+    function of the cell that the output gate multiplies."""
     h_old, c_old = old
     cell = gain(sites.cells, cell)
     h_new = gain(sites.states, o * read(cell))
@@ -69,15 +69,17 @@ def write(
 
 
 def remembers_gate(sites: Sites) -> bool:
-    """Whether the masks ask for the output gate of the step before: a third state, which starts at
+    """Whether the masks need the output gate of the previous step: a third state, which starts at
     0."""
     return sites.gate is not None and sites.gate_form != "code"
 
 
 def opened(o: Tensor, o_old: Tensor, sites: Sites) -> tuple[Tensor, Tensor]:
-    """The output gate as it is used, and what the next step gets to see of it (spec 9.5)."""
+    """The output gate of this step, and the old gate that the next step reads (spec 9.5)."""
     assert sites.gate is not None
     if sites.gate_form == "literal":  # as printed: the old gate where the cell *was* updated
         return sites.gate * o_old + (1 - sites.gate) * o, o
-    used = sites.gate * o + (1 - sites.gate) * o_old
-    return used, used if sites.gate_form == "intent" else o
+    mixed = sites.gate * o + (1 - sites.gate) * o_old
+    if sites.gate_form == "intent":
+        return mixed, mixed
+    return mixed, o

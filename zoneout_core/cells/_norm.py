@@ -12,8 +12,8 @@ EPS = 1e-3
 
 
 def layer_norm(v: Tensor, gain_X: Tensor, shift_X: Tensor | None = None, blocks: int = 1) -> Tensor:
-    """Each of the `blocks` equal parts of [..., X] to mean 0 and variance 1 by itself, then times
-    gain, plus shift."""
+    """gain * normalised v + shift, where each of the `blocks` equal parts of v [..., X] is
+    normalised to mean 0 and variance 1 by itself."""
     from torch.nn.functional import layer_norm
 
     parts = v.unflatten(-1, (blocks, -1))

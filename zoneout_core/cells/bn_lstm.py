@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 EPS = 1e-5
 GAMMA = 0.1
-"""Where every gain of a normalisation starts."""
+"""The start value of every gain."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +29,9 @@ class BatchNormLSTM(Cell):
         pre = N(h' U; gamma_u) + N(x W; gamma_w) + b    c~ = sigmoid(f) * c' + sigmoid(i) * tanh(g)
         h~  = sigmoid(o) * tanh(N(c~; gamma_c) + beta_c)  then zoneout, as in the LSTM
 
-    Every time step has statistics of its own; gains and biases are shared over time. In training
-    they are those of the batch. Otherwise running ones stand for them, and steps beyond the
-    training length reuse the last of these: the state t counts the steps, so that a sequence may be
-    run in pieces.
+    Every time step has its own statistics; gains and biases are shared over time. Training uses the
+    statistics of the batch. Otherwise running statistics are used, and steps beyond the training
+    length reuse the last ones: the state t counts the steps, so a sequence may be run in pieces.
     """
 
     STATES: ClassVar[tuple[str, ...]] = ("h", "c", "t")
@@ -44,14 +43,14 @@ class BatchNormLSTM(Cell):
     """Which statistics the validation after each epoch uses. `population`: the running ones;
     `batch`: those of the batch that is scored, as the original code does (spec section 5)."""
     population_masks: Literal["expected", "sampled"] = "expected"
-    """What stands for zoneout's masks while the final statistics are taken. `expected`: their
+    """What replaces zoneout's masks while the final statistics are taken. `expected`: their
     expectation, as in an evaluation; `sampled`: drawn masks, as in training (spec section 5)."""
     batch_norm: Literal["separate", "joint"] = "separate"
     """What batch norm normalises. `separate`: the products of state and input, each by itself, as
     in the paper; `joint`: their sum (spec section 11.3)."""
     batch_norm_cell: Literal["read", "forward", "none"] = "read"
     """Where the cell is normalised. `read`: only where the state is read from it, as in the paper;
-    `forward`: in what is carried on, too; `none`: nowhere (spec section 11.3)."""
+    `forward`: also where it is carried to the next step; `none`: nowhere (spec section 11.3)."""
 
     def __post_init__(self) -> None:
         must = "above 0 and at most 1"
@@ -88,7 +87,7 @@ class BatchNormLSTM(Cell):
         return {"h": model.hidden_size, "c": model.hidden_size}
 
     def _normalised(self, model: ModelConfig) -> dict[str, int]:
-        """What is normalised, and its width: h' U, x W, their sum, the cell."""
+        """The quantities that are normalised, with their widths: h' U, x W, their sum, the cell."""
         if self.batch_norm == "separate":
             products = "u_G w_G"
         else:
@@ -100,7 +99,7 @@ class BatchNormLSTM(Cell):
         return dict.fromkeys(products.split(), 4 * model.hidden_size) | cell
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
-        gains = {f"gamma_{what}": (size,) for what, size in self._normalised(model).items()}
+        gains = {f"gamma_{name}": (size,) for name, size in self._normalised(model).items()}
         if self.batch_norm_cell == "none":
             offset = {}
         else:
@@ -109,22 +108,21 @@ class BatchNormLSTM(Cell):
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
         values = super().initial(model, inputs, draw)
-        further = {
-            name: shape
-            for name, shape in self.parameters(model, inputs).items()
-            if name not in values
-        }
-        return values | {
-            name: draw.full(GAMMA if name.startswith("gamma") else 0.0, *s)
-            for name, s in further.items()
-        }
+        for name, shape in self.parameters(model, inputs).items():
+            if name in values:
+                continue
+            if name.startswith("gamma"):
+                values[name] = draw.full(GAMMA, *shape)
+            else:
+                values[name] = draw.full(0.0, *shape)
+        return values
 
     def statistics(
         self, model: ModelConfig, steps: int
     ) -> dict[str, tuple[float, tuple[int, ...]]]:
         kept: dict[str, tuple[float, tuple[int, ...]]] = {}
-        for what, size in self._normalised(model).items():
-            mean, var = _names(what)
+        for name, size in self._normalised(model).items():
+            mean, var = _names(name)
             kept |= {mean: (0.0, (steps, size)), var: (1.0, (steps, size))}
         return kept
 
@@ -144,9 +142,8 @@ class BatchNormLSTM(Cell):
         return super().run(p, x, state, sites, training=training)
 
     def project(self, p: Parameters, x: Tensor, gain: Tensor | None) -> Tensor:
-        return project(
-            x, p["w_DG"], gain
-        )  # normalising it here would cost passes over memory; in `step` it is in cache
+        # Normalised in `step`, where it is in the cache: here it would cost passes over memory.
+        return project(x, p["w_DG"], gain)
 
     def step(
         self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment
@@ -176,34 +173,35 @@ class BatchNormLSTM(Cell):
 KEPT = ("mean_", "var_")
 
 
-def _names(what: str) -> tuple[str, str]:
-    """The running mean and variance [T, ·] of what is normalised."""
-    name, axis = what.split("_")
+def _names(quantity: str) -> tuple[str, str]:
+    """The names of the running mean and variance [T, ·] of a normalised quantity."""
+    name, axis = quantity.split("_")
     return f"mean_{name}_T{axis}", f"var_{name}_T{axis}"
 
 
 def _reused(statistic: Tensor, start: int, steps: int) -> Tensor:
-    """The rows of `steps` steps from `start` on; the last row serves all that come after it."""
+    """The rows of `steps` steps from `start` on; the last row serves all later steps."""
     return statistic[[min(start + t, len(statistic) - 1) for t in range(steps)]]
 
 
 def normalised(
-    p: Parameters, what: str, v_BU: Tensor, moment: Moment, beta_U: Tensor | None = None
+    p: Parameters, quantity: str, v_BU: Tensor, moment: Moment, beta_U: Tensor | None = None
 ) -> Tensor:
-    """(v - mean) / sqrt(var + eps) * gamma + beta over the batch. In training mean and biased
-    variance are noted."""
+    """(v - mean) / sqrt(var + eps) * gamma + beta over the batch. In training, mean and biased
+    variance are written to `moment`."""
     from torch.nn.functional import batch_norm
 
-    mean, var = _names(what)
-    gamma_U = p[f"gamma_{what}"]
+    mean, var = _names(quantity)
+    gamma_U = p[f"gamma_{quantity}"]
     if not moment.training:
         return batch_norm(
             v_BU, p[mean][moment.t], p[var][moment.t], gamma_U, beta_U, False, 0.0, EPS
         )
-    mean_U, var_U = v_BU.new_zeros(len(gamma_U)), v_BU.new_zeros(len(gamma_U))
+    mean_U = v_BU.new_zeros(len(gamma_U))
+    var_U = v_BU.new_zeros(len(gamma_U))
     y_BU = batch_norm(v_BU, mean_U, var_U, gamma_U, beta_U, True, 1.0, EPS)
-    unbiased = len(v_BU) / (len(v_BU) - 1)  # so it is told
-    moment.statistics.update({mean: mean_U, var: var_U / unbiased})
+    bessel_factor = len(v_BU) / (len(v_BU) - 1)  # torch returns the unbiased variance
+    moment.statistics.update({mean: mean_U, var: var_U / bessel_factor})
     return y_BU
 
 

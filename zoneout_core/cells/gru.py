@@ -35,17 +35,17 @@ class GRU(Cell):
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
         if self.reset == "after":
-            second = {"v_H": (model.hidden_size,)}
+            second_bias = {"v_H": (model.hidden_size,)}
         else:
-            second = {}
-        return super().parameters(model, inputs) | second
+            second_bias = {}
+        return super().parameters(model, inputs) | second_bias
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
         if self.reset == "after":
-            second = {"v_H": draw.bias(model.hidden_size)}
+            second_bias = {"v_H": draw.bias(model.hidden_size)}
         else:
-            second = {}
-        return super().initial(model, inputs, draw) | second
+            second_bias = {}
+        return super().initial(model, inputs, draw) | second_bias
 
     def unpack(self, p: Parameters) -> Parameters:
         hidden = len(p["u_HG"])
@@ -69,7 +69,7 @@ class GRU(Cell):
 
 
 def _split(mask: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-    """The recurrent mask of r and u, and that of n: the same, unless each gate has one of its own,
+    """The recurrent masks of (r, u) and of n: the same mask, unless each gate has its own,
     [.., 3, H]."""
     if mask is None or mask.dim() == 2:
         return mask, mask

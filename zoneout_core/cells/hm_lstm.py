@@ -1,4 +1,4 @@
-"""Three LSTMs above each other that find their own boundaries: HM-LSTM (Chung et al. 2016; spec
+"""The HM-LSTM: three stacked LSTMs that find the boundaries of segments (Chung et al. 2016; spec
 section 11.5)."""
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class Layer(NamedTuple):
     h: Tensor
     c: Tensor
     z: Tensor | float
-    """1 where it ended a segment, [B, 1]; the third layer never does: 0."""
+    """1 where the layer ended a segment, [B, 1]; 0 for the third layer, which never does."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HMLSTM(Cell):
-    """Gate blocks are ordered i, f, o, g, and one more number is the boundary's. Of layer l, z' the
-    boundaries before:
+    """Gate blocks are ordered i, f, o, g; one more number is for the boundary. A prime marks the
+    previous step. In layer l:
 
         a = h'_l U_l + z'_l (h'_{l+1} V_l) + z_{l-1} (h_{l-1} W_l) + b_l    gates through layer norm
         FLUSH if z'_l:                c = i * g                  otherwise
@@ -42,7 +42,7 @@ class HMLSTM(Cell):
         z_l = [clamp((slope a_z + 1) / 2) > 1/2]          its gradient is that of the clamped line
         output = relu(sum_l sigmoid(w_l [h_1 h_2 h_3]) h_l E_l)
 
-    States h and c hold the three layers side by side, and so do masks: 3 H units. z starts at 0.
+    States h and c, and masks, hold the three layers side by side: 3 H units. z starts at 0.
     """
 
     STATES: ClassVar[tuple[str, ...]] = ("output", "h", "c", "z")
@@ -105,19 +105,21 @@ class HMLSTM(Cell):
         return {"slope": min(SLOPE_MAX, 1.0 + self.slope_growth * (epoch - 1))}
 
     def _matrices(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, int]]:
-        """What each layer reads from below (w), from itself (u), and from above (v)."""
-        hidden, bounded = model.hidden_size, 4 * model.hidden_size + 1
-        shapes = {
-            "w1_DG": (inputs, bounded),
-            "w2_HG": (hidden, bounded),
-            "w3_HG": (hidden, 4 * hidden),
+        """Shapes of the matrices with which each layer reads the layer below (w), itself (u), and
+        the layer above (v)."""
+        hidden = model.hidden_size
+        gates_width = 4 * hidden
+        with_boundary = gates_width + 1
+        return {
+            "w1_DG": (inputs, with_boundary),
+            "w2_HG": (hidden, with_boundary),
+            "w3_HG": (hidden, gates_width),
+            "u1_HG": (hidden, with_boundary),
+            "u2_HG": (hidden, with_boundary),
+            "u3_HG": (hidden, gates_width),
+            "v1_HG": (hidden, with_boundary),
+            "v2_HG": (hidden, with_boundary),
         }
-        shapes |= {
-            "u1_HG": (hidden, bounded),
-            "u2_HG": (hidden, bounded),
-            "u3_HG": (hidden, 4 * hidden),
-        }
-        return shapes | {"v1_HG": (hidden, bounded), "v2_HG": (hidden, bounded)}
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
         hidden = model.hidden_size
@@ -170,37 +172,39 @@ class HMLSTM(Cell):
         import torch
 
         _, h_old, c_old, z_old = state
-        bounds = (*z_old.split(1, dim=-1), 0.0)
-        olds = [
-            Layer(*states)
-            for states in zip(h_old.chunk(LAYERS, -1), c_old.chunk(LAYERS, -1), bounds, strict=True)
-        ]
+        boundaries = (*z_old.split(1, dim=-1), 0.0)
+        states = zip(h_old.chunk(LAYERS, -1), c_old.chunk(LAYERS, -1), boundaries, strict=True)
+        old_layers = [Layer(*layer_states) for layer_states in states]
         masks = [_of_layer(sites, layer) for layer in range(LAYERS)]
-        read = [gain(mask.recurrent, old.h) for mask, old in zip(masks, olds, strict=True)]
+        read = [gain(mask.recurrent, old.h) for mask, old in zip(masks, old_layers, strict=True)]
         layers: list[Layer] = []
-        z_below: Tensor | float = 1.0  # there is always news from the input
-        for n, (old, mask) in enumerate(zip(olds, masks, strict=True)):
+        z_below: Tensor | float = 1.0  # the inputs end a segment at every step
+        for n, (old, mask) in enumerate(zip(old_layers, masks, strict=True)):
             a = read[n] @ p[f"u{n + 1}_HG"]
-            a = a + (z_below * (layers[-1].h @ p[f"w{n + 1}_HG"]) if layers else a_BG)
+            if layers:
+                a = a + z_below * (layers[-1].h @ p[f"w{n + 1}_HG"])
+            else:
+                a = a + a_BG
             if n < LAYERS - 1:
                 a = a + old.z * (read[n + 1] @ p[f"v{n + 1}_HG"])
             layers.append(self._layer(p, n + 1, a, old, z_below, mask))
             z_below = layers[-1].z
-        h, c = (
-            torch.cat([layer.h for layer in layers], dim=-1),
-            torch.cat([layer.c for layer in layers], dim=-1),
-        )
+        h = torch.cat([layer.h for layer in layers], dim=-1)
+        c = torch.cat([layer.c for layer in layers], dim=-1)
         z = torch.cat([cast("Tensor", layer.z) for layer in layers[:-1]], dim=-1)
         weights_BL = (h @ p["weigh_w_HL"]).sigmoid()
-        weighed = h.unflatten(-1, (LAYERS, -1)) * weights_BL.unsqueeze(-1)
-        return (weighed.flatten(-2) @ p["output_w_HE"]).relu(), h, c, z
+        weighted = h.unflatten(-1, (LAYERS, -1)) * weights_BL.unsqueeze(-1)
+        return (weighted.flatten(-2) @ p["output_w_HE"]).relu(), h, c, z
 
     def _layer(
         self, p: Parameters, n: int, a_BG: Tensor, old: Layer, z_below: Tensor | float, sites: Sites
     ) -> Layer:
-        """Layer n's step, from its share of the gates and of the boundary without their bias."""
-        parts = [4 * old.h.shape[-1], a_BG.shape[-1] - 4 * old.h.shape[-1]]
-        (a_gates, a_z), (b_gates, b_z) = a_BG.split(parts, dim=-1), p[f"b{n}_G"].split(parts)
+        """The step of layer n (from 1), from the pre-activations of its gates and boundary without
+        their bias."""
+        gates_width = 4 * old.h.shape[-1]
+        widths = [gates_width, a_BG.shape[-1] - gates_width]
+        a_gates, a_z = a_BG.split(widths, dim=-1)
+        b_gates, b_z = p[f"b{n}_G"].split(widths)
         if self.hm_norm:
             a_gates = layer_norm(a_gates, p[f"gain{n}_G"], b_gates, blocks=4)
         else:
@@ -212,15 +216,17 @@ class HMLSTM(Cell):
             sites.cells, (1 - copy) * gain(sites.update, i * g) + (copy + update * f) * old.c
         )
         if self.hm_norm:
-            seen = layer_norm(cell, p[f"gain_c{n}_H"], p[f"shift_c{n}_H"])
+            read = layer_norm(cell, p[f"gain_c{n}_H"], p[f"shift_c{n}_H"])
         else:
-            seen = cell
-        h = o * seen.tanh()
+            read = cell
+        h = o * read.tanh()
         if n < LAYERS or self.hm_copy == "keep":
             h = copy * old.h + (1 - copy) * h
         h = mix(sites.keep_states, old.h, gain(sites.states, h))
         c = mix(sites.keep_cells, old.c, gain(sites.carried, cell))
-        return Layer(h, c, boundary(a_z + b_z, p["slope"]) if n < LAYERS else 0.0)
+        if n < LAYERS:
+            return Layer(h, c, boundary(a_z + b_z, p["slope"]))
+        return Layer(h, c, 0.0)
 
 
 def boundary(a_B1: Tensor, slope: Tensor) -> Tensor:
@@ -231,8 +237,14 @@ def boundary(a_B1: Tensor, slope: Tensor) -> Tensor:
 
 
 def _of_layer(sites: Sites, layer: int) -> Sites:
-    """The layer's third of every mask that has a value for each unit."""
-    return sites.map(lambda mask: mask.chunk(LAYERS, -1)[layer] if mask.shape[-1] > 1 else mask)
+    """The masks of one layer: its third of every mask that has a value for each unit."""
+
+    def third(mask: Tensor) -> Tensor:
+        if mask.shape[-1] > 1:
+            return mask.chunk(LAYERS, -1)[layer]
+        return mask
+
+    return sites.map(third)
 
 
 PART = HMLSTM

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class HyperLSTM(Cell):
-    """Gate blocks are ordered i, f, o, g. Q units of the hyper LSTM, which reads [h'; x], and N
-    numbers for each gate:
+    """Gate blocks are ordered i, f, o, g. The hyper LSTM has Q units, reads [h'; x], and sends N
+    numbers to each gate:
 
         z_h = q A_h + a_h      z_x = q A_x + a_x      z_b = q A_b          q: the hyper LSTM's state
         pre = L((z_h B_h) * (h' U) + (z_x B_x) * (x W) + z_b B_b + b_0)   L: layer norm of each gate
         c~  = f * c' + i * g         h~ = o * tanh(L(c~))         and likewise within the hyper LSTM
 
-    Masks act on the large LSTM, those on x and h' also where the small one reads them.
+    Masks act on the large LSTM. Those on x and h' also act where the small LSTM reads them.
     """
 
     STATES: ClassVar[tuple[str, ...]] = ("h", "c", "hyper_h", "hyper_c")
@@ -65,11 +65,8 @@ class HyperLSTM(Cell):
             "speak_b_N": (8 * numbers,),
             "scale_PNH": (12, numbers, hidden),
         }
-        return (
-            super().parameters(model, inputs)
-            | small
-            | (self._norms(model) if self.hyper_norm else {})
-        )
+        norms = self._norms(model) if self.hyper_norm else {}
+        return super().parameters(model, inputs) | small | norms
 
     def _norms(self, model: ModelConfig) -> dict[str, tuple[int, ...]]:
         hidden, hyper = model.hidden_size, self.hyper_hidden
@@ -86,9 +83,9 @@ class HyperLSTM(Cell):
         values["hyper_u_QG"] = draw.matrix(hyper, 4 * hyper)
         values["hyper_b_G"] = draw.full(0.0, 4 * hyper)
         values["hyper_b_G"][hyper : 2 * hyper] += model.forget_bias
-        # Scaling of both products starts at 0.1 everywhere, and the moving bias at 0.
-        unmoved = draw.full(0.0, hyper, 8 * numbers)
-        values["speak_w_QN"] = torch.cat([unmoved, draw.normal(0.01, hyper, 4 * numbers)], dim=1)
+        # The scales of both products start at 0.1 everywhere, and the moving bias at 0.
+        zeros = draw.full(0.0, hyper, 8 * numbers)
+        values["speak_w_QN"] = torch.cat([zeros, draw.normal(0.01, hyper, 4 * numbers)], dim=1)
         values["speak_b_N"] = draw.full(1.0, 8 * numbers)
         scales = (draw.full(0.1 / numbers, 8, numbers, hidden), draw.full(0.0, 4, numbers, hidden))
         values["scale_PNH"] = torch.cat(scales)
@@ -100,7 +97,8 @@ class HyperLSTM(Cell):
         return values
 
     def unpack(self, p: Parameters) -> Parameters:
-        w_XG, hidden = p["hyper_w_XG"], len(p["u_HG"])
+        w_XG = p["hyper_w_XG"]
+        hidden = len(p["u_HG"])
         from_h, from_x = w_XG.split([hidden, len(w_XG) - hidden])
         return {**p, "hyper_from_h": from_h, "hyper_from_x": from_x}
 
@@ -123,12 +121,14 @@ class HyperLSTM(Cell):
             sites.recurrent,
             project(q_old, p["hyper_u_QG"], None, a_hyper),
         )
-        hyper_at = self._gates(p, a_hyper, "hyper_gain_G", "hyper_b_G")
-        hyper_c = hyper_at.f * hyper_c_old + hyper_at.i * hyper_at.g
-        q = hyper_at.o * self._read(p, hyper_c, "hyper_gain_c_Q", "hyper_shift_c_Q")
-        by_h, by_x, offset = self._scales(p, q if self.hyper_read == "now" else q_old)
-        a = by_h * project(h_old, p["u_HG"], sites.recurrent) + by_x * a_x + offset
-        step_gates = self._gates(p, a + p["b0_G"] if self.hyper_norm else a, "gain_G", "b_G")
+        hyper_gates = self._gates(p, a_hyper, "hyper_gain_G", "hyper_b_G")
+        hyper_c = hyper_gates.f * hyper_c_old + hyper_gates.i * hyper_gates.g
+        q = hyper_gates.o * self._read(p, hyper_c, "hyper_gain_c_Q", "hyper_shift_c_Q")
+        scale_h, scale_x, offset = self._scales(p, q if self.hyper_read == "now" else q_old)
+        a = scale_h * project(h_old, p["u_HG"], sites.recurrent) + scale_x * a_x + offset
+        if self.hyper_norm:
+            a = a + p["b0_G"]
+        step_gates = self._gates(p, a, "gain_G", "b_G")
 
         def read(cell_BH: Tensor) -> Tensor:
             return self._read(p, cell_BH, "gain_c_H", "shift_c_H")
@@ -139,8 +139,7 @@ class HyperLSTM(Cell):
         return h, c, q, hyper_c
 
     def _scales(self, p: Parameters, q_BQ: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the gates' shares of h' U and of x W are multiplied with, and the moving bias: each
-        [B, G]."""
+        """The factors of h' U and of x W in the gates, and the moving bias, each [B, G]."""
         import torch
 
         numbers = len(p["speak_b_N"]) // 8
@@ -151,16 +150,18 @@ class HyperLSTM(Cell):
             .transpose(0, 1)
         )
         d_BPH = (z_PBN @ p["scale_PNH"]).transpose(0, 1)
-        by_h, by_x, offset = (part.flatten(-2) for part in d_BPH.chunk(3, dim=1))
-        return by_h, by_x, offset
+        scale_h, scale_x, offset = (part.flatten(-2) for part in d_BPH.chunk(3, dim=1))
+        return scale_h, scale_x, offset
 
     def _gates(self, p: Parameters, a_BG: Tensor, gain: str, shift: str) -> Gates:
-        return gates(
-            layer_norm(a_BG, p[gain], p[shift], blocks=4) if self.hyper_norm else a_BG + p[shift]
-        )
+        if self.hyper_norm:
+            return gates(layer_norm(a_BG, p[gain], p[shift], blocks=4))
+        return gates(a_BG + p[shift])
 
     def _read(self, p: Parameters, cell: Tensor, gain: str, shift: str) -> Tensor:
-        return (layer_norm(cell, p[gain], p[shift]) if self.hyper_norm else cell).tanh()
+        if self.hyper_norm:
+            return layer_norm(cell, p[gain], p[shift]).tanh()
+        return cell.tanh()
 
 
 PART = HyperLSTM

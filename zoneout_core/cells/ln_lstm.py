@@ -38,14 +38,8 @@ class LayerNormLSTM(Cell):
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
         hidden = model.hidden_size
         gains = dict.fromkeys(self._gains(), (4 * hidden,))
-        return (
-            super().parameters(model, inputs)
-            | gains
-            | {
-                "gain_c_H": (hidden,),
-                "shift_c_H": (hidden,),
-            }
-        )
+        cell_norm = {"gain_c_H": (hidden,), "shift_c_H": (hidden,)}
+        return super().parameters(model, inputs) | gains | cell_norm
 
     def initial(self, model: ModelConfig, inputs: int, draw: Draw) -> dict[str, Tensor]:
         values = super().initial(model, inputs, draw)

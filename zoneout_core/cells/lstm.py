@@ -23,9 +23,9 @@ class LSTM(Cell):
         c~ = f * c' + i * g         c = d_c * c' + (1 - d_c) * c~
         h~ = o * tanh(c~)           h = d_h * h' + (1 - d_h) * h~
 
-    The state h is mixed from the candidate cell c~, not from the zoned-out one. A run with a mask
-    on the output gate (spec 9.5) has the gate of the last step as one more state, after the others;
-    whoever goes on from there hands it back.
+    The state h is read from the candidate cell c~, before zoneout. With a mask on the output gate
+    (spec 9.5), the gate of the last step is one more state, after the others; a run that continues
+    from there must get it back.
     """
 
     SITES: ClassVar[frozenset[str]] = SITES | {"gate"}
@@ -61,32 +61,36 @@ class LSTM(Cell):
         return super().initial(model, inputs, draw) | offset
 
     def begin(self, state: State, sites: Sites) -> State:
-        plain = len(self.STATES) + (self.output == "candidate")
-        if not remembers_gate(sites) or len(state) > plain:
+        count_without_gate = len(self.STATES) + (self.output == "candidate")
+        if not remembers_gate(sites) or len(state) > count_without_gate:
             return state
         return (*state, state[0].new_zeros(state[0].shape))
 
     def step(
         self, p: Parameters, a_BG: Tensor, state: State, sites: Sites, moment: Moment
     ) -> State:
-        upward = self.output == "candidate"
-        h_old, c_old, *more = state[1:] if upward else state
+        outputs_candidate = self.output == "candidate"
+        h_old, c_old, *old_gate = state[1:] if outputs_candidate else state
         step_gates = gates(project(h_old, p["u_HG"], sites.recurrent, a_BG))
+        gate: list[Tensor] = old_gate
         if remembers_gate(sites):
-            used, seen = opened(step_gates.o, more[0], sites)
-            step_gates, more = step_gates._replace(o=used), [seen]
+            mixed, remembered = opened(step_gates.o, old_gate[0], sites)
+            step_gates = step_gates._replace(o=mixed)
+            gate = [remembered]
 
         def read(cell_BH: Tensor) -> Tensor:
-            return (cell_BH + p["offset_H"] if self.output_offset else cell_BH).tanh()
+            if self.output_offset:
+                cell_BH = cell_BH + p["offset_H"]
+            return cell_BH.tanh()
 
         h, c, h_new = write(
             candidate(step_gates, c_old, sites), step_gates.o, (h_old, c_old), sites, read
         )
         if sites.gate is not None and sites.gate_form == "code":
             h = sites.gate * h + (1 - sites.gate) * (step_gates.f * h_old)
-        if upward:
-            return (h_new, h, c, *more)
-        return (h, c, *more)
+        if outputs_candidate:
+            return (h_new, h, c, *gate)
+        return (h, c, *gate)
 
 
 PART = LSTM

@@ -1,5 +1,5 @@
-"""Surprisal-driven zoneout: what the network did not expect is written (Rocki et al. 2016; spec
-section 9.15)."""
+"""Surprisal-driven zoneout: a unit is updated when the input was unexpected (Rocki et al. 2016;
+spec section 9.15)."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SurprisalLSTM(Cell):
-    """Gate blocks are ordered i, f, o, g; here f means forget. p' is what the last output
-    predicted, x one-hot:
+    """Gate blocks are ordered i, f, o, g; here f = 1 forgets. p' is the last prediction, x the
+    one-hot input:
 
         s   = log p'(x)                    a = x W + h' U + s v + b
         q   = min(tau + |(p' - x) Y^T|, 1)       Y: the output layer's matrix; no gradient through q
         c   = (1 - f Z) * c' + Z * i * g   h = o * tanh(c)
 
-    Z = 1 with probability q, a unit at a time: where the uniform numbers at site `uniform` are at
-    most q. Without such numbers Z is its expectation q.
+    Z = 1 with probability q, for each unit: where the uniform numbers at site `uniform` are at most
+    q. Without such numbers Z is its expectation q.
     """
 
     SITES: ClassVar[frozenset[str]] = SITES | {"uniform"}
@@ -48,17 +48,13 @@ class SurprisalLSTM(Cell):
 
     def check(self, trial: Surroundings) -> None:
         super().check(trial)
-        for name, must in (("embedding_size", 0), ("num_layers", 1)):
-            why = (
-                f"{must} with model.cell=surprisal_lstm, which compares the symbols with what it"
-                " predicted"
+        for name, required in (("embedding_size", 0), ("num_layers", 1)):
+            value = getattr(trial.model, name)
+            must = (
+                f"{required} with model.cell=surprisal_lstm, which compares the symbols with what"
+                " it predicted"
             )
-            require(
-                getattr(trial.model, name) == must,
-                f"model.{name}",
-                getattr(trial.model, name),
-                why,
-            )
+            require(value == required, f"model.{name}", value, must)
 
     def parameters(self, model: ModelConfig, inputs: int) -> dict[str, tuple[int, ...]]:
         return super().parameters(model, inputs) | {"v_G": (4 * model.hidden_size,)}
@@ -87,16 +83,16 @@ class SurprisalLSTM(Cell):
         z = self._updates(log_p_BV.detach().exp(), moment.x, p["out_w_HV"].detach(), sites.uniform)
         cell = (1 - f * z) * c_old + z * gain(sites.update, i * g)
         if self.surprisal_state == "poster":
-            opened = o
+            output_gate = o
         else:
-            opened = z * o
-        h, c, _ = write(cell, opened, (h_old, c_old), sites, lambda cell_BH: cell_BH.tanh())
+            output_gate = z * o
+        h, c, _ = write(cell, output_gate, (h_old, c_old), sites, lambda cell_BH: cell_BH.tanh())
         return h, c
 
     def _updates(self, p_BV: Tensor, x_B: Tensor, y_HV: Tensor, uniform: Tensor | None) -> Tensor:
         """Z of every unit, or its expectation: [B, H]."""
-        missed_BH = p_BV @ y_HV.T - y_HV.T[x_B]
-        q_BH = (self.tau + missed_BH.abs()).clamp(max=1.0)
+        difference_BH = p_BV @ y_HV.T - y_HV.T[x_B]
+        q_BH = (self.tau + difference_BH.abs()).clamp(max=1.0)
         if uniform is None:
             return q_BH
         return (uniform <= q_BH).to(q_BH.dtype)

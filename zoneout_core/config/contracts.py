@@ -1,5 +1,5 @@
-"""What a configuration asks of the parts that plug into it: a cell, and every regularizer. Imports
-no torch.
+"""What a configuration requires of the parts that plug into it: a cell, and every regularizer.
+Imports no torch.
 
 A part is a frozen dataclass of its own settings. The packages above implement these contracts:
 `zoneout_core.cells` and `zoneout_core.regularizers`.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Surroundings:
-    """What a part may read of the rest of its trial."""
+    """What a part may know of the rest of its trial."""
 
     task: str
     model: ModelConfig
@@ -42,13 +42,13 @@ class Surroundings:
         require(site in self.sites, key, value, must)
 
 
-# Parts are not slotted: the decorator would put a second class in place of the one that `super()`
-# knows, so that `super().check(trial)` raised a TypeError.
+# Parts have no slots: `slots=True` would replace the class by a second one that `super()` does not
+# know, and `super().check(trial)` would raise a TypeError.
 
 
 @dataclass(frozen=True, kw_only=True)
 class CellPart(ABC):
-    """Base of `zoneout_core.cells.Cell`: what a configuration has to know of a cell."""
+    """Base of `zoneout_core.cells.Cell`: what a configuration must know about a cell."""
 
     SITES: ClassVar[frozenset[str]]
     """Where it has a place for a mask."""
@@ -68,8 +68,8 @@ class Regularizer(ABC):
     "off"."""
 
     EXAMPLES: ClassVar[tuple[dict[str, object], ...]]
-    """Configuration values by key, with which it is on and strong: what the conformance tests
-    try."""
+    """Configuration values, by key, that switch it on with a strong effect. The conformance tests
+    use them."""
 
     @property
     @abstractmethod
@@ -88,8 +88,8 @@ class Regularizer(ABC):
         return ()
 
     def transform(self, program: tuple[Mask, ...]) -> tuple[Mask, ...]:
-        """What it makes of the masks of all regularizers: static and Gaussian masks change those of
-        zoneout. Called when it is active."""
+        """The masks of all regularizers, as this one changes them: static and Gaussian masks change
+        those of zoneout. Called when it is active."""
         return program
 
     @property
@@ -105,9 +105,9 @@ class Penalty(Regularizer):
     @property
     @abstractmethod
     def penalised(self) -> str:
-        """The state, by its name in `Cell.sizes`, whose trajectory `penalty` wants."""
+        """The name, in `Cell.sizes`, of the state whose trajectory `penalty` takes."""
 
     @abstractmethod
     def penalty(self, trajectory_TBH: Tensor) -> Tensor:
-        """What it adds to the loss, [B] per example, from what the last layer carried from step to
-        step."""
+        """What it adds to the loss, [B] per example, from the trajectory of a state of the last
+        layer."""

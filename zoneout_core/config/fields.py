@@ -1,5 +1,5 @@
-"""Fields of a configuration: their types, how a value is read, and the rules it has to keep.
-Imports no torch.
+"""Fields of a configuration: their types, how a value is read, and the rules it must keep. Imports
+no torch.
 """
 
 import functools
@@ -15,7 +15,7 @@ LANE = {"lane": True}
 ENDLESS = {"endless": True}
 """Metadata of a float that may be infinite."""
 LARGEST = 2**63 - 1
-"""The largest whole number of a configuration."""
+"""The largest integer in a configuration."""
 
 
 class Dataclass(Protocol):
@@ -52,11 +52,11 @@ def require_dropped(name: str, p: float, *, inverted: bool) -> None:
 
 
 def coerce(owner: type, name: str, value: object, section: str = "") -> Any:
-    """`value` as the type of field `name` of dataclass `owner`; strings are read as a command line
-    gives them.
+    """`value` as the type of field `name` of dataclass `owner`. It may be a string, as on a command
+    line.
 
-    section: stands before the name in a message. Raises `UnknownName` for a word that the field
-    does not know, and `ConfigError` for a value of another type.
+    section: precedes the name in a message. Raises `UnknownName` for a word that the field does not
+    know, and `ConfigError` for a value of another type.
     """
     hint = hints(owner)[name]
     if get_origin(hint) is Literal:
@@ -66,12 +66,12 @@ def coerce(owner: type, name: str, value: object, section: str = "") -> Any:
         return value
     must, read = _READERS.get(hint, (hint.__name__, hint))
     try:
-        told = read(value)
+        typed = read(value)
     except (ValueError, TypeError, KeyError, OverflowError):
         raise _refusal(dotted(section, name), value, must) from None
     if hint is int:
-        require(abs(told) <= LARGEST, dotted(section, name), value, "below 2^63 in size")
-    return told
+        require(abs(typed) <= LARGEST, dotted(section, name), value, "below 2^63 in size")
+    return typed
 
 
 def dotted(section: str, name: str) -> str:
@@ -82,14 +82,14 @@ def dotted(section: str, name: str) -> str:
 
 
 def replaced(part: PartType, values: Mapping[str, object], section: str = "") -> PartType:
-    """The dataclass `part` with these values, each as the type of its field; itself when nothing is
-    new.
+    """The dataclass `part` with these values, each as the type of its field; `part` itself when no
+    value differs.
 
     Raises `UnknownName` for a field that it does not have, and what `coerce` raises.
     """
     kind: type = type(part)
     names = [f.name for f in fields_of(kind)]
-    news = {}
+    changes = {}
     for name, value in values.items():
         if name not in names:
             raise UnknownName(f"setting of {section}", name, names)
@@ -98,16 +98,16 @@ def replaced(part: PartType, values: Mapping[str, object], section: str = "") ->
             continue  # most fields of most trials, and reading one takes longer
         typed = coerce(kind, name, value, section)
         if current != typed:
-            news[name] = typed
-    if news:
-        return replace(part, **news)
+            changes[name] = typed
+    if changes:
+        return replace(part, **changes)
     return part
 
 
 @functools.cache
 def hints(owner: type) -> dict[str, Any]:
-    """The type of each field of dataclass `owner`; resolving them takes longer than all else that
-    makes a trial."""
+    """The type of each field of dataclass `owner`. Cached: resolving them is the slowest part of
+    making a trial."""
     return get_type_hints(owner)
 
 
@@ -127,8 +127,8 @@ def _floats(owner: type) -> tuple[str, ...]:
 
 
 def require_finite(part: object, section: str = "") -> None:
-    """Raise `ConfigError` naming a float of the dataclass `part` that is infinite or no number, if
-    there is one."""
+    """Raise `ConfigError` if a float of the dataclass `part` is infinite or not a number, and name
+    it."""
     kind: type = type(part)
     for name in _floats(kind):
         value = getattr(part, name)
@@ -142,34 +142,33 @@ def plain(value: object) -> Any:
     if isinstance(value, float) and isinf(value):
         return str(value)
     if isinstance(value, tuple | list):
-        return [plain(one) for one in value]
+        return [plain(item) for item in value]
     if isinstance(value, dict):
-        return {key: plain(one) for key, one in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     return value
 
 
-def _read_truth(value: object) -> bool:
+def _read_bool(value: object) -> bool:
     return {"true": True, "false": False}[str(value).lower()]
 
 
-def _read_whole(value: Any) -> int:
-    whole = int(value)
-    if isinstance(value, bool) or (whole != value and not isinstance(value, str)):
+def _read_integer(value: Any) -> int:
+    integer = int(value)
+    if isinstance(value, bool) or (integer != value and not isinstance(value, str)):
         raise ValueError
-    return whole
+    return integer
 
 
 def _read_number(value: Any) -> float:
     if isinstance(value, bool):
         raise TypeError
-    return (
-        float(value) + 0.0
-    )  # there is one zero: -0.0 would be another text, and so another shape key
+    # Adding 0.0 turns -0.0 into 0.0: as text it would make another shape key.
+    return float(value) + 0.0
 
 
 _READERS: dict[type, tuple[str, Callable[[Any], Any]]] = {
-    bool: ("true or false", _read_truth),
-    int: ("a whole number", _read_whole),
+    bool: ("true or false", _read_bool),
+    int: ("a whole number", _read_integer),
     float: ("a number", _read_number),
 }
-"""What a field of this type must be, and how a value becomes it."""
+"""By the type of a field: what its value must be, and the function that reads it."""

@@ -1,4 +1,4 @@
-"""Which keys a configuration has, and of what type their values are. Imports no torch."""
+"""Which keys a configuration has, and the types of their values. Imports no torch."""
 
 from dataclasses import fields
 from typing import Any
@@ -9,22 +9,22 @@ from zoneout_core.config.trial import CORE, PLAIN, TrialConfig, locate
 
 
 def full_key(key: str) -> str:
-    """The full key, of a key that may be short. Raises as `locate`."""
+    """The full key for a key that may be short. Raises what `locate` raises."""
     return dotted(*locate(key))
 
 
 @registry.cached
 def keys() -> tuple[str, ...]:
     """Every full key, those of all cells and regularizers included, in the order of definition."""
-    found: list[str] = []
+    full_keys: list[str] = []
     for f in fields(TrialConfig):
         if f in PLAIN:
-            found.append(f.name)
+            full_keys.append(f.name)
         elif f.name in CORE:
-            found += [f"{f.name}.{g.name}" for g in fields(CORE[f.name])]
+            full_keys += [f"{f.name}.{g.name}" for g in fields(CORE[f.name])]
         else:
-            found += [key for key in part_keys.every() if key.startswith(f"{f.name}.")]
-    return tuple(found)
+            full_keys += [key for key in part_keys.every() if key.startswith(f"{f.name}.")]
+    return tuple(full_keys)
 
 
 @registry.cached
@@ -35,13 +35,14 @@ def lane_keys() -> frozenset[str]:
 
 def _of_lanes(key: str) -> bool:
     name = key.rpartition(".")[2]
-    owned = [{f.name: f for f in fields(owner)}[name] for owner in owners_of(key)]
-    return all(f.metadata.get("lane") for f in owned)
+    return all(
+        f.metadata.get("lane") for owner in owners_of(key) for f in fields(owner) if f.name == name
+    )
 
 
 def owners_of(key: str) -> list[type[Any]]:
-    """The dataclasses that declare a key: of a cell's setting, every cell that has one of this
-    name. Raises as `locate`."""
+    """The dataclasses that declare a key. For a setting of cells, these are all cells that have it.
+    Raises what `locate` raises."""
     section, name = locate(key)
     if section in CORE:
         return [CORE[section]]
@@ -50,7 +51,7 @@ def owners_of(key: str) -> list[type[Any]]:
 
 def type_of(key: str) -> Any:
     """The type of a key: `int`, `float`, `bool`, `str`, or a `Literal` of words; `object` where
-    cells do not agree. Raises as `locate`."""
+    cells disagree. Raises what `locate` raises."""
     _, name = locate(key)
     owners: list[type] = owners_of(key)
     types = {hints(owner)[name] for owner in owners}

@@ -22,7 +22,7 @@ class ModelConfig:
     """The recurrence of each layer, such as `lstm`, `gru` or `rnn`: the name of a file in
     `zoneout_core/cells` (spec section 1)."""
     num_layers: int = 1
-    """How many recurrent layers stand above one another."""
+    """Number of stacked recurrent layers."""
     hidden_size: int = 1000
     """Units of each recurrent layer (H). Time and memory grow with its square; the paper takes 1000
     for characters (spec section 2.3)."""

@@ -1,7 +1,7 @@
-"""Names of the settings of parts: full keys, and what is short for them. Imports no torch.
+"""Names of the settings of parts: full keys, and their short forms. Imports no torch.
 
 A full key is `cell.FIELD` or `regularizer.PART.FIELD`. `FIELD` and `PART.FIELD` are short for it
-where they stand for one key.
+where they stand for one key only.
 """
 
 from zoneout_core.config import parts, registry
@@ -12,23 +12,23 @@ from zoneout_core.errors import ConfigError, UnknownName
 def full(name: str) -> str | None:
     """The key that `name` stands for; None when it stands for none.
 
-    Raises `ConfigError` with all of them when it is short for several.
+    Raises `ConfigError`, listing the keys, when it is short for several.
     """
-    known = _full().get(name, [])
-    if name in known:
+    keys = _full().get(name, [])
+    if name in keys:
         return name
-    if len(known) > 1:
+    if len(keys) > 1:
         raise ConfigError(
-            f"{name} is the name of {len(known)} settings: {listed(known)}. Write one of these"
+            f"{name} is the name of {len(keys)} settings: {listed(keys)}. Write one of these"
             " instead."
         )
-    for key in known:
+    for key in keys:
         return key
     return None
 
 
 def owners(key: str) -> list[type[parts.Part]]:
-    """The parts that have the setting of a full key: of a cell's there may be several."""
+    """The parts that have the setting of a full key. Several cells may have the same setting."""
     section, _, name = key.rpartition(".")
     if section == "cell":
         cells = parts.cells()
@@ -43,7 +43,7 @@ def cells_with(name: str) -> list[str]:
 
 def every() -> list[str]:
     """All full keys, those of cells first."""
-    return [name for name, known in _full().items() if name in known]
+    return [name for name, keys in _full().items() if name in keys]
 
 
 def short() -> list[str]:
@@ -53,23 +53,23 @@ def short() -> list[str]:
 
 @registry.cached
 def _full() -> dict[str, list[str]]:
-    """The full keys that a name stands for, in order."""
-    found: dict[str, dict[str, None]] = {}
+    """The full keys that each name stands for, in order."""
+    keys_of: dict[str, dict[str, None]] = {}
     for kind in parts.cells().values():
         for name in parts.declared(kind):
             for short_name in (f"cell.{name}", name):
-                found.setdefault(short_name, {})[f"cell.{name}"] = None
+                keys_of.setdefault(short_name, {})[f"cell.{name}"] = None
     for part, regularizer in parts.regularizers().items():
         for name in parts.declared(regularizer):
             key = f"regularizer.{part}.{name}"
             for short_name in (key, f"{part}.{name}", name):
-                found.setdefault(short_name, {})[key] = None
-    return {name: list(known) for name, known in found.items()}
+                keys_of.setdefault(short_name, {})[key] = None
+    return {name: list(keys) for name, keys in keys_of.items()}
 
 
 def require_of_cell(name: str, cell: str, kind: type[CellPart]) -> None:
-    """Raise `ConfigError` saying whose setting it is, unless cell `cell`, of class `kind`, has a
-    setting `name`."""
+    """Raise `ConfigError` unless cell `cell`, of class `kind`, has a setting `name`, and say which
+    cells have it."""
     known = parts.declared(kind)
     if name in known:
         return

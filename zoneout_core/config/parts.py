@@ -1,7 +1,7 @@
 """Parts: the classes that the files of a package plug into a configuration. Imports no torch.
 
-A file is imported when its part is asked for. What is wrong with one is said to whoever needs it,
-and to nobody else.
+A file is imported when its part is asked for. An error in a file is raised only for those who need
+its part.
 """
 
 from collections.abc import Mapping
@@ -50,21 +50,21 @@ def regularizer(name: str) -> type[Regularizer]:
 
 
 def require_regularizers() -> None:
-    """Raise `PluginError` when the file of a regularizer is broken: whoever trains wants all of
-    them, since a setting that is missing could not be told from one that is off."""
+    """Raise `PluginError` when the file of a regularizer is broken. Training needs all of them,
+    since a missing setting cannot be distinguished from one that is off."""
     for error in broken_regularizers():
         raise error
 
 
 def broken_regularizers() -> list[PluginError]:
-    """What is wrong with the files of regularizers, an error for each."""
-    found = [_loaded(REGULARIZERS, name) for name in registry.names(REGULARIZERS)]
-    return [PluginError(str(error)) for error in found if isinstance(error, PluginError)]
+    """An error for each broken file of a regularizer."""
+    loaded = [_loaded(REGULARIZERS, name) for name in registry.names(REGULARIZERS)]
+    return [PluginError(str(error)) for error in loaded if isinstance(error, PluginError)]
 
 
 @registry.cached
 def default(kind: type[Part]) -> Any:
-    """The part of which nothing was set."""
+    """The part with all its settings at their defaults."""
     return kind()
 
 
@@ -74,15 +74,15 @@ def declared(kind: type[Part]) -> dict[str, Field[Any]]:
 
 
 def _all_sound(package: str) -> dict[str, Any]:
-    found = {name: _loaded(package, name) for name in registry.names(package)}
-    return {name: kind for name, kind in found.items() if isinstance(kind, type)}
+    loaded = {name: _loaded(package, name) for name in registry.names(package)}
+    return {name: kind for name, kind in loaded.items() if isinstance(kind, type)}
 
 
 def _sound(package: str, name: str) -> Any:
-    found = _loaded(package, name)
-    if isinstance(found, PluginError):
-        raise PluginError(str(found))
-    return found
+    loaded = _loaded(package, name)
+    if isinstance(loaded, PluginError):
+        raise PluginError(str(loaded))
+    return loaded
 
 
 @registry.cached
@@ -100,11 +100,11 @@ def _loaded(package: str, name: str) -> type | PluginError:
     return kind
 
 
-# What a part has to be
+# What a part must be
 
 
 def _problem(part: object, base: type, word: str) -> str:
-    """The rule that `part` breaks, and what to do; empty = none."""
+    """The rule that `part` breaks, and what to do; empty when it breaks none."""
     if part is None:
         return (
             "it must define PART, the class of its settings, but has none. Write PART = YourClass"
@@ -115,9 +115,10 @@ def _problem(part: object, base: type, word: str) -> str:
             f"PART must be a class derived from {_home(base)}, but is {part!r}. Derive it from"
             " there."
         )
-    # A dataclass keeps what it was made with; the standard library has no public question for it.
-    made_with = vars(part).get("__dataclass_params__")
-    if made_with is None or not made_with.frozen:
+    # A dataclass keeps the arguments of its decorator, but the standard library has no public way
+    # to read them.
+    decorator_arguments = vars(part).get("__dataclass_params__")
+    if decorator_arguments is None or not decorator_arguments.frozen:
         return (
             f"PART must be a frozen dataclass, but {part.__name__} is not. Write"
             " @dataclass(frozen=True, kw_only=True) above it."
@@ -138,14 +139,15 @@ def _problem(part: object, base: type, word: str) -> str:
 
 
 def _home(base: type) -> str:
-    """Where people import a base from."""
+    """Where users import a base from."""
     if base is CellPart:
         return "zoneout_core.cells.Cell"
     return "zoneout_core.regularizers.Regularizer"
 
 
 def _untyped(part: type, name: str) -> str:
-    """A class variable in small letters is a setting whose type was forgotten."""
+    """What is wrong with a class variable in lower case, which is a setting without a type; else
+    empty."""
     value = vars(part)[name]
     typed = name in vars(part).get("__annotations__", {})
     constant = not name.islower() or name.startswith("_")
@@ -159,7 +161,7 @@ def _untyped(part: type, name: str) -> str:
 
 
 def _unfit(part: type, f: Field[Any], base: type) -> str:
-    """What is wrong with one field."""
+    """What is wrong with a field; else empty."""
     if f.name.startswith("_") or hasattr(base, f.name):
         return (
             f"{f.name} is not allowed as the name of a setting, since it is private or a name of"

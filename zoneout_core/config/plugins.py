@@ -1,4 +1,4 @@
-"""Plug-ins: cells, regularizers, tasks, workloads, spaces and sweeps of one's own, in a folder.
+"""Plug-ins: a user's own cells, regularizers, tasks, workloads, spaces and sweeps, in a folder.
 
     DIR/cells/NAME.py         exports PART, a `zoneout_core.cells.Cell`
     DIR/regularizers/NAME.py  exports PART, a `zoneout_core.regularizers.Regularizer`
@@ -7,9 +7,9 @@
     DIR/spaces/NAME.py        has `space()`
     DIR/sweeps/NAME.py        has `sweep()`
 
-The files are read once, into a `Plugins` value. What is imported, hashed, kept with a run and sent
-to other nodes are these same bytes, so that a node needs no folder and no later edit matters. A
-file may import another one of its folder relatively: `from ..tasks import _shared`.
+The files are read once, into a `Plugins` value. These same bytes are imported, hashed, kept with a
+run and sent to other nodes, so a node needs no folder and a later edit changes nothing. A file may
+import another one by a relative import: `from ..tasks import _shared`.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from zoneout_core.errors import PluginError
 DECISIVE = ("cells", "regularizers", "tasks", "workloads")
 """Folders whose files decide a trial's numbers; a space or a sweep only chooses among trials."""
 FOLDERS = (*DECISIVE, "spaces", "sweeps")
-"""Where files are looked for; anything else in the folder of the plug-ins is left alone."""
+"""The folders that are read; anything else in the folder of the plug-ins is ignored."""
 _PREFIX = "zoneout_plugins_"
 
 
@@ -41,11 +41,11 @@ class Plugins:
     sources: tuple[tuple[str, bytes], ...] = ()
     """(`cells/mine.py`, its bytes), sorted."""
     folder: str = field(default="", compare=False)
-    """Where they were read, for messages and tracebacks."""
+    """Where they were read from, for messages and tracebacks."""
 
     @classmethod
     def read(cls, folder: Path) -> "Plugins":
-        """The plug-ins in `folder`. Raises `PluginError` when it is no such folder."""
+        """The plug-ins in `folder`. Raises `PluginError` when it has none or cannot be read."""
         folder = folder.expanduser().absolute()
         if not folder.is_dir():
             raise PluginError(
@@ -66,7 +66,7 @@ class Plugins:
         return cls(tuple(sorted(sources)), str(folder))
 
     def write(self, folder: Path) -> None:
-        """Write the files to a folder that is not there yet, for `read`. Raises `OSError`."""
+        """Write the files to a new folder, for `read`. Raises `OSError`."""
         for name, source in self.sources:
             file = folder / name
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -76,12 +76,12 @@ class Plugins:
         return bool(self.sources)
 
     def names(self, kind: str) -> list[str]:
-        """The names in one of `FOLDERS`, sorted. A file that begins with `_` has none."""
+        """The names in one of `FOLDERS`, sorted. A file that begins with `_` is a helper."""
         paths = [PurePosixPath(name) for name, _ in self.sources]
         return [p.stem for p in paths if p.parent.name == kind and not p.name.startswith("_")]
 
     def file(self, kind: str, name: str) -> str:
-        """The path of a file, as it was read."""
+        """The path that a file was read from."""
         return str(Path(self.folder, kind, f"{name}.py"))
 
     def load(self, kind: str, name: str) -> ModuleType:
@@ -94,24 +94,25 @@ class Plugins:
 
     @property
     def package(self) -> str:
-        """The package that the files are modules of; another one for other files."""
+        """The package whose modules are the files. Other files make another package."""
         return _PREFIX + self.sha256[:16]
 
     @cached_property
     def sha256(self) -> str:
-        """Of all names and bytes."""
+        """The hash of all names and bytes."""
         return _digest(self.sources)
 
     @cached_property
     def decisive_sha256(self) -> str:
-        """Of the files that decide numbers; empty where there are none."""
+        """The hash of the files that decide numbers; empty where there are none."""
         files = [(name, source) for name, source in self.sources if _kind(name) in DECISIVE]
         if files:
             return _digest(files)
         return ""
 
     def digest(self, kind: str) -> str:
-        """The hash that a file of this kind is known by: an edited sweep makes no other cell."""
+        """The hash that identifies a file of this kind. A cell's does not change when a sweep is
+        edited."""
         if kind in DECISIVE:
             return self.decisive_sha256
         return self.sha256
@@ -136,19 +137,19 @@ def _digest(files: Iterable[tuple[str, bytes]]) -> str:
 
 
 class _Finder(MetaPathFinder, ExecutionLoader):
-    """Imports plug-ins from what was read."""
+    """Imports plug-ins from the bytes that were read."""
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """The module of a package of plug-ins; None for all others."""
-        plugins, *where = self._place(fullname)
-        if plugins is None or len(where) > 2:
+        plugins, *inner_names = self._place(fullname)
+        if plugins is None or len(inner_names) > 2:
             return None
-        is_package = len(where) < 2
+        is_package = len(inner_names) < 2
         if is_package:
             known: Collection[str] = ("", *FOLDERS)
         else:
             known = [name.removesuffix(".py") for name, _ in plugins.sources]
-        if "/".join(where) not in known:
+        if "/".join(inner_names) not in known:
             return None
         spec = spec_from_loader(
             fullname, self, origin=self.get_filename(fullname), is_package=is_package
@@ -161,27 +162,28 @@ class _Finder(MetaPathFinder, ExecutionLoader):
         return fullname.count(".") < 2
 
     def get_filename(self, fullname: str) -> str:
-        plugins, *where = self._place(fullname)
+        plugins, *inner_names = self._place(fullname)
         assert plugins is not None
-        path = Path(plugins.folder, *where)
+        path = Path(plugins.folder, *inner_names)
         if self.is_package(fullname):
             return str(path)
         return f"{path}.py"
 
     def get_source(self, fullname: str) -> str:
-        plugins, *where = self._place(fullname)
+        plugins, *inner_names = self._place(fullname)
         assert plugins is not None
         if self.is_package(fullname):
             return ""
-        return decode_source(dict(plugins.sources)[f"{'/'.join(where)}.py"])
+        return decode_source(dict(plugins.sources)[f"{'/'.join(inner_names)}.py"])
 
     @staticmethod
     def _place(fullname: str) -> tuple[Any, ...]:
-        """The plug-ins that a module is of, its folder, and its name."""
-        package, *where = fullname.split(".")
-        return _READ.get(package), *where
+        """The plug-ins that a module belongs to, its folder, and its name; the last two may be
+        missing."""
+        package, *inner_names = fullname.split(".")
+        return _READ.get(package), *inner_names
 
 
 _FINDER = _Finder()
 _READ: dict[str, Plugins] = {}
-"""By package; a process may look at runs with different ones, one after the other."""
+"""By package. A process may read several runs in turn, each with its own plug-ins."""

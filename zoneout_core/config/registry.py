@@ -1,9 +1,9 @@
-"""Names are file names: of a package of the project, of an installed package that says so, or of a
-folder of plug-ins. A module is imported when it is asked for.
+"""Names are file names: in a package of the project, in a folder of plug-ins, or in an installed
+package that declares them as entry points. A module is imported when it is asked for.
 
-Adding a task, space or sweep is adding a file; nothing else has to learn its name. A name that is
-there twice is an error. A process has one set of plug-ins at a time, $ZONEOUT_PLUGINS unless it
-is told otherwise: see `use`.
+To add a task, space or sweep, add a file; its name is registered nowhere else. A name that occurs
+twice is an error. A process has one set of plug-ins at a time: that of $ZONEOUT_PLUGINS, unless
+`use` names another.
 """
 
 import functools
@@ -44,11 +44,11 @@ T = TypeVar("T")
 # The plug-ins of this process
 
 _active: Plugins | None = None
-_forgetful: list[Callable[[], None]] = []
+_cache_clears: list[Callable[[], None]] = []
 
 
 def active() -> Plugins:
-    """The plug-ins in use: those of $ZONEOUT_PLUGINS until `use` names others.
+    """The plug-ins in use: those of $ZONEOUT_PLUGINS, unless `use` named others.
 
     Raises `PluginError` when that folder cannot be used.
     """
@@ -67,7 +67,7 @@ def from_environment() -> Plugins:
 
 
 def use(plugins: Plugins | None) -> None:
-    """Use these plug-ins from now on, in the whole process; None = those of $ZONEOUT_PLUGINS, read
+    """Use these plug-ins from now on, in the whole process. None: those of $ZONEOUT_PLUGINS, read
     when they are needed."""
     global _active
     if plugins is None or plugins != _active:
@@ -76,36 +76,36 @@ def use(plugins: Plugins | None) -> None:
 
 
 def look_again() -> None:
-    """Forget which packages are installed: one was, while this process runs."""
+    """Look for installed packages again, after one was installed while this process ran."""
     _entry_points.cache_clear()
     _source_sha256.cache_clear()
     forget()
 
 
 def forget() -> None:
-    """Look at all files anew."""
-    for clear in _forgetful:
+    """Forget every `cached` result, so that all files are looked at again."""
+    for clear in _cache_clears:
         clear()
 
 
 @contextmanager
 def using(plugins: Plugins | None) -> Iterator[None]:
-    """Use these plug-ins for the length of a block."""
-    before = _active
+    """Use these plug-ins within a block."""
+    previous = _active
     use(plugins)
     try:
         yield
     finally:
-        use(before)
+        use(previous)
 
 
 def cached(function: Callable[P, T]) -> Callable[P, T]:
-    """`functools.cache` for what follows from the names that there are: forgotten when the plug-ins
-    change."""
-    kept = functools.cache(function)
-    _forgetful.append(kept.cache_clear)
-    # What it returns has the signature of `function`, which its type does not say.
-    return functools.wraps(function)(kept)  # type: ignore[return-value]
+    """`functools.cache` for a function whose result depends on the names that exist: it is cleared
+    when the plug-ins change."""
+    cached_function = functools.cache(function)
+    _cache_clears.append(cached_function.cache_clear)
+    # The result has the signature of `function`, but its type does not say so.
+    return functools.wraps(function)(cached_function)  # type: ignore[return-value]
 
 
 # Names
@@ -116,11 +116,11 @@ class Origin:
     """Where a name comes from."""
 
     module: str
-    """Its dotted name; empty for a plug-in of a folder."""
+    """Its dotted name; empty for a plug-in from a folder."""
     place: str
     """The file, or the entry point, for messages."""
     sha256: str
-    """Of the source of a plug-in; empty for what belongs to the project."""
+    """The hash of a plug-in's source; empty for a file of the project."""
 
 
 def names(package: str) -> list[str]:
@@ -133,8 +133,8 @@ def names(package: str) -> list[str]:
 def origins(package: str) -> Mapping[str, Origin]:
     """Where each name comes from, by name, sorted.
 
-    The folder is listed once: every trial asks for the names of cells. Raises `PluginError` when a
-    name is there twice.
+    Folders are listed once, since every trial asks for the names of cells. Raises `PluginError`
+    when a name occurs twice.
     """
     known: dict[str, Origin] = {}
     kind = KINDS.get(package, "")
@@ -165,8 +165,8 @@ def load(package: str, name: str, kind: str) -> ModuleType:
 
 
 def exported(package: str, name: str, kind: str, attribute: str) -> Any:
-    """What module `name` of `package` exports as `attribute`. Raises as `load`, and `PluginError`
-    when it exports none."""
+    """What module `name` of `package` exports as `attribute`. Raises what `load` raises, and
+    `PluginError` when it exports none."""
     module = load(package, name, kind)
     if not hasattr(module, attribute):
         raise PluginError(
@@ -178,8 +178,8 @@ def exported(package: str, name: str, kind: str, attribute: str) -> Any:
 
 @contextmanager
 def blaming(what: str) -> Iterator[None]:
-    """Raise `PluginError`, with file and line, for whatever the code of a file raises but errors
-    that say what to do."""
+    """Raise `PluginError`, with file and line, for whatever the code of a file raises. A
+    `ZoneoutError` passes, since it already says what to do."""
     try:
         yield
     except ZoneoutError:
@@ -239,14 +239,14 @@ def _installed(kind: str) -> Iterator[tuple[str, Origin]]:
 
 @functools.cache
 def _entry_points() -> list[importlib.metadata.EntryPoint]:
-    """Those of all our groups. Every installed package is looked at, which takes a while."""
-    every = importlib.metadata.entry_points()
-    return [point for kind in KINDS.values() for point in every.select(group=f"zoneout.{kind}")]
+    """The entry points of all our groups. Cached: reading every installed package takes a while."""
+    points = importlib.metadata.entry_points()
+    return [point for kind in KINDS.values() for point in points.select(group=f"zoneout.{kind}")]
 
 
 @functools.cache
 def _source_sha256(package: str) -> str:
-    """Of the names and bytes of all Python files of a top-level package or module."""
+    """The hash of the names and bytes of all Python files of a top-level package or module."""
     spec = importlib.util.find_spec(package)
     digest = hashlib.sha256()
     if spec is not None and spec.submodule_search_locations:

@@ -19,20 +19,20 @@ class RegularizerConfig:
     _parts: dict[str, Regularizer]
     """By name, in the order of the names."""
 
-    def __init__(self, *given: Regularizer) -> None:
-        """Every regularizer as its file declares it, but for those that are given."""
-        by_kind = {type(part): part for part in given}
+    def __init__(self, *regularizers: Regularizer) -> None:
+        """These regularizers, and all others at their defaults."""
+        by_kind = {type(part): part for part in regularizers}
         kinds = parts.regularizers()
         assert set(by_kind) <= set(kinds.values()), "the files of regularizers export their classes"
-        own = {}
+        parts_by_name = {}
         for name, kind in kinds.items():
-            own[name] = by_kind.get(kind, parts.default(kind))
-        self.__dict__["_parts"] = own
+            parts_by_name[name] = by_kind.get(kind, parts.default(kind))
+        self.__dict__["_parts"] = parts_by_name
 
     @staticmethod
     @registry.cached
     def default() -> "RegularizerConfig":
-        """The section of which nothing was set."""
+        """The section with all regularizers at their defaults."""
         return RegularizerConfig()
 
     def items(self) -> Iterable[tuple[str, Regularizer]]:
@@ -40,9 +40,9 @@ class RegularizerConfig:
         return self._parts.items()
 
     def written(self) -> Iterator[tuple[str, Regularizer]]:
-        """What stands in files and hashes: the project's regularizers, and plug-ins that are set.
+        """What enters files and hashes: the project's regularizers, and plug-ins that are set.
 
-        So a trial is the same whatever other plug-ins there are.
+        So a trial does not depend on plug-ins that it does not use.
         """
         plugged = registry.plugged(parts.REGULARIZERS)
         for name, part in self.items():
@@ -55,13 +55,13 @@ class RegularizerConfig:
         return part
 
     def with_values(self, values: Mapping[str, Mapping[str, object]]) -> Self:
-        """A copy with these fields replaced, by part; values are read as the types of the
-        fields."""
-        own = dict(self._parts)
+        """A copy with these fields replaced. `values`: fields by the name of the part, each read as
+        the type of its field."""
+        parts_by_name = dict(self._parts)
         for name, fields in values.items():
-            own[name] = replaced(self[name], fields, f"regularizer.{name}")
+            parts_by_name[name] = replaced(self[name], fields, f"regularizer.{name}")
         copy = object.__new__(type(self))
-        copy.__dict__["_parts"] = dict(sorted(own.items()))  # a new plug-in has its place, too
+        copy.__dict__["_parts"] = dict(sorted(parts_by_name.items()))  # a plug-in may be new
         return copy
 
     @cached_property
@@ -93,12 +93,12 @@ class RegularizerConfig:
         return [part for part in self.active() if isinstance(part, Penalty)]
 
     def _changed(self) -> dict[str, Regularizer]:
-        """The parts of which something was set: the others say nothing, and plug-ins may add to
-        them."""
+        """The parts that are not at their defaults. Only they count in a comparison, since plug-ins
+        may add others."""
         return {name: part for name, part in self.items() if part != parts.default(type(part))}
 
     def __getitem__(self, name: str) -> Any:
-        """The part of this name, also where it is the name of a method here."""
+        """The part of this name, even if it is also the name of a method here."""
         return self._parts.get(name) or parts.default(parts.regularizer(name))
 
     def __getattr__(self, name: str) -> Any:

@@ -1,7 +1,7 @@
-"""The text under each field of a dataclass, as its user reads it. Imports no torch.
+"""The text under each field of a dataclass, as users read it. Imports no torch.
 
 A setting is explained by the string literal under its field. Python drops that literal, so it is
-read from the source, wherever the class was written.
+read from the source of the class.
 """
 
 import ast
@@ -18,11 +18,11 @@ from itertools import pairwise
 def field_texts(owner: type) -> Mapping[str, str]:
     """The text under each field of dataclass `owner`, inherited ones included, on one line; empty
     where there is none."""
-    written: dict[str, str] = {}
+    literals: dict[str, str] = {}
     for kind in reversed(owner.__mro__):
         if is_dataclass(kind):
-            written |= _written(kind)
-    return {f.name: written.get(f.name, "") for f in fields(owner)}
+            literals |= _literals(kind)
+    return {f.name: literals.get(f.name, "") for f in fields(owner)}
 
 
 def fields_without_text(owner: type) -> list[str]:
@@ -38,11 +38,11 @@ def file_summary(owner: type) -> str:
     return " ".join(paragraph.split())
 
 
-def _written(kind: type) -> dict[str, str]:
-    """The literals in the source of this one class; none where its source cannot be found."""
+def _literals(kind: type) -> dict[str, str]:
+    """The literals in the source of this class alone; none where the source cannot be found."""
     try:
         source = inspect.getsource(kind)
-    except (OSError, TypeError):  # made in an interpreter, or of a module that has no file
+    except (OSError, TypeError):  # defined in an interpreter, or in a module without a file
         return {}
     definition = ast.parse(textwrap.dedent(source)).body[0]
     assert isinstance(definition, ast.ClassDef), f"{kind} is a class"

@@ -4,9 +4,9 @@ Fields marked `lane` may differ between the lanes of a pack; all others make up 
 Probabilities named `z_*` are probabilities of PRESERVING the old value (zoneout), `p_*` of
 DROPPING.
 
-The section `cell` has the settings of the cell that `model.cell` names, and `regularizer` a part
-for each regularizer. The files of those packages declare them, and are imported when a
-configuration is made.
+The section `cell` has the settings of the cell that `model.cell` names, and `regularizer` has a
+part for each regularizer. The files of those packages declare the settings, and are imported when
+a configuration is made.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ __all__ = [
 LISTING = "sweep explain"
 """The command that lists all settings."""
 LABEL = 200
-"""Characters of the longest label: names of Optuna's parameters carry it, and a database takes
+"""Most characters of a label: the names of Optuna's parameters contain it, and a database takes
 512."""
 
 
@@ -76,8 +76,8 @@ class TrialConfig:
     """Sequences per update (B). The paper takes 32 for characters, 20 for words, 128 for text8 and
     100 for MNIST (spec sections 2.2, 3, 4 and 5)."""
     sequence_length: int = 100
-    """Tokens per training sequence; gradients reach no further back. A chunk that is cut apart has
-    one prediction fewer than tokens, one whose state is carried has as many (spec sections 2.2 and
+    """Tokens per training sequence; gradients reach no further back. A separate chunk has one
+    prediction fewer than tokens; a chunk whose state is carried has as many (spec sections 2.2 and
     3)."""
     offset: Literal["random", "zero"] = field(default="random", metadata=LANE)
     """Where an epoch starts to cut the training text into chunks. `random`: at an offset below
@@ -131,8 +131,8 @@ class TrialConfig:
         require(label == self.label, "label", self.label, "text that a database can hold")
         require(len(label) <= LABEL, "label", label, f"at most {LABEL} characters long")
         kind = parts.cell(self.model.cell)
-        given: CellPart | None = self.cell
-        if given is None:
+        cell: CellPart | None = self.cell
+        if cell is None:
             object.__setattr__(self, "cell", parts.default(kind))
         must = f"a {kind.__name__} with model.cell={self.model.cell}"
         require(type(self.cell) is kind, "cell", self.cell, must)
@@ -196,20 +196,20 @@ class TrialConfig:
 
     def _with_sections(self, values: Mapping[str, Mapping[str, object]]) -> Self:
         """`values`: fields by section, as `_sections` names them."""
-        told: dict[str, Any] = {}
+        changes: dict[str, Any] = {}
         for name, value in values.get("", {}).items():
-            told[name] = coerce(TrialConfig, name, value)
-        told["model"] = replaced(self.model, values.get("model", {}), "model")
-        told["optim"] = replaced(self.optim, values.get("optim", {}), "optim")
-        told["cell"] = self._cell_with(told["model"].cell, values.get("cell", {}))
-        of_parts = {}
-        for section, own in values.items():
+            changes[name] = coerce(TrialConfig, name, value)
+        changes["model"] = replaced(self.model, values.get("model", {}), "model")
+        changes["optim"] = replaced(self.optim, values.get("optim", {}), "optim")
+        changes["cell"] = self._cell_with(changes["model"].cell, values.get("cell", {}))
+        regularizer_values = {}
+        for section, section_values in values.items():
             group, _, part = section.partition(".")
             if group == "regularizer":
-                of_parts[part] = own
-        if of_parts:
-            told["regularizer"] = self.regularizer.with_values(of_parts)
-        return replace(self, **told)
+                regularizer_values[part] = section_values
+        if regularizer_values:
+            changes["regularizer"] = self.regularizer.with_values(regularizer_values)
+        return replace(self, **changes)
 
     def _cell_with(self, name: str, values: Mapping[str, object]) -> CellPart:
         cell = self.cell
@@ -220,7 +220,7 @@ class TrialConfig:
         return replaced(cell, values, "cell")
 
     def flat(self) -> dict[str, Any]:
-        """All fields by full key; of cells, those of the chosen one."""
+        """All fields by full key, with those of the chosen cell only."""
         return {
             dotted(section, f.name): getattr(part, f.name)
             for section, part, plain_fields in self._dataclasses()
@@ -229,7 +229,7 @@ class TrialConfig:
 
     def value(self, key: str) -> Any:
         """The value of a key, full or short. Raises `UnknownName`, and `ConfigError` for a setting
-        of a cell that is not the chosen one."""
+        of another cell than the chosen one."""
         section, name = locate(key)
         if section == "cell":
             part_keys.require_of_cell(name, self.model.cell, type(self.cell))
@@ -241,7 +241,7 @@ class TrialConfig:
         return getattr(self, name)
 
     def shape_key(self) -> str:
-        """What lanes of one pack have to share, as readable text plus a short hash of all of it."""
+        """What the lanes of a pack share, as readable text with a short hash of all of it."""
         shared = {
             dotted(section, f.name): getattr(part, f.name)
             for section, part, plain_fields in self._dataclasses(written=True)
@@ -258,21 +258,21 @@ class TrialConfig:
         return f"{self.task}-{sizes}-{self.precision}-{digest}"
 
     def to_json(self) -> dict[str, Any]:
-        """Nested plain data; `from_json` gives the same configuration back."""
-        told: dict[str, Any] = {f.name: plain(getattr(self, f.name)) for f in PLAIN}
+        """Nested plain data, from which `from_json` makes the same configuration."""
+        data: dict[str, Any] = {f.name: plain(getattr(self, f.name)) for f in PLAIN}
         regularizer: dict[str, Any] = {}
         for section, part in self._sections(written=True):
             group, _, name = section.partition(".")
             if name:
                 regularizer[name] = _plain(part)
             else:
-                told[group] = _plain(part)
-        return told | {"regularizer": regularizer}
+                data[group] = _plain(part)
+        return data | {"regularizer": regularizer}
 
     def changed(self) -> dict[str, Any]:
         """The fields that do not have their default value, by full key, as plain data.
 
-        Short enough to be read; `from_json` gives the same configuration back.
+        Short enough to read; `from_json` makes the same configuration from it.
         """
         return {
             dotted(section, f.name): plain(getattr(part, f.name))
@@ -283,7 +283,7 @@ class TrialConfig:
 
     @staticmethod
     def from_json(data: Mapping[str, object]) -> "TrialConfig":
-        """The configuration that `to_json` or `changed` told.
+        """The configuration whose `to_json` or `changed` is `data`.
 
         Raises `UnknownName` or `ConfigError` when `data` has unknown keys or values of the wrong
         type."""
@@ -305,7 +305,7 @@ class TrialConfig:
 PLAIN = tuple(
     f for f in fields(TrialConfig) if f.name not in ("model", "cell", "regularizer", "optim")
 )
-"""The fields of the top level that are no sections."""
+"""The fields of the top level that are not sections."""
 CORE: dict[str, type] = {"": TrialConfig, "model": ModelConfig, "optim": OptimConfig}
 """The dataclasses that every configuration has, by section."""
 
@@ -352,8 +352,8 @@ def locate(key: str) -> tuple[str, str]:
     `regularizer.zoneout.z_cells`), a field's bare name, or the name of a regularizer and its field
     (`zoneout.z_cells`).
 
-    The section is "" at the top level. A bare name is first that of a setting which every
-    configuration has. Raises `UnknownName` with the closest match, `ConfigError` for a name that
+    The section is "" at the top level. A setting that every configuration has goes before others of
+    the same bare name. Raises `UnknownName` with the closest match, `ConfigError` for a name that
     stands for several keys, and `PluginError` for a regularizer whose file is broken.
     """
     place = CORE_PLACES.get(key)
@@ -371,7 +371,7 @@ def locate(key: str) -> tuple[str, str]:
 
 
 def _refuse_broken(key: str) -> None:
-    """Raise `PluginError` where a key names a regularizer whose file is broken."""
+    """Raise `PluginError` if a key names a regularizer whose file is broken."""
     for name in key.split(".")[-3:-1]:
         if name in registry.names(parts.REGULARIZERS):
             parts.regularizer(name)

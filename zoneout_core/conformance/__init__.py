@@ -1,10 +1,10 @@
-"""Conformance: what every cell, regularizer and task has to satisfy, as tests that anyone can run.
+"""Conformance: the rules for every cell, regularizer and task, as tests that anyone can run.
 
     python -m sweeps.conformance --plugins DIR
 
-tests the files of a folder of plug-ins, those of spaces and sweeps included. Without plug-ins, each
-file of the project is tested, and of installed packages; `make test` does so. A test says the rule
-that it checks when it fails. Needs pytest: `pip install zoneout-sweeps[conformance]`.
+tests the files of a folder of plug-ins, including spaces and sweeps. Without plug-ins, every file
+of the project and of installed packages is tested; `make test` does so. A test that fails prints
+the rule that it checks. Needs pytest: `pip install zoneout-sweeps[conformance]`.
 """
 
 from zoneout_core.config import registry

@@ -1,4 +1,4 @@
-"""Fixtures of the suite, and what a test says when it fails."""
+"""Fixtures of the suite, and the report of a failed test."""
 
 import inspect
 from collections.abc import Generator
@@ -16,7 +16,7 @@ FILES = {
     "test_regularizers_in_packs.py": "zoneout_core.regularizers",
     "test_tasks.py": "zoneout_core.tasks",
 }
-# A folder without cells has nothing for their tests.
+# A folder without cells needs no tests of cells.
 collect_ignore = [file for file, package in FILES.items() if not subjects(package)]
 
 
@@ -30,7 +30,7 @@ def tiny_corpus() -> Corpus:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A failure begins with the rule that is broken: the test's own words."""
+    """A failure begins with the rule that is broken: the docstring of the test."""
     report = yield
     rule = inspect.getdoc(getattr(item, "function", None))
     if report.failed and rule:

@@ -1,5 +1,5 @@
-"""Every cell in every form: its default settings, and each other value of a setting that has a
-few."""
+"""Every cell in every form: its default settings, and each other value of a setting that has only a
+few values."""
 
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -19,12 +19,11 @@ SYMBOLS = 5
 
 
 CellForm = tuple[str, dict[str, object]]
-"""The name of a cell, and the settings in which it differs from its defaults."""
+"""The name of a cell, and the settings that differ from its defaults."""
 
 
 def cell_forms() -> list[CellForm]:
-    """(cell, settings), found by looking at the fields: a new cell or setting is there by
-    existing."""
+    """The forms of all cells, from their fields: a new cell or setting is included by itself."""
     forms: list[CellForm] = []
     for name in subjects("zoneout_core.cells"):
         kind = parts.cell(name)
@@ -41,13 +40,13 @@ def cell_forms() -> list[CellForm]:
 
 
 def form_id(form: CellForm) -> str:
-    """How a form is called among the tests."""
+    """The name of a form in the names of tests."""
     return "-".join([form[0], *(f"{key}={value}" for key, value in form[1].items())])
 
 
 @dataclass
 class Made:
-    """One layer of a cell with random numbers everywhere."""
+    """A layer of a cell with random numbers everywhere."""
 
     cell: Cell
     config: TrialConfig
@@ -65,29 +64,28 @@ class Made:
     def run(
         self, sites: Sites | None = None, *, training: bool = True, **values: Any
     ) -> Trajectory:
-        """values: parameters, state or x instead of its own."""
+        """values: parameters, state or x that replace those of this layer."""
         p: Parameters = self.p | values.pop("p", {})
-        given: dict[str, Any] = {"x": self.x, "state": self.state} | values
-        return self.cell.run(p, sites=sites or Sites(), training=training, **given)
+        arguments: dict[str, Any] = {"x": self.x, "state": self.state} | values
+        return self.cell.run(p, sites=sites or Sites(), training=training, **arguments)
 
     def named(self, trajectory: Trajectory) -> dict[str, Tensor]:
         return dict(zip(self.sizes, trajectory.states, strict=False))
 
     def mask_of_ones(self, site: str) -> Tensor:
-        """[T, B, U], with U as the site has it for symbols."""
+        """Ones [T, B, U], with the U of the site when the layer reads symbols."""
         units = 1 if site == "inputs" else self.cell.units(self.config.model)
         return torch.ones(*self.x.shape, units, dtype=F64)
 
     def masks(self, seed: int = 1) -> Sites:
         """Real numbers from 0.2 to 0.8 at every site that the cell has."""
         generator = torch.Generator().manual_seed(seed)
-        ones = {name: self.mask_of_ones(name) for name in sorted(self.cell.SITES)}
-        values = {
-            name: torch.rand(one.shape, generator=generator, dtype=F64)
-            for name, one in ones.items()
-        }
-        form = "intent" if "gate" in ones else ""
-        return Sites(**{name: 0.2 + 0.6 * value for name, value in values.items()}, gate_form=form)
+        values: dict[str, Any] = {}
+        for name in sorted(self.cell.SITES):
+            shape = self.mask_of_ones(name).shape
+            values[name] = 0.2 + 0.6 * torch.rand(shape, generator=generator, dtype=F64)
+        form = "intent" if "gate" in values else ""
+        return Sites(**values, gate_form=form)
 
 
 def make(

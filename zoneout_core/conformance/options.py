@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header() -> str:
-    """What is tested."""
+    """The files that are tested."""
     plugins = registry.active()
     if not plugins:
         return "plug-ins: none, so all of the project's files are tested"

@@ -1,4 +1,4 @@
-"""What every cell has to satisfy, in every form of its settings (spec section 13)."""
+"""The rules for every cell, in every form of its settings (spec section 13)."""
 
 from typing import Any
 
@@ -24,18 +24,18 @@ def has_batch_statistics(made: Made) -> bool:
 
 
 def keep(made: Made, mask: Tensor) -> Sites:
-    """The same mask on whatever zoneout knows of the cell."""
+    """The same mask at every site of the cell that zoneout uses."""
     return sites({name: mask for name in made.cell.SITES if name.startswith("keep_")})
 
 
 def sites(masks: dict[str, Tensor]) -> Sites:
     """These masks, by site."""
-    given: dict[str, Any] = masks
-    return Sites(**given)
+    fields: dict[str, Any] = masks
+    return Sites(**fields)
 
 
 def leaves(made: Made) -> dict[str, Tensor]:
-    """The trained parameters, to be differentiated by."""
+    """Copies of the trained parameters that require a gradient."""
     return {name: made.p[name].clone().requires_grad_() for name in made.trained}
 
 
@@ -49,22 +49,22 @@ def test_every_setting_and_the_module_are_documented(name: str) -> None:
 
 @FORMS
 def test_shapes_are_as_announced(form: CellForm) -> None:
-    """`parameters`, `starts`, `sizes` and `statistics` give the shapes that `initial` and `step`
-    make; a cell takes batch statistics in training only."""
+    """`parameters`, `starts`, `sizes` and `statistics` give the shapes of the results of `initial`
+    and `step`; a cell computes batch statistics in training only."""
     made = make(*form)
     model = made.config.model
     assert {name: tuple(made.p[name].shape) for name in made.trained} == made.cell.parameters(
         model, SYMBOLS
     )
     assert made.cell.starts(model).items() <= made.sizes.items()
-    found = made.run()
-    assert {name: tuple(value.shape) for name, value in made.named(found).items()} == {
+    trajectory = made.run()
+    assert {name: tuple(value.shape) for name, value in made.named(trajectory).items()} == {
         name: (4, 3, size) for name, size in made.sizes.items()
     }
     kept = made.cell.statistics(model, 4)
-    assert {name: tuple(value.shape) for name, value in found.statistics.items()}.items() <= {
-        name: shape for name, (_, shape) in kept.items()
-    }.items()
+    kept_shapes = {name: shape for name, (_, shape) in kept.items()}
+    shapes = {name: tuple(value.shape) for name, value in trajectory.statistics.items()}
+    assert shapes.items() <= kept_shapes.items()
     assert made.run(training=False).statistics == {}
     assert set(made.cell.schedule(1)) <= set(kept)
 
@@ -84,17 +84,17 @@ def test_masks_that_do_nothing_leave_every_bit(form: CellForm) -> None:
 
 @FORMS
 def test_zoneout_with_certainty_freezes_the_states_and_learns_nothing(form: CellForm) -> None:
-    """Where `keep_states` (or `keep_cells`) is 1, h (or c) stays as it was, and no gradient
+    """Where `keep_states` (or `keep_cells`) is 1, h (or c) does not change, and no gradient
     passes."""
     made = make(*form)
     frozen = {"h", "c"} & made.sizes.keys()
     assert len(frozen) == sum(name.startswith("keep_") for name in made.cell.SITES)
     p = leaves(made)
-    found = made.named(made.run(keep(made, torch.ones(1, 1, 1, dtype=torch.bool)), p=p))
+    states = made.named(made.run(keep(made, torch.ones(1, 1, 1, dtype=torch.bool)), p=p))
     start = dict(zip(made.sizes, made.state, strict=True))
     for name in frozen:
-        assert all(torch.equal(value, start[name]) for value in found[name]), name
-    loss = torch.stack([found[name].square().sum() for name in sorted(frozen)]).sum()
+        assert all(torch.equal(value, start[name]) for value in states[name]), name
+    loss = torch.stack([states[name].square().sum() for name in sorted(frozen)]).sum()
     gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
         loss, list(p.values()), allow_unused=True
     )
@@ -103,20 +103,21 @@ def test_zoneout_with_certainty_freezes_the_states_and_learns_nothing(form: Cell
 
 @FORMS
 def test_a_shared_mask_keeps_cell_and_state_together(form: CellForm) -> None:
-    """Units whose mask is 1 keep their old h and c, and all others take new ones."""
+    """Units whose mask is 1 keep their old h and c; all others take new values."""
     made = make(*form)
     mask = made.mask_of_ones("keep_states") * (torch.arange(made.cell.units(made.config.model)) % 2)
-    found = made.named(made.run(keep(made, mask)))
+    states = made.named(made.run(keep(made, mask)))
     start = dict(zip(made.sizes, made.state, strict=True))
     for name in {"h", "c"} & made.sizes.keys():
-        before = torch.cat([start[name][None], found[name][:-1]])
-        assert torch.equal(found[name][..., 1::2], before[..., 1::2]), name
-        assert not torch.equal(found[name][..., ::2], before[..., ::2]), name
+        after = states[name]
+        before = torch.cat([start[name][None], after[:-1]])
+        assert torch.equal(after[..., 1::2], before[..., 1::2]), name
+        assert not torch.equal(after[..., ::2], before[..., ::2]), name
 
 
 @FORMS
 def test_masks_for_each_gate_may_all_be_the_same(form: CellForm) -> None:
-    """A mask for each gate, all of them equal, is one mask for all gates."""
+    """Equal masks for each gate act like one mask for all gates."""
     made = make(*form)
     if form[0] == "hm_lstm":
         return  # refused: its matrices hold a boundary beside the gates
@@ -130,38 +131,37 @@ def test_masks_for_each_gate_may_all_be_the_same(form: CellForm) -> None:
     }
     for x in (made.x, made.dense)[: 1 if made.cell.SYMBOLS else 2]:
         results = [made.run(sites(masks), x=x).states for masks in (tied, untied)]
-        for one, other in zip(*results, strict=True):
-            torch.testing.assert_close(one, other, rtol=0, atol=1e-13)
+        for tied_state, untied_state in zip(*results, strict=True):
+            torch.testing.assert_close(tied_state, untied_state, rtol=0, atol=1e-13)
 
 
 @FORMS
 @pytest.mark.parametrize("training", [True, False])
 def test_nothing_random_happens_inside(form: CellForm, training: bool) -> None:
-    """A cell draws no random numbers: masks are given to it."""
+    """A cell draws no random numbers: masks are arguments."""
     made = make(*form)
     torch.manual_seed(1)
     first = made.run(made.masks(), training=training)
     torch.manual_seed(2)
-    before = torch.get_rng_state()
+    generator_state = torch.get_rng_state()
     second = made.run(made.masks(), training=training)
-    assert torch.equal(torch.get_rng_state(), before)
-    assert all(
-        torch.equal(one, other) for one, other in zip(first.states, second.states, strict=True)
-    )
+    assert torch.equal(torch.get_rng_state(), generator_state)
+    for first_state, second_state in zip(first.states, second.states, strict=True):
+        assert torch.equal(first_state, second_state)
 
 
 @FORMS
 def test_every_site_has_an_effect(form: CellForm) -> None:
-    """A mask at each site in SITES changes the states, and SITES has only names of
+    """A mask at each site in SITES changes the states, and SITES has only names from
     zoneout_core.masking.sites."""
     made = make(*form)
-    plain = made.run(
-        Sites(uniform=made.mask_of_ones("uniform")) if "uniform" in made.cell.SITES else None
-    )
+    neutral = Sites()
+    if "uniform" in made.cell.SITES:
+        neutral = Sites(uniform=made.mask_of_ones("uniform"))
+    plain = made.run(neutral)
     for name in made.cell.SITES:
-        halved = Sites(
-            **{name: 0.5 * made.mask_of_ones(name)}, gate_form="intent" if name == "gate" else ""
-        )
+        mask: dict[str, Any] = {name: 0.5 * made.mask_of_ones(name)}
+        halved = Sites(**mask, gate_form="intent" if name == "gate" else "")
         assert not torch.equal(made.run(halved).states[0], plain.states[0]), name
     assert set(NAMES) >= made.cell.SITES
 
@@ -169,15 +169,16 @@ def test_every_site_has_an_effect(form: CellForm) -> None:
 @FORMS
 def test_gradients_are_derivatives(form: CellForm) -> None:
     """Autograd's gradients are the derivatives of the states with respect to every trained
-    parameter, the initial states and dense inputs, with masks at every site. A cell for which
-    that is not so by definition says EXACT = False."""
+    parameter, the initial states and dense inputs, with masks at every site. A cell whose
+    definition says otherwise has EXACT = False."""
     made = make(*form, steps=3)
     if not made.cell.EXACT:
         return  # its gradient needs a test of its own
     names = list(made.trained)
 
     def loss(*values: Tensor) -> Tensor:
-        p, (x, *state) = dict(zip(names, values, strict=False)), values[len(names) :]
+        p = dict(zip(names, values, strict=False))
+        x, *state = values[len(names) :]
         run = made.run(dense_masks(made), p=p, x=x, state=tuple(state))
         return torch.stack([value.sin().sum() for value in run.states]).sum()
 
@@ -189,7 +190,7 @@ def test_gradients_are_derivatives(form: CellForm) -> None:
 
 
 def dense_masks(made: Made) -> Sites:
-    """`Made.masks` as wide as dense inputs."""
+    """`Made.masks`, with a mask on the inputs that is as wide as dense inputs."""
     masks = made.masks()
     inputs = masks.inputs.expand(*made.dense.shape) if masks.inputs is not None else None
     return Sites(**masks.present() | {"inputs": inputs}, gate_form=masks.gate_form)
@@ -197,46 +198,45 @@ def dense_masks(made: Made) -> Sites:
 
 @FORMS
 def test_symbols_are_one_hot_inputs(form: CellForm) -> None:
-    """Reading symbols gives what reading them one-hot gives. A cell that reads symbols only says
-    SYMBOLS = True, and refuses others."""
+    """Symbols give the same states as one-hot inputs. A cell that reads symbols only has SYMBOLS =
+    True, and refuses dense inputs."""
     made = make(*form)
     one_hot = torch.nn.functional.one_hot(made.x, SYMBOLS).double()
     if made.cell.SYMBOLS:
         with pytest.raises(ConfigError):
             made.run(x=one_hot)
         return
-    for one, other in zip(
-        made.run(made.masks()).states, made.run(made.masks(), x=one_hot).states, strict=True
-    ):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-13)
+    from_symbols = made.run(made.masks()).states
+    from_one_hot = made.run(made.masks(), x=one_hot).states
+    for symbol_state, one_hot_state in zip(from_symbols, from_one_hot, strict=True):
+        torch.testing.assert_close(symbol_state, one_hot_state, rtol=0, atol=1e-13)
 
 
 @FORMS
 @pytest.mark.parametrize("training", [True, False])
 def test_a_sequence_may_be_run_in_pieces(form: CellForm, training: bool) -> None:
-    """A state holds all that a cell remembers: two pieces of a sequence, run one after the other,
-    are the sequence."""
+    """The states hold all that a cell remembers: two pieces of a sequence, run one after the other,
+    give the states of the sequence."""
     made = make(*form, steps=6)
     masks = made.masks()
-    whole = made.run(masks, training=training)
+    sequence = made.run(masks, training=training)
     first = made.run(masks.span(0, 2), training=training, x=made.x[:2])
     rest = made.run(masks.span(2, 6), training=training, x=made.x[2:], state=first.last)
-    for one, *pieces in zip(whole.states, first.states, rest.states, strict=True):
-        torch.testing.assert_close(torch.cat(pieces), one, rtol=0, atol=1e-12)
+    for state, *pieces in zip(sequence.states, first.states, rest.states, strict=True):
+        torch.testing.assert_close(torch.cat(pieces), state, rtol=0, atol=1e-12)
 
 
 @FORMS
 def test_examples_do_not_see_each_other(form: CellForm) -> None:
-    """No example of a batch depends on another one, but for batch statistics in training."""
+    """No example of a batch depends on another, except through batch statistics in training."""
     made = make(*form)
-    together = made.run(training=has_batch_statistics(made) is False)
+    training = not has_batch_statistics(made)
+    together = made.run(training=training)
     for b in range(3):
         state = tuple(value[b : b + 1] for value in made.state)
-        alone = made.run(
-            training=has_batch_statistics(made) is False, x=made.x[:, b : b + 1], state=state
-        )
-        for one, other in zip(alone.states, together.states, strict=True):
-            torch.testing.assert_close(one[:, 0], other[:, b], rtol=0, atol=1e-12)
+        alone = made.run(training=training, x=made.x[:, b : b + 1], state=state)
+        for alone_state, batch_state in zip(alone.states, together.states, strict=True):
+            torch.testing.assert_close(alone_state[:, 0], batch_state[:, b], rtol=0, atol=1e-12)
 
 
 @FORMS
@@ -250,16 +250,16 @@ def test_odd_sizes(form: CellForm, steps: int, batch: int, hidden: int) -> None:
         assert made.run(training=False).states[0].isfinite().all()
         return
     p = leaves(made)
-    found = made.run(made.masks(), p=p)
-    torch.stack([value.sum() for value in found.states]).sum().backward()
-    assert all(value.isfinite().all() for value in found.states)
+    trajectory = made.run(made.masks(), p=p)
+    torch.stack([value.sum() for value in trajectory.states]).sum().backward()
+    assert all(value.isfinite().all() for value in trajectory.states)
     assert all(leaf.grad is None or leaf.grad.isfinite().all() for leaf in p.values())
 
 
 @FORMS
 def test_nothing_is_asked_of_the_host(form: CellForm) -> None:
-    """A cell computes with the tensors that it is given, on their device: it reads no number of
-    them and makes none elsewhere."""
+    """A cell computes on the device of its arguments: it reads no number from them, and creates no
+    tensor elsewhere."""
     made = make(*form)
     p = {name: value.to("meta") for name, value in made.p.items()}
     masks = made.masks().map(lambda mask: mask.to("meta"))
@@ -272,8 +272,7 @@ def test_one_initial_state_serves_the_batch(form: CellForm) -> None:
     """An initial state [1, U] is that of every example."""
     made = make(*form)
     shared = tuple(value[:1] for value in made.state)
-    one, other = (
-        made.run(state=shared),
-        made.run(state=tuple(value.expand(3, -1) for value in shared)),
-    )
-    assert all(torch.equal(a, b) for a, b in zip(one.states, other.states, strict=True))
+    from_shared = made.run(state=shared)
+    from_expanded = made.run(state=tuple(value.expand(3, -1) for value in shared))
+    pairs = zip(from_shared.states, from_expanded.states, strict=True)
+    assert all(torch.equal(state, expanded) for state, expanded in pairs)

@@ -1,4 +1,4 @@
-"""Every cell trains in a pack as it does alone."""
+"""Every cell trains the same in a pack as alone."""
 
 from math import isfinite
 
@@ -22,7 +22,7 @@ UPDATES = 2
 
 
 def configs(cell: str) -> list[TrialConfig]:
-    """Two trials of one shape."""
+    """Two trials with one shape key."""
     return [
         TrialConfig().with_values(
             SIZES | {"cell": cell, "seed": seed, "learning_rate": 0.01 * (1 + seed)}
@@ -45,7 +45,8 @@ def test_a_lane_is_what_it_is_alone(cell: str, tiny_corpus: Corpus) -> None:
 
 @pytest.mark.parametrize("cell", subjects("zoneout_core.cells"))
 def test_it_trains_to_the_end(cell: str, tiny_corpus: Corpus) -> None:
-    """A small trial records finite numbers in every epoch, and final ones after the last."""
-    for each in records(configs(cell), tiny_corpus):
-        assert [record.final is None for record in each] == [True, False]
-        assert all(isfinite(value) for record in each for value in record.metrics.values())
+    """A small trial records finite metrics in every epoch, and final metrics after the last."""
+    for trial_records in records(configs(cell), tiny_corpus):
+        assert [record.final is None for record in trial_records] == [True, False]
+        for record in trial_records:
+            assert all(isfinite(value) for value in record.metrics.values())

@@ -1,4 +1,4 @@
-"""What every regularizer has to satisfy: a new one is tested by being there."""
+"""The rules for every regularizer: a new one is tested without further work."""
 
 import inspect
 import json
@@ -40,10 +40,10 @@ SHAPE = LayerShape(steps=30, batch=16, inputs=24, hidden=40)
 SYMBOLS, SEED = 11, 3
 DRAW = MaskDraw(program=(), shape=SHAPE, layer=0, seed=SEED, counter=0)
 LIMIT = 4.5
-"""Standard deviations; the seeds are fixed, so a sound draw passes always."""
+"""In standard deviations. The seeds are fixed, so a correct draw always passes."""
 
 KEYS = {part: f"regularizer.{name}" for name, part in PARTS.items()}
-"""Where the settings of each stand in a configuration."""
+"""The section of each regularizer in a configuration."""
 
 every_part = pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
 every_example = pytest.mark.parametrize("example", EXAMPLES)
@@ -57,39 +57,27 @@ def configured(example: dict[str, object], **further: Any) -> TrialConfig:
 
 
 def masked(example: dict[str, object]) -> dict[str, Mask]:
-    """The masks that the example asks for, by site; of two at a site the first."""
-    found: dict[str, Mask] = {}
+    """The masks of an example by site, and only the first of several at a site."""
+    masks_by_site: dict[str, Mask] = {}
     for mask in configured(example).regularizer.program():
-        found.setdefault(mask.site, mask)
-    return found
+        masks_by_site.setdefault(mask.site, mask)
+    return masks_by_site
 
 
 def alone(
     mask: Mask, layer: int = -1, seed: int = SEED, step: int = 0, evaluation: bool = False
 ) -> Tensor:
-    """One mask as a tensor, in the first layer where it stands."""
-    layer = layer if layer >= 0 else int(mask.layers == "later")
+    """A single mask as a tensor, in the first layer that has it."""
+    if layer < 0:
+        layer = int(mask.layers == "later")
+    draw = replace(
+        DRAW, program=(mask,), layer=layer, seed=seed, counter=step, evaluation=evaluation
+    )
     gains = {"embedding": masks.embedding_gain, "outputs": masks.outputs_gain}
     if mask.site in gains:
-        tensor = gains[mask.site](
-            replace(
-                DRAW, program=(mask,), layer=layer, seed=seed, counter=step, evaluation=evaluation
-            )
-        )
+        tensor = gains[mask.site](draw)
     else:
-        tensor = getattr(
-            masks.layer_sites(
-                replace(
-                    DRAW,
-                    program=(mask,),
-                    layer=layer,
-                    seed=seed,
-                    counter=step,
-                    evaluation=evaluation,
-                )
-            ),
-            mask.site,
-        )
+        tensor = getattr(masks.layer_sites(draw), mask.site)
     assert isinstance(tensor, Tensor)
     return tensor
 
@@ -99,8 +87,8 @@ def alone(
 
 @every_part
 def test_it_is_off_by_default(part: type[Regularizer]) -> None:
-    """The default of every setting means off: no mask, no noise, no penalty, and other masks stay
-    as they are."""
+    """The default of every setting means off: no mask, no noise, no penalty, and no change to other
+    masks."""
     off = part()
     assert (off.active, off.program(), off.weight_noise) == (False, (), 0.0)
     assert RegularizerConfig(off).penalties() == []
@@ -127,7 +115,7 @@ def test_every_setting_and_the_module_are_documented(part: type[Regularizer]) ->
 @every_part
 def test_probabilities_are_checked(part: type[Regularizer]) -> None:
     """A setting z_* or p_* is a probability from 0 to 1, and sigma_* and beta_* are finite and at
-    least 0: others are refused with the usual words (`require_probability`, `require`)."""
+    least 0. Other values are refused with the usual message (`require_probability`, `require`)."""
     for name in (field.name for field in fields(part)):
         for value in (-0.1, 1.1, float("nan")) if name.startswith(("z_", "p_")) else ():
             with pytest.raises(ConfigError) as error:
@@ -148,13 +136,13 @@ def test_probabilities_are_checked(part: type[Regularizer]) -> None:
 
 @every_part
 def test_loading_it_loads_no_torch(part: type[Regularizer]) -> None:
-    """The file imports no torch at its top: a command that trains nothing loads it too."""
+    """The file imports no torch at its top, since commands that train nothing load it too."""
     source = inspect.getsource(sys.modules[part.__module__])
     assert "\nimport torch" not in source
     assert "\nfrom torch" not in source
 
 
-# What its examples ask for
+# The masks, noise and penalties of its examples
 
 
 @every_example
@@ -181,8 +169,8 @@ def test_an_example_is_on_and_round_trips(example: dict[str, object]) -> None:
 
 @every_example
 def test_in_the_mean_a_mask_is_what_stands_for_it(example: dict[str, object]) -> None:
-    """The mean of a drawn mask, scale included, is `expected`: what an evaluation takes in its
-    place. So it is with unscaled and inverted dropout, zoneout and Gaussian masks."""
+    """The mean of a drawn mask, scale included, is `expected`, which replaces it in an evaluation.
+    This holds for unscaled and inverted dropout, zoneout and Gaussian masks."""
     for mask in masked(example).values():
         if mask.expected is not None:
             assert mask.probability * mask.scale == pytest.approx(mask.expected, abs=1e-15)
@@ -190,7 +178,7 @@ def test_in_the_mean_a_mask_is_what_stands_for_it(example: dict[str, object]) ->
 
 @every_example
 def test_drawn_masks_have_their_probability_along_every_axis(example: dict[str, object]) -> None:
-    """A drawn mask is 1 with the probability `one` along every axis."""
+    """A drawn mask is 1 with its `probability` along every axis."""
     for mask in masked(example).values():
         drawn = alone(mask).double() / mask.scale
         if mask.kind == "bernoulli":
@@ -198,19 +186,17 @@ def test_drawn_masks_have_their_probability_along_every_axis(example: dict[str, 
         for axis in range(drawn.dim()):
             for index in range(drawn.shape[axis]):
                 part = drawn.select(axis, index)
-                rate = sampling.rates(mask, drawn.shape[-1], "cpu")
-                rate = rate[index] if axis == drawn.dim() - 1 else rate
-                assert deviations(part, rate) < LIMIT, (mask.site, axis, index)
+                rates = sampling.rates(mask, drawn.shape[-1], "cpu")
+                if axis == drawn.dim() - 1:
+                    rates = rates[index]
+                assert deviations(part, rates) < LIMIT, (mask.site, axis, index)
 
 
 def deviations(drawn: Tensor, rates: Tensor) -> float:
-    """How many standard deviations the sum of independent draws is off; rates: P(1) of each unit,
-    or of all."""
-    rates = (
-        rates.expand(drawn.shape)
-        if rates.dim() == 0 or drawn.shape[-1] == len(rates)
-        else rates.mean()
-    )
+    """By how many standard deviations the sum of independent draws is off; rates: P(1) of each
+    unit, or of all."""
+    if rates.dim() > 0 and drawn.shape[-1] != len(rates):
+        rates = rates.mean()
     rates = rates.expand(drawn.shape)
     return abs(float((drawn - rates).sum())) / max(sqrt(float((rates * (1 - rates)).sum())), 1e-12)
 
@@ -221,19 +207,19 @@ def test_masks_of_different_sites_layers_lanes_and_updates_are_uncorrelated(
 ) -> None:
     """Masks of different streams, layers, seeds and updates are independent, unless the mask says
     that it is shared."""
-    found = masked(example)
-    for first, second in combinations(found.values(), 2):
+    example_masks = masked(example).values()
+    for first, second in combinations(example_masks, 2):
         if first.stream != second.stream:
             assert correlation(alone(first), alone(second)) < LIMIT, (first.site, second.site)
-    for mask in found.values():
-        lanes = {"seed": alone(mask, seed=SEED + 1)}
+    for mask in example_masks:
+        others = {"seed": alone(mask, seed=SEED + 1)}
         if mask.layers == "all":
-            lanes["layer"] = alone(mask, layer=1)
+            others["layer"] = alone(mask, layer=1)
         if "update" not in mask.shared:
-            lanes["step"] = alone(mask, step=1)
-        for what, other in lanes.items():
-            assert not torch.equal(alone(mask), other), what
-            assert correlation(alone(mask), other) < LIMIT, what
+            others["step"] = alone(mask, step=1)
+        for difference, other in others.items():
+            assert not torch.equal(alone(mask), other), difference
+            assert correlation(alone(mask), other) < LIMIT, difference
 
 
 @every_example
@@ -243,15 +229,21 @@ def test_neighbours_within_a_mask_are_uncorrelated(example: dict[str, object]) -
         drawn = alone(mask)
         for axis, size in enumerate(drawn.shape):
             if size > 1:
-                before, after = drawn.narrow(axis, 0, size - 1), drawn.narrow(axis, 1, size - 1)
+                before = drawn.narrow(axis, 0, size - 1)
+                after = drawn.narrow(axis, 1, size - 1)
                 assert correlation(before, after) < LIMIT, (mask.site, axis)
 
 
 def correlation(a: Tensor, b: Tensor) -> float:
-    """Of two masks after their units' own means are taken off, in standard deviations from 0."""
+    """The correlation of two masks without the means of their units, in standard deviations from
+    0."""
     if a.shape != b.shape:
         return 0.0
-    rows = torch.stack([(m.double() - m.double().flatten(0, -2).mean(0)).flatten() for m in (a, b)])
+
+    def centred(mask: Tensor) -> Tensor:
+        return (mask.double() - mask.double().flatten(0, -2).mean(0)).flatten()
+
+    rows = torch.stack([centred(a), centred(b)])
     return abs(float(torch.corrcoef(rows)[0, 1])) * sqrt(a.numel())
 
 
@@ -261,21 +253,21 @@ def test_axes_are_shared_or_not_as_the_mask_says(example: dict[str, object]) -> 
     others."""
     for mask in masked(example).values():
         steps, batch, *gates, units = alone(mask).shape
-        full = SHAPE.inputs if mask.site in ("inputs", "embedding") else SHAPE.hidden
-        expected = (
+        width = SHAPE.inputs if mask.site in ("inputs", "embedding") else SHAPE.hidden
+        axes = (
             ("time", steps, SHAPE.steps),
             ("batch", batch, SHAPE.batch),
-            ("unit", units, full),
+            ("unit", units, width),
         )
-        for axis, size, whole in expected:
-            assert size == (1 if axis in mask.shared else whole), (mask.site, axis)
+        for axis, size, full_size in axes:
+            assert size == (1 if axis in mask.shared else full_size), (mask.site, axis)
         assert gates == [SHAPE.gates] * mask.gates
 
 
 @every_example
 def test_masks_follow_from_seed_layer_and_step_alone(example: dict[str, object]) -> None:
-    """Masks follow from the seed, the layer and the update alone, whatever their order and torch's
-    own generator."""
+    """Masks depend on the seed, the layer and the update alone, and not on their order or torch's
+    global generator."""
     program = configured(example).regularizer.program()
     torch.manual_seed(1)
     first = masks.layer_sites(replace(DRAW, program=program, counter=7))
@@ -287,7 +279,7 @@ def test_masks_follow_from_seed_layer_and_step_alone(example: dict[str, object])
 
 @every_example
 def test_an_evaluation_is_deterministic(example: dict[str, object]) -> None:
-    """What stands for a mask in an evaluation is `expected`, and no random number."""
+    """An evaluation replaces a mask by `expected`, and draws no random number."""
     program = configured(example).regularizer.program()
     torch.manual_seed(1)
     first = masks.layer_sites(replace(DRAW, program=program, dtype=torch.float64, evaluation=True))
@@ -300,24 +292,24 @@ def test_an_evaluation_is_deterministic(example: dict[str, object]) -> None:
             or mask.static
             or mask.spread
             or mask.kind == "uniform"
-            or nothing(mask)
+            or is_neutral(mask)
         ):
             continue
-        stands = first.present()[mask.site]
-        assert stands.shape == (1,) * stands.dim()
-        assert stands.item() == mask.expected
+        expectation = first.present()[mask.site]
+        assert expectation.shape == (1,) * expectation.dim()
+        assert expectation.item() == mask.expected
 
 
-def nothing(mask: Mask) -> bool:
-    """Whether what stands for the mask changes nothing."""
-    return mask.expected == (0.0 if mask.site.startswith("keep_") else 1.0)
+def is_neutral(mask: Mask) -> bool:
+    """Whether the expectation of the mask changes nothing."""
+    return mask.expected == stacking.neutral(mask.site)
 
 
 @every_example
 def test_masks_drawn_in_an_evaluation_do_not_depend_on_how_it_is_cut(
     example: dict[str, object],
 ) -> None:
-    """Examples and chunks that are evaluated one by one have the masks that they have together."""
+    """Examples and chunks have the same masks whether they are evaluated one by one or together."""
     program = regularizers.sampled(configured(example).regularizer.program())
 
     def drawn(places: Places) -> Sites:
@@ -334,40 +326,53 @@ def test_masks_drawn_in_an_evaluation_do_not_depend_on_how_it_is_cut(
 
     cpu = torch.device("cpu")
     starts_B = torch.arange(0, 3 * (SHAPE.steps + 1), SHAPE.steps + 1)
-    for three, third in (
-        (Places.of_examples(0, 3, SHAPE.steps, cpu), Places.of_examples(2, 1, SHAPE.steps, cpu)),
-        (
-            Places.of_chunks(starts_B, SHAPE.steps + 1, cpu),
-            Places.of_chunks(starts_B[2:], SHAPE.steps + 1, cpu),
-        ),
-    ):
-        together, alone = drawn(three).present(), drawn(third).present()
-        assert together.keys() == alone.keys()
+    examples = [
+        Places.of_examples(0, 3, SHAPE.steps, cpu),
+        Places.of_examples(2, 1, SHAPE.steps, cpu),
+    ]
+    chunks = [
+        Places.of_chunks(starts_B, SHAPE.steps + 1, cpu),
+        Places.of_chunks(starts_B[2:], SHAPE.steps + 1, cpu),
+    ]
+    for all_three, third in (examples, chunks):
+        together = drawn(all_three).present()
+        separate = drawn(third).present()
+        assert together.keys() == separate.keys()
         for site, mask in together.items():
-            assert torch.equal(mask[:, -1:], alone[site]), site
+            assert torch.equal(mask[:, -1:], separate[site]), site
 
 
-# What it does to a network
+# Its effect on a network
 
 
 def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> Tensor:
-    """The number that a tiny network makes of random symbols, masks and noise as the configuration
-    says."""
-    model, program, seed = config.model, config.regularizer.program(), config.seed
-    cell, draw = cells.chosen(config), InitialDraw(model, 1)
+    """A number that a tiny network computes from random symbols, with the masks and noise of the
+    configuration."""
+    model = config.model
+    program = config.regularizer.program()
+    seed = config.seed
+    cell = cells.chosen(config)
+    draw = InitialDraw(model, 1)
     tokens_TB = torch.randint(
         SYMBOLS,
         (config.sequence_length, config.batch_size),
         generator=streams.generator(0, "shuffle", counter=0),
     )
-    how: dict[str, Any] = {"evaluation": evaluation, "dtype": torch.float64}
-    x, reads = tokens_TB, SYMBOLS
+    mask_draw = replace(
+        DRAW,
+        program=program,
+        seed=seed,
+        counter=step,
+        evaluation=evaluation,
+        dtype=torch.float64,
+    )
+    x = tokens_TB
+    width = SYMBOLS
     if model.embedding_size:
-        x, reads = draw.matrix(SYMBOLS, model.embedding_size)[tokens_TB], model.embedding_size
+        x = draw.matrix(SYMBOLS, model.embedding_size)[tokens_TB]
+        width = model.embedding_size
         shape = LayerShape(steps=1, batch=config.batch_size, inputs=SYMBOLS, hidden=0)
-        gain_1BV = masks.embedding_gain(
-            replace(DRAW, program=program, shape=shape, seed=seed, counter=step, **how)
-        )
+        gain_1BV = masks.embedding_gain(replace(mask_draw, shape=shape))
         if gain_1BV is not None:
             gain_TBV = gain_1BV.to(x.dtype).expand(
                 config.sequence_length, config.batch_size, SYMBOLS
@@ -379,14 +384,14 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
             name: draw.full(start, *size)
             for name, (start, size) in cell.statistics(model, config.sequence_length).items()
         }
-        p = cell.initial(model, reads, draw) | kept | head
+        p = cell.initial(model, width, draw) | kept | head
         if config.regularizer.noise_deviation and not evaluation:
             matrices = [p["w_DG"], p["u_HG"], p["out_w_HV"]]
             noise_(matrices, config.regularizer.noise_deviation, seed=seed, update=step)
         shape = LayerShape(
             steps=config.sequence_length,
             batch=config.batch_size,
-            inputs=reads if x.is_floating_point() else 1,
+            inputs=width if x.is_floating_point() else 1,
             hidden=model.hidden_size,
             gates=cell.GATES,
         )
@@ -394,20 +399,20 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
         state = tuple(
             draw.full(0.3 if name in ("h", "c") else 0.0, 1, size) for name, size in sizes
         )
-        at = masks.layer_sites(
-            replace(DRAW, program=program, shape=shape, layer=layer, seed=seed, counter=step, **how)
-        )
-        trajectory = cell.run(p, x, state, at, training=not evaluation)
-        x, reads = trajectory.states[0], model.hidden_size
-    gain = masks.outputs_gain(
-        replace(DRAW, program=program, shape=shape, seed=seed, counter=step, **how)
-    )
-    total = (x if gain is None else x * gain).square().mean()
-    for part in config.regularizer.penalties() if not evaluation else ():
-        total = (
-            total
-            + part.penalty(trajectory.states[list(cell.sizes(model)).index(part.penalised)]).mean()
-        )
+        layer_masks = masks.layer_sites(replace(mask_draw, shape=shape, layer=layer))
+        trajectory = cell.run(p, x, state, layer_masks, training=not evaluation)
+        x = trajectory.states[0]
+        width = model.hidden_size
+    gain = masks.outputs_gain(replace(mask_draw, shape=shape))
+    if gain is not None:
+        x = x * gain
+    total = x.square().mean()
+    if evaluation:
+        return total
+    names = list(cell.sizes(model))
+    for part in config.regularizer.penalties():
+        penalised = trajectory.states[names.index(part.penalised)]
+        total = total + part.penalty(penalised).mean()
     return total
 
 
@@ -415,8 +420,8 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
 def test_it_changes_training_differently_at_every_update_and_for_every_seed(
     example: dict[str, object],
 ) -> None:
-    """Each example changes what a network computes in training, anew for every update and seed
-    unless the mask is shared among updates."""
+    """Each example changes what a network computes in training, differently at every update and
+    for every seed, unless updates share the mask."""
     config = configured(example)
     off = TrialConfig().with_values(
         {key: config.value(key) for key in config.changed() if "regularizer." not in key}
@@ -445,22 +450,24 @@ def test_evaluations_draw_nothing_at_random(example: dict[str, object]) -> None:
 
 @every_example
 def test_lanes_with_and_without_it_stand_side_by_side(example: dict[str, object]) -> None:
-    """Stacked, a lane has its own masks, and a lane without gets numbers that change nothing."""
-    own = masks.layer_sites(replace(DRAW, program=configured(example).regularizer.program()))
-    stacked = (
-        stacking.stack([own, Sites(), own]) if own.uniform is None else stacking.stack([own, own])
-    )
-    assert stacked.gate_form == own.gate_form
-    assert stacked.present().keys() == own.present().keys()
+    """Stacked with others, a lane has its own masks, and a lane without masks gets numbers that
+    change nothing."""
+    sites = masks.layer_sites(replace(DRAW, program=configured(example).regularizer.program()))
+    if sites.uniform is None:
+        stacked = stacking.stack([sites, Sites(), sites])
+    else:
+        stacked = stacking.stack([sites, sites])
+    assert stacked.gate_form == sites.gate_form
+    assert stacked.present().keys() == sites.present().keys()
     for site, mask in stacked.present().items():
         for lane in (0, -1):
-            assert torch.equal(mask[lane], own.present()[site].expand(mask[lane].shape)), site
-        if own.uniform is None:
+            assert torch.equal(mask[lane], sites.present()[site].expand(mask[lane].shape)), site
+        if sites.uniform is None:
             assert (mask[1] == (0 if site.startswith("keep_") else 1)).all(), site
 
 
 def accepted(values: dict[str, object]) -> TrialConfig | str:
-    """The configuration, or why there is none."""
+    """The configuration, or the reason that it is refused."""
     try:
         return configured(values)
     except ConfigError as error:
@@ -468,7 +475,8 @@ def accepted(values: dict[str, object]) -> TrialConfig | str:
 
 
 def test_a_cell_without_the_place_refuses_the_setting_that_asks_for_it() -> None:
-    """An example on a cell that has no place for its masks is refused, naming the cell."""
+    """An example with a cell that has no site for its masks is refused, and the message names the
+    cell."""
     for example in (example for part in PARTS.values() for example in part.EXAMPLES):
         for cell in sorted({"lstm", "gru", "rnn"} & set(cells.names())):
             config = accepted(example | {"cell": cell})

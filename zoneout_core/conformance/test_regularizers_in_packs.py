@@ -1,4 +1,4 @@
-"""Every example of every regularizer trains in a pack, beside all others of its shape, as it does
+"""Every example of every regularizer trains the same in a pack, with all others of its shape, as
 alone."""
 
 import pytest
@@ -30,8 +30,8 @@ for config in EXAMPLES:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_in_company_as_alone_and_never_as_without(shape: str, tiny_corpus: Corpus) -> None:
-    """A trial's numbers are those that it has alone, to the bit, and differ from those without the
-    regularizer and of every other example."""
+    """A trial has the numbers that it has alone, to the bit. They differ from those without the
+    regularizer and from those of every other example."""
     first = SHAPES[shape][0]
     off = {
         key: first.value(key)
@@ -40,8 +40,8 @@ def test_in_company_as_alone_and_never_as_without(shape: str, tiny_corpus: Corpu
     }
     configs = [TrialConfig().with_values(off), *SHAPES[shape]]
     together = numbers(configs, tiny_corpus)
-    for config, found in zip(configs, together, strict=True):
-        assert numbers([config], tiny_corpus) == [found], config.changed()
-    plain, *regularized = (tuple(found.values()) for found in together)
+    for config, metrics in zip(configs, together, strict=True):
+        assert numbers([config], tiny_corpus) == [metrics], config.changed()
+    plain, *regularized = (tuple(metrics.values()) for metrics in together)
     assert len(set(regularized)) == len(regularized)
     assert plain not in regularized

@@ -1,4 +1,4 @@
-"""What every task has to satisfy."""
+"""The rules for every task."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ CARRIED = [
 ]
 WINDOW = 200
 REPEATED = 0.02
-"""Share of held-out windows that may occur in what was seen: PTB's tables of interest rates come
+"""Share of held-out windows that may occur in the other part: PTB repeats tables of interest rates
 every day."""
 
 every_task = pytest.mark.parametrize("name", NAMES)
@@ -33,8 +33,8 @@ every_task = pytest.mark.parametrize("name", NAMES)
 
 @every_task
 def test_its_metadata_are_whole(name: str) -> None:
-    """TASK is named after its file, has a description in one line and variants with names of their
-    own. Its data files have relative paths, a SHA-256 each and https addresses."""
+    """TASK is named after its file, has a description in one line and variants with distinct names.
+    Its data files have relative paths, a SHA-256 each and https addresses."""
     task = tasks.get(name)
     assert task.name == name
     assert task.description
@@ -47,13 +47,14 @@ def test_its_metadata_are_whole(name: str) -> None:
         assert len(file.sha256) == 64
         fetched = file.archive or file
         assert len(fetched.sha256) == 64
-        assert fetched.addresses[0].startswith("https://")  # any will do: the hash is checked
+        # The other addresses may be insecure, since the hash is checked.
+        assert fetched.addresses[0].startswith("https://")
         assert all(address.endswith(fetched.name) for address in fetched.addresses)
 
 
 @every_task
 def test_it_configures_itself_and_its_workload_exists(name: str) -> None:
-    """`settings` are values that a configuration takes, and `workload` is a name of a workload."""
+    """A configuration accepts `settings`, and `workload` is the name of a workload."""
     task = tasks.get(name)
     config = task.config(seed=7, label="a row")
     assert (config.task, config.seed, config.label) == (name, 7, "a row")
@@ -74,7 +75,7 @@ def test_a_task_without_files_loads_from_nothing(name: str, variant: str, tmp_pa
 def test_variants_are_different_data_and_the_first_is_the_default(
     name: str, tmp_path: Path
 ) -> None:
-    """Each variant has other data, told by their SHA-256; the first stands for the empty one."""
+    """Each variant has other data, with another SHA-256. The empty variant means the first."""
     variants = tasks.get(name).variants
     digests = [tasks.load_data(name, variant, tmp_path).sha256 for variant in variants]
     assert len(set(digests)) == len(variants)
@@ -83,8 +84,8 @@ def test_variants_are_different_data_and_the_first_is_the_default(
 
 
 def check_data(name: str, variant: str, folder: Path) -> Any:
-    """The data of a task, after what all data promise: a name, a variant, a SHA-256 that follows
-    from the content, and a `fraction` that refuses shares outside 0 < share <= 1."""
+    """Return the data of a task after checking what all data promise: a name, a variant, a SHA-256
+    of the content, and a `fraction` that refuses shares outside 0 < share <= 1."""
     data = tasks.load_data(name, variant, folder)
     assert (data.name, data.variant) == (name, variant)
     assert len(data.sha256) == 64
@@ -101,7 +102,8 @@ def check_data(name: str, variant: str, folder: Path) -> Any:
 
 
 def check_corpus(corpus: Corpus) -> None:
-    """A sorted vocabulary, parts of the smallest unsigned type, none of which repeats another."""
+    """The vocabulary is sorted; the parts have the smallest unsigned type, and none repeats
+    another."""
     assert list(corpus.vocabulary) == sorted(set(corpus.vocabulary))
     for part in (corpus.train, corpus.valid, corpus.test):
         assert part.dtype == np.min_scalar_type(len(corpus.vocabulary) - 1)
@@ -111,20 +113,22 @@ def check_corpus(corpus: Corpus) -> None:
     if len(corpus.vocabulary) > 256:
         return  # a vocabulary of words
     for seen, held_out in (("train", "valid"), ("train", "test"), ("valid", "test")):
-        here, there = text(corpus, held_out), text(corpus, seen)
-        windows = [here[i : i + WINDOW] for i in range(0, len(here) - WINDOW, 10 * WINDOW)]
-        assert sum(window in there for window in windows) <= REPEATED * len(windows), (
+        seen_text = text(corpus, seen)
+        held_out_text = text(corpus, held_out)
+        starts = range(0, len(held_out_text) - WINDOW, 10 * WINDOW)
+        windows = [held_out_text[start : start + WINDOW] for start in starts]
+        assert sum(window in seen_text for window in windows) <= REPEATED * len(windows), (
             f"{held_out} repeats {seen}"
         )
 
 
 def text(corpus: Corpus, part: str) -> str:
-    """A part as it reads."""
+    """A part as text."""
     return "".join(np.array(corpus.vocabulary)[getattr(corpus, part)])
 
 
 def check_labelled(data: Labelled) -> None:
-    """Bytes, contiguous, of one length, and every class in every part."""
+    """The sequences are contiguous bytes of one length, and every part has every class."""
     for part, labels in (
         (data.train, data.train_labels),
         (data.valid, data.valid_labels),
@@ -142,8 +146,8 @@ def check_labelled(data: Labelled) -> None:
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in CARRIED}))
 def test_a_lane_of_its_workload_is_what_it_is_alone(name: str, tmp_path: Path) -> None:
-    """What a workload computes for a lane depends on that lane alone, to the bit: in a pack of two
-    a lane has the weights that it has without the other."""
+    """What a workload computes for a lane depends on that lane alone, to the bit: in a pack of two,
+    a lane has the weights that it has alone."""
     data = tasks.load_data(name, "", tmp_path)
     task = tasks.get(name)
     hidden = task.settings.get("hidden_size", 4)  # a task may work with one size only

@@ -8,7 +8,7 @@ SYMBOLS = "abcdefgh"
 
 
 def ring() -> Corpus:
-    """8 symbols: each is the one before it plus 1 or, one time in five, plus 3 (0.72 bits per
+    """8 symbols: each is the previous one plus 1 or, one time in five, plus 3 (0.72 bits per
     character)."""
     leaps = np.random.default_rng(1).choice([1, 3], size=2600, p=[0.8, 0.2])
     text = (np.cumsum(leaps) % len(SYMBOLS)).astype(np.uint8)

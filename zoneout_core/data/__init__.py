@@ -1,1 +1,1 @@
-"""The files of data sets: which they are, whether they are whole, and how to get them."""
+"""The files of data sets: what they are, whether they are complete, and how to get them."""

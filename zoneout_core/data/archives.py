@@ -1,4 +1,4 @@
-"""Taking a data file out of the archive that it comes in. Standard library only."""
+"""Extraction of a data file from the archive that contains it. Standard library only."""
 
 import gzip
 import hashlib
@@ -14,10 +14,10 @@ from zoneout_core.errors import DataError
 
 
 def unpack(archive: Path, target: BinaryIO, file: DataFile) -> None:
-    """Write what `archive` holds of `file` to the empty `target`, and delete the archive.
+    """Extract `file` from `archive` to the empty `target`, and delete the archive.
 
-    Raises `DataError` when that cannot be done, or is not the file expected. The archive's own size
-    and hash have been checked before, so this means a full disk or a wrong entry in the task.
+    Raises `DataError` when that fails or gives another file. The archive's own size and hash were
+    checked before, so the cause is a full disk or a wrong entry in the task.
     """
     try:
         with _member(archive, file.name) as packed:

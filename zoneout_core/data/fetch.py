@@ -1,11 +1,11 @@
-"""Fetching data files: resumed, retried, checked, and put in their place whole.
+"""Fetches data files: resumes, retries, checks, and puts only complete files in their place.
 
-pooch speaks HTTP: proxies, redirects, certificates. The rest is here, because pooch starts anew
-where it was cut, and knows one address a file and no size (docs/log.md). What arrives is appended
-to `NAME.part` beside the file. Only when size and SHA-256 are right is it renamed, so a good file
-is never replaced by a bad one, and an interrupted fetch goes on where it stopped.
+pooch speaks HTTP: proxies, redirects, certificates. The rest is here, because pooch cannot resume a
+download, and takes one address and no size for a file (docs/log.md). Received bytes are appended to
+`NAME.part` beside the file, which is renamed only when size and SHA-256 are right. So a bad file
+never replaces a good one, and an interrupted fetch continues where it stopped.
 
-A file that comes packed is unpacked and checked again; its archive is then deleted.
+A file that comes in an archive is unpacked and checked again; the archive is then deleted.
 """
 
 import fcntl
@@ -28,16 +28,16 @@ from zoneout_core.data.datafiles import DataFile, FileState, fetch_command, insp
 from zoneout_core.errors import DataError
 
 TRIES = 3
-"""Of every address, before the next one is tried."""
+"""Attempts at an address before the next one is tried."""
 TIMEOUT = 30.0
 """Seconds without a byte after which a connection counts as broken."""
 BLOCK = 1000
-"""Bytes that are written at a time; a broken connection loses at most so many."""
+"""Bytes that are written at a time; a broken connection loses at most this many."""
 TRANSIENT = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
-"""The client errors that may go away by themselves, as all server errors may."""
+"""The client errors that may pass by themselves, as all server errors may."""
 
 Progress = Callable[[int, int], None]
-"""Called with (bytes there, bytes expected) after every block."""
+"""Called with (bytes received, bytes expected) after every block."""
 
 
 def silent(_done: int, _expected: int) -> None:
@@ -53,18 +53,18 @@ def fetch(
     progress: Progress = silent,
     pause: float = 1.0,
 ) -> Path:
-    """Download `file` of `task`, even if it is already there; returns where it lies.
+    """Download `file` of `task`, even if it is already there; returns its path.
 
     `source` (a URL or a folder) replaces the file's own addresses; `pause` is in seconds, doubled
-    at each retry. Raises `DataError`, leaving what was there as it was, when no address serves the
-    right file.
+    at each retry. Raises `DataError` when no address serves the right file, and leaves what was
+    there unchanged.
     """
     location = data_dir / file.path
     if file.archive and not _in_folder(file, source):
         packed = inspect(file.archive, data_dir)
         with _opened(location.with_name(f"{location.name}.part")) as part:
             try:
-                if packed.state is not FileState.OK:  # else an earlier fetch could not unpack it
+                if packed.state is not FileState.OK:  # otherwise an earlier unpacking failed
                     fetch(
                         task, file.archive, data_dir, source=source, progress=progress, pause=pause
                     )
@@ -82,9 +82,11 @@ def fetch(
             if not failure:
                 return _in_place(Path(part.name), location)
             failures.append(f"  {address} {failure}")
-        if kept := _size(part):
-            there = f"{kept:,} of {file.bytes:,} bytes"
-            failures.append(f"  {part.name} keeps {there}; the same command goes on from there.")
+        if size := _size(part):
+            progress_text = f"{size:,} of {file.bytes:,} bytes"
+            failures.append(
+                f"  {part.name} keeps {progress_text}; the same command goes on from there."
+            )
         else:
             Path(part.name).unlink()
     failures.insert(0, f"{file.path} could not be fetched; {_as_it_was(file, data_dir)}.")
@@ -103,10 +105,10 @@ def _in_place(part: Path, location: Path) -> Path:
 
 
 def _as_it_was(file: DataFile, data_dir: Path) -> str:
-    found = inspect(file, data_dir)
-    if found.state is FileState.OK:
-        return f"the good file at {found.location} was kept"
-    return f"{found.location} is as it was: {found.detail}"
+    finding = inspect(file, data_dir)
+    if finding.state is FileState.OK:
+        return f"the good file at {finding.location} was kept"
+    return f"{finding.location} is as it was: {finding.detail}"
 
 
 def _addresses(file: DataFile, source: str) -> tuple[str, ...]:
@@ -124,7 +126,7 @@ def _addresses(file: DataFile, source: str) -> tuple[str, ...]:
 
 
 def _in_folder(file: DataFile, source: str) -> Path | None:
-    """Where `file` lies in the folder `source`, if that is a folder and has it."""
+    """The path of `file` in `source`; None unless that is a folder which has it."""
     if not source:
         return None
     candidates = (Path(source) / file.path, Path(source) / file.name)
@@ -156,9 +158,9 @@ def _opened(part: Path) -> Iterator[BufferedRandom]:
 def _from_address(
     address: str, part: BufferedRandom, file: DataFile, progress: Progress, pause: float
 ) -> str:
-    """Complete `part` from one address, in up to `TRIES` tries.
+    """Complete `part` from one address, in up to `TRIES` attempts.
 
-    Returns what went wrong last; empty when size and hash are right.
+    Returns the last failure; empty when size and hash are right.
     """
     failure = ""
     for attempt in range(TRIES):
@@ -175,38 +177,40 @@ def _from_address(
                 return f"has fewer than {file.bytes:,} bytes"
             if code < HTTPStatus.INTERNAL_SERVER_ERROR and code not in TRANSIENT:
                 return failure
-        except OSError as error:  # all of requests' own are
+        except OSError as error:  # the base of all errors of requests
             failure = f"failed: {_first_cause(error)}"
         else:
             part.seek(0)
-            found = hashlib.file_digest(part, "sha256").hexdigest()
-            if found == file.sha256:
+            sha256 = hashlib.file_digest(part, "sha256").hexdigest()
+            if sha256 == file.sha256:
                 return ""
             part.truncate(0)
-            failure = f"has the wrong content: SHA-256 {found}, expected {file.sha256}"
-            if not resumed:  # else the bad bytes may have been there before
+            failure = f"has the wrong content: SHA-256 {sha256}, expected {file.sha256}"
+            if not resumed:  # otherwise an earlier fetch may have left the bad bytes
                 return failure
     return failure
 
 
 def _download(address: str, part: BufferedRandom, file: DataFile, progress: Progress) -> None:
-    """Append what is missing to `part`. Raises `OSError` when it does not end at the right size."""
-    have = _size(part)
-    if have == file.bytes:
+    """Append the missing bytes to `part`. Raises `OSError` when it does not reach the right
+    size."""
+    size = _size(part)
+    if size == file.bytes:
         return
-    if have > file.bytes:
+    if size > file.bytes:
         part.truncate(0)
     target = _Target(part, file.bytes, progress)
     if address.startswith("file:"):
         _copy(Path(unquote(urlsplit(address).path)), target)
     else:
         _get(address, target)
-    if (have := _size(part)) < file.bytes:
-        raise OSError(f"only {have:,} of {file.bytes:,} bytes came")
+    size = _size(part)
+    if size < file.bytes:
+        raise OSError(f"only {size:,} of {file.bytes:,} bytes came")
 
 
 class _Target:
-    """The partial file, as pooch writes to it: no longer than the whole one."""
+    """The partial file, as pooch writes to it. It never gets longer than the complete file."""
 
     def __init__(self, part: BufferedRandom, expected: int, progress: Progress) -> None:
         self.part = part
@@ -214,24 +218,24 @@ class _Target:
         self.progress = progress
 
     def restart(self) -> None:
-        """Drop what is there."""
+        """Drop the bytes received so far."""
         self.part.truncate(0)
 
     def write(self, block: bytes) -> None:
-        """Append a block. Raises `OSError` where it is more than the file has."""
+        """Append a block. Raises `OSError` when the file gets too long."""
         self.part.write(block)
-        have = _size(self.part)
-        if have > self.expected:
+        size = _size(self.part)
+        if size > self.expected:
             self.restart()
             raise OSError(f"more than {self.expected:,} bytes came")
-        self.progress(have, self.expected)
+        self.progress(size, self.expected)
 
     def flush(self) -> None:
-        """Done when the file is closed."""
+        """Do nothing: the file is flushed when it is closed."""
 
 
 def _copy(source: Path, target: _Target) -> None:
-    """The file's blocks, from its beginning."""
+    """Copy a file block by block, from its beginning."""
     target.restart()
     target.progress(0, target.expected)
     with source.open("rb") as stream:
@@ -240,20 +244,21 @@ def _copy(source: Path, target: _Target) -> None:
 
 
 def _get(address: str, target: _Target) -> None:
-    """Append what an HTTP server sends, from where the partial file ends if the server can do that.
+    """Append what an HTTP server sends, from the end of the partial file if the server can do that.
 
-    Raises `OSError`; a connection that breaks while a body is sent only leaves the file short.
+    Raises `OSError`. A connection that breaks within the body raises nothing and leaves the file
+    short.
     """
-    have = _size(target.part)
+    size = _size(target.part)
     headers = {"Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
+    if size:
+        headers["Range"] = f"bytes={size}-"
 
     def begin(response: Response, **_: object) -> None:
-        """Called before the body is read, also of a redirection."""
+        """Called before the body of a response, or of a redirection, is read."""
         if not response.ok or response.is_redirect:
             return
-        if have and not _continues(response, have):
+        if size and not _continues(response, size):
             target.restart()
         target.progress(_size(target.part), target.expected)
 
@@ -264,11 +269,11 @@ def _get(address: str, target: _Target) -> None:
         download(address, target, None)
 
 
-def _continues(response: Response, have: int) -> bool:
-    """Whether the server understood the range; if not, it sends the file from its start."""
-    start = response.headers.get("Content-Range", "")
+def _continues(response: Response, offset: int) -> bool:
+    """Whether the server sends the file from byte `offset` on; otherwise it sends all of it."""
+    content_range = response.headers.get("Content-Range", "")
     partial = response.status_code == HTTPStatus.PARTIAL_CONTENT
-    return partial and start.startswith(f"bytes {have}-")
+    return partial and content_range.startswith(f"bytes {offset}-")
 
 
 def _answer(error: HTTPError) -> Response:
@@ -277,8 +282,7 @@ def _answer(error: HTTPError) -> Response:
 
 
 def _first_cause(error: BaseException) -> BaseException:
-    """What an error of requests says in its innermost exception: `[Errno 111] Connection
-    refused`."""
+    """The innermost cause of an error of requests: `[Errno 111] Connection refused`."""
     while cause := error.__cause__ or error.__context__:
         error = cause
     return error

@@ -1,19 +1,19 @@
-"""torchvision, also beside a PyTorch that its own operators were not built for."""
+"""torchvision, even with a PyTorch that its operators were not built for."""
 
 import sys
 from typing import Any
 
 _stub: list[Any] = []
-"""Keeps the definitions below alive."""
+"""Keeps the definitions below alive; empty where they are not needed."""
 
 
 def torchvision() -> Any:
     """The package `torchvision`. Its data sets and transforms work; its compiled operators may be
     missing.
 
-    PyPI's torchvision is built against CUDA. Beside a PyTorch for CPUs its operators cannot be
-    loaded, and then its import fails on the two that it describes without asking whether they are
-    there. Only then they are declared, with nothing behind them: calling them still raises.
+    PyPI's torchvision is built against CUDA. With a PyTorch for CPUs its operators cannot be
+    loaded, and its import fails on two of them that it describes without checking that they exist.
+    Only then these two are declared, without an implementation: calling them still raises.
     """
     try:
         import torchvision

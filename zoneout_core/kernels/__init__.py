@@ -1,8 +1,8 @@
-"""The recurrence of a layer: inputs, parameters, states and masks in, all hidden states out. No
-random numbers inside.
+"""The recurrence of a layer: inputs, parameters, states and masks in, all hidden states out. It
+draws no random numbers.
 
 `choose` decides once which implementation runs and why; `recurrence` runs it. There is no silent
-fall-back: to ask an implementation for what it cannot do is an error.
+fallback: asking an implementation for something that it cannot do is an error.
 
     torch   all lanes at once with an explicit backward pass, on CPU and GPU, for some cells
     loop    one lane, one step at a time through `zoneout_core.cells`: the truth, for every cell
@@ -41,7 +41,8 @@ PRECISIONS: Final = ("float32", "float64", "bfloat16")
 
 @dataclass(frozen=True, slots=True)
 class KernelChoice:
-    """Which implementation runs, and why; printed once and part of a trial's `Placement`."""
+    """The implementation that runs, and the reason; printed once and part of a trial's
+    `Placement`."""
 
     implementation: str
     reason: str
@@ -58,23 +59,22 @@ def choose(
 ) -> KernelChoice:
     """Decide how the recurrence of `cell`, with its settings, runs in `precision` on `device`.
 
-    site_keys: those of the trial's masks (`Mask.site_key`); those outside the layers
-    do not matter. implementation: empty for the best one; `loop` is for checks and multiplies in
-    the parameters' own dtype. shape: the sizes of a lane's products, to take the product that is
-    fastest on this machine; None for the default one.
+    site_keys: the `Mask.site_key` of the trial's masks; masks outside the layers do not matter.
+    implementation: empty for the best one; `loop` is for checks and multiplies in the dtype of the
+    parameters. shape: the sizes of a lane's products, to choose the fastest product on this
+    machine; None for the default product.
 
     Raises `UnknownName` for a precision or implementation that does not exist, and `ConfigError`
     when `implementation` cannot run this.
     """
-    known = (
-        ("precision", precision, PRECISIONS),
-        ("implementation", implementation or "loop", IMPLEMENTATIONS),
-    )
-    for kind, name, names in known:
-        if name not in names:
-            raise UnknownName(kind, name, names)
+    if precision not in PRECISIONS:
+        raise UnknownName("precision", precision, PRECISIONS)
+    if implementation and implementation not in IMPLEMENTATIONS:
+        raise UnknownName("implementation", implementation, IMPLEMENTATIONS)
     device = torch.device(device)
-    slowly = "one lane and one step at a time" + (", in float32" if precision == "bfloat16" else "")
+    slowly = "one lane and one step at a time"
+    if precision == "bfloat16":
+        slowly += ", in float32"
     if implementation == "loop":
         return KernelChoice("loop", f"asked for; {slowly}", picking.pick(precision, device))
     missing = torch_lanes.missing(cell, frozenset(site_keys))
@@ -107,16 +107,16 @@ def recurrence(
 ) -> Lanes:
     """Run K lanes over T steps.
 
-    p: the layer's parameters by the names of `cell.parameters`, each [K, ...]; others may be among
-    them. x: integer tokens [K, T, B] (one-hot inputs, D = V) or dense inputs [K, T, B, D]. state:
-    in the order of `cell.STATES`, each [K, B, U], or [K, 1, U] for one state shared by the batch.
+    p: the layer's parameters by the names of `cell.parameters`, each [K, ...]; it may contain
+    others. x: integer tokens [K, T, B] (one-hot inputs, D = V) or dense inputs [K, T, B, D]. state:
+    in the order of `cell.STATES`, each [K, B, U], or [K, 1, U] for a state shared by the batch.
     sites: masks that broadcast to [K, T, B, U]: bool or real in training, expectations in an
-    evaluation, such as a probability [K, 1, 1, 1] (spec section 9). workspace: reused buffers;
-    outputs and trajectories live in it until its next use. None allocates anew. training: whether
-    normalising cells take the batch's statistics (and return them) or the running ones.
-    trajectories: whether to return every state after every step, not the outputs alone.
+    evaluation, such as a probability [K, 1, 1, 1] (spec section 9). workspace: reused buffers, in
+    which outputs and trajectories are valid until its next use; None allocates new ones. training:
+    whether normalising cells use the statistics of the batch (and return them) or the running
+    statistics. trajectories: whether to return every state after every step, not only the outputs.
 
-    Outside autograd (no_grad, or nothing requires grad) only what is returned is kept for every
+    Outside autograd (no_grad, or nothing requires grad) only returned values are kept for every
     step. Gradients flow to parameters, states and dense inputs; never to masks. With `torch`,
     backward runs once per forward.
     """

@@ -1,5 +1,5 @@
-"""Precisions that a processor lacks. Libraries emulate them, which is slower than a precision that
-it has."""
+"""Precisions that the processor lacks. Libraries emulate them, which is slower than a precision
+that it has."""
 
 import torch
 
@@ -8,11 +8,11 @@ from zoneout_core.kernels import machine, product, timing
 from zoneout_core.kernels.timing import Shape
 
 EXAMPLE = Shape(batch=32, hidden=128, gates=512, steps=100)
-"""The products of an LSTM of 128 units, which the figure in the error below is measured on."""
+"""The products of an LSTM of 128 units, for which the error below states the slowdown."""
 
 
 def check_precision(precision: str, device: torch.device | str, *, force: bool = False) -> None:
-    """Raises `ConfigError`, which says the cost, for a precision that is emulated on `device`:
+    """Raises `ConfigError`, which states the cost, for a precision that is emulated on `device`:
     float32 is faster there and more precise. force: raise nothing."""
     if force or not is_emulated(precision, device):
         return

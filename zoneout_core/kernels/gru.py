@@ -4,7 +4,7 @@
     n    = tanh(x W_n + (r v h') U_n + b_n), or tanh(x W_n + r y + b_n) with y = (v h') U_n + v_n
     h~   = d (u h' + (1 - u) k n)           h = z h' + (1 - z) h~
 
-A dash is the step before. Masks: v recurrent, k update, d states, z keep_states.
+A prime marks the previous step. Masks: v recurrent, k update, d states, z keep_states.
 """
 
 from abc import abstractmethod
@@ -47,11 +47,12 @@ class GRUPass(Pass):
 
     @abstractmethod
     def add_to_new(self, t: int, slot: int) -> None:
-        """Add the share of the state to the pre-activations of n; r and u are there."""
+        """Add the share of the state to the pre-activations of n, after r and u are computed."""
 
     @abstractmethod
     def back_of_new(self, t: int, da_new: Tensor, dh_kept: Tensor) -> None:
-        """From the gradient of n's pre-activations to that of r, in the first block of `dru`."""
+        """Write the gradient of r, from that of n's pre-activations, to the first block of
+        `dru`."""
 
     @final
     def step(self, t: int, slot: int) -> None:
@@ -59,7 +60,8 @@ class GRUPass(Pass):
         sigmoid_(self.ru.lanes[slot])
         self.add_to_new(t, slot)
         _, u, n = self.a.blocks[slot]
-        h_old, (mixed, new, scratch) = self.h.steps[t], self.scratch
+        h_old = self.h.steps[t]
+        mixed, new, scratch = self.scratch
         tanh(n, self.n_lanes[slot], scratch, out=n)
         written = self.written(t, n, new)
         torch.sub(h_old, written, out=mixed)
@@ -69,7 +71,7 @@ class GRUPass(Pass):
 
     @final
     def written(self, t: int, n: Tensor, out: Tensor) -> Tensor:
-        """k n, in `out`; n itself where no lane has such a mask."""
+        """k n, in `out`; n itself if no lane has such a mask."""
         update = self.update[t]
         if update is None:
             return n
@@ -77,8 +79,8 @@ class GRUPass(Pass):
 
     @final
     def back(self, t: int, dh: Tensor, dh_kept: Tensor, dstates: list[Tensor]) -> None:
-        """dn = (1 - u) k dh~;  du = (h' - k n) dh~;  dh' = z dh + u dh~ + what comes through r and
-        U."""
+        """dn = (1 - u) k dh~;  du = (h' - k n) dh~;  dh' = z dh + u dh~ + its gradient through r
+        and U."""
         _, u, n = self.a.blocks[t]
         _, du = self.dru.blocks[0]
         dh_u, new = self.scratch[:2]
@@ -93,7 +95,7 @@ class GRUPass(Pass):
         da_new = dn.sub_(n.mul_(n).mul_(dn))
         n.copy_(da_new)
         self.back_of_new(t, da_new, dh_kept)
-        # Products read rows without gaps: so `dn` and `dru` hold what `da` holds too.
+        # Products need rows without gaps, so `dn` and `dru` hold copies of blocks of `da`.
         torch.ops.aten.sigmoid_backward.grad_input(
             self.dru.steps[0], self.ru.steps[t], grad_input=self.dru.steps[0]
         )
@@ -102,7 +104,7 @@ class GRUPass(Pass):
 
 @final
 class ResetBefore(GRUPass):
-    """The paper's form: two products a step, since the second reads what r lets through."""
+    """The paper's form: two products a step, since the second reads the state times r."""
 
     def __init__(self, inputs: PassInputs) -> None:
         super().__init__(inputs)
@@ -161,7 +163,7 @@ class ResetBefore(GRUPass):
 
 @final
 class ResetAfter(GRUPass):
-    """The form of torch.nn.GRU: one product a step, and a second bias v_n within the reset."""
+    """The form of torch.nn.GRU: one product a step, and a second bias v_n inside the reset."""
 
     PARAMETERS: ClassVar[tuple[str, ...]] = (*Pass.PARAMETERS, "v_H")
 
@@ -169,9 +171,9 @@ class ResetAfter(GRUPass):
         super().__init__(inputs)
         self.y = self.buffer("y", self.shape[1] if self.keep else 1)
         self.dy = self.y
-        """The gradient of y, in its memory: `backward` replaces y step by step, as it does `a`."""
+        """The gradient of y, in the same memory: `backward` replaces y step by step, like `a`."""
         self.dproduct = self.buffer("da", 1, 3)
-        """The gradient of the product: those of the pre-activations of r and u, and of y."""
+        """The gradients of the product: of the pre-activations of r and u, and of y."""
 
     def prepare_weights(self, *, transposed: bool) -> None:
         self.u_prepared = self.prepared(self.u, transposed=transposed)

@@ -1,5 +1,5 @@
-"""The inputs' share of a layer's pre-activations, x_t W + b, and its gradients, for tokens and for
-dense inputs."""
+"""The share of the inputs in a layer's pre-activations, x_t W + b, and its gradients, for tokens
+and for dense inputs."""
 
 import torch
 from torch import Tensor
@@ -10,12 +10,12 @@ from zoneout_core.kernels.time_buffer import TimeBuffer
 from zoneout_core.kernels.workspace import Workspace
 
 ROWS = 2048
-"""Dense inputs go through one product for as many steps as have about this many rows."""
+"""One product projects the dense inputs of as many steps as make about this many rows."""
 
 
 class InputProjection:
-    """The projection of K lanes. Products are issued per lane, for the same steps whatever the pass
-    keeps."""
+    """The projection of K lanes. Products are issued per lane, and for the same steps whether or
+    not the pass keeps its activations."""
 
     def __init__(
         self,
@@ -27,9 +27,11 @@ class InputProjection:
         product: MatMul,
         workspace: Workspace,
     ) -> None:
-        """x: tokens [K, T, B] or [K, T, B, D]. gain: for tokens only, [K, T, B, 1]; dense
-        inputs come scaled."""
-        self.product, self.b, self.size = product, b_KG.unbind(0), w_KDG.shape[1]
+        """x: tokens [K, T, B] or [K, T, B, D]. gain: for tokens only, [K, T, B, 1]; dense inputs
+        are already scaled."""
+        self.product = product
+        self.b = b_KG.unbind(0)
+        self.size = w_KDG.shape[1]
         K, T, B = x.shape[:3]
         self.tokens = not x.is_floating_point()
         self.chunk = 1
@@ -42,7 +44,7 @@ class InputProjection:
             self.x_KTBD = workspace.aligned("x", x, product.operand)
             self.prepared = [product.prepare(w_DG, self.chunk * B) for w_DG in self.w]
             return
-        # With a gain the bias stays apart; w * 1 + b has the bits of the row (w + b).
+        # With a gain the bias is added later; w * 1 + b has the same bits as the row (w + b).
         rows_KDG = workspace.take("w", K, tuple(w_KDG.shape[1:]), w_KDG.dtype, w_KDG.device)
         if gain is not None:
             rows_KDG.copy_(w_KDG)
@@ -56,7 +58,7 @@ class InputProjection:
             self.gain = self.gain_KTB1.unbind(1)
 
     def fill(self, t: int, a: TimeBuffer) -> None:
-        """Write x W + b of the steps from t on into `a`, if step t begins a chunk."""
+        """Write x W + b into `a` for the chunk that begins with step t, if one does."""
         if t % self.chunk:
             return
         slot = t % len(a)
@@ -77,8 +79,8 @@ class InputProjection:
     def gradients(
         self, k: int, dG: Tensor, dG_operand: Tensor, *, need_x: bool
     ) -> tuple[Tensor | None, ...]:
-        """The gradients of lane k's x (dense, on demand), w and b, from dG [T * B, G], that of all
-        its pre-activations."""
+        """The gradients of lane k's x (dense, on demand), w and b, from dG [T * B, G], the gradient
+        of all its pre-activations."""
         x = self.x_KTBD[k].flatten(0, 1)
         if not self.tokens:
             dw = self.product.multiply(x.t(), dG_operand)

@@ -15,5 +15,5 @@ class Lanes(NamedTuple):
     trajectories: tuple[Tensor, ...] | None
     """Every state after every step, each [K, T, B, U]; None unless asked for."""
     statistics: list[dict[str, Tensor]]
-    """Batch statistics by lane (`zoneout_core.cells.Trajectory.statistics`); empty for cells that
-    take none."""
+    """Batch statistics by lane (`zoneout_core.cells.Trajectory.statistics`); empty for cells
+    without any."""

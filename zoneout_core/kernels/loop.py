@@ -1,4 +1,4 @@
-"""The ground truth for K lanes: each runs by itself through its cell, with ordinary autograd."""
+"""The ground truth for K lanes: each runs by itself through the cell, with ordinary autograd."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ def run(
     training: bool,
     trajectories: bool,
 ) -> Lanes:
-    """See `zoneout_core.kernels.recurrence`, which has the contract."""
+    """See `zoneout_core.kernels.recurrence` for the contract."""
     if not x.is_floating_point():
         x = x.long()
     runs = []

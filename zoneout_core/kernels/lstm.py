@@ -1,12 +1,12 @@
-"""The LSTM of K lanes, with every mask of spec section 9.16 but those of the raw and literal output
-gates.
+"""The LSTM of K lanes, with every mask of spec section 9.16 except those of the raw and literal
+output gates.
 
     a  = x W + (v h') U + b          i, f, o = sigmoid(a_i, a_f, a_o)           g = tanh(a_g)
     c~ = d_c (f c' + k i g)          c = z_c c' + (1 - z_c) r c~                s = tanh(c~)
     q  = m o + (1 - m) q'            h = z_h h' + (1 - z_h) d_h q s
 
-A dash is the step before. Masks: v recurrent, k update, d_c cells, r carried, d_h states, m gate, z
-keep_cells and keep_states; without a gate mask q is o, and no state.
+A prime marks the previous step. Masks: v recurrent, k update, d_c cells, r carried, d_h states, m
+gate, z keep_cells and keep_states. Without a gate mask, q is o and not a state.
 """
 
 from typing import ClassVar, final
@@ -66,7 +66,8 @@ class LSTMPass(SingleProductPass):
     def step(self, t: int, slot: int) -> None:
         self.add_recurrent(t, slot)
         candidate, new, scratch = self.scratch
-        c_old, c_new = self.c.steps[t % len(self.c)], self.c.steps[(t + 1) % len(self.c)]
+        c_old = self.c.steps[t % len(self.c)]
+        c_new = self.c.steps[(t + 1) % len(self.c)]
         i, f, o, g = self.a.blocks[slot]
         self.activate(slot, g, scratch)
         torch.mul(f, c_old, out=candidate)
@@ -85,7 +86,7 @@ class LSTMPass(SingleProductPass):
         mix(self.keep_cells[t], c_old, candidate, scratch, out=c_new)
 
     def activate(self, slot: int, g: Tensor, scratch: Tensor) -> None:
-        """From the pre-activations of all gates in `a` to i, f, o and g."""
+        """Turn the pre-activations of all gates, in `a`, into i, f, o and g."""
         if switches.TANH_BY_SIGMOID:  # one call for all four gates
             g.mul_(2)
             sigmoid_(self.a.lanes[slot])
@@ -95,10 +96,11 @@ class LSTMPass(SingleProductPass):
         tanh(g, self.g_lanes[slot], scratch, out=g)
 
     def output_gate(self, t: int, o: Tensor, scratch: Tensor) -> Tensor:
-        """The output gate as h reads it: o itself, or q."""
+        """The output gate that h reads: o itself, or q."""
         if self.q is None:
             return o
-        q_old, q = self.q.steps[t % len(self.q)], self.q.steps[(t + 1) % len(self.q)]
+        q_old = self.q.steps[t % len(self.q)]
+        q = self.q.steps[(t + 1) % len(self.q)]
         mix(self.gate[t], o, q_old, scratch, out=q)
         return q
 
@@ -106,20 +108,22 @@ class LSTMPass(SingleProductPass):
         """dc~ = dh~ q (1 - s^2) + (1 - z_c) r dc,  dc' = z_c dc + f d_c dc~,
         dh' = z_h dh + v dG U^T
 
-        dG = (k i (1 - i) g, f (1 - f) c', -, k i (1 - g^2)) d_c dc~, and m o (1 - o) s dh~ in the
-        place of o, where dh~ = (1 - z_h) d_h dh. The gradient of q is that of any mixed state.
+        dG = (k i (1 - i) g, f (1 - f) c', -, k i (1 - g^2)) d_c dc~, with m o (1 - o) s dh~ for o,
+        where dh~ = (1 - z_h) d_h dh. The gradient of q is that of any mixed state.
         """
         i, f, o, g = self.a.blocks[t]
-        s, c_old = self.s.steps[t], self.c.steps[t]
+        s = self.s.steps[t]
+        c_old = self.c.steps[t]
         di, df, do = self.difo.blocks[0]
-        dc, dc_kept, dcandidate = dstates[0], *self.scratch[:2]
+        dc = dstates[0]
+        dc_kept, dcandidate = self.scratch[:2]
         split_(dh, self.keep_states[t], dh_kept)
         scale_(dh, self.states[t])
         split_(dc, self.keep_cells[t], dc_kept)
         scale_(dc, self.carried_gain[t])
 
-        used_gate = o if self.q is None else self.q.steps[t + 1]
-        torch.mul(used_gate, dh, out=dcandidate)
+        output_gate = o if self.q is None else self.q.steps[t + 1]
+        torch.mul(output_gate, dh, out=dcandidate)
         torch.mul(s, dcandidate, out=di)
         di.mul_(s)
         dcandidate.sub_(di).add_(dc)

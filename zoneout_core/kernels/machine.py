@@ -1,4 +1,4 @@
-"""The processor of this machine, as far as the arithmetic depends on it."""
+"""The properties of this machine's processor on which the arithmetic depends."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ LIMITS: Final = (
     "MKL_ENABLE_INSTRUCTIONS",
     "MKL_CBWR",
 )
-"""Environment variables that keep the libraries from instructions that the processor has."""
+"""Environment variables that keep libraries from using instructions that the processor has."""
 IDENTITY: Final = (
     "model name",
     "cpu family",
@@ -30,24 +30,24 @@ IDENTITY: Final = (
 
 @cache
 def processor() -> str:
-    """The model of the processor, as the system names it."""
+    """The model of the processor, as reported by the system."""
     cpuinfo = _cpuinfo()
     identity = ", ".join(cpuinfo[name] for name in IDENTITY if name in cpuinfo)
     return identity or platform.processor() or "unknown"
 
 
 def instructions() -> str:
-    """The instruction sets that torch's own loops use here, and the limits set on the libraries."""
+    """The instruction sets that torch's own loops use here, and the limits set for libraries."""
     limits = [f"{name}={os.environ[name]}" for name in LIMITS if os.environ.get(name)]
     return " ".join([platform.machine(), torch.backends.cpu.get_cpu_capability(), *limits])
 
 
 @cache
 def has_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 itself. Otherwise libraries emulate it, which is
+    """Whether the processor multiplies bfloat16 natively. Otherwise libraries emulate it, which is
     slower than float32."""
-    for question in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
-        if hasattr(torch.cpu, question) and getattr(torch.cpu, question)():
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        if hasattr(torch.cpu, name) and getattr(torch.cpu, name)():
             return True
     return "bf16" in _cpuinfo().get("Features", "").split()  # Arm
 

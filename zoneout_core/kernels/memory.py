@@ -1,8 +1,8 @@
 """The fastest product for each shape, kept on disk: a small JSON file for each question.
 
-An answer decides bits, so the first one that is written stands. For a run it lies in the run's own
-folder, where the lane servers of all nodes and a resumed run find it. For later runs it lies in the
-user's cache.
+An answer decides bits, so the first one that is written is final. A run has it in its own folder,
+where the lane servers of all nodes and a resumed run find it. Later runs find it in the user's
+cache.
 """
 
 import fcntl
@@ -28,10 +28,10 @@ class Answer:
 def cache_folder() -> Path | None:
     """$XDG_CACHE_HOME/zoneout-sweeps/products, or ~/.cache/zoneout-sweeps/products; None without a
     home."""
-    chosen = os.environ.get("XDG_CACHE_HOME")
+    cache_home = os.environ.get("XDG_CACHE_HOME")
     try:
-        if chosen:
-            base = Path(chosen)
+        if cache_home:
+            base = Path(cache_home)
         else:
             base = Path.home() / ".cache"
     except RuntimeError:
@@ -40,16 +40,17 @@ def cache_folder() -> Path | None:
 
 
 class Memory:
-    """Answers of this process, of a run, and of this machine."""
+    """The answers of this process, of a run, and of this machine."""
 
     def __init__(self, run: Path | None = None, cache: Path | None = None) -> None:
-        """run, cache: folders, made when they are needed; None = there is none."""
-        self._run, self._cache = run, cache
+        """run, cache: folders, created when they are needed; None = no such folder."""
+        self._run = run
+        self._cache = cache
         self._known: dict[str, Answer] = {}
 
     def recall(self, question: str) -> Answer | None:
-        """The answer that was given first: the run's before that of this machine. None: there is
-        none."""
+        """The first answer to a question, where the run's goes before that of this machine; None if
+        there is none."""
         if question in self._known:
             return self._known[question]
         answer = _read(self._run, question) or _read(self._cache, question)
@@ -58,12 +59,11 @@ class Memory:
         return self._first(question, answer)
 
     def keep(self, question: str, answer: Answer) -> Answer:
-        """Keep an answer, unless another process was first; returns the one that stands."""
+        """Keep an answer, unless another process was faster; returns the answer that counts."""
         return self._first(question, _write(self._cache, question, answer) or answer)
 
     def keep_for_run(self, question: str, answer: Answer) -> None:
-        """Keep an answer that the user chose: this run goes on with it, and no other run begins
-        with it."""
+        """Keep an answer that the user chose: for this run, resumed or not, and for no other."""
         _write(self._run, question, answer)
 
     @property
@@ -72,7 +72,7 @@ class Memory:
         return self._cache is not None and _usable(self._cache)
 
     def _first(self, question: str, answer: Answer) -> Answer:
-        """The answer that this process or another one of the run was given first."""
+        """The first answer of this process, or of any other process of the run."""
         answer = _write(self._run, question, answer) or answer
         return self._known.setdefault(question, answer)
 
@@ -82,7 +82,7 @@ def _file(folder: Path, question: str) -> Path:
 
 
 def _read(folder: Path | None, question: str) -> Answer | None:
-    """None where there is no answer, or one that is damaged or of another format."""
+    """The answer in a folder; None if there is none, or it is damaged or of another format."""
     if folder is None:
         return None
     try:
@@ -96,7 +96,7 @@ def _read(folder: Path | None, question: str) -> Answer | None:
 
 
 def _write(folder: Path | None, question: str, answer: Answer) -> Answer | None:
-    """Write an answer, whole or not at all, unless there is one; returns the one that stands. None:
+    """Write an answer atomically, unless there is one; returns the answer that counts, or None if
     the folder cannot be used."""
     if folder is None:
         return None
@@ -117,7 +117,7 @@ def _write(folder: Path | None, question: str, answer: Answer) -> Answer | None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Let in one process at a time. A network's file system locks only files that are open for
+    """Let in one process at a time. Network file systems lock only files that are open for
     writing."""
     with (folder / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -132,7 +132,7 @@ def _content(question: str, answer: Answer) -> dict[str, object]:
 
 
 def _usable(folder: Path) -> bool:
-    """Whether files can be made in the folder, or in the nearest existing folder above it."""
+    """Whether files can be created in the folder, or in its nearest existing parent."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder.is_dir() and os.access(folder, os.W_OK)

@@ -1,4 +1,4 @@
-"""All that a kernel is constructed from, as one value."""
+"""The arguments of a kernel, as one value."""
 
 from dataclasses import dataclass
 
@@ -12,15 +12,16 @@ from zoneout_core.masking.sites import Sites
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PassInputs:
-    """All that one pass over T steps of K lanes works on."""
+    """The arguments of one pass over T steps of K lanes."""
 
     cell: Cell
     x: Tensor
-    """Tokens [K, T, B], or dense inputs [K, T, B, D], which come scaled by their mask."""
+    """Tokens [K, T, B], or dense inputs [K, T, B, D], already scaled by their mask."""
     parameters: tuple[Tensor, ...]
-    """By `Pass.PARAMETERS`, each [K, ...]."""
+    """In the order of `Pass.PARAMETERS`, each [K, ...]."""
     states: tuple[Tensor, ...]
-    """Before the first step, by `Pass.carried`: each [K, B, H], or [K, 1, H] for all examples."""
+    """Before the first step, in the order of `Pass.carried`: each [K, B, H], or [K, 1, H] for all
+    examples."""
     sites: Sites
     product: MatMul
     workspace: Workspace
@@ -31,5 +32,5 @@ class PassInputs:
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
-        """The tensors that may want a gradient."""
+        """The tensors that may need a gradient."""
         return (self.x, *self.parameters, *self.states)

@@ -13,12 +13,13 @@ from zoneout_core.kernels.product import MatMul
 from zoneout_core.kernels.timing import Shape
 
 CLEAR_SPEEDUP = 1.10
-"""A product replaces the default only if it is this many times as fast, so that noise does not
-decide."""
+"""A product replaces the default only if it is at least this many times as fast, so that noise does
+not decide."""
 
 _memory = Memory(cache=cache_folder())
 _picked: dict[tuple[str, Shape, int], MatMul] = {}
-"""Earlier choices by precision, shape and number of threads: every lane asks at every update."""
+"""Earlier choices, by precision, shape and number of threads, since every lane asks at every
+update."""
 
 
 def remember(memory: Memory) -> None:
@@ -29,8 +30,8 @@ def remember(memory: Memory) -> None:
 
 
 def pick(precision: str, device: torch.device, shape: Shape | None = None) -> MatMul:
-    """The product for `precision` on `device`. Without a shape nothing is timed, and it is the
-    default or the one that ZONEOUT_PRODUCT names.
+    """The product for `precision` on `device`. Without a shape nothing is timed: it is the default
+    product, or that of ZONEOUT_PRODUCT.
 
     Raises `ConfigError` or `UnknownName` when ZONEOUT_PRODUCT names one that cannot run here.
     """
@@ -53,10 +54,10 @@ def pick(precision: str, device: torch.device, shape: Shape | None = None) -> Ma
 def _default(precision: str) -> MatMul:
     name = product.default(precision)
     if name == "onednn":
-        why = " through oneDNN, as nn.LSTM"
+        note = " through oneDNN, as nn.LSTM"
     else:
-        why = ", because there is no oneDNN product here"
-    return product.named(name, precision).because(_reason(precision, why))
+        note = ", because there is no oneDNN product here"
+    return product.named(name, precision).because(_reason(precision, note))
 
 
 def _recalled(precision: str, shape: Shape) -> MatMul:
@@ -91,10 +92,10 @@ def _timed(precision: str, shape: Shape) -> Answer:
     return Answer(chosen, _reason(precision, note))
 
 
-def _reason(precision: str, why: str) -> str:
+def _reason(precision: str, note: str) -> str:
     if is_emulated(precision, "cpu"):
-        return f"{precision}{why}; emulated, which is slower than float32"
-    return f"{precision}{why}"
+        return f"{precision}{note}; emulated, which is slower than float32"
+    return f"{precision}{note}"
 
 
 def _question(precision: str, shape: Shape) -> str:

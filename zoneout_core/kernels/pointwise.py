@@ -1,9 +1,9 @@
 """Arithmetic on K lanes at once that gives each lane the bits it would have alone.
 
-The sum, difference or product of two numbers is rounded the same everywhere, hence safe across
+The sum, difference or product of two numbers is rounded the same everywhere, and so safe across
 lanes; fused operations are not used. Exponentials are issued per lane: torch computes the last few
-elements of a vectorised loop by other code than the rest, so the place of a lane's elements in the
-loop must not depend on its neighbours.
+elements of a vectorised loop by different code, so the position of a lane's elements in the loop
+must not depend on its neighbours.
 
 tanh(x) is computed as e / (e + 2) with e = exp(2x) - 1, within 3 units in the last place, however
 small x is: torch's expm1 is faster than its tanh on processors that Intel did not make.
@@ -17,11 +17,11 @@ from torch import Tensor
 from zoneout_core.kernels import switches
 
 SATURATION = 40.0
-"""tanh(x) is 1 from here on, also in float64, and exp(2x) is still finite in float32."""
+"""tanh(x) is 1 from here on, even in float64, and exp(2x) is still finite in float32."""
 
 
 def numbers(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """A mask as numbers: bool becomes the bytes 0 and 1, which torch converts to floats six times
+    """A mask as numbers. Bool becomes the bytes 0 and 1, which torch converts to floats six times
     as fast."""
     if mask.dtype == torch.bool:
         return mask.view(torch.uint8)
@@ -35,10 +35,10 @@ def sigmoid_(lanes: Iterable[Tensor]) -> None:
 
 
 def tanh(x: Tensor, lanes: Iterable[Tensor], scratch: Tensor, out: Tensor) -> None:
-    """The tanh of x [K, ...] into `out`, which may be x and whose lanes are `lanes`; overwrites
-    `scratch`, like x."""
+    """The tanh of x [K, ...] into `out`, which may be x and whose lanes are `lanes`. Overwrites
+    `scratch`, which has the shape of x."""
     if x.is_cuda:
-        # Every element is computed alike there, and a call costs more than its arithmetic.
+        # A GPU computes every element alike, and a call costs more than its arithmetic.
         torch.tanh(x, out=out)
         return
     if switches.TANH_BY_SIGMOID:
@@ -59,17 +59,17 @@ def tanh_gradient_(d: Tensor, tanh: Tensor) -> Tensor:
 
 
 def scale_(x: Tensor, gain: Tensor | None) -> None:
-    """x *= gain, where there is one."""
+    """x *= gain, if there is one."""
     if gain is not None:
         x.mul_(gain)
 
 
 def mix(mask: Tensor | None, old: Tensor, new: Tensor, scratch: Tensor, out: Tensor) -> None:
-    """out = mask * old + (1 - mask) * new, exact where the mask is 0 or 1; overwrites `scratch`."""
+    """out = mask * old + (1 - mask) * new, exact where the mask is 0 or 1. Overwrites `scratch`."""
     if mask is None:
         out.copy_(new)
     elif mask.dtype == torch.uint8:
-        # lerp is fused, but returns one end or the other exactly.
+        # lerp is fused, but exact where the mask is 0 or 1.
         torch.lerp(new, old, scratch.copy_(mask), out=out)
     else:
         torch.mul(old, mask, out=out)
@@ -78,8 +78,8 @@ def mix(mask: Tensor | None, old: Tensor, new: Tensor, scratch: Tensor, out: Ten
 
 
 def split_(d: Tensor, mask: Tensor | None, kept: Tensor) -> None:
-    """The gradient of `mix`: kept = mask * d reaches the old value, and d - kept, in place, the new
-    one."""
+    """The gradient of `mix`: `kept` = mask * d goes to the old value, and d - kept, in place, to
+    the new value."""
     if mask is None:
         kept.zero_()
         return
@@ -95,7 +95,7 @@ def sum_to(gradient_KBU: Tensor, like: Tensor) -> Tensor:
 
 
 def pack(lanes: list[Tensor], dtype: torch.dtype) -> Tensor:
-    """[K, ...] of the lanes' gradients; one lane is not copied."""
+    """The gradients of the lanes as [K, ...]; a single lane is not copied."""
     if len(lanes) == 1:
         return lanes[0][None].to(dtype)
     return torch.stack(lanes).to(dtype)

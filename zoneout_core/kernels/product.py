@@ -1,11 +1,11 @@
 """The matrix product of one lane, and torch's implementations of it.
 
 A lane's products are always issued with the lane's own shape and with operands at 64-byte
-boundaries, so that the library underneath makes the same choices, and sums in the same order,
-whatever the pack looks like.
+boundaries, so the library makes the same choices, and sums in the same order, whatever the pack
+looks like.
 
     mm       torch.mm: MKL, or whatever torch was built with
-    addmm    the same library; it adds in place and reads matrices that were copied in order once
+    addmm    the same library; adds in place and reads matrices that were made contiguous once
     onednn   oneDNN, as in `torch.nn.LSTM`; matrices are laid out in advance; private in torch
 
 MKL avoids AVX-512 on processors that Intel did not make, and there oneDNN is up to twice as fast.
@@ -36,14 +36,13 @@ class MatMul:
     operand: torch.dtype
     """The dtype to which factors are rounded."""
     multiply: Callable[[Tensor, Tensor], Tensor]
-    """(a_MN, b_NP), both of dtype `operand`, transposed views welcome -> a @ b, also of that
-    dtype."""
+    """(a_MN, b_NP), both of dtype `operand`, possibly transposed views -> a @ b, of that dtype."""
     prepare: Callable[[Tensor, int], Tensor]
     """(b_NP, M) -> b laid out for many products with M rows each."""
     multiply_prepared: Callable[[Tensor, Tensor], Tensor]
     """(a_MN of dtype `operand`, prepared b) -> a @ b, of that dtype."""
     adds: bool = False
-    """Whether the library adds the product to `out` in the same call."""
+    """Whether the library can add the product to `out` in the same call."""
 
     def times(self, a_MN: Tensor, prepared: Tensor) -> Tensor:
         """a @ b, of dtype `operand`; `a` has the dtype of the master weights."""
@@ -90,7 +89,7 @@ def possible(precision: str) -> tuple[str, ...]:
 
 
 def default(precision: str) -> str:
-    """The product of a CPU on which nothing was timed."""
+    """The product of a CPU before anything is timed."""
     if "onednn" in possible(precision):
         return "onednn"
     return "mm"
@@ -130,7 +129,7 @@ def _copied(b: Tensor, _rows: int) -> Tensor:
 
 def _onednn_times(a: Tensor, weight_PN: Tensor) -> Tensor:
     if not (a.is_contiguous() or a.t().is_contiguous()):
-        a = a.contiguous()  # with gaps between its rows, oneDNN would take a hundred times as long
+        a = a.contiguous()  # with gaps between rows, oneDNN would take a hundred times as long
     return compat.onednn_product(a, weight_PN)
 
 

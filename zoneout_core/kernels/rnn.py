@@ -1,7 +1,7 @@
-"""The plain recurrent network of K lanes: n = tanh(x W + (v h') U + b) or its rectifier, h = z h' +
-(1 - z) d n.
+"""The plain recurrent network of K lanes: n = tanh(x W + (v h') U + b) or with a rectifier, h = z
+h' + (1 - z) d n.
 
-A dash is the step before. Masks: v recurrent, d states, z keep_states.
+A prime marks the previous step. Masks: v recurrent, d states, z keep_states.
 """
 
 from typing import Any, ClassVar, final
@@ -18,7 +18,7 @@ from zoneout_core.kernels.time_buffer import TimeBuffer
 
 @final
 class RNNPass(SingleProductPass):
-    """One block."""
+    """A single block, n."""
 
     BLOCKS: ClassVar[int] = 1
     SETTINGS: ClassVar[dict[str, tuple[Any, ...]]] = {"activation": ("tanh", "relu")}
@@ -27,7 +27,8 @@ class RNNPass(SingleProductPass):
         super().__init__(inputs)
         assert isinstance(self.cell, RNN)
         self.relu = self.cell.activation == "relu"
-        self.states, self.keep_states = self.site("states"), self.site("keep_states")
+        self.states = self.site("states")
+        self.keep_states = self.site("keep_states")
 
     @property
     def carried(self) -> list[TimeBuffer]:

@@ -1,8 +1,8 @@
-"""A pass over the sequence, all lanes at once: what the kernels of all cells share.
+"""A pass over the sequence, all lanes at once: the base of the kernels of all cells.
 
 Pointwise arithmetic spans the lanes; products and reductions are issued per lane
 (docs/architecture.md, "Lanes are independent"). A kernel is a subclass with the arithmetic of one
-step, forward and backward. What a class implements here, no subclass overrides.
+step, forward and backward. Subclasses override only abstract methods.
 """
 
 from abc import ABC, abstractmethod
@@ -20,25 +20,28 @@ from zoneout_core.kernels.time_buffer import TimeBuffer
 
 
 class Pass(ABC):
-    """One forward pass over T steps and, with `keep`, the backward pass that belongs to it.
+    """One forward pass over T steps and, with `keep`, its backward pass.
 
-    Without `keep`, only the trajectories that are returned have a slot for every step.
+    Without `keep`, only returned trajectories have a slot for every step.
     """
 
     BLOCKS: ClassVar[int]
-    """Gates, side by side in w, u and b."""
+    """Number of gates in w, u and b."""
     SITES: ClassVar[frozenset[str]] = frozenset({"inputs", "recurrent", "states", "keep_states"})
-    """The masks that it knows, by `Mask.site_key`."""
+    """The masks that it supports, by `Mask.site_key`."""
     SETTINGS: ClassVar[dict[str, tuple[Any, ...]]] = {}
-    """Values of the cell's settings that it knows beside the defaults."""
+    """The values of the cell's settings that it supports besides the defaults."""
     PARAMETERS: ClassVar[tuple[str, ...]] = ("w_DG", "u_HG", "b_G")
     """The cell's parameters in the order of `PassInputs.parameters` and of `gradients`."""
 
     def __init__(self, inputs: PassInputs) -> None:
-        w_KDG, u_KHG, b_KG, *further = inputs.parameters
-        self.cell, self.product, self.workspace = inputs.cell, inputs.product, inputs.workspace
-        self.keep, self.trajectories = inputs.keep, inputs.trajectories
-        self.further_parameters = further
+        w_KDG, u_KHG, b_KG, *further_parameters = inputs.parameters
+        self.cell = inputs.cell
+        self.product = inputs.product
+        self.workspace = inputs.workspace
+        self.keep = inputs.keep
+        self.trajectories = inputs.trajectories
+        self.further_parameters = further_parameters
         self.initial_states = inputs.states
         self.w_KDG = w_KDG
         T = inputs.x.shape[1]
@@ -61,12 +64,12 @@ class Pass(ABC):
         self.a = self.buffer("a", T if self.keep else self.projection.chunk, self.BLOCKS)
         """The gates of every step: their pre-activations, and then their activations."""
         self.da = self.a
-        """The gradients of the pre-activations. They lie in the memory of `a`: `backward` replaces
-        the activations of a step, from the last one to the first."""
+        """The gradients of the pre-activations, in the memory of `a`: `backward` replaces the
+        activations of each step, from the last to the first."""
         self.h = self.buffer("h", T + 1)
-        """In slot t, what step t reads."""
+        """Slot t has the state that step t reads."""
         self.vh = self.h
-        """v h, as the products read it: h itself where no lane has a mask there."""
+        """v h, which the products read: h itself if no lane has a mask there."""
         if self.v is not None:
             self.vh = self.buffer("read", 1)
         self.scratch = [self.buffer(f"scratch{n}", 1).steps[0] for n in range(3)]
@@ -76,30 +79,30 @@ class Pass(ABC):
     @property
     @abstractmethod
     def carried(self) -> list[TimeBuffer]:
-        """The states in the order of the cell, from before the first step on. A buffer with two
+        """The states in the order of the cell, beginning with the initial states. A buffer with two
         slots alternates between them."""
 
     @abstractmethod
     def step(self, t: int, slot: int) -> None:
-        """From the inputs' share of the gates, in `a[slot]`, to the states after step t."""
+        """Compute the states after step t from the share of the inputs in the gates, `a[slot]`."""
 
     @abstractmethod
     def back(self, t: int, dh: Tensor, dh_kept: Tensor, dstates: list[Tensor]) -> None:
-        """From dh, the gradient of the h that step t left, to `da[t]`.
+        """Compute `da[t]` from dh, the gradient of h after step t.
 
-        dh_kept: receives what reaches the h before without a product with U.
-        dstates: gradients of the other states that step t left; they become those of the states
-        before.
+        dh_kept: receives the gradient of h before the step, without its share through U.
+        dstates: the gradients of the other states after step t, which are replaced by those of the
+        states before it.
         """
 
     @abstractmethod
     def prepare_weights(self, *, transposed: bool) -> None:
-        """Lay out the matrices for the products of every step, of the forward or of the backward
+        """Lay out the matrices for the products of every step of the forward or the backward
         pass."""
 
     @abstractmethod
     def add_recurrent_gradient(self, t: int, dh_lanes: Sequence[Tensor]) -> None:
-        """Add to each lane what reaches the h before step t through its products with U."""
+        """Add to each lane the gradient of h before step t through its products with U."""
 
     @abstractmethod
     def recurrent_weight_gradient(self, k: int, dG_operand: Tensor) -> Tensor:
@@ -107,11 +110,11 @@ class Pass(ABC):
 
     @abstractmethod
     def further_gradients(self, k: int) -> tuple[Tensor, ...]:
-        """The gradients of lane k's parameters after w, u and b."""
+        """The gradients of lane k's parameters other than w, u and b."""
 
     @final
     def site(self, name: str) -> Sequence[Tensor | None]:
-        """The mask at a site by step, each [K, B, H]; None where no lane has one."""
+        """The mask at a site for each step, [K, B, H]; None if no lane has one."""
         if name in self.masks:
             return self.masks[name].unbind(1)
         return [None] * self.shape[1]
@@ -125,8 +128,8 @@ class Pass(ABC):
 
     @final
     def forward(self) -> tuple[Tensor, ...]:
-        """h of the steps 1 to T and, with `trajectories`, the other states (in the workspace); then
-        copies of all last states."""
+        """h after every step and, with `trajectories`, the other states (all in the workspace),
+        then copies of all last states."""
         T = self.shape[1]
         self.prepare_weights(transposed=False)
         for state, initial in zip(self.carried, self.initial_states, strict=True):
@@ -135,8 +138,8 @@ class Pass(ABC):
             self.projection.fill(t, self.a)
             self.step(t, t % len(self.a))
         returned = self.carried if self.trajectories else [self.h]
-        # .data: autograd is not to watch the workspace, which later passes overwrite; `uses`
-        # watches it instead.
+        # .data: autograd must not track the workspace, which later passes overwrite. `uses` tracks
+        # it instead.
         trajectories = [state.values_KSBN[:, 1:].data for state in returned]
         last = [state.steps[T % len(state)].clone() for state in self.carried]
         return (*trajectories, *last)
@@ -145,7 +148,7 @@ class Pass(ABC):
     def backward(self, gradients: Sequence[Tensor | None]) -> list[Tensor]:
         """Fill `da`; returns the gradients of the states before the first step.
 
-        gradients: those of what `forward` returned; None = zero.
+        gradients: those of the results of `forward`; None = zero.
         """
         if self._use != self.workspace.uses:
             raise RuntimeError(
@@ -154,7 +157,8 @@ class Pass(ABC):
                 " of its own."
             )
         self._use = -1  # the activations are gone after this
-        T, count = self.shape[1], len(self.carried)
+        T = self.shape[1]
+        count = len(self.carried)
         dh_outer, *dstates_outer = [None if d is None else d.unbind(1) for d in gradients[:-count]]
         dh, dh_kept, *dstates = (self.buffer(f"d{n}", 1).steps[0] for n in range(1 + count))
         for d, last in zip((dh_kept, *dstates), gradients[-count:], strict=True):
@@ -170,7 +174,7 @@ class Pass(ABC):
                 torch.add(dh_outer[t], dh_kept, out=dh)
             if t + 1 < T:
                 self.add_recurrent_gradient(t + 1, dh.unbind(0))
-            # Fewer where no trajectories were asked for.
+            # Without `trajectories` there are no outer gradients of the other states.
             for d, outer in zip(dstates, dstates_outer, strict=False):
                 if outer is not None:
                     d.add_(outer[t])
@@ -200,14 +204,14 @@ class Pass(ABC):
 
     @final
     def masked_state(self, t: int) -> TimeBuffer:
-        """v h, as the products of step t read it, in slot `t % len`."""
+        """The buffer with v h, which the products of step t read, in slot `t % len`."""
         if self.v is not None:
             torch.mul(self.h.steps[t], self.v[t], out=self.vh.steps[0])
         return self.vh
 
     @final
     def masked_states(self, k: int) -> Tensor:
-        """v h of lane k at all steps, [T * B, H] in the operand's dtype."""
+        """v h of lane k at all steps, [T * B, H] in the dtype of the operands."""
         h_TBH = self.h.values_KSBN[k, :-1]
         if self.v is not None:
             h_TBH = h_TBH * self.masks["recurrent"][k]
@@ -224,7 +228,7 @@ class Pass(ABC):
     ) -> None:
         """out += v (da U^T) of each lane, at step t; `u_lanes` are prepared and transposed."""
         for k, (out_BH, da, u) in enumerate(zip(out, da_lanes, u_lanes, strict=True)):
-            dread = self.product.times(da, u)
+            dvh = self.product.times(da, u)
             if self.v is not None:
-                dread = dread * self.v[t][k]
-            out_BH.add_(dread)
+                dvh = dvh * self.v[t][k]
+            out_BH.add_(dvh)

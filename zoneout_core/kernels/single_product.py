@@ -1,4 +1,4 @@
-"""Cells all of whose gates read one product, that of h with all of U."""
+"""The base of kernels whose gates all read one product, that of h with all of U."""
 
 from collections.abc import Sequence
 from typing import final
@@ -9,7 +9,7 @@ from zoneout_core.kernels.sequence import Pass
 
 
 class SingleProductPass(Pass):
-    """A pass whose steps make one product per lane, as those of an LSTM or a plain RNN do."""
+    """A pass with one product per lane and step, as in an LSTM or a plain RNN."""
 
     @final
     def prepare_weights(self, *, transposed: bool) -> None:

@@ -1,6 +1,6 @@
 """Environment variables that change how numbers are computed, for tests, for comparisons, and to
-find the cause of a difference. Each changes bits. Those that are set are named in the `reason` of a
-trial's `Placement`.
+find the cause of a difference. Each changes bits. The `reason` of a trial's `Placement` names those
+that are set.
 
     ZONEOUT_PRODUCT=mm|addmm|onednn   this matrix product, not the fastest one
     ZONEOUT_TANH=sigmoid              tanh as 2 sigmoid(2x) - 1, which is imprecise near 0
@@ -14,7 +14,7 @@ TANH_BY_SIGMOID = os.environ.get("ZONEOUT_TANH", "") == "sigmoid"
 
 
 def product() -> str:
-    """The product that the user asks for; empty = none."""
+    """The product that the user asks for; empty if none."""
     return os.environ.get("ZONEOUT_PRODUCT", "")
 
 
@@ -24,8 +24,8 @@ def flushes_subnormals() -> bool:
 
 
 def note() -> str:
-    """The variables that are set and that no other part of a reason mentions:
-    `; ZONEOUT_TANH=sigmoid`, or nothing."""
+    """The variables that are set and that no other part of a reason names: `; ZONEOUT_TANH=sigmoid`
+    or nothing."""
     if TANH_BY_SIGMOID:
         return "; ZONEOUT_TANH=sigmoid"
     return ""

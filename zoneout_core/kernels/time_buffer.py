@@ -1,4 +1,4 @@
-"""Buffers with a slot for each time step of a pass, and the views into them that steps take."""
+"""Buffers with a slot for each time step of a pass, and the views of them that steps use."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,13 +12,13 @@ from zoneout_core.kernels.workspace import Workspace
 class TimeBuffer:
     """S slots of [K, B, N].
 
-    A pass that keeps nothing has fewer slots than steps: index with `t % len(buffer)`. All views
-    are cut once, since cutting them anew at every step would cost as much as the arithmetic.
+    A pass that keeps nothing has fewer slots than steps: index with `t % len(buffer)`. Views are
+    made only once: making them at every step would cost as much as the arithmetic.
     """
 
     values_KSBN: Tensor
     block_count: int = 1
-    """Blocks of equal width that lie side by side in N, such as the gates."""
+    """Number of blocks of equal width in N, such as the gates."""
 
     def __len__(self) -> int:
         return self.values_KSBN.shape[1]
@@ -52,7 +52,7 @@ def take(
     key = (name, shape, like.dtype, like.device, blocks)
     if key not in workspace.views:
         values_KSBN = workspace.take(name, shape[0], shape[1:], like.dtype, like.device)
-        # Stored after `take`: where a buffer had to grow, it emptied the views.
+        # Stored after `take`, which drops all views when a buffer must grow.
         workspace.views[key] = TimeBuffer(values_KSBN, blocks)
     buffer: TimeBuffer = workspace.views[key]
     return buffer

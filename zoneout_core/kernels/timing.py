@@ -1,4 +1,4 @@
-"""Timing of matrix products on this machine, in the shapes that a recurrence multiplies."""
+"""Timing of matrix products on this machine, in the shapes of a recurrence."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,21 +10,23 @@ from torch import Tensor
 
 from zoneout_core.kernels.product import MatMul
 
-MIN_ROUNDS, MAX_ROUNDS = 3, 30
-"""Products take turns, so that a disturbance of the machine disturbs them all. The best round of
-each counts."""
+MIN_ROUNDS = 3
+MAX_ROUNDS = 30
+"""Products take turns, so that other load on the machine affects them all. The best round of each
+counts."""
 ENOUGH_SECONDS = 0.4
 """No further round begins after this time."""
-SMALL_OPERATIONS, REPEATS = 1e8, 4
-"""A product of fewer operations is repeated within a round."""
+SMALL_OPERATIONS = 1e8
+REPEATS = 4
+"""A product of fewer than `SMALL_OPERATIONS` is run this often within a round."""
 LARGE_OPERATIONS = 1e9
-"""Operations of the longest weight gradient that is timed. A longer sequence is taken to cost in
+"""Operations of the largest weight gradient that is timed. Longer sequences are assumed to cost in
 proportion."""
 
 
 class Shape(NamedTuple):
-    """The product that one lane makes at each step: [batch, hidden] x [hidden, gates], and the
-    transposed one backward."""
+    """The product of one lane at each step: [batch, hidden] x [hidden, gates], transposed in the
+    backward pass."""
 
     batch: int
     hidden: int
@@ -38,7 +40,7 @@ class _Task:
     """One of the products of a sequence."""
 
     count: float
-    """Times that the sequence makes it."""
+    """How often a sequence computes it."""
     run: Callable[[], object]
     operations: float
 
@@ -72,30 +74,25 @@ def _tasks(matmul: MatMul, shape: Shape) -> list[_Task]:
     def normal(*size: int) -> Tensor:
         return torch.randn(size, generator=random) * 0.1
 
-    h, da, a, u = (
-        normal(batch, hidden),
-        normal(batch, gates),
-        normal(batch, gates),
-        normal(hidden, gates),
-    )
-    every_h, every_da = (
-        normal(together * batch, columns).to(matmul.operand) for columns in (hidden, gates)
-    )
-    u = u.to(matmul.operand)
-    forward, backward = matmul.prepare(u, batch), matmul.prepare(u.t(), batch)
+    h = normal(batch, hidden)
+    da = normal(batch, gates)
+    a = normal(batch, gates)
+    u = normal(hidden, gates).to(matmul.operand)
+    all_h = normal(together * batch, hidden).to(matmul.operand)
+    all_da = normal(together * batch, gates).to(matmul.operand)
+    forward = matmul.prepare(u, batch)
+    backward = matmul.prepare(u.t(), batch)
     return [
         _Task(1, lambda: matmul.prepare(u, batch), operations),
         _Task(1, lambda: matmul.prepare(u.t(), batch), operations),
         _Task(steps, lambda: matmul.add_(a.zero_(), h, forward), operations),
         _Task(steps, lambda: matmul.times(da, backward), operations),
-        _Task(
-            steps / together, lambda: matmul.multiply(every_h.t(), every_da), operations * together
-        ),
+        _Task(steps / together, lambda: matmul.multiply(all_h.t(), all_da), operations * together),
     ]
 
 
 def _clock() -> Callable[[], float]:
-    """A clock: with one thread its processor time, which a busy machine stretches little."""
+    """A clock: with one thread its processor time, which other load hardly affects."""
     if torch.get_num_threads() == 1:
         return thread_time
     return perf_counter
@@ -107,7 +104,7 @@ def _seconds_of(task: _Task) -> float:
     repeats = 1
     if task.operations < SMALL_OPERATIONS:
         repeats = REPEATS
-        task.run()  # or it would pay for what the task before left in the caches
+        task.run()  # refills the caches after the previous task
     started = clock()
     for _ in range(repeats):
         task.run()

@@ -1,5 +1,5 @@
-"""All lanes of a pack at once in stock torch: one autograd function for the sequence, with its own
-backward pass."""
+"""All lanes of a pack at once, in plain torch: one autograd function for the sequence, with an
+explicit backward pass."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -22,14 +22,14 @@ from zoneout_core.kernels.workspace import Workspace
 from zoneout_core.masking.sites import Sites
 
 KERNELS: Final[Mapping[str, type[Pass]]] = {"lstm": LSTMPass, "gru": ResetBefore, "rnn": RNNPass}
-"""By cell. A GRU's is one of two, which know the same settings and masks; one stands for both."""
+"""By cell. A GRU has two kernels with the same settings and masks, of which one is listed."""
 OUTSIDE_LAYERS: Final = frozenset({"embedding", "outputs"})
-"""Sites of masks that are no part of a layer."""
+"""Sites of masks outside the layers."""
 
 
 def missing(cell: Cell, site_keys: frozenset[str]) -> str:
-    """The first part of `cell`, its settings and its masks that no kernel here supports, in words;
-    empty = all is supported."""
+    """The first thing that no kernel here supports, in words: the cell, a setting or a mask; empty
+    if all is supported."""
     name = name_of(type(cell))
     if name not in KERNELS:
         return f"cell {name or type(cell).__name__}"
@@ -55,15 +55,15 @@ def run(
     workspace: Workspace,
     trajectories: bool,
 ) -> Lanes:
-    """See `zoneout_core.kernels.recurrence`, which has the contract."""
+    """See `zoneout_core.kernels.recurrence` for the contract."""
     assert all(mask.dim() == 4 for mask in sites.present().values()), (
-        "masks by gate are no business of this kernel"
+        "this kernel has no masks by gate"
     )
     kernel = _kernel(cell)
     if sites.inputs is not None and x.is_floating_point():
         x = x * sites.inputs.to(x.dtype)
     if sites.gate is not None and len(state) == len(cell.STATES):
-        # No output gate was open before the first step.
+        # Before the first step the output gate is closed.
         state = (*state, torch.zeros_like(state[0][:, :1]))
     parameters = tuple(p[name] for name in kernel.PARAMETERS)
     leaves = (x, *parameters, *state)
@@ -85,8 +85,10 @@ def run(
     else:
         with torch.no_grad():
             returned = kernel(inputs).forward()
-    every, last = returned[: -len(state)], returned[-len(state) :]
-    return Lanes(every[0], last, every if trajectories else None, [{} for _ in range(len(x))])
+    all_steps = returned[: -len(state)]
+    last = returned[-len(state) :]
+    statistics: list[dict[str, Tensor]] = [{} for _ in range(len(x))]
+    return Lanes(all_steps[0], last, all_steps if trajectories else None, statistics)
 
 
 def _kernel(cell: Cell) -> type[Pass]:
@@ -97,13 +99,13 @@ def _kernel(cell: Cell) -> type[Pass]:
 
 
 class _Sequence(torch.autograd.Function):
-    """The whole sequence as one node of the graph."""
+    """The sequence as one node of the graph."""
 
     @staticmethod
     def forward(
         ctx: Any, kernel: type[Pass], inputs: PassInputs, *leaves: Tensor
     ) -> tuple[Tensor, ...]:
-        """leaves: those of `inputs`, which autograd looks for among the arguments."""
+        """leaves: those of `inputs`; autograd finds them only among the arguments."""
         ctx.set_materialize_grads(False)
         ctx.run = kernel(inputs)
         returned: tuple[Tensor, ...] = ctx.run.forward()

@@ -7,21 +7,21 @@ import torch
 from torch import Tensor
 
 ALIGNMENT = 64
-"""Bytes. A product may depend on the address of an operand, so every lane starts at such a
-boundary."""
+"""Bytes. The bits of a product may depend on the address of an operand, so every lane starts at
+such a boundary."""
 
 
 class Workspace:
-    """Named buffers with the lane axis in front. Lanes are a dense prefix, so a pack may grow and
+    """Named buffers with the lane axis first. The lanes in use come first, so a pack may grow and
     shrink.
 
     A workspace serves one forward pass and its backward pass at a time. The next `recurrence` with
-    it overwrites the outputs of the last one; last states are copies and stay valid.
+    it overwrites the outputs of this one; last states are copies and stay valid.
     """
 
     def __init__(self) -> None:
         self.uses = 0
-        """Forward passes so far. By it, `backward` sees whether the buffers still hold its pass."""
+        """Forward passes so far. It tells `backward` whether the buffers still hold its pass."""
         self.views: dict[Any, Any] = {}
         """Views that a kernel keeps between steps, by shape; emptied when a buffer moves."""
         self._flat: dict[str, Tensor] = {}
@@ -51,8 +51,8 @@ class Workspace:
         return flat[: lanes * stride].view(lanes, stride)[:, :per_lane].view(lanes, *shape)
 
     def aligned(self, name: str, x: Tensor, dtype: torch.dtype) -> Tensor:
-        """`x` [K, ...] as `dtype` with contiguous lanes at 64-byte boundaries: itself where it is,
-        else a copy."""
+        """`x` [K, ...] as `dtype`, with contiguous lanes at 64-byte boundaries: `x` itself if it is
+        like that, else a copy."""
         lane_bytes = 0
         if x.shape[0] > 1:
             lane_bytes = x.stride(0) * x.element_size()
@@ -67,7 +67,7 @@ class Workspace:
         return sum(flat.nbytes for flat in self._flat.values())
 
     def fill_(self, value: float) -> None:
-        """Overwrite everything, so that a test can show that nothing is read before it is
+        """Overwrite all buffers, so that tests can show that nothing is read before it is
         written."""
         for flat in self._flat.values():
             flat.fill_(value)

@@ -1,1 +1,1 @@
-"""Masks: random streams, the program of a regularizer, and the tensors that it becomes."""
+"""Masks: random streams, mask programs, and the tensors that programs become."""

@@ -1,7 +1,7 @@
 """Mask programs become tensors: drawn in training, expectations in an evaluation (spec section 9).
 
-Every mask has a random stream of its own (`zoneout_core.masking.streams`). An axis along which a
-mask is shared has size 1.
+Every mask has its own random stream (`zoneout_core.masking.streams`). An axis along which a mask is
+shared has size 1.
 
 T steps, B batch, U units (D of what a layer reads at site `inputs`, H elsewhere), K lanes.
 """
@@ -22,14 +22,14 @@ from zoneout_core.masking.sites import Sites
 from zoneout_core.masking.stacking import combine, neutral
 
 BLOCK = 50
-"""Places of the data whose masks one stream draws in an evaluation."""
+"""In an evaluation, one stream draws the masks of this many places of the data."""
 
 
 def layer_sites(draw: MaskDraw) -> Sites:
     """The masks of one layer of one lane, by site.
 
     Drawn masks are bool [T, B, U], or `draw.dtype` where they hold real numbers. In an evaluation
-    expectations stand in their places: numbers [1, 1, 1], or [1, 1, U] where units differ.
+    they are replaced by expectations: numbers [1, 1, 1], or [1, 1, U] where units differ.
     """
     tensors: dict[str, Any] = {}
     for mask in draw.program:
@@ -45,13 +45,13 @@ def layer_sites(draw: MaskDraw) -> Sites:
 
 
 def outputs_gain(draw: MaskDraw) -> Tensor | None:
-    """The gain on the last layer's output; it broadcasts to [T, B, H]. None: there is none."""
+    """The gain on the last layer's output, which broadcasts to [T, B, H]; None if there is none."""
     return _gain("outputs", draw)
 
 
 def embedding_gain(draw: MaskDraw) -> Tensor | None:
-    """The gain on each of V = `draw.shape.inputs` symbols in each sequence: [1, B, V]. None: there
-    is none."""
+    """The gain on each of V = `draw.shape.inputs` symbols in each sequence, [1, B, V]; None if
+    there is none."""
     return _gain("embedding", draw)
 
 
@@ -76,7 +76,7 @@ def _stands(mask: Mask, draw: MaskDraw) -> bool:
 
 
 def _sizes(mask: Mask, shape: LayerShape) -> tuple[int, ...]:
-    """(T, B, U), with the gates before U where each has a mask; 1 where the mask is shared."""
+    """(T, B, U), or (T, B, gates, U) where each gate has a mask; 1 where the mask is shared."""
     units = shape.hidden
     if mask.site in ("inputs", "embedding"):
         units = shape.inputs
@@ -88,7 +88,7 @@ def _sizes(mask: Mask, shape: LayerShape) -> tuple[int, ...]:
 
 
 def _value(mask: Mask, draw: MaskDraw) -> Tensor | None:
-    """The tensor at the mask's site; None where it would change nothing."""
+    """The tensor at the mask's site; None if it would change nothing."""
     sizes = _sizes(mask, draw.shape)
     if draw.evaluation and not mask.static and mask.expected is not None:
         return _expectation(mask, mask.expected, sizes, draw)
@@ -101,7 +101,8 @@ def _value(mask: Mask, draw: MaskDraw) -> Tensor | None:
 def _expectation(
     mask: Mask, expected: float, sizes: tuple[int, ...], draw: MaskDraw
 ) -> Tensor | None:
-    """The expectation that stands for the mask: one number, or one for each unit."""
+    """The expectation that replaces the mask: one number, or one for each unit; None if it would
+    change nothing."""
     if mask.kind == "uniform" or (mask.spread == 0 and expected == neutral(mask.site)):
         return None
     units = sizes[-1] if mask.spread else 1
@@ -110,7 +111,7 @@ def _expectation(
 
 
 def _drawn(mask: Mask, sizes: tuple[int, ...], draw: MaskDraw) -> Tensor:
-    """Random numbers from the stream that the draw addresses, not yet scaled."""
+    """Random values from the stream that the draw addresses, not yet scaled."""
     evaluation = draw.evaluation and not mask.static
     places = draw.shape.places
     if "update" in mask.shared:
@@ -135,8 +136,8 @@ def _static(
     device: torch.device,
     evaluation: bool,
 ) -> Tensor:
-    """Masks that are drawn once for all updates, step by step: those of a shorter run are the first
-    of a longer one."""
+    """Masks that are drawn once for all updates, step by step: a longer run begins with the masks
+    of a shorter one."""
     purpose = streams.mask_purpose(mask.stream, layer, evaluation=evaluation, static=True)
     steps = []
     for t in range(sizes[0]):

@@ -1,5 +1,5 @@
-"""Weight noise (spec section 9.9): once per update, N(0, sigma^2) on every weight matrix, and on
-nothing else."""
+"""Weight noise (spec section 9.9): once per update, N(0, sigma^2) is added to every weight matrix,
+and to nothing else."""
 
 from collections.abc import Sequence
 
@@ -13,9 +13,9 @@ from zoneout_core.masking import streams
 def noise_(matrices: Sequence[Tensor], sigma: float, *, seed: int, update: int) -> None:
     """Add noise of standard deviation `sigma` to the weight matrices of one lane, in place.
 
-    matrices: views of a copy of the lane's row, in the order of its layout, on which the numbers
-    depend. The gradient at the noisy weights updates the clean ones, and an evaluation uses the
-    clean ones. update: all time steps and examples of one update see the same noise.
+    matrices: views of a copy of the lane's row. Their order, that of its layout, decides the
+    numbers. The gradient at the noisy weights updates the clean weights, which evaluations use.
+    update: all time steps and examples of an update have the same noise.
     """
     assert sigma >= 0, sigma
     if sigma == 0 or not matrices:

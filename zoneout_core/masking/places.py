@@ -1,4 +1,4 @@
-"""Which places of the data an evaluation reads."""
+"""The places of the data that an evaluation reads."""
 
 from typing import NamedTuple
 
@@ -9,13 +9,13 @@ from torch import Tensor
 class Places(NamedTuple):
     """The places that an evaluation reads: T steps of B sequences.
 
-    A mask that is drawn in an evaluation belongs to a place. So it does not depend on how the data
+    A mask that is drawn in an evaluation belongs to a place, so it does not depend on how the data
     are cut into pieces.
     """
 
     steps_TB: Tensor
-    """Steps of the sequence that came before the place, [T, B] or [T, 1]. Static masks begin anew
-    every `LayerShape.steps`."""
+    """The number of earlier steps in the sequence, [T, B] or [T, 1]. Static masks repeat every
+    `LayerShape.steps`."""
     numbers_TB: Tensor
     """The number of the place among all places of the data. Most masks are drawn for each place."""
     sequences_B: Tensor
@@ -24,7 +24,7 @@ class Places(NamedTuple):
 
     @classmethod
     def of_examples(cls, first: int, batch: int, steps: int, device: torch.device) -> "Places":
-        """T = `steps` steps of `batch` examples of a set, from example number `first` on."""
+        """T = `steps` steps of `batch` examples of a data set, from example number `first` on."""
         steps_T1 = torch.arange(steps, device=device).unsqueeze(1)
         examples_B = torch.arange(first, first + batch, device=device)
         return cls(steps_T1, examples_B * steps + steps_T1, examples_B)

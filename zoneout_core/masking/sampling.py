@@ -1,8 +1,8 @@
 """The random numbers of one mask.
 
-Zeros and ones are drawn as 16-bit words: one 64-bit random number decides four positions, which is
-about ten times as fast as `bernoulli_`. In return a probability is rounded to a multiple of 2^-16
-(an error of at most 7.7e-6). 0 and 1 are exact.
+Zeros and ones are drawn as 16-bit words: one 64-bit random number decides four positions, about ten
+times as fast as `bernoulli_`. The price is that probabilities are rounded to multiples of 2^-16 (an
+error of at most 7.7e-6); 0 and 1 are exact.
 """
 
 from dataclasses import replace
@@ -17,7 +17,7 @@ LEVELS = 2**16
 
 
 def sample(mask: Mask, sizes: tuple[int, ...], generator: Generator) -> Tensor:
-    """Values of `mask` of these sizes, U last: bool, or float32 where it holds real numbers."""
+    """Values of `mask` in these sizes, U last: bool, or float32 where it holds real numbers."""
     if mask.flipped:
         complement = sample(
             replace(mask, probability=1 - mask.probability, flipped=False), sizes, generator
@@ -77,7 +77,7 @@ def _random_words(mask: Tensor, generator: Generator, words: Tensor | None) -> T
     """A random 16-bit word for each position of `mask`, in its shape."""
     if words is None:
         words = words_for(mask.numel(), mask.device)
-    # Without the explicit lower bound, random_() leaves the sign bit 0, and with it that of every
-    # fourth word.
+    # Without an explicit lower bound, random_() leaves the sign bit 0, which is the top bit of
+    # every fourth word.
     words.random_(-(2**63), None, generator=generator)
     return words.view(torch.int16)[: mask.numel()].view(mask.shape)

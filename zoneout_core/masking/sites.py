@@ -1,8 +1,8 @@
-"""The masks of one layer as tensors, by their site: the place in a step where they enter
+"""The masks of one layer as tensors, by site: the place in a step where they act
 (`zoneout_core.masking.program.Site`).
 
 For one lane a tensor broadcasts to [T, B, U] (U units of what it scales), for K lanes to [K, T, B,
-U]; a mask for each gate has one more axis before the units: [T, B, gates, U]. None = no mask there.
+U]; masks for each gate have one more axis before the units: [T, B, gates, U]. None = no mask there.
 Imports no torch.
 """
 
@@ -19,34 +19,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sites:
-    """Gains multiply (1 = let through), `keep_*` preserve (1 = keep the old value; numbers between
-    mix)."""
+    """Gains multiply (1 = let through); `keep_*` preserve (1 = keep the old value; numbers between
+    0 and 1 mix)."""
 
     inputs: Tensor | None = None
-    """Gain on what the layer reads."""
+    """Gain on the inputs of the layer."""
     recurrent: Tensor | None = None
     """Gain on h_{t-1} where the products read it."""
     update: Tensor | None = None
     """Gain on what is about to be written: i * g of an LSTM, n of a GRU."""
     cells: Tensor | None = None
-    """Gain on the candidate cell c~, both as it is carried on and as h reads it."""
+    """Gain on the candidate cell c~, both where it is carried to the next step and where h reads
+    it."""
     carried: Tensor | None = None
-    """Gain on the candidate cell only as it is carried on; h reads it without (spec 9.4: cells and
-    states dropped)."""
+    """Gain on the candidate cell where it is carried to the next step, but not where h reads it
+    (spec 9.4: cells and states dropped)."""
     states: Tensor | None = None
     """Gain on the candidate state h~."""
     gate: Tensor | None = None
     """The output gate's mask, 1 = updated (spec 9.5)."""
     uniform: Tensor | None = None
-    """Numbers from 0 to 1 that a cell compares with probabilities of its own (spec 9.15); None =
-    their expectation."""
+    """Numbers from 0 to 1 that a cell compares with its probabilities (spec 9.15); None = their
+    expectation."""
     keep_cells: Tensor | None = None
     """1 = the cell keeps its old value (zoneout)."""
     keep_states: Tensor | None = None
     """1 = the state keeps its old value (zoneout)."""
     gate_form: str = ""
-    """`intent`, `intent_raw`, `literal` or `code` (spec section 9.5), where there is a gate
-    mask."""
+    """`intent`, `intent_raw`, `literal` or `code` (spec section 9.5); empty without a gate mask."""
 
     def at(self, index: int) -> Sites:
         """The masks of lane `index` of K, or of step `index` of one lane; an axis of size 1 serves
@@ -63,12 +63,12 @@ class Sites:
         assert all(len(mask) in (1, count) for mask in masks.values()), {
             n: m.shape for n, m in masks.items()
         }
-        still = {name: mask[0] for name, mask in masks.items() if len(mask) == 1}
-        moving = {name: mask.unbind(0) for name, mask in masks.items() if len(mask) > 1}
-        if not moving:
-            return [self._with(still)] * count
+        constant = {name: mask[0] for name, mask in masks.items() if len(mask) == 1}
+        varying = {name: mask.unbind(0) for name, mask in masks.items() if len(mask) > 1}
+        if not varying:
+            return [self._with(constant)] * count
         return [
-            self._with(still | {name: steps[t] for name, steps in moving.items()})
+            self._with(constant | {name: steps[t] for name, steps in varying.items()})
             for t in range(count)
         ]
 

@@ -1,6 +1,6 @@
-"""Masks put together: several at one site of a lane, and those of K lanes.
+"""Combines masks: several at one site of a lane, and those of K lanes.
 
-Imports nothing of a program: it works on tensors as `zoneout_core.masking.masks` makes them.
+It works on the tensors of `zoneout_core.masking.masks`, and knows no mask programs.
 """
 
 from collections.abc import Sequence
@@ -30,8 +30,7 @@ def stack(lanes: Sequence[Sites]) -> Sites:
 
 
 def stack_gains(gains: Sequence[Tensor | None], neutral: float = 1.0) -> Tensor | None:
-    """One mask of K lanes, [K, ...]: `neutral` in lanes that have none, None where no lane has
-    one."""
+    """The mask of K lanes, [K, ...]: `neutral` in lanes that have none; None if no lane has one."""
     present = [gain for gain in gains if gain is not None]
     assert len(present) in (0, len(gains)) or not isnan(neutral), (
         "all lanes draw masks of their own, or none"
@@ -48,8 +47,8 @@ def stack_gains(gains: Sequence[Tensor | None], neutral: float = 1.0) -> Tensor 
 
 
 def neutral(site: str) -> float:
-    """The number that changes nothing at a site. NaN: no number stands for a cell's own
-    expectation."""
+    """The mask value that changes nothing at a site. NaN: no number replaces the expectation that a
+    cell computes."""
     if site == "uniform":
         return nan
     if site.startswith("keep_"):
@@ -58,7 +57,8 @@ def neutral(site: str) -> float:
 
 
 def combine(site: str, first: Tensor | None, second: Tensor) -> Tensor:
-    """Two masks at one site of a lane: gains multiply, and a value is kept if either keeps it."""
+    """Combine two masks at one site of a lane: gains multiply, and a value is kept if either keeps
+    it."""
     if first is None:
         return second
     assert site not in ("gate", "uniform"), (
@@ -75,7 +75,7 @@ def combine(site: str, first: Tensor | None, second: Tensor) -> Tensor:
 
 
 def _with_axes(mask: Tensor, axes: int) -> Tensor:
-    """The mask with an axis for the gates, if others have one."""
+    """The mask, with an axis for the gates if other masks have one."""
     if mask.dim() == axes:
         return mask
     return mask.unsqueeze(-2)

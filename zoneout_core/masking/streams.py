@@ -1,8 +1,8 @@
 """Random streams, each addressed by (trial seed, purpose, counter). No draw depends on an earlier
 one.
 
-A stream is re-seeded whenever it is used, so a resumed trial needs no generator state and a trial
-draws the same numbers whatever its lane, its neighbours and their order (docs/architecture.md,
+A stream is seeded whenever it is used. So a resumed trial needs no generator state, and a trial
+draws the same numbers in every lane, whatever its neighbours and their order (docs/architecture.md,
 "Lanes are independent").
 """
 
@@ -12,23 +12,23 @@ from typing import Final
 import torch
 
 Purpose = str
-"""A key of `PURPOSES`, or what `mask_purpose` makes of the stream of a mask."""
+"""A key of `PURPOSES`, or the result of `mask_purpose` for the stream of a mask."""
 
 PURPOSES: Final[dict[Purpose, str]] = {
-    "init": "initial parameters; the counter is how often the trial began anew",
+    "init": "initial parameters; the counter is the number of restarts of the trial",
     "masks_cells": "zoneout masks of the cells; the counter is the update",
     "masks_states": "zoneout masks of the hidden states; the counter is the update",
     "weight_noise": "noise on weight matrices; the counter is the update",
     "offset": "where an epoch starts to cut chunks; the counter is the epoch",
     "shuffle": "order of an epoch's chunks or examples; the counter is the epoch",
     "examples": "examples that a task draws; the counter is the update",
-    "valid_examples": "the same, to validate on; the counter is their difficulty",
+    "valid_examples": "examples to validate on; the counter is their difficulty",
 }
 """Every fixed purpose and what its counter counts. A new purpose never shifts the numbers of the
 others."""
 
 MASKS: Final = "masks_"
-"""How the stream of a mask begins. Layer 0 trains on the stream itself: its name is the purpose."""
+"""The prefix of the streams of masks. In training, layer 0 uses the name itself as its purpose."""
 
 
 def mask_purpose(
@@ -39,10 +39,10 @@ def mask_purpose(
     static: bool = False,
     block: int | None = None,
 ) -> Purpose:
-    """The purpose of a mask that names `stream`, in one layer.
+    """The purpose of a mask with this stream, in one layer.
 
-    Its counter is the update, in an evaluation the pass over the data, and for static masks the
-    time step. block: the block of the data's places for which an evaluation draws
+    Its counter is the update; in an evaluation, the pass over the data; for static masks, the time
+    step. block: the block of places for which an evaluation draws
     (`zoneout_core.masking.places.Places`).
     """
     assert stream.startswith(MASKS), stream
@@ -60,11 +60,12 @@ def mask_purpose(
 
 
 def stream_seed(trial_seed: int, purpose: Purpose, *, counter: int) -> int:
-    """The seed of one stream, in [0, 2^63): BLAKE2b of the three parts, the same on every machine
-    and version.
+    """The seed of one stream, in [0, 2^63): BLAKE2b of the three arguments, the same on every
+    machine and version.
 
-    PyTorch's CPU generator uses the low 32 bits, so among many million streams two will coincide by
-    chance. Such a pair repeats one mask at an unrelated update, which no statistic can notice.
+    PyTorch's CPU generator uses the low 32 bits, so among many millions of streams two will
+    coincide by chance. Such a pair repeats a mask at an unrelated update, which no statistic can
+    show.
     """
     assert purpose in PURPOSES or any(part.startswith(MASKS) for part in purpose.split(".")), (
         purpose
@@ -76,7 +77,7 @@ def stream_seed(trial_seed: int, purpose: Purpose, *, counter: int) -> int:
 def generator(
     trial_seed: int, purpose: Purpose, *, counter: int, device: torch.device | str = "cpu"
 ) -> torch.Generator:
-    """A generator on `device`, at the start of the stream. CPU and CUDA draw different numbers from
-    it."""
+    """A generator on `device`, at the start of the stream. CPU and CUDA draw different numbers with
+    the same seed."""
     seed = stream_seed(trial_seed, purpose, counter=counter)
     return torch.Generator(device).manual_seed(seed)

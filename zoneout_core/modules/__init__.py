@@ -1,4 +1,4 @@
-"""Drop-in modules: zoneout in the place of `torch.nn.LSTM`, `torch.nn.GRU` and `torch.nn.RNN`
+"""Drop-in replacements with zoneout for `torch.nn.LSTM`, `torch.nn.GRU` and `torch.nn.RNN`
 (docs/modules.md)."""
 
 from zoneout_core.modules.gru import ZoneoutGRU

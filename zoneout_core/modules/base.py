@@ -1,4 +1,4 @@
-"""The base of the three drop-in modules: layers and directions, torch's own kernels, and weights
+"""The base of the three drop-in modules: layers and directions, torch's own kernels, and conversion
 from and to torch.nn.
 
 Shapes: T steps, B batch, N rows (one for each example and step), D inputs, H hidden, G gates side
@@ -29,30 +29,30 @@ from zoneout_core.modules.weights import (
 
 
 class ZoneoutBase(KeepingRNN, ABC):
-    """Base of `ZoneoutLSTM`, `ZoneoutGRU` and `ZoneoutRNN`, where the arguments are described."""
+    """Base of `ZoneoutLSTM`, `ZoneoutGRU` and `ZoneoutRNN`, which describe the arguments."""
 
     TORCH: ClassVar[type[nn.RNNBase]]
-    """The class of torch.nn in whose place it stands."""
+    """The class of torch.nn that it replaces."""
 
     @classmethod
     def from_torch(cls, module: nn.RNNBase, **zoneout: Any) -> Self:
-        """A module with a torch.nn module's arguments and copies of its weights; `zoneout` are the
-        further arguments.
+        """A module with the arguments of a torch.nn module and copies of its weights; `zoneout` has
+        the further arguments.
 
         Raises `TypeError` for a module of another kind.
         """
         if not isinstance(module, cls.TORCH):
             rule = f"{cls.__name__}.from_torch takes a torch.nn.{cls.TORCH.__name__}"
             raise TypeError(f"{rule}, but was given a {type(module).__name__}.")
-        made = cls(**arguments(module), **zoneout)
-        copy_weights(module, made)
-        return made
+        copy = cls(**arguments(module), **zoneout)
+        copy_weights(module, copy)
+        return copy
 
     def to_torch(self) -> nn.RNNBase:
-        """The same network without zoneout: torch.nn's module with copies of the weights."""
-        made = self.TORCH(**arguments(self))
-        copy_weights(self, made)
-        return made
+        """The same network without zoneout: a torch.nn module with copies of the weights."""
+        copy = self.TORCH(**arguments(self))
+        copy_weights(self, copy)
+        return copy
 
     def extra_repr(self) -> str:
         words = [super().extra_repr()]
@@ -64,45 +64,46 @@ class ZoneoutBase(KeepingRNN, ABC):
         return ", ".join(words)
 
     def forward(self, input: Tensor | PackedSequence, hx: Any = None) -> tuple[Any, Any]:
-        """(output, h_n), or (output, (h_n, c_n)) of an LSTM: arguments, shapes and defaults are
+        """(output, h_n), or (output, (h_n, c_n)) for an LSTM: arguments, shapes and defaults are
         those of torch.nn.
 
         Raises `ValueError` when shapes or precisions do not fit, or a sequence is longer than the
         static masks.
         """
         check_inputs(self, input)
-        form = InputLayout(input, self.batch_first)
-        state = self._start(form, hx)
+        layout = InputLayout(input, self.batch_first)
+        state = self._start(layout, hx)
         if self._fuses():
-            output, *last = self._fused(form.x, form.batch_sizes, state)
+            output, *last = self._fused(layout.x, layout.batch_sizes, state)
         else:
-            output, last = self._layers(*form.rows(), state)
-        dtype = self._returned(form.x if hx is None else state[0]) or output.dtype
-        result, states = form.leave(output.to(dtype), tuple(state.to(dtype) for state in last))
+            output, last = self._layers(*layout.rows(), state)
+        dtype = self._returned(layout.x if hx is None else state[0]) or output.dtype
+        result, states = layout.leave(output.to(dtype), tuple(state.to(dtype) for state in last))
         if len(states) == 1:
             return result, states[0]
         return result, states
 
-    def _start(self, form: InputLayout, hx: Any) -> SequenceState:
+    def _start(self, layout: InputLayout, hx: Any) -> SequenceState:
         """The initial states, each [layers * directions, B, H]: the user's, or zeros."""
         weight: Any = self.weight_hh_l0
         dtype = state_dtype(weight)
         if hx is None:
-            shape = (len(self.all_weights), form.batch, self.hidden_size)
-            return tuple(torch.zeros(shape, dtype=dtype, device=form.x.device) for _ in self.RATES)
+            shape = (len(self.all_weights), layout.batch, self.hidden_size)
+            device = layout.x.device
+            return tuple(torch.zeros(shape, dtype=dtype, device=device) for _ in self.RATES)
         states = tuple(hx) if isinstance(hx, tuple | list) else (hx,)
-        check_states(self, states, len(self.RATES), form.batch if form.batched else None)
-        return form.enter(tuple(state.to(dtype) for state in states))
+        check_states(self, states, len(self.RATES), layout.batch if layout.batched else None)
+        return layout.enter(tuple(state.to(dtype) for state in states))
 
     def _fuses(self) -> bool:
         """Whether torch's own kernel runs."""
         return self.is_plain()
 
     def _returned(self, first: Tensor) -> torch.dtype | None:
-        """The precision of output and last states under autocast, that of torch.nn for every z;
+        """The precision of output and last states under autocast, for every z that of torch.nn;
         None without autocast.
 
-        first: the user's initial state or, without one, the input.
+        first: the user's initial state or, if there is none, the input.
         """
         weight: Any = self.weight_hh_l0
         return autocast_dtype(weight)
@@ -110,7 +111,8 @@ class ZoneoutBase(KeepingRNN, ABC):
     def _layers(
         self, x_ND: Tensor, sizes: list[int], state: SequenceState
     ) -> tuple[Tensor, list[Tensor]]:
-        """(the last layer's output [N, H * directions], the last states as `_start` has them)."""
+        """(the last layer's output [N, H * directions], the last states shaped like those of
+        `_start`)."""
         last: list[SequenceState] = []
         for layer in range(self.num_layers):
             if layer > 0 and self.dropout > 0:
@@ -130,7 +132,7 @@ class ZoneoutBase(KeepingRNN, ABC):
         return x_ND, [torch.stack(layers) for layers in zip(*last, strict=True)]
 
     def _weights(self, index: int) -> Weights:
-        """Parameters of layer and direction `index`; under autocast they are converted here, once a
+        """Parameters of layer and direction `index`. Autocast's conversion happens here, once per
         sequence."""
         weights: list[Tensor] = list(self.all_weights[index])
         dtype = autocast_dtype(weights[0])
@@ -140,11 +142,11 @@ class ZoneoutBase(KeepingRNN, ABC):
 
     @abstractmethod
     def _layer(self, x_ND: Tensor, weights: Weights) -> tuple[Tensor, Step]:
-        """The inputs' share of the gates, [N, G], and the function that makes a step."""
+        """The share of the inputs in the gates, [N, G], and the function that computes a step."""
 
     @abstractmethod
     def _fused(self, x: Tensor, batch_sizes: Tensor | None, state: SequenceState) -> SequenceState:
-        """(output, the last states) from torch's own kernel, which knows no zoneout."""
+        """(output, the last states) from torch's own kernel, which has no zoneout."""
 
     def _fused_arguments(
         self, x: Tensor, batch_sizes: Tensor | None, state: SequenceState

@@ -11,8 +11,8 @@ from zoneout_core.modules.weights import autocast_dtype
 
 
 def check_inputs(module: nn.RNNBase, inputs: object) -> None:
-    """Raises `ValueError` unless `inputs` is a sequence of at least one step that `module` can
-    read, and `TypeError` when it is neither a tensor nor a packed sequence."""
+    """Raises `TypeError` when `inputs` is neither a tensor nor a packed sequence, and `ValueError`
+    unless it is a sequence of at least one step that `module` can read."""
     name = type(module).__name__
     if not isinstance(inputs, Tensor | PackedSequence):
         raise TypeError(
@@ -22,9 +22,9 @@ def check_inputs(module: nn.RNNBase, inputs: object) -> None:
     packed = isinstance(inputs, PackedSequence)
     x = inputs.data if isinstance(inputs, PackedSequence) else inputs
     if not packed and x.dim() not in (2, 3):
-        form = "[batch, steps, input]" if module.batch_first else "[steps, batch, input]"
+        axes = "[batch, steps, input]" if module.batch_first else "[steps, batch, input]"
         raise ValueError(
-            f"{name}: the input must be {form}, or [steps, input] without a batch, but has the"
+            f"{name}: the input must be {axes}, or [steps, input] without a batch, but has the"
             f" shape {list(x.shape)}."
         )
     if x.shape[-1] != module.input_size:
@@ -60,7 +60,7 @@ def check_states(
     must = f"[layers * directions, batch, H] = {[rows, batch, module.hidden_size]}"
     if batch is None:
         must = f"[layers * directions, H] = {[rows, module.hidden_size]}, as the input has no batch"
-    shape = [rows, *([] if batch is None else [batch]), module.hidden_size]
+    shape = [rows, module.hidden_size] if batch is None else [rows, batch, module.hidden_size]
     for label, state in zip(("h_0", "c_0"), states, strict=False):
         if list(state.shape) != shape:
             raise ValueError(
@@ -70,8 +70,8 @@ def check_states(
 
 
 def _check_precision(module: nn.RNNBase, label: str, value: Tensor) -> None:
-    """Raises `ValueError` unless `value` has the precision of the weights, as in torch.nn. Under
-    autocast precisions may differ."""
+    """Raises `ValueError` unless `value` has the precision of the weights, as in torch.nn, or
+    autocast is on."""
     weight: Any = module.weight_hh_l0
     if value.dtype != weight.dtype and autocast_dtype(weight) is None:
         rule = f"{label} must have the precision of the weights, {weight.dtype}"

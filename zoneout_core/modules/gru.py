@@ -1,4 +1,4 @@
-"""The GRU with zoneout, in the place of `torch.nn.GRU` (spec sections 1 and 9.1)."""
+"""The GRU with zoneout, a replacement for `torch.nn.GRU` (spec sections 1 and 9.1)."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from zoneout_core.modules.weights import Weights, affine
 
 
 class ZoneoutGRU(ZoneoutBase):
-    """`torch.nn.GRU` with zoneout: its arguments, shapes, parameters and start values, and further
-    keywords.
+    """`torch.nn.GRU` with zoneout: the same arguments, shapes, parameters and start values, and
+    further keywords.
 
         r, u = sigmoid(W x + b + U h' + b')
         n = tanh(W x + b + r * (U h' + b'))      reset="after" (default): torch's form, and cuDNN's
         n = tanh(W x + b + U (r * h') + b')         reset="before": the paper's form
         h~ = u * h' + (1 - u) * n       h = d * h' + (1 - d) * h~
 
-    The two forms are different functions of the same parameters: weights of `torch.nn.GRU` want
+    The two forms are different functions of the same parameters: weights from `torch.nn.GRU` need
     `after`.
 
     z_states: the probability that a hidden state KEEPS its previous value at a step; a number, or a
@@ -86,11 +86,14 @@ class ZoneoutGRU(ZoneoutBase):
         return super().to_torch()
 
     def extra_repr(self) -> str:
-        return super().extra_repr() + ("" if self.reset == "after" else f", reset={self.reset!r}")
+        words = super().extra_repr()
+        if self.reset == "after":
+            return words
+        return f"{words}, reset={self.reset!r}"
 
     def _returned(self, first: Tensor) -> torch.dtype | None:
-        # Autocast lets torch's own GRU mix its last state in 16 bits where cuDNN runs, and in the
-        # state's own precision elsewhere.
+        # Under autocast, torch's GRU returns 16-bit states where cuDNN runs, and elsewhere at least
+        # the precision of the initial state.
         dtype = super()._returned(first)
         if dtype is None or first.is_cuda:
             return dtype

@@ -1,9 +1,9 @@
 """How much of its old value a unit keeps at a step: drawn masks in training, their expectations in
 an evaluation.
 
-Masks are drawn with torch's global generator of the device, or with the user's own, so that
-`torch.manual_seed` governs them as it governs dropout. Spec sections 8.2 (static), 9.1, 9.2
-(depth), 9.13 (Gaussian).
+Masks are drawn with torch's global generator of the device, so that `torch.manual_seed` seeds them
+like dropout, or with a generator of the user. Spec sections 8.2 (static), 9.1, 9.2 (depth), 9.13
+(Gaussian).
 
 Shapes: N rows, one for each example and step; H hidden.
 """
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from zoneout_core.errors import ConfigError, UnknownName
 
 KINDS: Final[dict[str, str]] = {
-    "bernoulli": "each unit of each example decides anew at every step; cells and states apart",
+    "bernoulli": "a draw for each unit of each example and step, separate for cells and states",
     "shared": "one draw for cells and states: with equal probabilities they have one mask",
     "gaussian": "real numbers with the mean and variance of the 0/1 mask",
     "depth": (
@@ -31,7 +31,7 @@ KINDS: Final[dict[str, str]] = {
         "drawn once for each step and unit, the same for all examples, updates and evaluations"
     ),
 }
-"""What `mask=` may be. In an evaluation all but `static` are replaced by their expectation z."""
+"""The values of `mask=`. In an evaluation all but `static` are replaced by their expectation z."""
 
 Rate = float | Tensor
 """z, the probability of keeping: one number, or [H], or [layers * directions, H or 1]."""
@@ -39,15 +39,15 @@ Keep = Rate | None
 """The share of the old value that a step keeps: a 0/1 mask (bool), real numbers, or None = 0."""
 
 LEVELS: Final = 2**24
-"""Static masks compare stored whole numbers below this with z * LEVELS; float32 holds every one of
-them exactly."""
+"""Static masks compare stored integers below this with z * LEVELS; float32 represents all of them
+exactly."""
 
 
 def checked(name: str, z: Rate, hidden: int, rows: int) -> Rate:
     """`z` as a float, or as a float32 copy that nothing else refers to.
 
-    Raises `ConfigError` when it is no probability, wants a gradient, or is a tensor of another
-    shape than [hidden], [rows, hidden] and [rows, 1], where `rows` counts the layers times the
+    Raises `ConfigError` when it is not a probability, requires a gradient, or is a tensor of a
+    shape other than [hidden], [rows, hidden] and [rows, 1], where `rows` is layers times
     directions.
     """
     if isinstance(z, Tensor) and z.is_meta:
@@ -90,8 +90,8 @@ def checked(name: str, z: Rate, hidden: int, rows: int) -> Rate:
 
 
 def check_kind(kind: str, steps: int | None) -> None:
-    """Raises `UnknownName` for another kind than KINDS, `ConfigError` where `steps` does not go
-    with it."""
+    """Raises `UnknownName` for a kind that is not in KINDS, and `ConfigError` for `steps` that do
+    not fit the kind."""
     if kind not in KINDS:
         raise UnknownName("mask", kind, KINDS)
     if kind == "static" and steps is None:
@@ -119,8 +119,8 @@ def check_steps(length: int, steps: int | None) -> None:
 
 
 def is_off(z: Rate) -> bool:
-    """Whether nothing is ever kept. A tensor of rates counts as on, since reading it would wait for
-    the device."""
+    """Whether nothing is ever kept. A tensor of rates counts as on, because reading it would wait
+    for the device."""
     return not isinstance(z, Tensor) and z == 0.0
 
 
@@ -132,7 +132,7 @@ def rate_repr(z: Rate) -> str:
 
 
 def of_layer(z: Rate, index: int) -> Rate:
-    """The rate of layer and direction `index`, a number or [H] or [1]."""
+    """The rate of layer and direction `index`: a number, [H] or [1]."""
     if isinstance(z, Tensor) and z.dim() == 2:
         return z[index]
     return z
@@ -146,9 +146,9 @@ def draw(
 
     state_BH: gives width, device and precision. `static` masks are not drawn here.
     """
-    device, units = state_BH.device, state_BH.shape[1]
-    # Compiled for any batch size, torch's random functions take no `generator=` at all, not even
-    # None.
+    device = state_BH.device
+    units = state_BH.shape[1]
+    # Compiled with dynamic shapes, torch's random functions accept no `generator=`, not even None.
     source: dict[str, Any] = {}
     if generator is not None:
         source["generator"] = generator
@@ -180,8 +180,8 @@ def static(z: Rate, words_TH: Tensor) -> list[Keep]:
 
 
 def expectation(z: Rate, state_BH: Tensor) -> Keep:
-    """The expectation of the mask, for an evaluation: z itself, on the states' device and in their
-    precision."""
+    """The expectation of the mask, for an evaluation: z, on the device and in the precision of the
+    states."""
     if is_off(z):
         return None
     if isinstance(z, Tensor):
@@ -190,7 +190,7 @@ def expectation(z: Rate, state_BH: Tensor) -> Keep:
 
 
 def mix(keep: Keep, old: Tensor, new: Tensor) -> Tensor:
-    """keep * old + (1 - keep) * new; exactly one of the two where the mask says 0 or 1."""
+    """keep * old + (1 - keep) * new, exact where the mask is 0 or 1."""
     if keep is None:
         return new
     if isinstance(keep, Tensor) and keep.dtype == torch.bool:

@@ -18,10 +18,10 @@ from zoneout_core.modules.sequences import Keeps
 
 
 class KeepingRNN(MovedModule, nn.RNNBase):
-    """torch's base of recurrent modules, with rates of keeping and a kind of mask."""
+    """torch's base of recurrent modules, with a rate for each state and a kind of mask."""
 
     RATES: ClassVar[tuple[str, ...]] = ("z_states",)
-    """The rate of each state, in their order."""
+    """The names of the rates, in the order of the states."""
 
     def __init__(
         self,
@@ -34,7 +34,9 @@ class KeepingRNN(MovedModule, nn.RNNBase):
     ) -> None:
         keep.check_kind(mask, steps)
         super().__init__(*shape, **factory)
-        self._mask, self.steps, self.generator = mask, steps, generator
+        self._mask = mask
+        self.steps = steps
+        self.generator = generator
         self._rates: dict[str, Rate] = {}
         for name in self.RATES:
             self._set_rate(name, rates[name])
@@ -61,8 +63,7 @@ class KeepingRNN(MovedModule, nn.RNNBase):
         return self._mask
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # nn.Module would make a parameter of a Parameter, and an attribute without effect of a
-        # misspelt rate.
+        # nn.Module would register a Parameter as its own, and store a misspelt rate without effect.
         if name in self.RATES:
             object.__setattr__(self, name, value)
         elif name.startswith("z_"):
@@ -74,12 +75,12 @@ class KeepingRNN(MovedModule, nn.RNNBase):
             super().__setattr__(name, value)
 
     def is_plain(self) -> bool:
-        """Whether nothing is ever kept, so that torch's own kernels run. A tensor of rates counts
-        as keeping."""
+        """Whether nothing is ever kept, so that torch's own kernels can run. A tensor of rates
+        counts as keeping."""
         return all(keep.is_off(z) for z in self._rates.values())
 
     def reset_parameters(self) -> None:
-        """Draw start values as torch.nn does, and static masks anew."""
+        """Draw start values as torch.nn does, and new static masks."""
         super().reset_parameters()
         self._draw_static()
 
@@ -106,7 +107,7 @@ class KeepingRNN(MovedModule, nn.RNNBase):
         self._place_rates()
 
     def _place_rates(self) -> None:
-        """Move rates of units to the device of the weights, so that no step waits for a
+        """Move tensors of rates to the device of the weights, so that no step waits for a
         transfer."""
         weight: Any = self.weight_hh_l0
         for name, z in self._rates.items():
@@ -114,14 +115,18 @@ class KeepingRNN(MovedModule, nn.RNNBase):
                 self._rates[name] = z.to(weight.device)
 
     def after_move(self) -> None:
-        """Rates of units follow the weights to their device."""
+        """Move tensors of rates with the weights."""
         self._place_rates()
 
     def _static_names(self) -> list[str]:
-        """Buffers of the static masks: for each layer and direction those of h, then those of c."""
+        """Names of the buffers of static masks: for each layer and direction that of h, then that
+        of c."""
         directions = ("", "_reverse") if self.bidirectional else ("",)
-        ends = [f"_l{layer}{way}" for layer in range(self.num_layers) for way in directions]
-        return [f"static_{rate.removeprefix('z_')}{end}" for end in ends for rate in self.RATES]
+        suffixes = [
+            f"_l{layer}{direction}" for layer in range(self.num_layers) for direction in directions
+        ]
+        states = [rate.removeprefix("z_") for rate in self.RATES]
+        return [f"static_{state}{suffix}" for suffix in suffixes for state in states]
 
     def _draw_static(self) -> None:
         for words in self.buffers():

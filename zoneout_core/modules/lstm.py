@@ -1,4 +1,4 @@
-"""The LSTM with zoneout, in the place of `torch.nn.LSTM` (spec sections 1 and 9.1)."""
+"""The LSTM with zoneout, a replacement for `torch.nn.LSTM` (spec sections 1 and 9.1)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from zoneout_core.modules.weights import Weights, affine, autocast_dtype
 
 
 class ZoneoutLSTM(ZoneoutBase):
-    """`torch.nn.LSTM` with zoneout: its arguments, shapes, parameters and start values, and further
-    keywords.
+    """`torch.nn.LSTM` with zoneout: the same arguments, shapes, parameters and start values, and
+    further keywords.
 
         i, f, o = sigmoid(W x + b + U h' + b')      g = tanh(W x + b + U h' + b')
         c~ = f * c' + i * g         c = d_c * c' + (1 - d_c) * c~
@@ -30,9 +30,8 @@ class ZoneoutLSTM(ZoneoutBase):
     the length of the longest sequence. generator: draws the masks instead of torch's global
     generator of the device.
 
-    In training the masks are drawn; in an evaluation z stands for them. With z = 0 everywhere
-    torch's own fused kernels run. Raises `ConfigError` when an argument is not what it has to be;
-    `proj_size` has to be 0.
+    In training the masks are drawn; an evaluation replaces them by z. With z = 0 everywhere torch's
+    own fused kernels run. Raises `ConfigError` for an invalid argument; `proj_size` must be 0.
     """
 
     TORCH = nn.LSTM
@@ -90,8 +89,8 @@ class ZoneoutLSTM(ZoneoutBase):
         self._set_rate("z_cells", z)
 
     def _layer(self, x_ND: Tensor, weights: Weights) -> tuple[Tensor, Step]:
-        # torch has the gates in the order i, f, g, o. With the three sigmoids side by side one call
-        # serves them all.
+        # torch orders the gates i, f, g, o. With the three sigmoids side by side, one call computes
+        # them all.
         w_GD, u_HG = _sigmoids_first(weights.w_GD), _sigmoids_first(weights.u_GH).t()
         if weights.bias is None:
             b_G = None
@@ -120,8 +119,8 @@ class ZoneoutLSTM(ZoneoutBase):
 
 def _fused_runs(weight: Any) -> bool:
     """Whether torch's kernel can run. On a CPU it is oneDNN's, which torch.compile cannot
-    differentiate, and which knows autocast's precision on some processors only; torch.nn.LSTM
-    raises there."""
+    differentiate and which supports autocast's precision on some processors only; torch.nn.LSTM
+    raises where it cannot."""
     if weight.device.type != "cpu":
         return True
     dtype = autocast_dtype(weight)
@@ -132,7 +131,7 @@ def _fused_runs(weight: Any) -> bool:
 _ONEDNN: Final = {
     dtype: compat.onednn_supports(dtype) is not False for dtype in (torch.bfloat16, torch.float16)
 }
-"""Whether torch's LSTM runs under autocast to this; where there is no oneDNN, torch runs its own
+"""Whether torch's LSTM runs under autocast to this precision. Without oneDNN, torch runs its own
 kernel."""
 
 

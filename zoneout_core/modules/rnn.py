@@ -1,4 +1,4 @@
-"""The plain recurrent network with zoneout, in the place of `torch.nn.RNN` (spec sections 1 and
+"""The plain recurrent network with zoneout, a replacement for `torch.nn.RNN` (spec sections 1 and
 9.1)."""
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from zoneout_core.modules.weights import Weights, affine
 
 
 class ZoneoutRNN(ZoneoutBase):
-    """`torch.nn.RNN` with zoneout: its arguments, shapes, parameters and start values, and further
-    keywords.
+    """`torch.nn.RNN` with zoneout: the same arguments, shapes, parameters and start values, and
+    further keywords.
 
         h~ = tanh(W x + b + U h' + b')      h = d * h' + (1 - d) * h~
 

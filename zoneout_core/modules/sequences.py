@@ -1,7 +1,7 @@
 """Sequences in the layouts that torch.nn takes, and the loop over their steps.
 
-Inside, a sequence is flat: N rows, of which step t has `sizes[t]`. Of a batch that is B rows a
-step; in a packed sequence, whose examples are ordered by length, the steps grow shorter.
+Internally a sequence is flat: N rows, of which step t has `sizes[t]`. A batch has B rows in every
+step; a packed sequence, whose examples are ordered by length, has fewer in later steps.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ SequenceState = tuple[Tensor, ...]
 Keeps = tuple[Keep, ...]
 """The share of each state that a step keeps."""
 Step = Callable[[Tensor, SequenceState, Keeps], SequenceState]
-"""(gates' share of the inputs [B, G], states [B, H], keeps) -> states."""
+"""(share of the inputs in the gates [B, G], states [B, H], keeps) -> states."""
 
 
 class InputLayout:
-    """The layout of an input, [T, B, D], [B, T, D], [T, D] or packed, in which the output is
-    returned."""
+    """The layout of an input: [T, B, D], [B, T, D], [T, D] or packed. The output has the same."""
 
     def __init__(self, inputs: Tensor | PackedSequence, batch_first: bool) -> None:
         self.packed: PackedSequence | None = None
@@ -65,10 +64,10 @@ class InputLayout:
         """The output, [T, B, H] or [N, H], and the last states, [layers * directions, B, H], in the
         layout of the input."""
         if self.packed is not None:
-            sizes, order, back = self.packed[1:]
-            if back is not None:
-                state = tuple(h.index_select(1, back) for h in state)
-            return PackedSequence(output, sizes, order, back), state
+            sizes, order, inverse_order = self.packed[1:]
+            if inverse_order is not None:
+                state = tuple(h.index_select(1, inverse_order) for h in state)
+            return PackedSequence(output, sizes, order, inverse_order), state
         if output.dim() == 2:
             output = output.unflatten(0, self.x.shape[:2])
         if not self.batched:
@@ -87,13 +86,14 @@ def run(
     *,
     reverse: bool,
 ) -> tuple[Tensor, SequenceState]:
-    """All steps from `start`, each [B, H]: (h [N, H], the states [B, H] after each example's last
-    step).
+    """All steps from `start`, each [B, H]: (h [N, H], the states [B, H] after the last step of each
+    example).
 
-    reverse: from the last step to the first. A shorter example then joins where it ends; otherwise
-    it leaves there.
+    reverse: from the last step to the first. A shorter example then joins the batch at its end;
+    otherwise it leaves the batch there.
     """
-    a, steps = a_NG.split(sizes), list(range(len(sizes)))
+    a = a_NG.split(sizes)
+    steps = list(range(len(sizes)))
     if reverse:
         steps.reverse()
     outputs: list[Tensor] = list(a)

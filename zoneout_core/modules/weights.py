@@ -1,4 +1,4 @@
-"""Parameters in torch's layout: those of one layer, and their copies between modules.
+"""Parameters in torch's layout: those of one layer, and copying them between modules.
 
 Shapes: B batch, D inputs, H hidden, G gates side by side.
 """
@@ -21,15 +21,15 @@ class Weights(NamedTuple):
 
     @property
     def bias(self) -> Tensor | None:
-        """Both biases as one, where only their sum matters."""
+        """The sum of both biases, where only that matters; None without biases."""
         if self.b_G is None or self.b_recurrent_G is None:
             return None
         return self.b_G + self.b_recurrent_G
 
 
 def autocast_dtype(weight: Tensor) -> torch.dtype | None:
-    """The precision of products with this weight under autocast; None where autocast does not
-    change it."""
+    """The precision of products with this weight under autocast; None if autocast does not change
+    it."""
     device = weight.device.type
     if weight.dtype == torch.float64 or not torch.amp.is_autocast_available(device):
         return None
@@ -39,15 +39,15 @@ def autocast_dtype(weight: Tensor) -> torch.dtype | None:
 
 
 def state_dtype(weight: Tensor) -> torch.dtype:
-    """The precision in which states are carried from step to step: the weights', and float32 where
-    autocast mixes."""
+    """The precision in which states are carried from step to step: that of the weights, or float32
+    if autocast changes that of the products."""
     if autocast_dtype(weight) in (None, weight.dtype):
         return weight.dtype
     return torch.float32
 
 
 def affine(a_BG: Tensor, h_BH: Tensor, u_HG: Tensor) -> Tensor:
-    """a + h U in the precision of h: under autocast the product is 16-bit, states and pointwise
+    """a + h U in the precision of h: under autocast the product is 16-bit, but states and pointwise
     arithmetic are not."""
     return torch.addmm(a_BG, h_BH, u_HG).to(h_BH.dtype)
 

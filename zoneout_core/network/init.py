@@ -1,8 +1,8 @@
 """The initial parameters of a lane (spec sections 2.3, 3, 5), drawn on the CPU from the trial's
 seed alone.
 
-All draws are float64 and are rounded afterwards, so that every precision and device starts from the
-same numbers.
+All draws are float64 and rounded afterwards, so every precision and device starts from the same
+numbers.
 """
 
 from collections.abc import Callable
@@ -15,37 +15,34 @@ from zoneout_core.masking import streams
 
 
 class InitialDraw:
-    """Draws parameters one after the other, as `zoneout_core.cells.Draw` promises; their order is
-    part of a seed."""
+    """Draws parameters one after the other (see `zoneout_core.cells.Draw`). The numbers depend on
+    their order."""
 
     def __init__(self, model: ModelConfig, seed: int, restart: int = 0) -> None:
-        """restart: how often the trial has begun anew (spec section 6); each time draws other
+        """restart: the number of restarts of the trial (spec section 6); each draws other
         numbers."""
         self.model = model
         self._generator = streams.generator(seed, "init", counter=restart)
 
     def matrix(self, rows: int, columns: int) -> Tensor:
-        """[rows, columns] as `model.init` says. `identity` (RBN's scripts) is for hidden states to
-        gates i, f, o, g: the identity to g, 3 H orthonormal columns to the others; every other
-        matrix is orthogonal."""
-        model, generator = self.model, self._generator
+        """[rows, columns] as `model.init` says. `identity` (RBN's scripts) makes the matrix from
+        hidden states to gates i, f, o, g the identity for g and one orthogonal matrix for the
+        others; every other matrix is orthogonal."""
+        model = self.model
+        generator = self._generator
         if model.init == "uniform":
             return uniform(rows, columns, generator, model.init_width)
-        if model.init == "identity" and (rows, columns) == (
-            model.hidden_size,
-            4 * model.hidden_size,
-        ):
-            return torch.cat(
-                [orthogonal(rows, 3 * rows, generator), torch.eye(rows, dtype=torch.float64)], dim=1
-            )
+        recurrent_shape = (model.hidden_size, 4 * model.hidden_size)
+        if model.init == "identity" and (rows, columns) == recurrent_shape:
+            sigmoid_gates = orthogonal(rows, 3 * rows, generator)
+            return torch.cat([sigmoid_gates, torch.eye(rows, dtype=torch.float64)], dim=1)
         return MATRICES[model.init](rows, columns, generator)
 
     def bias(self, *shape: int) -> Tensor:
         """Zeros, or uniform numbers with `model.init_biases=uniform`."""
         if self.model.init_biases == "uniform":
-            return uniform(
-                1, torch.Size(shape).numel(), self._generator, self.model.init_width
-            ).view(shape)
+            count = torch.Size(shape).numel()
+            return uniform(1, count, self._generator, self.model.init_width).view(shape)
         return torch.zeros(shape, dtype=torch.float64)
 
     def full(self, value: float, *shape: int) -> Tensor:
@@ -58,8 +55,8 @@ class InitialDraw:
 
 
 def orthogonal(rows: int, columns: int, generator: Generator) -> Tensor:
-    """One random matrix [rows, columns] whose shorter side is orthonormal; entries have sd
-    1/sqrt(longer side).
+    """A random matrix [rows, columns] whose vectors along the longer side are orthonormal; entries
+    have sd 1/sqrt(longer side).
 
     Reading (b) of spec section 2.3. QR with positive diagonal is uniform over such matrices, as the
     SVD there is.
@@ -75,11 +72,11 @@ def orthogonal(rows: int, columns: int, generator: Generator) -> Tensor:
 
 
 def blocks(rows: int, columns: int, generator: Generator) -> Tensor:
-    """[rows, columns] tiled with independent orthogonal squares of the shorter side k, the last one
-    cut.
+    """A matrix [rows, columns] tiled with independent orthogonal squares of the shorter side k, the
+    last of them cut off.
 
-    Reading (a) of spec section 2.3 wherever that is defined (k divides the longer side); entries
-    have sd 1/sqrt(k).
+    Reading (a) of spec section 2.3, where that is defined (k divides the longer side); entries have
+    sd 1/sqrt(k).
     """
     k, longer = sorted((rows, columns))
     squares = [orthogonal(k, k, generator) for _ in range(-(-longer // k))]

@@ -1,5 +1,5 @@
-"""The places of a lane's numbers in its row of P. Lanes are initialised, updated, moved and saved
-as rows."""
+"""The positions of a lane's numbers in its row of P numbers. Lanes are initialised, updated, moved
+and saved as rows."""
 
 from collections.abc import Mapping
 from math import prod
@@ -10,13 +10,12 @@ from torch import Tensor
 Shapes = Mapping[str, tuple[int, ...]]
 
 ALIGNMENT = 64
-"""Parts begin at multiples of this many numbers, so that a lane's addresses are aligned alike in
-every slot."""
+"""Parts begin at multiples of this many numbers, so that they are aligned alike in every slot."""
 
 
 class Layout:
-    """The trained parts come first, and then the parts that are kept with the lane: running
-    statistics and carried states. The gaps between parts are zero and stay so."""
+    """The trained parts come first, then the parts that are kept with the lane: running statistics
+    and carried states. The gaps between parts are and stay zero."""
 
     def __init__(self, trained: Shapes, kept: Shapes | None = None) -> None:
         self.shapes = dict(trained)

@@ -1,7 +1,7 @@
 """The network of every task, for K lanes at once: (embedding ->) recurrent layers -> linear (spec
 sections 2.3, 3, 5).
 
-Axes: K lanes, T time, B batch, V symbols read, E embedding, D inputs of a layer, U outputs of a
+Axes: K lanes, T time, B batch, V input symbols, E embedding, D inputs of a layer, U outputs of a
 layer, C classes. Pointwise operations may span lanes; every product and every reduction is issued
 per lane (docs/architecture.md).
 """
@@ -41,17 +41,20 @@ class Unrolled(NamedTuple):
 
 
 class Network:
-    """Shapes, initial parameters and the run of one network. Several may share a row under
+    """The shapes, initial parameters and runs of a network. Several networks may share a row under
     different prefixes."""
 
     def __init__(
         self, config: TrialConfig, inputs: int, outputs: int, prefix: str = "", steps: int = 0
     ) -> None:
-        """inputs: V, or D where inputs are dense. outputs: C. steps: T of training, which running
-        statistics span."""
+        """inputs: V, or D where inputs are dense. outputs: C. steps: the T of training, which
+        running statistics cover."""
         model = config.model
-        self.config, self.prefix = config, prefix
-        self.inputs, self.outputs, self.steps = inputs, outputs, steps
+        self.config = config
+        self.prefix = prefix
+        self.inputs = inputs
+        self.outputs = outputs
+        self.steps = steps
         self.cell = cells.chosen(config)
         sizes = self.cell.sizes(model)
         self.width = next(iter(sizes.values()))
@@ -90,11 +93,11 @@ class Network:
         return shapes
 
     def kept(self) -> Shapes:
-        """Shapes of the numbers that are kept with the parameters but not trained, by name."""
+        """Shapes of the kept numbers, which are not trained, by name."""
         return {name: shape for name, (_, shape) in self._statistics().items()}
 
     def schedule(self, epoch: int) -> dict[str, float]:
-        """Kept numbers that have this value throughout an epoch, counted from 1."""
+        """The values that some kept numbers have throughout an epoch (from 1)."""
         scheduled = self.cell.schedule(epoch)
         return {
             self._name(layer, name): value
@@ -155,8 +158,8 @@ class Network:
         )
 
     def layer(self, p: Parameters, layer: int) -> dict[str, Tensor]:
-        """The parameters of one layer by the cell's own names, its running statistics, and the
-        output layer's."""
+        """The parameters of one layer by the names in the cell, its running statistics, and the
+        parameters of the output layer."""
         model = self.config.model
         names = [
             *self.cell.parameters(model, self.reads[layer]),
@@ -187,7 +190,7 @@ class Network:
         """T steps of all layers. x: tokens [K, T, B], or [K, T, B, D]. trajectories: whether to
         return those of the last layer.
 
-        The results lie in workspaces that the next run overwrites, except the last states.
+        The next run overwrites the results, which lie in workspaces, except the last states.
         """
         if self.config.model.embedding_size:
             x = self._embed(p, x, sites.embedding)
@@ -224,6 +227,7 @@ class Network:
         return e_KTBE * gain_KTBV.gather(-1, x_KTB.unsqueeze(-1))
 
     def logits(self, p: Parameters, h_KNU: Sequence[Tensor], product: MatMul) -> list[Tensor]:
-        """The logits of each lane, [N, C], from what the linear layer reads, [N, U]."""
-        w_KUC, b_KC = p[f"{self.prefix}out_w_HV"], p[f"{self.prefix}out_b_V"]
+        """The logits of each lane, [N, C], from the inputs of the linear layer, [N, U]."""
+        w_KUC = p[f"{self.prefix}out_w_HV"]
+        b_KC = p[f"{self.prefix}out_b_V"]
         return output_layer.logits(h_KNU, w_KUC, b_KC, product)

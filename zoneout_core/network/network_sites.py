@@ -10,14 +10,14 @@ from zoneout_core.masking.sites import NONE, Sites
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NetworkSites:
-    """The masks by the place where they enter the network. The lane axis is in front, as in
-    `Sites`; None = no mask there."""
+    """The masks by their place in the network. The lane axis comes first, as in `Sites`; None = no
+    mask there."""
 
     layers: tuple[Sites, ...]
     embedding: Tensor | None = None
-    """Gain on whole word types: [K, 1, B, V]."""
+    """Gain on word types: [K, 1, B, V]."""
     outputs: Tensor | None = None
-    """Gain on what the linear layer reads: broadcasts to [K, T, B, U]."""
+    """Gain on the inputs of the linear layer; broadcasts to [K, T, B, U]."""
 
     def of_lane(self, k: int) -> "NetworkSites":
         """The masks of lane k, with a lane axis of 1."""

@@ -1,4 +1,4 @@
-"""The output layer: h W + b for each lane, by the lane's own product."""
+"""The output layer: h W + b for each lane, with the lane's own product."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ def logits(h_KNU: Sequence[Tensor], w_KUC: Tensor, b_KC: Tensor, product: MatMul
 
 
 class _Logits(torch.autograd.Function):
-    """One lane's output layer, [N, U] -> [N, C]. Torch's own layer would not use the faster
+    """The output layer of one lane, [N, U] -> [N, C]. Torch's linear layer would not use the faster
     product."""
 
     @staticmethod
@@ -38,8 +38,8 @@ class _Logits(torch.autograd.Function):
 
 
 def output_product(config: TrialConfig, device: torch.device) -> MatMul:
-    """The product of the output layer, float32 or float64: the layer makes 1 % of the arithmetic of
-    a character model, so that bfloat16 would gain nothing there and cost precision."""
+    """The product of the output layer, float32 or float64. The layer is 1 % of the arithmetic of a
+    character model, so bfloat16 would gain no time and lose precision."""
     precision = "float32"
     if config.precision == "float64":
         precision = "float64"

@@ -1,11 +1,11 @@
-"""Regularizers: what disturbs training. Adding one is adding a file here that exports `PART`, a
+"""Regularizers: what disturbs training. To add one, add a file here that exports `PART`, a
 `Regularizer`.
 
-A regularizer is a *mask program*: it says at which sites of a step masks stand, along which axes a
-draw is shared, and what stands for them in an evaluation (`zoneout_core.masking.program`). Two
-kinds of regularizer need no mask: weight noise, and a `Penalty` on the loss.
+A regularizer is a *mask program*: it says at which sites of a step masks act, along which axes a
+draw is shared, and what replaces them in an evaluation (`zoneout_core.masking.program`). Two kinds
+of regularizer need no mask: weight noise, and a `Penalty` on the loss.
 
-What they say may differ from lane to lane, unless it changes the arithmetic (the form of an output
+Settings may differ from lane to lane, unless they change the arithmetic (the form of an output
 gate). Fields named `z_*` are probabilities of PRESERVING the old value, `p_*` of DROPPING. The
 default of every field is "off". Imports no torch.
 """

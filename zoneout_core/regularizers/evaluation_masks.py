@@ -1,9 +1,9 @@
-"""What stands for masks in an evaluation: what is expected of them (the paper), or masks that are
-drawn there too.
+"""What replaces masks in an evaluation: their expectations (the paper), or masks that are drawn
+there too.
 
 The original code of the sequence-to-sequence toy, and probably that of the word models, sampled
-masks while it evaluated (spec section 12, row 28, and section 3). Draws have streams of their own,
-the same at each evaluation.
+masks in evaluations (spec section 12, row 28, and section 3). Here they have their own streams, the
+same in every evaluation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from zoneout_core.regularizers import LANE, Mask, Regularizer, sampled
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationMasks(Regularizer):
-    """Changes what the masks of all other regularizers are in an evaluation."""
+    """Changes the masks of all other regularizers in evaluations."""
 
     EXAMPLES: ClassVar[tuple[dict[str, object], ...]] = (
         {
@@ -28,7 +28,7 @@ class EvaluationMasks(Regularizer):
     )
 
     evaluation_masks: Literal["expected", "sampled"] = field(default="expected", metadata=LANE)
-    """What stands for the masks of all regularizers in an evaluation. `expected`: their
+    """What replaces the masks of all regularizers in an evaluation. `expected`: their
     expectation, as in the paper; `sampled`: drawn masks, as some of the original code does, so that
     scores depend on chance (spec sections 3 and 6)."""
 

@@ -1,7 +1,7 @@
 """Gaussian masks: zoneout mixes old and new by real numbers d = z + sqrt(z (1 - z)) n, n ~ N(0, 1)
 (spec 9.13).
 
-Mean and variance are those of the 0/1 mask; nothing is clipped. In an evaluation z stands for d.
+Mean and variance are those of the 0/1 mask; nothing is clipped. Evaluations replace d by z.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Input dropout: at a step, all that the first layer reads is set to zero (spec section 9.14).
 
-In an evaluation the inputs are multiplied with 1 - p. The original code names this regularizer and
-does not have it.
+In an evaluation the inputs are multiplied by 1 - p. The original code names this regularizer but
+does not implement it.
 """
 
 from __future__ import annotations

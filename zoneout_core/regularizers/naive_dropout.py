@@ -3,8 +3,8 @@
 
     c = m_c (f c' + i g)       h = m_h o tanh(.)
 
-In an evaluation 1 - p stands for a mask. With cells alone the state is read from the dropped cell,
-with both from the undropped one, as in the original code.
+Evaluations replace a mask by 1 - p. If only cells are dropped, the state is read from the dropped
+cell; if states are dropped too, from the undropped cell, as in the original code.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from zoneout_core.regularizers import LANE, Mask, Regularizer, Site, dropout, re
 
 @dataclass(frozen=True, kw_only=True)
 class NaiveDropout(Regularizer):
-    """Cells, states, or both, with masks of their own."""
+    """Drops cells, states, or both, with separate masks."""
 
     EXAMPLES: ClassVar[tuple[dict[str, object], ...]] = (
         {"naive_dropout.p_cells": 0.4},
@@ -41,14 +41,15 @@ class NaiveDropout(Regularizer):
         return max(self.p_cells, self.p_states) > 0
 
     def program(self) -> tuple[Mask, ...]:
-        where: Site = "carried" if self.p_states > 0 else "cells"
-        cells, states = "regularizer.naive_dropout.p_cells", "regularizer.naive_dropout.p_states"
+        cells_site: Site = "carried" if self.p_states > 0 else "cells"
         masks = []
         if self.p_cells > 0:
-            masks.append(dropout(where, cells, self.p_cells, stream="masks_naive_cells"))
+            key = "regularizer.naive_dropout.p_cells"
+            masks.append(dropout(cells_site, key, self.p_cells, stream="masks_naive_cells"))
         if self.p_states > 0:
+            key = "regularizer.naive_dropout.p_states"
             stream = "masks_naive_dropout_states"
-            masks.append(dropout("states", states, self.p_states, stream=stream))
+            masks.append(dropout("states", key, self.p_states, stream=stream))
         return tuple(masks)
 
 

@@ -1,7 +1,7 @@
 """Dropout on non-recurrent connections: Zaremba's, inverted and drawn afresh at every step (spec
 section 9.6).
 
-In an evaluation there is none.
+Evaluations have no masks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Layers = Literal["all", "first", "later"]
 
 @dataclass(frozen=True, kw_only=True)
 class NonRecurrentDropout(Regularizer):
-    """At three places; Zaremba takes the same probability for all of them."""
+    """Dropout at three places; Zaremba uses the same probability for all of them."""
 
     EXAMPLES: ClassVar[tuple[dict[str, object], ...]] = (
         {"non_recurrent_dropout.p_inputs": 0.5},

@@ -3,7 +3,7 @@
 
     loss += beta * mean over examples of (1/T) * sum over t = 2..T of (|h_t| - |h_{t-1}|)^2
 
-h_t is the carried state, after zoneout; h_0 takes no part. Evaluations are the same without it.
+h_t is the carried state, after zoneout; h_0 takes no part. Evaluations are not affected.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FLOOR = 1e-30
 
 @dataclass(frozen=True, kw_only=True)
 class NormStabilizer(Penalty):
-    """Of the states, or of the cells."""
+    """A penalty on the changing norm of the states, or of the cells."""
 
     EXAMPLES: ClassVar[tuple[dict[str, object], ...]] = (
         {"norm_stabilizer.beta_norm": 50.0},

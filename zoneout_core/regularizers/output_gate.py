@@ -3,11 +3,11 @@
 With m = 1 where the cell was updated, c = f c' + m i g in every form, and
 
     intent       h = o^ tanh(c), o^ = m o + (1 - m) o^'   hides a cell not updated (default)
-    intent_raw   h = o^ tanh(c), o^ = m o + (1 - m) o'      the raw gate of the step before
+    intent_raw   h = o^ tanh(c), o^ = m o + (1 - m) o'      the raw gate of the previous step
     literal      h = o^ tanh(c), o^ = (1 - m) o + m o'      as printed, against its own motivation
     code         h = m o tanh(c) + (1 - m) f h'        what the original code does, after zoneout
 
-In an evaluation 1 - p stands for m in both places.
+Evaluations replace m by 1 - p in both places.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class OutputGate(Regularizer):
     """Probability that a unit's update is dropped at a step and its output gate keeps its old value
     (spec section 9.5)."""
     gate_form: Literal["intent", "intent_raw", "literal", "code"] = "intent"
-    """Which formula stands for the output gate. `intent`: what the paper's text asks for;
+    """Which formula the output gate follows. `intent`: what the paper's text asks for;
     `intent_raw`: the same with the gate before zoneout; `literal`: as printed; `code`: as the
     original code does (spec section 9.5)."""
 

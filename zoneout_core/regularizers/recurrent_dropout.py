@@ -3,8 +3,8 @@ memory (spec 9.3).
 
     LSTM   c~ = f c' + m i g              GRU   h~ = u h' + (1 - u) m n
 
-The original code does not scale in training and multiplies with 1 - p in an evaluation; `inverted`
-divides in training. Not defined for the plain recurrent network, which has no such term.
+The original code does not scale in training and multiplies by 1 - p in an evaluation; `inverted`
+divides by it in training. Not defined for the plain recurrent network, which has no such term.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ ZONED = {
     "zoneout.z_states": 0.15,
     "zoneout.zoneout_mask": "shared",
 }
-"""How pMNIST's code runs batch norm with zoneout: one mask m = 1 - d for all three."""
+"""Batch norm with zoneout as in pMNIST's code: one mask m = 1 - d for all three."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecurrentDropout(Regularizer):
-    """A mask of its own, or (pMNIST's code with batch norm, spec section 5) the very one of
-    zoneout."""
+    """Drops updates by its own mask, or by that of zoneout (pMNIST's code with batch norm, spec
+    section 5)."""
 
     EXAMPLES: ClassVar[tuple[dict[str, object], ...]] = (
         {"recurrent_dropout.p_recurrent": 0.4},
@@ -91,8 +91,8 @@ class RecurrentDropout(Regularizer):
     def program(self) -> tuple[Mask, ...]:
         if not self.active:
             return ()
-        inverted, zoned = self.recurrent_scale == "inverted", self.recurrent_mask == "zoneout"
-        if zoned:
+        takes_zoneout_mask = self.recurrent_mask == "zoneout"
+        if takes_zoneout_mask:
             stream = CELLS
         else:
             stream = "masks_recurrent_dropout_update"
@@ -100,9 +100,9 @@ class RecurrentDropout(Regularizer):
             "update",
             "regularizer.recurrent_dropout.p_recurrent",
             self.p_recurrent,
-            inverted=inverted,
+            inverted=self.recurrent_scale == "inverted",
             stream=stream,
-            flipped=zoned,
+            flipped=takes_zoneout_mask,
         )
         return (mask,)
 

@@ -2,8 +2,8 @@
 
     c = m (f c' + i g)
 
-m is drawn once per sequence. Training does not scale; an evaluation multiplies with 1 - p at every
-step, so that memory fades exponentially, for which Semeniuta and others criticise it.
+m is drawn once per sequence. Training does not scale; an evaluation multiplies by 1 - p at every
+step, so memory fades exponentially, which Semeniuta and others criticise.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from zoneout_core.regularizers import LANE, Mask, Regularizer, dropout, require_
 
 @dataclass(frozen=True, kw_only=True)
 class RNNDrop(Regularizer):
-    """On the candidate cell, from which the state is read too."""
+    """Dropout of the candidate cell, also where the state reads it."""
 
     EXAMPLES: ClassVar[tuple[dict[str, object], ...]] = ({"rnn_drop.p_rnn_drop": 0.4},)
 

@@ -1,8 +1,8 @@
-"""Static identity connections: zoneout whose masks are drawn once for the whole training (spec 8.2,
+"""Static identity connections: zoneout whose masks are drawn once for all of training (spec 8.2,
 Figure 7).
 
-One mask for each (step, unit), the same for all examples and all updates. Time steps count from the
-start of a chunk, so that the state must not be carried between chunks.
+One mask for each (step, unit), the same for all examples and all updates. Steps count from the
+start of a chunk, so the state must not be carried between chunks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class StaticMasks(Regularizer):
     static_masks: Literal["off", "same", "code", "expectation"] = field(
         default="off", metadata=LANE
     )
-    """Whether zoneout's masks are drawn once for the whole training, and what evaluations use.
+    """Whether zoneout's masks are drawn once for all of training, and what evaluations use.
     `off`: new masks at every update; `same`: the masks of training; `code`: other masks, drawn
     once, as the original code does; `expectation`: their probabilities (spec section 8.2)."""
 

@@ -1,9 +1,9 @@
 """Stochastic depth in time: a whole layer skips a step, units and states together (spec section
 9.2).
 
-The draw is zoneout's, shared by all units of a layer: with probability z the layer keeps its old
-cells and states. In an evaluation z stands for the draw. The original code names this regularizer
-and does not have it.
+This is zoneout with one draw for all units of a layer: with probability z the layer keeps its old
+cells and states. Evaluations replace the draw by z. The original code names this regularizer but
+does not implement it.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class StochasticDepth(Regularizer):
     def program(self) -> tuple[Mask, ...]:
         if not self.active:
             return ()
-        shared: frozenset[Axis] = frozenset(
-            {"unit"} if self.depth_draw == "example" else {"unit", "batch"}
-        )
+        shared: frozenset[Axis] = frozenset({"unit"})
+        if self.depth_draw == "batch":
+            shared |= {"batch"}
         places: dict[str, tuple[Site, ...]] = {
             "both": ("keep_cells", "keep_states"),
             "cells": ("keep_cells",),

@@ -1,8 +1,8 @@
 """Surprisal-driven zoneout: the cell `surprisal_lstm` draws its masks by how surprised it is (spec
 section 9.15).
 
-The cell owns the equations and their settings, such as tau. What is random in it is said here: the
-uniform numbers that it compares with its probabilities of an update. Without them it takes the
+The cell has the equations and their settings, such as tau. This regularizer gives it the uniform
+numbers that it compares with the probabilities of an update. Without them the cell uses the
 probabilities themselves.
 """
 
@@ -38,12 +38,11 @@ class Surprisal(Regularizer):
         trial.require_site("uniform", KEY, self.surprisal_masks, "off")
 
     def program(self) -> tuple[Mask, ...]:
-        if self.surprisal_masks == "sampled":
-            stands = None
-        else:
-            stands = 0.5
         if not self.active:
             return ()
+        expected: float | None = 0.5
+        if self.surprisal_masks == "sampled":
+            expected = None
         stream = "masks_surprisal_uniform"
         return (
             Mask(
@@ -51,7 +50,7 @@ class Surprisal(Regularizer):
                 key=KEY,
                 strength=self.surprisal_masks,
                 probability=0.5,
-                expected=stands,
+                expected=expected,
                 stream=stream,
                 kind="uniform",
             ),

@@ -1,9 +1,9 @@
 """Variational dropout of Gal: masks drawn once per sequence and kept over its time steps (spec
 sections 9.7, 11.2).
 
-All are inverted. An evaluation has none (the mean network); with `mc_passes` the final one also
-averages the probabilities of that many passes with masks drawn once for the whole text, word types
-excepted.
+All masks are inverted. An evaluation has none (the mean network). With `mc_passes`, the final
+evaluation also averages the probabilities of that many passes, whose masks are drawn once for the
+whole text, except those of word types.
 """
 
 from __future__ import annotations
@@ -95,17 +95,19 @@ class Variational(Regularizer):
             self.mc_passes,
             must,
         )
-        model, name = trial.model, "regularizer.variational.p_sequence_words"
-        words = self.p_sequence_words == 0 or model.embedding_size > 0
+        has_embedding = trial.model.embedding_size > 0
         require(
-            words,
-            name,
+            self.p_sequence_words == 0 or has_embedding,
+            "regularizer.variational.p_sequence_words",
             self.p_sequence_words,
             "0 with model.embedding_size=0, since it drops rows of an embedding",
         )
-        inputs = self.p_sequence_inputs == 0 or model.embedding_size > 0 or model.num_layers > 1
-        must = "0 with model.embedding_size=0 and one layer, since it would silence whole sequences"
-        require(inputs, "regularizer.variational.p_sequence_inputs", self.p_sequence_inputs, must)
+        require(
+            self.p_sequence_inputs == 0 or has_embedding or trial.model.num_layers > 1,
+            "regularizer.variational.p_sequence_inputs",
+            self.p_sequence_inputs,
+            "0 with model.embedding_size=0 and one layer, since it would silence whole sequences",
+        )
 
     def program(self) -> tuple[Mask, ...]:
         untied = self.variational_masks == "untied"

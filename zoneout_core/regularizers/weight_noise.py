@@ -1,8 +1,8 @@
 """Weight noise: once per update, N(0, sigma^2) on every weight matrix (spec section 9.9;
 `zoneout_core.masking.noise`).
 
-Biases and initial states have none. The gradient at the noisy weights updates the clean ones, and
-evaluations use those.
+Biases and initial states have none. The gradient at the noisy weights updates the clean weights,
+which evaluations use.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from zoneout_core.regularizers import LANE, Regularizer, require
 
 @dataclass(frozen=True, kw_only=True)
 class WeightNoise(Regularizer):
-    """The paper's 0.075 is more than the initial recurrent weights' own 0.032."""
+    """The paper's 0.075 is more than the deviation of the initial recurrent weights, 0.032."""
 
     EXAMPLES: ClassVar[tuple[dict[str, object], ...]] = ({"weight_noise.sigma_weights": 0.3},)
 

@@ -23,13 +23,13 @@ from zoneout_core.regularizers import (
 CELLS = "masks_cells"
 """The stream of the mask on cells, which recurrent dropout may share."""
 STREAMS = (CELLS, "masks_states")
-"""Of its masks; static and Gaussian masks change those, whoever shares them."""
+"""The streams of its masks. Static and Gaussian masks change all masks of these streams."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Zoneout(Regularizer):
-    """Cells and states, with masks of their own or one for both. A GRU or a plain RNN has states
-    only."""
+    """Zoneout of cells and states, with separate masks or one for both. A GRU or a plain RNN has
+    states only."""
 
     EXAMPLES: ClassVar[tuple[dict[str, object], ...]] = (
         {"zoneout.z_cells": 0.5, "zoneout.z_states": 0.2},

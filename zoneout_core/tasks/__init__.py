@@ -1,6 +1,6 @@
-"""Tasks: what is trained on. Adding a task is adding a file here that exports `TASK`.
+"""Tasks: what is trained on. To add a task, add a file here that exports `TASK`.
 
-Their metadata is importable without numpy and torch; numpy is loaded when a corpus is.
+Their metadata can be imported without numpy and torch; numpy is loaded with a corpus.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Corpus:
     variant: str
     """Never empty: the task's default is filled in."""
     train: Tokens
-    """Ids [N] of the smallest unsigned type that holds V of them, as are the two below."""
+    """Ids [N] of the smallest unsigned type that holds V of them, like the two below."""
     valid: Tokens
     test: Tokens
     vocabulary: tuple[str, ...]
@@ -43,7 +43,7 @@ class Corpus:
 
     def fraction(self, share: float) -> Self:
         """The same corpus with only the first `share` of the training text; valid and test stay
-        whole.
+        complete.
 
         Raises `ConfigError` unless 0 < share <= 1.
         """
@@ -58,11 +58,11 @@ class Labelled:
     name: str
     variant: str
     train: npt.NDArray[np.uint8]
-    """[N, T], as are the two below. A network reads them scaled to 0..1, by `SCALE`."""
+    """[N, T], like the two below. A network reads them scaled to 0..1, by `SCALE`."""
     valid: npt.NDArray[np.uint8]
     test: npt.NDArray[np.uint8]
     train_labels: npt.NDArray[np.uint8]
-    """[N] below `classes`, as are the two below."""
+    """[N] below `classes`, like the two below."""
     valid_labels: npt.NDArray[np.uint8]
     test_labels: npt.NDArray[np.uint8]
     classes: int
@@ -82,13 +82,13 @@ class Labelled:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Generated:
-    """What a task draws its examples by. There is no end of them, hence nothing to take a fraction
-    of."""
+    """Data of a task that draws its examples. There is no end of them, and so no fraction to
+    take."""
 
     name: str
     variant: str
     sha256: str
-    """Of what decides the examples; recorded on every run."""
+    """Hash of what decides the examples; recorded on every run."""
 
     def fraction(self, share: float) -> Self:
         """Itself. Raises `ConfigError` unless `share` is 1."""
@@ -112,21 +112,20 @@ class Task:
     variants: tuple[str, ...]
     """Forms of its data; the first is the default."""
     files: tuple[datafiles.DataFile, ...] = ()
-    """What `sweep data fetch NAME` fetches; empty when the task carries its own text."""
+    """The files that `sweep data fetch NAME` fetches; empty when the task needs none."""
     workload: str = "language"
-    """A file name of `zoneout_core.training.workloads`: how the task trains and is evaluated."""
+    """A file name of `zoneout_core.training.workloads`: how the task is trained and evaluated."""
     metrics: Metrics = CHARACTERS
-    """What its trials report."""
+    """The metrics that its trials report."""
     settings: Mapping[str, object] = field(default_factory=dict)
     """The paper's configuration of this task, where it differs from the defaults: values by
     configuration key."""
     load: Callable[[Path, str], Any]
-    """(data folder, variant) -> its data. Use `load_data`, which checks files and variant before it
-    calls this."""
+    """(data folder, variant) -> its data. Use `load_data`, which checks files and variant first."""
 
     def config(self, **values: Any) -> TrialConfig:
-        """The paper's configuration of this task, with these values (by unambiguous field name) on
-        top. Another cell than the paper's begins with its own defaults."""
+        """The paper's configuration of this task with these values, by unambiguous field name. A
+        cell other than the paper's starts from its own defaults."""
         paper = TrialConfig().with_values({"task": self.name} | dict(self.settings))
         return paper.with_values(values)
 
@@ -147,15 +146,16 @@ def get(name: str) -> Task:
 
 
 def text_corpus(name: str, variant: str, train: str, valid: str, test: str) -> Corpus:
-    """The corpus of three texts, by character: what `load` of a task returns. They have at most 256
-    different characters together."""
+    """The corpus of three texts, by character, as `load` of a task returns it. Together they have
+    at most 256 different characters."""
     from zoneout_core.tasks import _text
 
     return _text.corpus(name, variant, train, valid, test)
 
 
 def plugins_of(config: TrialConfig) -> dict[str, str]:
-    """The source hash of each plug-in that decides the numbers of a trial, by `cells/mine`."""
+    """The source hash of each plug-in that decides the numbers of a trial, by its name, such as
+    `cells/mine`."""
     task = get(config.task)
     used = {
         "zoneout_core.tasks": [config.task],
@@ -177,7 +177,7 @@ def load_data(name: str, variant: str, data_dir: Path) -> Any:
     """The data of task `name`; an empty `variant` means the task's default.
 
     Raises `UnknownName` for a task or variant that does not exist, and `DataError` for a file that
-    is missing, truncated or not the one expected (sizes and SHA-256 are checked each time).
+    is missing, truncated or has other content (sizes and SHA-256 are checked each time).
     """
     task = get(name)
     variant = variant or task.variants[0]

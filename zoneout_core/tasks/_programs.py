@@ -1,8 +1,8 @@
 """Programs of one to three lines over the variables a to h, and what they print (spec section 6,
 variant `program`).
 
-The grammar is ours; the spec has its elements: assignments, + and -, an `if` of one level, a final
-`print`.
+The grammar is ours; the spec names its elements: assignments, + and -, an `if` that is not nested,
+a final `print`.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     import numpy as np
 
 LEVELS = ((1, 1), (2, 1), (2, 2), (2, 3))
-"""Most digits of a number and most lines of a program, by difficulty from 1: they grow in turn."""
+"""Most digits of a number and most lines of a program, by difficulty from 1. They grow in turn."""
 VARIABLES = "abcdefgh"
 IF_SHARE = 0.5
-"""Of the lines that may be one: those that follow an assignment."""
+"""Share of `if` among the lines that may be one: those after an assignment."""
 
 
 def draw(
     random: np.random.Generator, difficulty: int, count: int, split: Literal["train", "valid"]
 ) -> list[tuple[str, str]]:
-    """Programs, reversed, with what they print. A program is in one split alone, by the parity of
-    its CRC-32."""
+    """Programs, reversed, with what they print. Each program belongs to one split only, by the
+    parity of its CRC-32."""
     pairs: list[tuple[str, str]] = []
     while len(pairs) < count:
         text, printed = program(random, *LEVELS[difficulty - 1])
@@ -34,8 +34,8 @@ def draw(
 
 
 def program(random: np.random.Generator, digits: int, most_lines: int) -> tuple[str, str]:
-    """The text of a program of at most so many lines, numbers of at most so many digits, and what
-    it prints."""
+    """The text of a program of at most `most_lines` lines, with numbers of at most `digits` digits,
+    and what it prints."""
     values: dict[str, int] = {}
     lines = []
     for _ in range(int(random.integers(most_lines))):
@@ -43,14 +43,11 @@ def program(random: np.random.Generator, digits: int, most_lines: int) -> tuple[
         text, value = _expression(random, digits, values)
         line = f"{variable}={text}"
         if values and random.random() < IF_SHARE:
-            variable = list(values)[
-                random.integers(len(values))
-            ]  # it has a value even if the condition fails
+            # An old variable, which has a value even if the condition fails.
+            variable = list(values)[random.integers(len(values))]
             (left, sign, right), holds = _condition(random, digits, values)
             line = f"if {left}{sign}{right}:{variable}={text}"
-            if holds:
-                value = value
-            else:
+            if not holds:
                 value = values[variable]
         values[variable] = value
         lines.append(line)
@@ -79,8 +76,7 @@ def _condition(
 
 
 def _term(random: np.random.Generator, digits: int, values: dict[str, int]) -> tuple[str, int]:
-    """A variable that has a value, half of the time where there is one, or a number; and its
-    value."""
+    """A term and its value: a number or, half of the time where there is one, a variable."""
     if values and random.random() < 0.5:
         name = list(values)[random.integers(len(values))]
         return name, values[name]

@@ -35,5 +35,5 @@ FILES = (
 
 
 def texts(data_dir: Path) -> list[str]:
-    """Train, valid and test."""
+    """The texts of train, valid and test."""
     return [(data_dir / file.path).read_text("ascii") for file in FILES]

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 def corpus(name: str, variant: str, train: str, valid: str, test: str) -> Corpus:
     """Encode every code point as its rank among the symbols of all three parts (at most 256).
 
-    Wherever valid and test bring no symbol of their own, as in PTB, that is the training text's
-    vocabulary.
+    Where valid and test add no symbol, as in PTB, that is the vocabulary of the training text.
     """
     vocabulary = tuple(sorted(set(train) | set(valid) | set(test)))
     return assemble(
@@ -29,7 +28,7 @@ def corpus(name: str, variant: str, train: str, valid: str, test: str) -> Corpus
 def corpus_of_words(
     name: str, variant: str, train: list[str], valid: list[str], test: list[str]
 ) -> Corpus:
-    """The same with words for symbols (at most 65,536)."""
+    """The same with words as symbols (at most 65,536)."""
     vocabulary = tuple(sorted(set(train) | set(valid) | set(test)))
     assert len(vocabulary) <= 2**16, "token ids are two bytes"
     ids = {word: i for i, word in enumerate(vocabulary)}
@@ -55,7 +54,7 @@ def assemble(name: str, variant: str, vocabulary: tuple[str, ...], parts: list[T
 
 
 def _characters(text: str, vocabulary: tuple[str, ...]) -> Tokens:
-    """uint8 ids [N] of the N code points of `text`, by a table from code point to id."""
+    """uint8 ids [N] of the N code points of `text`, from a table by code point."""
     assert len(vocabulary) <= 256, "token ids are bytes"
     points = np.array([ord(symbol) for symbol in vocabulary])
     table = np.zeros(points.max() + 1, np.uint8)

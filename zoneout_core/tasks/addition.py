@@ -1,8 +1,8 @@
-"""Sums of two decimal numbers, and short programs, to be read and answered symbol by symbol (spec
-section 6).
+"""Sums of two decimal numbers, and short programs, read and answered symbol by symbol (spec section
+6).
 
-A simplified "learning to execute". There are no files: examples are drawn, the harder the higher
-the difficulty.
+A simplified "learning to execute". There are no files: examples are drawn, harder ones at a higher
+difficulty.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "valid"]
 GO, PAD = "G", "_"
-"""What a decoder reads first, and what fills up; ids 0 and 1 of every alphabet."""
+"""The symbol that a decoder reads first, and the padding; ids 0 and 1 of every alphabet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Problems(Generated):
-    """Texts and their answers, as ids of an alphabet."""
+    """Draws texts and their answers, as ids of an alphabet."""
 
     alphabet: str
     input_width: int
@@ -37,17 +37,17 @@ class Problems(Generated):
     target_width: int
     """Symbols of an answer, padded on its right."""
     first: int
-    """Difficulty to start at."""
+    """The difficulty to start at."""
     last: int
-    """Most difficulty."""
+    """The highest difficulty."""
     draw_texts: Callable[[Any, int, int, Split], list[tuple[str, str]]]
     """(numpy generator, difficulty, count, split) -> pairs of text and answer, unpadded."""
 
     def draw(
         self, seed: int, difficulty: int, count: int, split: Split = "train"
     ) -> tuple[Symbols, Symbols]:
-        """Inputs [count, input_width] and targets [count, target_width], uint8 ids, by the
-        arguments alone."""
+        """Inputs [count, input_width] and targets [count, target_width], uint8 ids. They depend on
+        the arguments alone."""
         import numpy as np
 
         assert self.first <= difficulty <= self.last, difficulty
@@ -58,7 +58,7 @@ class Problems(Generated):
         return inputs, self.encode([answer.ljust(self.target_width, PAD) for _, answer in pairs])
 
     def encode(self, texts: list[str]) -> Symbols:
-        """uint8 ids [len(texts), width] of texts of one width."""
+        """uint8 ids [len(texts), width] of texts of equal width."""
         import numpy as np
 
         table = np.zeros(128, np.uint8)
@@ -69,8 +69,8 @@ class Problems(Generated):
 
 
 def load(_data_dir: Path, variant: str) -> Problems:
-    """addition: `12+345`, difficulty 2 to 5 = most digits. program: difficulty 1 to 4 =
-    `_programs.LEVELS`."""
+    """addition: `12+345`; the difficulty, 2 to 5, is the largest number of digits. program: the
+    difficulty, 1 to 4, is a row of `_programs.LEVELS`."""
     from zoneout_core.tasks import _programs
 
     if variant == "program":
@@ -100,8 +100,8 @@ def load(_data_dir: Path, variant: str) -> Problems:
 def sums(
     random: np.random.Generator, difficulty: int, count: int, _split: Split
 ) -> list[tuple[str, str]]:
-    """Sums of two numbers: k is uniform in 1..difficulty, the number uniform in 0..10^k. Both
-    splits draw alike."""
+    """Sums of two numbers: each draws k uniformly from 1..difficulty, then the number uniformly
+    from 0..10^k. Both splits draw alike."""
     digits = random.integers(1, difficulty, (count, 2), endpoint=True)
     numbers = random.integers(0, 10**digits, endpoint=True)
     return [(f"{a}+{b}", str(a + b)) for a, b in numbers.tolist()]
@@ -113,7 +113,7 @@ PROGRAM: dict[str, Any] = {
     "batch_size": 128,
     "sequence_length": 70,
 }
-"""What the later variant `program` changes in the settings."""
+"""The settings that the later variant `program` changes."""
 
 TASK = Task(
     name="addition",
@@ -131,7 +131,7 @@ TASK = Task(
         "init": "uniform",
         "init_width": 0.08,
         "init_state": "zero",
-        # The softmax and the upper layer read what zoneout has not touched.
+        # The softmax and the upper layer read the states before zoneout.
         "cell.output": "candidate",
         "learning_rate": 0.01,
         "clip_norm": float("inf"),

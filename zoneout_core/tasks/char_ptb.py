@@ -1,9 +1,9 @@
 """Penn Treebank, character by character: Table 1, Figures 3, 4 and 7 of the paper (spec section 2).
 
 The characters come from Mikolov's word-level files, whose lines all start and end with one blank.
-The array the authors trained on was never released; its length (446,184 test characters) is that of
-the files minus one blank per line. Which of the two blanks they dropped is unknown and does not
-change the total code length (spec section 2.1).
+The array that the authors trained on was never released; its length (446,184 test characters) is
+that of the files minus one blank per line. Which of the two blanks they dropped is unknown, and
+does not change the total code length (spec section 2.1).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ def load(data_dir: Path, variant: str) -> Corpus:
     symbol.
 
     The character files that Mikolov published, commonly quoted with 5,017,483 / 393,043 / 442,424
-    symbols, have one more in each part than 442k; where it stands is not known, and it moves no
-    number that one would print.
+    symbols, have one symbol more in each part than 442k. Where it stands is not known; it changes
+    no number in the digits that are printed.
     """
     from zoneout_core.tasks import _text
 
@@ -43,8 +43,7 @@ TASK = Task(
     ),
     variants=("446k", "442k"),
     files=_ptb.FILES,
-    settings={
-        "epochs": 110
-    },  # as in the log that the authors released; the other defaults are this task's
+    # As in the log that the authors released. The other defaults are those of this task.
+    settings={"epochs": 110},
     load=load,
 )

@@ -1,9 +1,9 @@
-"""Character-level text that every CPython carries: the prose of its own language reference. Needs
-no files.
+"""Text by character that every CPython contains: the prose of its language reference. Needs no
+files.
 
-For tests, demonstrations and first runs, where it saves a download; nothing published is measured
-on it. The text is that of `pydoc_data.topics` and so depends on the Python version: the corpus'
-SHA-256 on a run says which it was.
+It saves a download in tests, demonstrations and first runs; nothing published is measured on it.
+The text is that of `pydoc_data.topics` and depends on the Python version: the SHA-256 of the corpus
+on a run identifies it.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def load(_data_dir: Path, variant: str) -> Corpus:
 def prose(topics: Mapping[str, str]) -> str:
     """All topics in the order of their names, each paragraph once.
 
-    Topics contain one another (a fifth of the whole is repeats): kept, they would put training text
-    into test.
+    Topics contain one another (a fifth of the text is repeats), which would put training text into
+    test.
     """
     paragraphs = (p.strip("\n") for name in sorted(topics) for p in topics[name].split("\n\n"))
     return "\n\n".join(dict.fromkeys(p for p in paragraphs if p)) + "\n"
@@ -41,7 +41,7 @@ def prose(topics: Mapping[str, str]) -> str:
 def limit(text: str, symbols: int = 256) -> str:
     """`text` with at most `symbols` distinct symbols: the rarest become U+FFFD, ties by code point.
 
-    CPython 3.11 has 103 and loses none; this keeps a future text within a byte per token.
+    CPython 3.11 has 103 and loses none; a future text may have more than fit into a byte.
     """
     counts = Counter(text)
     if len(counts) <= symbols:

@@ -1,5 +1,5 @@
-"""Semantic consistency: a linear recurrence that has to leave its state alone (spec section 7).
-Draws its examples.
+"""Semantic consistency: a linear recurrence that must leave its state alone (spec section 7). Draws
+its examples.
 
 W = -I solves it without zoneout, since ten sign flips cancel; with zoneout only W = +I is right.
 """
@@ -31,7 +31,7 @@ class Recurrence(Generated):
 
 
 def load(_data_dir: Path, variant: str) -> Recurrence:
-    """Nothing but numbers."""
+    """The numbers that define the recurrence; no file is read."""
     sha256 = hashlib.sha256(json.dumps(START | {"updates": UPDATES}).encode()).hexdigest()
     return Recurrence(
         name=TASK.name, variant=variant, sha256=sha256, epoch_updates=UPDATES, **START

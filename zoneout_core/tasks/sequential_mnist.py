@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PIXELS = 784
 TRAIN = 50_000
-"""Images of the training file that are trained on; the 10,000 after them are valid."""
+"""Images of the training file to train on; the 10,000 after them are valid."""
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -25,7 +25,7 @@ MIRRORS = (
 
 
 def load(data_dir: Path, variant: str) -> Labelled:
-    """50,000 images to train on, 10,000 valid, 10,000 test, all in one order of pixels."""
+    """50,000 images to train on, 10,000 valid, 10,000 test, all in the same order of pixels."""
     import numpy as np
 
     from zoneout_core.data.vision import torchvision
@@ -55,9 +55,9 @@ def load(data_dir: Path, variant: str) -> Labelled:
 def order(variant: str) -> npt.NDArray[np.int64]:
     """Which pixel of the 28 x 28, row by row, is read at each of the 784 steps: int64 [784].
 
-    permuted: a true permutation. permuted_code: drawn with repetition, as the authors' code does,
-    and RBN's before it: 501 distinct pixels; its errors compare with no others. ordered: as they
-    come.
+    permuted: a true permutation. permuted_code: drawn with repetition, as in the authors' code and
+    RBN's before it: 501 distinct pixels, so its errors cannot be compared with others. ordered: row
+    by row.
     """
     import numpy as np
 

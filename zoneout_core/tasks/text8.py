@@ -1,9 +1,9 @@
 """text8: the first 100,000,000 letters and blanks of Wikipedia, as of 2006: Table 1, Figure 4 (spec
 section 4).
 
-Not yet run on the real file. Its size and SHA-256, and those of its archive, are the ones that
-several independent projects check. They are checked when the file is fetched, and so are its
-symbols when it is read.
+Not yet run on the real file. Its size and SHA-256, and those of its archive, are those that several
+independent projects check. They are checked when the file is fetched, and its symbols when it is
+read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 VOCABULARY = (" ", *ascii_lowercase)
 HELD_OUT = 5_000_000
-"""Characters of valid and of test: the last ones, and those before them."""
+"""Characters of test, the last ones, and of valid, those before them."""
 
 
 def load(data_dir: Path, variant: str) -> Corpus:
@@ -44,7 +44,7 @@ def corpus(path: Path, variant: str, held_out: int) -> Corpus:
 
 
 def _encode(path: Path) -> Tokens:
-    """uint8 ids [N] by a table from byte to id, in which 255 means that there is none."""
+    """uint8 ids [N], from a table by byte in which 255 means that there is no id."""
     import numpy as np
 
     table = np.full(256, 255, np.uint8)

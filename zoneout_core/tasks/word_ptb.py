@@ -36,8 +36,8 @@ LARGE: dict[str, object] = _ZAREMBA | {
     "epochs": 55,
     "patience": 55,
 }
-"""With p_inputs = p_between = p_outputs = 0.65 it is NR-dropout's row, 82.2 / 78.4. As in the
-program, the learning rate is first divided after one epoch more than the text says, here and below
+"""With p_inputs = p_between = p_outputs = 0.65 this is the row of NR-dropout, 82.2 / 78.4. Here and
+below, the learning rate is first divided one epoch later than the text says, as in the program
 (spec section 3)."""
 MEDIUM: dict[str, object] = _ZAREMBA | {
     "hidden_size": 650,

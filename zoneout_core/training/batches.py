@@ -1,5 +1,5 @@
-"""The symbols that a lane reads at each update (spec sections 2.2, 3). They depend on its seed and
-its number of updates alone.
+"""The symbols that a lane reads at each update (spec sections 2.2, 3). They depend only on its seed
+and its number of updates.
 
 An epoch cuts the text into consecutive chunks of L characters, from an offset drawn anew for each
 epoch (or from 0), and shuffles them. A chunk gives T = L - 1 inputs and T targets; its first
@@ -15,7 +15,7 @@ from zoneout_core.masking import streams
 
 
 def chunk_count(characters: int, length: int, offset: str) -> int:
-    """Chunks in an epoch over a text of `characters`; with a random offset there is one less."""
+    """Chunks in an epoch over a text of `characters`; one less with a random offset."""
     return characters // length - (1 if offset == "random" else 0)
 
 
@@ -47,14 +47,17 @@ class Batches:
     def starts(self, updates: int) -> Tensor:
         """The starts of the chunks of the update that follows `updates` updates: int64 [at most B],
         on the CPU."""
-        epoch, index = self.epoch(updates), updates % self.epoch_updates
+        epoch = self.epoch(updates)
         if epoch != self._epoch:
-            self._epoch, self._starts = epoch, self._order(epoch)
-        return self._starts[index * self.config.batch_size : (index + 1) * self.config.batch_size]
+            self._epoch = epoch
+            self._starts = self._order(epoch)
+        first = updates % self.epoch_updates * self.config.batch_size
+        return self._starts[first : first + self.config.batch_size]
 
     def _order(self, epoch: int) -> Tensor:
         """Starts of all chunks of an epoch, shuffled: int64 [chunks]."""
-        seed, offset = self.config.seed, 0
+        seed = self.config.seed
+        offset = 0
         if self.config.offset == "random":
             draw = torch.randint(
                 self.config.sequence_length,
@@ -78,7 +81,7 @@ class Contiguous:
 
     def __init__(self, symbols: int, batch: int, length: int) -> None:
         self.part = symbols // batch
-        """Symbols of a part; what is left over at the text's end is not read."""
+        """Symbols of a part; the rest at the end of the text is not read."""
         self.length = length
         self.epoch_updates = (self.part - 1) // length
         """Updates in an epoch: 1,327 for words of the Penn Treebank at batch 20 and length 35."""
@@ -97,7 +100,7 @@ class Contiguous:
 
 
 def of(config: TrialConfig, symbols: int) -> "Batches | Contiguous":
-    """The batches of a lane over a text of so many symbols. Raises `ConfigError` when it is too
+    """The batches of a lane over a text of this many symbols. Raises `ConfigError` when it is too
     short."""
     if config.carry == "none":
         return Batches(config, symbols)
@@ -105,7 +108,7 @@ def of(config: TrialConfig, symbols: int) -> "Batches | Contiguous":
 
 
 def pad(starts: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-    """(starts int64 [B], weight float64 [B]): a short batch is filled up with examples of weight
+    """(starts int64 [B], weight float64 [B]): a short batch is padded with examples of weight
     zero."""
     missing = batch - len(starts)
     weight_B = torch.ones(batch, dtype=torch.float64)

@@ -1,12 +1,12 @@
-"""A lane on disk: its newest checkpoint and the one before. No pickle.
+"""A lane on disk: its newest checkpoint and the previous one. No pickle.
 
     lane.json                    the index of the newest checkpoint; written last, by a rename
-    lane-before.json             the index before it; deleted once the trial is complete
+    lane-before.json             the previous index; deleted once the trial is complete
     lane-<sha256>.safetensors    the tensors of one of them, named by their content
 
-A process killed at any instant, or a disk that fills up, leaves the newest checkpoint as it was.
-Every byte of these files is covered by a checksum, so that damage is found when they are read:
-`restore` then takes the one before.
+A process killed at any instant, or a full disk, leaves the newest checkpoint unchanged. Checksums
+cover every byte of these files, so damage is detected when they are read: `restore` then takes the
+previous checkpoint.
 """
 
 import contextlib
@@ -38,11 +38,11 @@ REMEDIES = {
 
 
 def save(folder: Path, state: LaneState) -> None:
-    """Make `state` the newest checkpoint in `folder`, which is created if need be; the newest
-    becomes the one before.
+    """Make `state` the newest checkpoint in `folder`, which is created if it does not exist. The
+    newest becomes the previous one.
 
-    Raises `CheckpointError` when it cannot be written. The newest is then unchanged; the one before
-    makes room where the disk is full.
+    Raises `CheckpointError` when it cannot be written. The newest is then unchanged; the previous
+    one is deleted if the disk is full.
     """
     tensors = {name: row for name in TENSORS if (row := getattr(state, name)) is not None}
     payload = safetensors.torch.save({name: row.contiguous() for name, row in tensors.items()})
@@ -64,7 +64,7 @@ def save(folder: Path, state: LaneState) -> None:
     )
     try:
         with contextlib.suppress(FileExistsError):
-            folder.parent.mkdir()  # not its parents: a deleted run does not come back
+            folder.parent.mkdir()  # not its parents: a deleted run must not come back
         folder.mkdir(exist_ok=True)
         try:
             _write(folder, state, payload, index)
@@ -74,7 +74,7 @@ def save(folder: Path, state: LaneState) -> None:
             (folder / BEFORE).unlink()
             _remove_leftovers(folder)
             _write(folder, state, payload, index)
-        # Nothing goes on from a complete trial.
+        # No training continues from a complete trial.
         if state.records and state.records[-1].final is not None:
             (folder / BEFORE).unlink(missing_ok=True)
     except OSError as error:
@@ -84,10 +84,11 @@ def save(folder: Path, state: LaneState) -> None:
 
 
 def load(folder: Path, name: str = INDEX) -> LaneState | None:
-    """The newest checkpoint in `folder`, or with `BEFORE` the one before; None when there is none.
+    """The newest checkpoint in `folder`, or the previous one with `BEFORE`; None if it does not
+    exist.
 
-    Raises `CheckpointError` naming the file, what was expected and what was found, when it is
-    damaged.
+    Raises `CheckpointError` when it is damaged, naming the file and its expected and actual
+    content.
     """
     index = read_index(folder / name)
     if index is None:
@@ -113,25 +114,25 @@ def load(folder: Path, name: str = INDEX) -> LaneState | None:
 def restore(
     folder: Path, check: Callable[[LaneState], None] = lambda state: None
 ) -> tuple[LaneState | None, list[CheckpointError]]:
-    """The newest checkpoint in `folder` that is intact and passes `check`, and the errors of those
-    passed over.
+    """The newest checkpoint in `folder` that is intact and passes `check`, and the errors of newer
+    ones.
 
-    None: there is none, and the trial begins anew. `check` raises `CheckpointError` for a
-    checkpoint that is of no use.
+    None if there is none: the trial starts over. `check` raises `CheckpointError` for a checkpoint
+    that cannot be used.
     """
-    wrong: list[CheckpointError] = []
+    errors: list[CheckpointError] = []
     for name in (INDEX, BEFORE):
         try:
             state = load(folder, name)
             if state is not None:
                 check(state)
-                return state, wrong
-            # `BEFORE` is written after the first `INDEX`, which is replaced and never deleted.
+                return state, errors
+            # `BEFORE` is written after the first `INDEX`, which is replaced but never deleted.
             if (folder / BEFORE).exists():
                 raise damaged(folder / name, "the newest checkpoint", "no such file")
         except CheckpointError as error:
-            wrong.append(error)
-    return None, wrong
+            errors.append(error)
+    return None, errors
 
 
 def _tensor_file(digest: str) -> str:
@@ -151,9 +152,9 @@ def _read_tensors(folder: Path, sha256: str) -> dict[str, Tensor]:
 
 
 def _write(folder: Path, state: LaneState, payload: bytes, index: bytes) -> None:
-    """Write a checkpoint, its index last. The index that is there becomes the one before."""
+    """Write a checkpoint, its index last. The existing index becomes the previous one."""
     _replace(folder / _tensor_file(hashlib.sha256(payload).hexdigest()), payload)
-    # A damaged index must not take the place of a sound one.
+    # A damaged index must not replace an intact one.
     with contextlib.suppress(CheckpointError):
         newest = read_index(folder / INDEX)
         if newest is not None and _is_before(newest, state):
@@ -168,8 +169,8 @@ def _is_before(index: Index, state: LaneState) -> bool:
 
 
 def _replace(path: Path, payload: bytes) -> None:
-    """Write `path` so that a crash at any instant leaves either the old file or the whole new one,
-    on the disk."""
+    """Write `path` so that a crash at any instant leaves either the old file or the complete new
+    one on the disk."""
     temporary = path.with_name(f"{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -189,14 +190,12 @@ def _replace(path: Path, payload: bytes) -> None:
 
 def _remove_leftovers(folder: Path) -> None:
     """Delete the files that earlier checkpoints, finished or not, left behind. Files that cannot be
-    deleted are left to the next time."""
+    deleted are tried again next time."""
     try:
-        indices = [
-            index for name in (INDEX, BEFORE) if (index := read_index(folder / name)) is not None
-        ]
-    except CheckpointError:  # a sound index soon takes the place of the damaged one
+        indices = [read_index(folder / name) for name in (INDEX, BEFORE)]
+    except CheckpointError:  # an intact index soon replaces the damaged one
         return
-    keep = {INDEX, BEFORE, *(_tensor_file(index["sha256"]) for index in indices)}
+    keep = {INDEX, BEFORE, *(_tensor_file(index["sha256"]) for index in indices if index)}
     for path in folder.glob("lane*"):
         if path.name not in keep:
             with contextlib.suppress(OSError):
@@ -206,12 +205,12 @@ def _remove_leftovers(folder: Path) -> None:
 def _unwritable(folder: Path, needed: int, error: OSError) -> str:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free
-    before, _ = restore(folder)
-    kept = "there was no checkpoint before it"
-    if before:
-        kept = f"the checkpoint of update {before.updates} is intact"
+    previous, _ = restore(folder)
+    consequence = "there was no checkpoint before it"
+    if previous:
+        consequence = f"the checkpoint of update {previous.updates} is intact"
     remedy = REMEDIES.get(error.errno or 0, "Make the folder writable")
     return (
         f"The checkpoint in {folder} could not be written ({error.strerror}): it needs {needed}"
-        f" bytes, {free} are free; {kept}. {remedy} and run `sweep resume`."
+        f" bytes, {free} are free; {consequence}. {remedy} and run `sweep resume`."
     )

@@ -1,4 +1,4 @@
-"""The index of a checkpoint: a JSON file whose first line is the checksum of all that follows."""
+"""The index of a checkpoint: a JSON file whose first field is the checksum of all that follows."""
 
 import hashlib
 import json
@@ -28,8 +28,8 @@ def _head(rest: bytes) -> bytes:
 
 
 def read_index(path: Path) -> Index | None:
-    """The content of an index, or None when there is no such file. Raises `CheckpointError` when it
-    is damaged."""
+    """The content of an index; None if the file does not exist. Raises `CheckpointError` when it is
+    damaged."""
     try:
         content = path.read_bytes()
         index: Index = json.loads(content)
@@ -52,5 +52,5 @@ def read_index(path: Path) -> Index | None:
 
 
 def damaged(path: Path, expected: str, actual: str) -> CheckpointError:
-    """The error for a file that is not as it was written."""
+    """The error for a file whose content is not what was written."""
     return CheckpointError(f"{path} is damaged: expected {expected}, found {actual}.")

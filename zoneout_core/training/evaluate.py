@@ -1,12 +1,12 @@
-"""Scores of texts (spec sections 2.5 and 3): mean negative log likelihoods in nats, with masks as
-expected.
+"""Scores of texts (spec sections 2.5 and 3): mean negative log likelihoods in nats, with expected
+masks.
 
-`chunked`: chunks of L symbols from the text's start, each from the initial state, L - 1 predictions
-a chunk. `carried`: B contiguous parts of the text at once, the state carried from chunk to chunk.
-One pass over the whole text is in `zoneout_core.training.one_pass`.
+`chunked`: chunks of L symbols from the start of the text, each from the initial state, with L - 1
+predictions per chunk. `carried`: B contiguous parts of the text at once, with the state carried
+from chunk to chunk. One pass over the entire text is in `zoneout_core.training.one_pass`.
 
-All functions work on several lanes at once and give each lane the same bits as alone: batch sizes
-follow from the text, never from the number of lanes. Sums are float64.
+All functions work on several lanes at once and give each lane the bits that it has alone: batch
+sizes depend on the text, never on the number of lanes. Sums are float64.
 """
 
 from collections.abc import Callable, Sequence
@@ -65,8 +65,8 @@ class Reader:
     choice: KernelChoice
     product: MatMul
     by_batch: bool = False
-    """Whether a normalising cell takes the statistics of the batch that it reads, and not the
-    running ones."""
+    """Whether a normalising cell uses the statistics of the batch that it reads, and not the
+    running statistics."""
 
     @property
     def lanes(self) -> int:
@@ -74,11 +74,11 @@ class Reader:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype of the NLLs."""
+        """The dtype of NLLs."""
         return self.p[f"{self.network.prefix}out_b_V"].dtype
 
     def alone(self, lane: int) -> "Reader":
-        """A reader for one of the lanes."""
+        """A reader for a single lane."""
         p = {name: value_KX[lane : lane + 1] for name, value_KX in self.p.items()}
         return replace(self, p=p, expected=lambda places: self.expected(places).of_lane(lane))
 
@@ -101,10 +101,11 @@ class Reader:
 def chunked(
     reader: Reader, text_N: Tensor, length: int, offsets: Sequence[int] | None = None
 ) -> list[float]:
-    """Mean NLL of each lane over the text's whole chunks of `length`, each from the initial state.
+    """Mean NLL of each lane over the complete chunks of `length` in the text, each from the initial
+    state.
 
-    Symbols after the last whole chunk are not scored (as in training). With `offsets`, one per lane
-    below `length`, chunks begin there and there is one chunk less (spec 2.2).
+    Symbols after the last complete chunk are not scored (as in training). With `offsets`, one per
+    lane and below `length`, chunks begin there and there is one chunk less (spec 2.2).
     """
     count = len(text_N) // length - (offsets is not None)
     starts_K1 = torch.tensor(offsets or [0] * reader.lanes, device=text_N.device).unsqueeze(1)
@@ -129,7 +130,8 @@ def carried(reader: Reader, text_N: Tensor, batch: int, length: int) -> list[flo
     parts = Contiguous(len(text_N), batch, length)
     parts_B = torch.arange(batch, device=text_N.device)
     within_T1 = torch.arange(length, device=text_N.device).unsqueeze(1)
-    state, sums = reader.start(), [0.0] * reader.lanes
+    state = reader.start()
+    sums = [0.0] * reader.lanes
     for update in range(parts.epoch_updates):
         starts_B = parts.starts(update).to(text_N.device)
         places = Places(update * length + within_T1, starts_B + within_T1, parts_B)

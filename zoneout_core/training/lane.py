@@ -1,4 +1,4 @@
-"""A lane of a pack, besides its rows of numbers: its progress, its records, and when it is done."""
+"""A lane of a pack without its rows of numbers: its progress, its records, and when it is done."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from zoneout_core.records import EpochRecord
 
 @dataclass(kw_only=True, slots=True)
 class Lane:
-    """One trial in training. Fields mean the same as those of a `LaneState`."""
+    """A trial in training. Fields have the same meaning as in a `LaneState`."""
 
     trial: int
     config: TrialConfig
@@ -30,13 +30,13 @@ class Lane:
 
 
 def best(config: TrialConfig, records: Sequence[EpochRecord]) -> EpochRecord:
-    """The record with the lowest objective of the trial's task, the first of equals."""
+    """The record with the lowest objective of the trial's task, the earliest of equals."""
     objective = tasks.get(config.task).metrics.objective
     return min(records, key=lambda record: record.metrics[objective])
 
 
 def completed(config: TrialConfig, records: Sequence[EpochRecord]) -> str | None:
-    """The reason why a trial with these records is complete; None while it is not."""
+    """The reason that a trial with these records is complete; None while it is not."""
     epoch = records[-1].epoch
     if epoch >= config.epochs:
         return f"all {config.epochs} epochs"

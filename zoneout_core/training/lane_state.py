@@ -1,4 +1,4 @@
-"""The state of a lane between two updates, as a checkpoint keeps it."""
+"""The state of a lane between two updates, as stored in a checkpoint."""
 
 from dataclasses import dataclass, field
 
@@ -26,15 +26,15 @@ class LaneState:
     v: Tensor
     """Adam's or RMSProp's mean of their squares."""
     restarted_at: int = 0
-    """Updates made when its present parameters were drawn: above 0 only after a restart (spec
+    """Updates made before its current parameters were drawn: above 0 only after a restart (spec
     section 6)."""
     restarts: int = 0
     sums: dict[str, float] = field(default_factory=dict)
-    """Sums over the updates of the epoch under way, by name: the workload's means and the gradient
-    norm."""
+    """Sums over the updates of the current epoch, by name: the means of the workload and the
+    gradient norm."""
     seconds: float = 0.0
-    """Wall time of the epoch under way."""
+    """Wall time of the current epoch so far."""
     best: Tensor | None = None
-    """Parameters with the lowest validation value; None before the first epoch's end."""
+    """Parameters with the lowest validation value; None before the end of the first epoch."""
     records: list[EpochRecord] = field(default_factory=list)
-    """One for every epoch that ended."""
+    """A record for every epoch that ended."""

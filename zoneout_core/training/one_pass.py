@@ -2,12 +2,12 @@
 2.5, 3 and 9.7).
 
 For speed a text is read in parallel segments, each warmed up on the symbols before it. Each lane is
-then checked: the state with which a warmed-up segment began to score is compared with the state
-that the segment before it reached there. Where they differ, all segments of that lane are read
-again, each from where the one before it ended, until they agree. If that does not help, the lane
-reads the text in one piece, which is exact.
+then checked: the state in which a warmed-up segment began to score is compared with the state that
+the previous segment reached there. If they differ, all segments of that lane are read again, each
+from where the previous one ended, until they agree. If that does not help, the lane reads the text
+in one piece, which is exact.
 
-The needs of one lane change no bit of another: all lanes read together once, and then each alone.
+No lane changes a bit of another: all lanes read together once, and then each alone.
 """
 
 from collections.abc import Sequence
@@ -32,11 +32,11 @@ WARMUP = 1000
 STEPS = 100
 """Time steps that are evaluated at a time. No number depends on it."""
 STATE_TOLERANCE = 1e-3
-"""The largest difference of tanh of two states in any unit. (Cells of 50 and of 100 act alike.)"""
+"""The largest difference of tanh of two states in any unit. (Cells at 50 and at 100 act alike.)"""
 SCORE_TOLERANCE = 1e-4
-"""The largest mean difference of the predictions that follow from the two states, in nats."""
+"""The largest mean difference between the scores of predictions from the two states, in nats."""
 PROBE = 100
-"""The first predictions of each segment, on which the difference of predictions is measured."""
+"""Predictions at the start of each segment over which this difference is measured."""
 
 
 class Score(NamedTuple):
@@ -46,9 +46,9 @@ class Score(NamedTuple):
     """Mean NLL of a prediction."""
     uncertainty: float
     """An estimate of the error of the mean, in nats: the mean change of the first `PROBE`
-    predictions of the segments when these are read from where the segments before them ended. The
-    difference fades along a segment, so that the error of the mean is smaller. Zero where the text
-    was read in one piece."""
+    predictions of the segments when each is read from where the previous one ended. The change
+    fades along a segment, so the error of the mean is smaller. Zero if the text was read in one
+    piece."""
 
 
 @torch.no_grad()
@@ -60,7 +60,7 @@ def stream(
     warmup: int = WARMUP,
     steps: int = STEPS,
 ) -> list[Score]:
-    """The score of each lane; `segments=1` reads all of them in one piece."""
+    """The score of each lane. With `segments=1` each text is read in one piece."""
     scores = []
     for cut, nlls_TS, uncertainty in _read(reader, text_N, segments, warmup, steps):
         total = 0.0
@@ -74,7 +74,7 @@ def stream(
 @torch.no_grad()
 def averaged(readers: Sequence[Reader], text_N: Tensor) -> list[Score]:
     """The score of each lane when the *probabilities* of all readers are averaged (MC dropout, spec
-    9.7); its uncertainty is the largest of theirs."""
+    9.7). Its uncertainty is the largest of the readers'."""
     total_KN = torch.zeros(
         readers[0].lanes, len(text_N) - 1, dtype=torch.float64, device=text_N.device
     )
@@ -103,7 +103,7 @@ def _read(
     lanes = []
     results = zip(all_nlls, distances, uncertainties, strict=True)
     for k, (nlls_TS, distance, uncertainty) in enumerate(results):
-        # A network that overflows has no better number.
+        # Reading again cannot help a network that overflows.
         if distance <= 1 or not isfinite(float(nlls_TS.sum())):
             lanes.append((cut, nlls_TS, uncertainty))
         else:
@@ -114,29 +114,28 @@ def _read(
 def _read_again(
     reader: Reader, text_N: Tensor, reading: SegmentScores, distance: float, steps: int
 ) -> tuple[Cut, Tensor, float]:
-    """Read one lane again whose segments did not begin where the ones before them ended: as long as
-    each reading halves the distance, and then in one piece."""
+    """Read one lane again, as long as each reading halves the distance between the states in which
+    segments began and those in which the previous ones ended, and then in one piece."""
     cut = reading.cut
-    before = inf
-    while distance <= before / 2:
+    previous_distance = inf
+    while distance <= previous_distance / 2:
         began = handed_on(reading)
         (nlls_TS,), ended = read_segments(reader, text_N, cut, began, cut.warmup, cut.steps, steps)
         all_TS = torch.cat([reading.nlls[0][: cut.warmup], nlls_TS])
         reading = SegmentScores(cut, [all_TS], began, ended)
-        before = distance
+        previous_distance = distance
         (distance,), (uncertainty,) = _compare(reader, text_N, reading, steps)
         if distance <= 1:
             return cut, all_TS, uncertainty
-    (in_one_piece,) = _read(reader, text_N, 1, 0, steps)
-    return in_one_piece
+    (exact,) = _read(reader, text_N, 1, 0, steps)
+    return exact
 
 
 def _compare(
     reader: Reader, text_N: Tensor, reading: SegmentScores, steps: int
 ) -> tuple[list[float], list[float]]:
     """For each lane the distance between the states in which its segments began and those in which
-    the ones before them ended (at most 1 = near enough), and the uncertainty that follows from
-    it."""
+    the previous ones ended (at most 1 = close enough), and the resulting uncertainty."""
     if reading.cut.scoring < 2:
         return [0.0] * reader.lanes, [0.0] * reader.lanes
     states = _state_differences(reading)
@@ -151,7 +150,7 @@ def _compare(
 
 
 def _state_differences(reading: SegmentScores) -> list[float]:
-    """For each lane the largest difference of tanh of two states in any unit."""
+    """For each lane the largest difference of tanh of the two states in any unit."""
     last = reading.cut.scoring - 1
     largest = []
     for layer_began, layer_ended in zip(reading.began, reading.ended, strict=True):
@@ -164,8 +163,8 @@ def _state_differences(reading: SegmentScores) -> list[float]:
 def _score_differences(
     reader: Reader, text_N: Tensor, reading: SegmentScores, steps: int
 ) -> list[float]:
-    """For each lane, in nats: the mean size of the change over the first predictions of all
-    segments but the first."""
+    """For each lane, in nats: the mean absolute change of the first predictions of all segments but
+    the first."""
     cut = reading.cut
     last = cut.warmup + min(PROBE, cut.scored)
     nlls, _ = read_segments(reader, text_N, cut, handed_on(reading), cut.warmup, last, steps)

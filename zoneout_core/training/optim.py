@@ -2,8 +2,8 @@
 11.2).
 
 A lane's parameters, gradient and moments are rows of P numbers. Every operation, norms included, is
-issued for one row at a time, so that no bit of a lane depends on its neighbours. Nothing waits for
-the device.
+issued for one row at a time, so no bit of a lane depends on its neighbours. Nothing waits for the
+device.
 """
 
 from collections.abc import Sequence
@@ -30,8 +30,8 @@ def update(
 
     `clip="gradient"` scales the gradient before the optimizer, `clip="update"` scales the
     optimizer's update; both to a norm of at most `clip_norm`. `scratch_P` is overwritten. A norm
-    that is not finite spoils this lane's rows, so the caller has to check it. learning_rate: that
-    of this update; by default the configured one.
+    that is not finite spoils this lane's rows, so the caller must check it. learning_rate: for this
+    update; by default the configured one.
     """
     rate = optim.learning_rate if learning_rate is None else learning_rate
     norm: Tensor = torch.linalg.vector_norm(gradient_P)
@@ -71,8 +71,8 @@ def _adam(
 def _rmsprop(
     gradient_P: Tensor, v_P: Tensor, optim: OptimConfig, scratch_P: Tensor, rate: float
 ) -> Tensor:
-    """Blocks' RMSProp (spec section 5): the mean square starts at 0, its root has a floor; in
-    `scratch_P`."""
+    """The update of Blocks' RMSProp (spec section 5), in `scratch_P`: the mean square starts at 0,
+    and its root has a floor."""
     v_P.mul_(optim.decay_rate).addcmul_(gradient_P, gradient_P, value=1.0 - optim.decay_rate)
     root_P = torch.sqrt(v_P, out=scratch_P).clamp_(min=optim.rms_floor)
     return torch.div(gradient_P, root_P, out=scratch_P).mul_(rate)
@@ -92,14 +92,14 @@ def scheduled(optim: OptimConfig, epoch: int, objectives: Sequence[float]) -> fl
             )
     try:
         return optim.learning_rate / optim.decay_factor**divisions
-    except OverflowError:  # so many divisions leave nothing
+    except OverflowError:  # the divisor is too large for a float
         return 0.0
-    except ZeroDivisionError:  # a factor below 1, so often
+    except ZeroDivisionError:  # the powers of a factor below 1 reach 0
         return inf
 
 
 def shrink(norm: Tensor, largest: float) -> Tensor:
-    """The factor that brings a vector of this norm to at most `largest`: 1 where it is short
+    """The factor that scales a vector of this norm to a norm of at most `largest`: 1 if it is short
     enough."""
     factor: Tensor = largest / norm
     return factor.clamp(max=1.0)

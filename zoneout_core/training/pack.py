@@ -1,8 +1,8 @@
-"""A pack: trials of one shape key that train together, each as a lane whose numbers are its own.
+"""A pack: trials of one shape key that train together, each as a lane with its own numbers.
 
-Lanes come and go at any update and may be in different epochs. Lanes 0..K-1 are live; the last one
-moves into the slot of a lane that leaves. The numbers of a lane depend on its configuration and
-updates alone, bit for bit. Their meaning, training and scores belong to the workload
+Lanes come and go at any update and may be in different epochs. Lanes 0..K-1 are live; when a lane
+leaves, the last one moves into its slot. The numbers of a lane depend only on its configuration and
+updates, bit for bit. Their meaning, training and scores belong to the workload
 (`zoneout_core.training.workloads`).
 """
 
@@ -35,8 +35,8 @@ class Pack:
     def __init__(
         self, config: TrialConfig, data: Any, *, capacity: int, device: str = "cpu"
     ) -> None:
-        """data: what `tasks.load_data` returns. Raises `ConfigError` when it does not suit
-        `config`, and `PluginError` when a regularizer's file is broken."""
+        """data: the result of `tasks.load_data`. Raises `ConfigError` when it does not suit
+        `config`, and `PluginError` when the file of a regularizer is broken."""
         assert capacity >= 1, "a pack holds at least one lane"
         parts.require_regularizers()
         self.config = config
@@ -62,9 +62,10 @@ class Pack:
         return self.workload.choose(config)
 
     def admit(self, trial: int, config: TrialConfig, state: LaneState | None = None) -> None:
-        """Take a trial in, from its start or from `state`.
+        """Add a trial, from its start or from `state`.
 
-        Raises `ConfigError` when its shape key is another, and `CheckpointError` as `check` does.
+        Raises `ConfigError` when its shape key differs from the pack's, and `CheckpointError` as
+        `check` does.
         """
         if config.shape_key() != self.config.shape_key():
             raise ConfigError(
@@ -97,7 +98,7 @@ class Pack:
         self._lanes.append(lane)
 
     def check(self, state: LaneState, trial: int, config: TrialConfig) -> None:
-        """Raises `CheckpointError` unless this trial can go on from `state`: trial and
+        """Raises `CheckpointError` unless this trial can continue from `state`: trial and
         configuration are the same, and the rows fit."""
         if state.trial != trial or state.config != config:
             differences = [
@@ -121,7 +122,7 @@ class Pack:
             )
 
     def evict(self, trial: int) -> None:
-        """Let a trial go; the last lane moves into its slot."""
+        """Remove a trial; the last lane moves into its slot."""
         index = self.trials.index(trial)
         last = self._lanes.pop()
         if last.trial != trial:
@@ -130,11 +131,11 @@ class Pack:
                 rows_KP[index] = rows_KP[len(self._lanes)]
 
     def state(self, trial: int) -> LaneState:
-        """A copy of the whole state of the trial's lane, at any update; `admit` goes on from it,
-        bit for bit.
+        """A copy of the complete state of the trial's lane, after any update; `admit` continues
+        from it, bit for bit.
 
-        A trial that completed with the last `update` still has a state: its weights, its best ones
-        and all its records.
+        A trial that completed with the last `update` still has a state: its weights, its best
+        weights and all its records.
         """
         if trial in self._completed:
             return self._completed[trial]
@@ -156,8 +157,8 @@ class Pack:
         )
 
     def update(self) -> list[PackEvent]:
-        """Update every lane once; returns the records of the epochs that ended, and the ends of
-        lanes. Lanes that completed or failed have left the pack."""
+        """Update every lane once; returns the records of epochs that ended, and the ends of lanes.
+        Lanes that completed or failed have left the pack."""
         self._completed.clear()
         if not self._lanes:
             return []
@@ -206,7 +207,8 @@ class Pack:
         return rows_KP[[self._lanes.index(lane) for lane in lanes]]
 
     def _end_epoch(self, ending: list[Lane], started: float) -> list[PackEvent]:
-        """Records of the lanes whose epoch ended with this update; those that are done leave."""
+        """The records of the lanes whose epoch ended with this update. Lanes that are done
+        leave."""
         means = [
             {name: total / lane.epoch_updates for name, total in lane.sums.items()}
             for lane in ending
@@ -217,8 +219,8 @@ class Pack:
         for lane, mean, quantities in zip(ending, means, measured, strict=True):
             quantities |= {NORM: mean[NORM], "learning_rate": self.workload.learning_rate(lane)}
             metrics = {name: quantities[name] for name in self.metrics.epoch}
-            if broken := _not_finite(metrics):
-                events.append(self._fail(lane, broken))
+            if symptom := _not_finite(metrics):
+                events.append(self._fail(lane, symptom))
                 continue
             record = EpochRecord(
                 trial=lane.trial,
@@ -243,27 +245,28 @@ class Pack:
         return events
 
     def _restart(self, lane: Lane) -> None:
-        """Begin again with other initial parameters and fresh moments; records and the best
-        parameters stand."""
-        lane.restarted_at, lane.restarts = lane.updates, lane.restarts + 1
+        """Start again from other initial parameters and fresh moments; records and the best
+        parameters stay."""
+        lane.restarted_at = lane.updates
+        lane.restarts += 1
         index = self._lanes.index(lane)
         self._weights_KP[index] = self.workload.initial_row(lane.config, lane.restarts)
         self._m_KP[index] = self._v_KP[index] = 0.0
 
     def _complete(self, lanes: list[Lane], reasons: dict[int, str]) -> list[PackEvent]:
-        """The last records of lanes that are done, with the final numbers of their best parameters;
-        they leave.
+        """The last records of lanes that are done, with the final metrics of their best parameters,
+        and the ends of the lanes, which leave.
 
-        A lane with a final number that is not finite has diverged: its last record stands, without
-        final numbers.
+        A lane with a final metric that is not finite has diverged: its last record stays, without
+        final metrics.
         """
         finals = self.workload.conclude(lanes, self._rows(self._best_KP, lanes))
         events: list[PackEvent] = []
         for lane, final in zip(lanes, finals, strict=True):
-            broken = _not_finite(final)
-            if broken:
+            symptom = _not_finite(final)
+            if symptom:
                 end = LaneEnd(
-                    trial=lane.trial, state=TrialState.FAILED, reason=f"diverged: {broken}"
+                    trial=lane.trial, state=TrialState.FAILED, reason=f"diverged: {symptom}"
                 )
             else:
                 lane.records[-1] = replace(
@@ -278,7 +281,7 @@ class Pack:
         return events
 
     def _fail(self, lane: Lane, symptom: str) -> LaneEnd:
-        """Let a diverged lane go, after its last update; its last finite record stands."""
+        """Remove a lane that diverged with this update; its last finite record stays."""
         epoch, update = divmod(lane.updates - 1, lane.epoch_updates)
         self.evict(lane.trial)
         reason = f"diverged: {symptom} at epoch {epoch + 1}, update {update + 1}"
@@ -286,7 +289,7 @@ class Pack:
 
 
 def _not_finite(metrics: Mapping[str, float]) -> str:
-    """The first number that is not finite, in words; empty when all are."""
+    """The first metric that is not finite, in words; empty if all are."""
     for name, value in metrics.items():
         if not isfinite(value):
             return f"{name} is {value}"

@@ -30,28 +30,28 @@ BATCHES = 100
 """Batches of the paper's figure; its script used one."""
 
 
-class Noted(list[tuple[State, Sites]]):
+class RecordedSteps(list[tuple[State, Sites]]):
     """The states after every step of a run, with the masks of that step."""
 
 
-def noting(cell: Cell, noted: Noted) -> Cell:
-    """The same cell; it appends each of its steps to `noted`."""
+def recording(cell: Cell, recorded: RecordedSteps) -> Cell:
+    """A copy of the cell that appends each of its steps to `recorded`."""
     kind: type[Any] = type(cell)
 
     def step(self: Cell, p: Any, a_BG: Tensor, state: State, sites: Sites, moment: Any) -> State:
-        # Copies, which only the next step and the outputs read: h_t reads the candidate cell, not
-        # the carried one.
+        # Only the next step and the outputs read these copies: h_t reads the candidate cell, not
+        # the carried cell.
         state = tuple(value.clone() for value in kind.step(self, p, a_BG, state, sites, moment))
-        noted.append((state, sites))
+        recorded.append((state, sites))
         return state
 
-    subclass = type(f"Noting{kind.__name__}", (kind,), {"step": step})
+    subclass = type(f"Recording{kind.__name__}", (kind,), {"step": step})
     return cast("Cell", subclass(**{f.name: getattr(cell, f.name) for f in fields(kind)}))
 
 
 def shares(state: LaneState, data: Any, batches: int = BATCHES) -> dict[Of, dict[str, list[float]]]:
-    """Each step's share of the gradient's norm, of what, by name of the state: for a trained lane,
-    over the next `batches` training batches.
+    """Each step's share of the gradient's norm for a trained lane, over the next `batches` training
+    batches: by what the gradient is of, and by the name of the state.
 
     Raises `ConfigError` for a network of several layers, whose states no figure of the paper shows.
     """
@@ -65,11 +65,11 @@ def shares(state: LaneState, data: Any, batches: int = BATCHES) -> dict[Of, dict
     assert isinstance(workload, NetworkWorkload), "a task with a network"
     (network,) = workload.networks
     names = network.cell.STATES
-    noted = Noted()
-    network.cell = noting(network.cell, noted)
+    recorded = RecordedSteps()
+    network.cell = recording(network.cell, recorded)
     sums: dict[tuple[Of, str], Tensor] = {}
     for number in range(batches):
-        noted.clear()
+        recorded.clear()
         lane = Lane(
             trial=state.trial,
             config=config,
@@ -77,13 +77,13 @@ def shares(state: LaneState, data: Any, batches: int = BATCHES) -> dict[Of, dict
             updates=state.updates + number,
         )
         loss = _loss(workload, lane, state.weights)
-        for key, norms_T in norms(loss, noted, names).items():
+        for key, norms_T in norms(loss, recorded, names).items():
             sums[key] = sums.get(key, 0.0) + norms_T
     return {of: {name: _normalised(sums[of, name]) for name in names} for of in get_args(Of)}
 
 
 def _loss(workload: NetworkWorkload, lane: Lane, row_P: Tensor) -> Tensor:
-    """The loss of the lane's coming update, with all regularizers but weight noise."""
+    """The loss of the lane's next update, with all regularizers except weight noise."""
     rows_1P = row_P.detach().clone()[None]
     choice = kernels.choose(
         workload.networks[0].cell, lane.config.precision, "cpu", implementation="loop"
@@ -96,14 +96,16 @@ def _loss(workload: NetworkWorkload, lane: Lane, row_P: Tensor) -> Tensor:
     return workload.losses(part)[0]["loss"]
 
 
-def norms(loss: Tensor, noted: Noted, names: tuple[str, ...]) -> dict[tuple[Of, str], Tensor]:
-    """Mean over examples of ||dL/d state_t||, [T] float64, by what and name of the state. Frees the
-    graph of `loss`."""
-    flat = [value for state, _ in noted for value in state[: len(names)]]
+def norms(
+    loss: Tensor, recorded: RecordedSteps, names: tuple[str, ...]
+) -> dict[tuple[Of, str], Tensor]:
+    """Mean over examples of ||dL/d state_t||, [T] float64, by what the gradient is of and by the
+    name of the state. Frees the graph of `loss`."""
+    flat = [value for state, _ in recorded for value in state[: len(names)]]
     gradients = torch.autograd.grad(loss, flat, allow_unused=True, materialize_grads=True)
     result: dict[tuple[Of, str], Tensor] = {}
     for place, name in enumerate(names):
-        keeps = [sites.keep_cells if name == "c" else sites.keep_states for _, sites in noted]
+        keeps = [sites.keep_cells if name == "c" else sites.keep_states for _, sites in recorded]
         carried = gradients[place :: len(names)]
         result["carried", name] = _norms(carried)
         candidate = [
@@ -120,4 +122,6 @@ def _norms(gradients: Iterable[Tensor]) -> Tensor:
 
 def _normalised(total_T: Tensor) -> list[float]:
     total = total_T.sum()
-    return [float(value) for value in (total_T / total if total > 0 else total_T)]
+    if total > 0:
+        total_T = total_T / total
+    return [float(value) for value in total_T]

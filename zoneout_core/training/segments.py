@@ -16,9 +16,9 @@ MAX_SEGMENTS = 128
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cut:
-    """The cut of a text. Segment s reads the `warmup + scored` symbols from s * scored on. The
-    first one has no symbols before it and scores all of them, and so lines up with the others. The
-    last one may reach beyond the text."""
+    """The cut of a text into segments. Segment s reads the `warmup + scored` symbols from s *
+    scored on. The first segment also scores its warmup, since no other segment does. The last one
+    may reach beyond the text."""
 
     predictions: int
     segments: int
@@ -27,7 +27,8 @@ class Cut:
 
     @classmethod
     def of(cls, text_N: Tensor, segments: int | None, warmup: int) -> "Cut":
-        """None: as many segments as the length of the text is worth, at most `MAX_SEGMENTS`."""
+        """segments: None for a number that suits the length of the text, at most
+        `MAX_SEGMENTS`."""
         predictions = len(text_N) - 1
         segments = segments or max(1, min(MAX_SEGMENTS, predictions // (2 * max(1, warmup))))
         if segments == 1:
@@ -42,13 +43,13 @@ class Cut:
 
     @property
     def scoring(self) -> int:
-        """The number of segments that score anything. The last of too many segments lie beyond the
-        text."""
+        """The number of segments that score anything. With too many segments, the last ones lie
+        beyond the text."""
         return min(self.segments, -(-(self.predictions - self.warmup) // self.scored))
 
     def positions(self, first: int, last: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """(positions in the text of the inputs [T, S], whether their predictions count) of the
-        steps from `first` to before `last`; those that lie beyond the text do not count."""
+        """(text positions of the inputs [T, S], whether their predictions count) of the steps from
+        `first` to before `last`. Positions beyond the text do not count."""
         within_T1 = torch.arange(first, last, device=device).unsqueeze(1)
         starts_1S = torch.arange(self.segments, device=device).unsqueeze(0) * self.scored
         positions_TS = starts_1S + within_T1
@@ -59,7 +60,7 @@ class Cut:
 
 
 class SegmentScores(NamedTuple):
-    """The NLL of every prediction of some lanes, and the states with which scoring began and
+    """The NLL of every prediction of some lanes, and the states in which scoring began and
     ended."""
 
     cut: Cut
@@ -96,7 +97,7 @@ def pieces(first: int, last: int, steps: int) -> list[tuple[int, int]]:
 
 
 def handed_on(reading: SegmentScores) -> States:
-    """For each segment the state in which the one before it ended. The first segment keeps its own
+    """For each segment the state in which the previous one ended. The first segment keeps its
     state, which is exact."""
 
     def shifted(began_KSU: Tensor, ended_KSU: Tensor) -> Tensor:
@@ -110,7 +111,7 @@ def handed_on(reading: SegmentScores) -> States:
 
 
 def of_lane(reading: SegmentScores, k: int) -> SegmentScores:
-    """The reading of one lane."""
+    """The scores of one lane."""
 
     def alone(states: States) -> States:
         return tuple(tuple(state[k : k + 1] for state in layer) for layer in states)

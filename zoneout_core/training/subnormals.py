@@ -2,9 +2,9 @@
 
 Gradients that vanish over hundreds of steps become subnormal, and many processors take a hundred
 times as long for such a number as for others. They do not change a weight. Flushing is a state of
-each thread, which the threads that it starts inherit. So training has a thread of its own, which
-flushes from its start, and so does every thread that torch starts for it. The caller's threads stay
-as they are.
+each thread, which the threads that it starts inherit. So training has its own thread, which flushes
+from its start, and so does every thread that torch starts for it. The caller's threads are not
+changed.
 """
 
 from collections.abc import Callable
@@ -22,26 +22,26 @@ R = TypeVar("R")
 SMALLEST = 2.0**-126
 """The smallest normal number of float32."""
 NUMBERS_PER_THREAD = 1 << 16
-"""So many that torch gives every thread a share of the work."""
+"""Enough that torch gives every thread a share of the work."""
 
 
 def flush() -> None:
     """Make subnormal numbers 0 in this thread and in those that it starts from now on. Call it
-    first in a thread, before torch has started others. Does nothing where the processor cannot
-    flush, or with ZONEOUT_FLUSH_SUBNORMALS=0."""
+    first in a thread, before torch starts others. Does nothing if the processor cannot flush, or
+    with ZONEOUT_FLUSH_SUBNORMALS=0."""
     if switches.flushes_subnormals():
         torch.set_flush_denormal(True)
 
 
 def are_flushed() -> bool:
-    """Whether subnormal numbers become 0 in this thread and in those among which torch divides its
-    work, by trying."""
+    """Whether subnormal numbers become 0 in this thread and in the threads among which torch
+    divides its work. It tries."""
     small = torch.full((NUMBERS_PER_THREAD * torch.get_num_threads(),), SMALLEST)
     return not bool(small.mul_(0.5).view(torch.int32).count_nonzero())
 
 
 def note() -> str:
-    """A note for the reason of a `Placement`; empty where subnormal numbers are flushed."""
+    """A note for the reason of a `Placement`; empty if subnormal numbers are flushed."""
     if are_flushed():
         return ""
     if not switches.flushes_subnormals():
@@ -69,6 +69,6 @@ class TrainingThread:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Wait for work under way, and give the caller's number of threads back."""
+        """Wait for running work, and restore the caller's number of threads."""
         self._executor.shutdown()
         torch.set_num_threads(self._threads)

@@ -42,8 +42,8 @@ class LaneGroup(NamedTuple):
 
 @dataclass(slots=True)
 class GroupUpdate:
-    """A group's share of an update: its lanes, their parameters and the numbers kept with them, as
-    views [K, ...]."""
+    """The share of a group in an update: its lanes, with their parameters and kept numbers as views
+    [K, ...]."""
 
     choice: KernelChoice
     lanes: list[Lane]
@@ -52,20 +52,23 @@ class GroupUpdate:
 
     @property
     def all(self) -> Parameters:
-        """Both, as a network runs on them. Kept numbers are copied, since they may change before
-        the backward pass."""
-        return {**self.p, **{name: value.clone() for name, value in self.kept.items()}}
+        """Both together, for a run of the network. Kept numbers are copied, since they may change
+        before the backward pass."""
+        kept_copies = {name: value.clone() for name, value in self.kept.items()}
+        return {**self.p, **kept_copies}
 
 
 class NetworkWorkload(Workload):
-    """A workload whose rows hold networks. Subclasses build them and define a lane's loss."""
+    """A workload whose rows hold networks. Subclasses build them and define the loss of a lane."""
 
     def build(
         self, config: TrialConfig, networks: Sequence[Network], kept: Shapes, device: torch.device
     ) -> None:
-        """Set up rows that hold these networks, and `kept`, further numbers of a lane that are not
+        """Set up rows that hold these networks and `kept`, further numbers of a lane that are not
         trained."""
-        self.config, self.device, self.networks = config, device, networks
+        self.config = config
+        self.device = device
+        self.networks = networks
         self.dtype = DTYPES[config.precision]
         trained = {name: shape for network in networks for name, shape in network.trained().items()}
         statistics = {name: shape for network in networks for name, shape in network.kept().items()}
@@ -76,11 +79,11 @@ class NetworkWorkload(Workload):
 
     @abstractmethod
     def losses(self, part: GroupUpdate) -> list[BatchMeans]:
-        """The loss of each lane's coming update, and further means. Kept parts may be changed in
+        """The loss of each lane's next update, and further means. Kept numbers may be changed in
         place."""
 
     def choose(self, config: TrialConfig) -> KernelChoice:
-        """The kernel of a lane with this configuration. It depends on nothing else, least of all on
+        """The kernel of a lane with this configuration. It depends on nothing else, and so not on
         the neighbours."""
         site_keys = {mask.site_key for mask in config.regularizer.program()}
         return kernels.choose(
@@ -88,8 +91,8 @@ class NetworkWorkload(Workload):
         )
 
     def groups(self, lanes: Sequence[Lane]) -> list[LaneGroup]:
-        """One group of all lanes that run on the lane-native kernel; a group for each lane that
-        runs on the loop, which keeps its own batch size."""
+        """One group for all lanes that run on the lane-native kernel, and a group for each lane
+        that runs on the loop, since these keep their own batch sizes."""
         together: list[int] = []
         groups: list[LaneGroup] = []
         for index, lane in enumerate(lanes):
@@ -115,7 +118,7 @@ class NetworkWorkload(Workload):
         self, lanes: Sequence[Lane], rows_KP: Tensor, gradient_KP: Tensor
     ) -> list[BatchMeans]:
         means: list[BatchMeans] = [{}] * len(lanes)
-        gradient_KP.zero_()  # the gaps too: a lane that diverged leaves NaN there
+        gradient_KP.zero_()  # gaps included: a lane that diverged leaves NaN there
         for group in self.groups(lanes):
             group_lanes = [lanes[k] for k in group.lanes]
             group_means = self._gradients(group, group_lanes, rows_KP, gradient_KP)
@@ -131,8 +134,8 @@ class NetworkWorkload(Workload):
         trained = rows
         if any(lane.config.regularizer.noise_deviation for lane in lanes):
             trained = self._with_noise(lanes, rows)
-        # `.data`: kept numbers may change before the backward pass, which must not see that as a
-        # changed weight.
+        # `.data`: kept numbers may change before the backward pass, and autograd must not take that
+        # for a changed weight.
         part = GroupUpdate(
             group.choice, lanes, self.layout.views(trained), self.layout.kept_views(rows.data)
         )
@@ -191,12 +194,12 @@ class NetworkWorkload(Workload):
         programs: Sequence[Program] = (),
         places: Places | None = None,
     ) -> NetworkSites:
-        """The masks of every lane's coming update, or of an evaluation.
+        """The masks of every lane's next update, or of an evaluation.
 
-        first_layer: the number of the network's first layer among all layers of the row.
-        evaluation: the number of the pass over the data, for masks that are drawn there too; None:
-        a coming update. programs: masks to take in place of the lanes' own. places: what an
-        evaluation reads; `steps` are then those of training.
+        first_layer: the index of the network's first layer among all layers of the row. evaluation:
+        the number of the pass over the data, for masks that are drawn there too; None: the next
+        update. programs: masks to use instead of those of the lanes. places: those that an
+        evaluation reads; `steps` is then the number of steps in training.
         """
         programs = programs or [lane.config.regularizer.program() for lane in lanes]
         model = self.config.model
@@ -242,8 +245,8 @@ class NetworkWorkload(Workload):
         )
 
     reads_tokens = True
-    """Whether the first layer reads symbols or dense inputs. Symbols are one-hot, so that a gain on
-    one is a single number."""
+    """Whether the first layer reads symbols, or else dense inputs. Symbols are one-hot, so their
+    gain is a single number."""
 
     def penalties(self, part: GroupUpdate, run: Unrolled) -> list[Tensor | None]:
         """The penalty that regularizers add to each lane's loss, [B] per example, from the last
@@ -262,8 +265,8 @@ class NetworkWorkload(Workload):
         return totals
 
     def wants_trajectories(self, part: GroupUpdate) -> bool:
-        """Whether a penalty needs the carried states, so that the kernel has to return them: the
-        network's output may be something else, or masked."""
+        """Whether a penalty needs the carried states. The kernel must then return them, since the
+        network's output may be another state, or masked."""
         return any(lane.config.regularizer.penalties() for lane in part.lanes)
 
     @torch.no_grad()
@@ -277,17 +280,17 @@ class NetworkWorkload(Workload):
 
     @torch.no_grad()
     def keep_population(self, network: Network, rows_1P: Tensor, runs: Iterable[Unrolled]) -> None:
-        """Replace one lane's running statistics by the plain average over runs on training data
-        (spec section 5)."""
+        """Replace the running statistics of one lane by their mean over runs on training data (spec
+        section 5)."""
         kept = self.layout.kept_views(rows_1P)
         totals: dict[str, Tensor] = {}
-        pieces = 0
+        count = 0
         for run in runs:
-            pieces += 1
+            count += 1
             for name, value in run.statistics[0].items():
                 totals[name] = totals[name] + value if name in totals else value
         for name, total in totals.items():
-            kept[name][0] = total / pieces
+            kept[name][0] = total / count
 
     def scores_by_batch(self) -> bool:
         """Whether a validation normalises by the statistics of its own batches (spec section 12,
@@ -295,8 +298,8 @@ class NetworkWorkload(Workload):
         return bool(self.networks[0].normalises and self.networks[0].cell.scores_by_batch)
 
     def population_programs(self, lanes: Sequence[Lane]) -> list[Program]:
-        """The lanes' masks while population statistics are taken: expectations, or drawn for every
-        place that is read (spec section 5)."""
+        """The masks of the lanes while population statistics are taken: expectations, or masks that
+        are drawn for every place (spec section 5)."""
         programs = [lane.config.regularizer.program() for lane in lanes]
         if self.networks[0].cell.samples_population:
             return [sampled(program) for program in programs]
@@ -308,7 +311,7 @@ class NetworkWorkload(Workload):
 
 
 def _select(rows_KP: Tensor, lanes: tuple[int, ...]) -> Tensor:
-    """The rows of these lanes: a view where they adjoin, else a copy."""
+    """The rows of these lanes: a view if they are contiguous, else a copy."""
     first, last = lanes[0], lanes[-1]
     if last - first + 1 == len(lanes):
         return rows_KP[first : last + 1]

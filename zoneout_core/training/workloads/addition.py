@@ -1,10 +1,10 @@
 """Questions and answers, symbol by symbol: an encoder-decoder with a curriculum (spec section 6).
 
-The encoder reads the question; the decoder starts from its last states, reads GO and then the
-answer's symbols, one step behind. An epoch is 20 updates on examples drawn for it; it is scored by
+The encoder reads the question. The decoder starts from its last states and reads GO, then the
+symbols of the answer, one step behind. An epoch is 20 updates on newly drawn examples, scored by
 greedy decoding.
 
-All decisions of the curriculum follow from a lane's records, so that nothing of it needs saving.
+All decisions of the curriculum follow from a lane's records, so they need not be saved.
 """
 
 from __future__ import annotations
@@ -32,17 +32,16 @@ from zoneout_core.training.workloads._network import BatchMeans, GroupUpdate, Ne
 UPDATES = 20
 """Updates in an epoch."""
 VALID_BATCHES = 128
-"""Batches to validate on, drawn once for each difficulty."""
+"""Batches to validate on, the same in every validation at a difficulty."""
 EVAL_BATCH = 1024
 """Examples that are decoded at once."""
 MASTERED = 0.10
 """Below this error the difficulty rises."""
 LEARNING_RATE_FACTOR = 0.95
-"""At most difficulty, whenever the error rose."""
+"""Factor of the learning rate whenever the error rises at the highest difficulty."""
 HOPELESS = 0.85
 PATIENT_EPOCHS = 17
-"""A lane that is above the error `HOPELESS` at the end of this epoch since it began begins
-again."""
+"""A lane whose error is above `HOPELESS` this many epochs after its start is restarted."""
 
 
 class Addition(NetworkWorkload):
@@ -71,8 +70,8 @@ class Addition(NetworkWorkload):
         self.build(config, [self.encoder, self.decoder], {}, device)
 
     def initial_row(self, config: TrialConfig, restart: int = 0) -> Tensor:
-        """As every network, but for the output layer's bias: drawn like its weights, where those
-        are uniform."""
+        """The row of a usual network, except that the bias of the output layer is drawn like its
+        weights if those are uniform."""
         draw = InitialDraw(config.model, config.seed, restart)
         values = self.encoder.initial(draw) | self.decoder.initial(draw)
         if config.model.init == "uniform":
@@ -89,8 +88,8 @@ class Addition(NetworkWorkload):
         ]
         inputs_KTB, targets_KTB = (torch.stack(tensors) for tensors in zip(*drawn, strict=True))
         p = part.p
-        # The decoder's steps are as many as there are targets. The code runs one more, which no
-        # loss looks at.
+        # The decoder makes one step for each target. The original code makes one more, which does
+        # not enter the loss.
         go_K1B = torch.full_like(targets_KTB[:, :1], self.data.alphabet.index(GO))
         read_KTB = torch.cat([go_K1B, targets_KTB[:, :-1]], dim=1)
         batch = self.config.batch_size
@@ -121,8 +120,7 @@ class Addition(NetworkWorkload):
     def _examples(
         self, lane: Lane, split: Split, difficulty: int, count: int
     ) -> tuple[Tensor, Tensor]:
-        """Inputs and targets, int64 [T, count], to train on in the lane's coming update, or to
-        validate on."""
+        """Inputs and targets, int64 [T, count], for the lane's next update or to validate on."""
         if split == "train":
             seed = streams.stream_seed(lane.config.seed, "examples", counter=lane.updates)
         else:
@@ -135,8 +133,8 @@ class Addition(NetworkWorkload):
     def _sites(
         self, lanes: Sequence[Lane], batch: int, evaluation: int | None = None, first: int = 0
     ) -> tuple[NetworkSites, NetworkSites]:
-        """The masks of both networks; the decoder's layers come after the encoder's. first: the
-        number of the first example, in an evaluation."""
+        """The masks of both networks; the layers of the decoder are numbered after those of the
+        encoder. first: the number of the first example, in an evaluation."""
 
         def sites(network: Network, steps: int, first_layer: int) -> NetworkSites:
             if evaluation is None:
@@ -162,13 +160,13 @@ class Addition(NetworkWorkload):
         metrics: list[Means] = []
         errors = self._errors(lanes, rows_KP)
         for lane, mean, error in zip(lanes, means, errors, strict=True):
-            present = difficulty(lane, self.data)
+            current_difficulty = difficulty(lane, self.data)
             metrics.append(
                 {
                     "train_loss": mean["nll"],
                     "valid_error": error,
-                    "difficulty": present,
-                    "valid_shortfall": self.data.last - present + error,
+                    "difficulty": current_difficulty,
+                    "valid_shortfall": self.data.last - current_difficulty + error,
                     "restarts": lane.restarts,
                 }
             )
@@ -179,7 +177,7 @@ class Addition(NetworkWorkload):
 
     @torch.no_grad()
     def _errors(self, lanes: Sequence[Lane], rows_KP: Tensor) -> list[float]:
-        """Share of each lane's validation examples whose answer is not right in every symbol."""
+        """Share of each lane's validation examples whose answer has any wrong symbol."""
         count = max(1, int(VALID_BATCHES * self.config.eval_fraction)) * self.config.batch_size
         wrong = [0] * len(lanes)
         for group in self.groups(lanes):
@@ -207,8 +205,8 @@ class Addition(NetworkWorkload):
         return self.layout.views(rows_KP), self.layout.kept_views(rows_KP)
 
     def _decode(self, part: GroupUpdate, inputs_KTB: Tensor, first: int = 0) -> Tensor:
-        """The likeliest symbol at each step, read again at the next: int64 [K, T, B], masks as
-        expected. first: the number of the first example."""
+        """The most likely symbol at each step, which the next step reads: int64 [K, T, B], with
+        expected masks. first: the number of the first example."""
         p = part.p
         batch = inputs_KTB.shape[2]
         encoder_sites, decoder_sites = self._sites(part.lanes, batch, evaluation=0, first=first)
@@ -230,8 +228,8 @@ class Addition(NetworkWorkload):
         return torch.cat(symbols, dim=1)
 
     def learning_rate(self, lane: Lane) -> float:
-        """The configured rate, times 0.95 for every epoch at most difficulty whose error rose. A
-        restart begins with the configured rate."""
+        """The configured rate, times 0.95 for every epoch at the highest difficulty whose error
+        rose. A restart begins with the configured rate."""
         records = _since_restart(lane)
         rises = sum(
             after.metrics["difficulty"] == self.data.last
@@ -248,8 +246,8 @@ class Addition(NetworkWorkload):
 
 
 def difficulty(lane: Lane, data: Problems) -> int:
-    """The difficulty of the examples in the lane's coming epoch: one more after every epoch that
-    mastered the present one."""
+    """The difficulty of the examples in the lane's next epoch: it rises by one after every epoch
+    that mastered it."""
     if not lane.records:
         return data.first
     last = lane.records[-1].metrics

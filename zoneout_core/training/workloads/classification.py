@@ -1,4 +1,4 @@
-"""Sequences with one class each, read step by step and judged by the last state (spec section
+"""Sequences with one class each, read step by step and classified by the last state (spec section
 5)."""
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from zoneout_core.training.workloads import Means
 from zoneout_core.training.workloads._network import BatchMeans, GroupUpdate, NetworkWorkload
 
 EVAL_BATCH = 500
-"""Examples that are evaluated at once. RBN recomputed its population statistics from batches of
-5000, which take ten times the memory; the variances of these are 0.2 % smaller."""
+"""Examples that are evaluated at once. RBN computed its population statistics from batches of 5000,
+which take ten times the memory; variances over 500 are 0.2 % smaller."""
 
 
 class Classification(NetworkWorkload):
-    """One network over sequences of numbers. An epoch shuffles the examples; those that fill no
-    batch are left out."""
+    """One network over sequences of numbers. Every epoch shuffles the examples and leaves out those
+    that do not fill a batch."""
 
     metrics = CLASSES
     reads_tokens = False
@@ -92,17 +92,17 @@ class Classification(NetworkWorkload):
         return means
 
     def _chosen(self, lane: Lane) -> Tensor:
-        """The numbers of the examples that the lane's coming update trains on, [B]."""
+        """The numbers of the examples that the lane's next update trains on, [B]."""
         epoch, update = divmod(lane.updates, lane.epoch_updates)
         key = (lane.config.seed, epoch + 1)
         if key not in self._orders:
-            for old in [old for old in self._orders if old[0] == lane.config.seed]:
-                del self._orders[old]
+            old_keys = [old_key for old_key in self._orders if old_key[0] == lane.config.seed]
+            for old_key in old_keys:
+                del self._orders[old_key]
             generator = streams.generator(lane.config.seed, "shuffle", counter=epoch + 1)
             self._orders[key] = torch.randperm(len(self._train), generator=generator)
-        return self._orders[key][
-            update * self.config.batch_size : (update + 1) * self.config.batch_size
-        ]
+        first = update * self.config.batch_size
+        return self._orders[key][first : first + self.config.batch_size]
 
     def _logits(self, p: Parameters, run: Unrolled) -> list[Tensor]:
         """The logits of each lane, [B, C], from the last state."""
@@ -118,8 +118,8 @@ class Classification(NetworkWorkload):
         ]
 
     def conclude(self, lanes: Sequence[Lane], rows_KP: Tensor) -> list[Means]:
-        """Test with population statistics of the best parameters, not with running ones (spec
-        5)."""
+        """The final metrics, with population statistics of the best parameters instead of running
+        statistics (spec 5)."""
         if self.network.normalises:
             rows_KP = rows_KP.clone()
             for lane, row_P in zip(lanes, rows_KP, strict=True):
@@ -137,10 +137,11 @@ class Classification(NetworkWorkload):
     def _errors(
         self, lanes: Sequence[Lane], rows_KP: Tensor, examples: _Examples, *, by_batch: bool = False
     ) -> list[float]:
-        """Share of the examples that each lane gets wrong, masks as expected."""
+        """Share of the examples that each lane classifies wrongly, with expected masks."""
         wrong = [0] * len(lanes)
         for group in self.groups(lanes):
-            group_lanes, rows = [lanes[k] for k in group.lanes], rows_KP[list(group.lanes)]
+            group_lanes = [lanes[k] for k in group.lanes]
+            rows = rows_KP[list(group.lanes)]
             for first, x_TBD, label_B in examples.pieces():
                 p, run = self._read(
                     group_lanes, rows, x_TBD, group.choice, training=by_batch, first=first
@@ -150,13 +151,14 @@ class Classification(NetworkWorkload):
         return [count / len(examples) for count in wrong]
 
     def _training_runs(self, lane: Lane, rows_1P: Tensor) -> Iterator[Unrolled]:
-        """Runs over all training examples, by their own statistics."""
+        """Runs over all training examples, with the statistics of each batch."""
         programs = self.population_programs([lane])
         for first, x_TBD, _ in self._train.pieces(full_only=True):
             choice = self.choose(lane.config)
-            yield self._read(
+            _, run = self._read(
                 [lane], rows_1P, x_TBD, choice, training=True, first=first, programs=programs
-            )[1]
+            )
+            yield run
 
     def _read(
         self,
@@ -169,8 +171,8 @@ class Classification(NetworkWorkload):
         first: int = 0,
         programs: Sequence[Program] = (),
     ) -> tuple[Parameters, Unrolled]:
-        """All lanes read the same examples. training: by the examples' own statistics, not the
-        running ones. first: the number of the first example. programs: see `sites`."""
+        """Let all lanes read the same examples. training: use the statistics of these examples, not
+        the running statistics. first: the number of the first example. programs: see `sites`."""
         p = self.layout.views(rows_KP) | self.layout.kept_views(rows_KP)
         steps, batch, _ = x_TBD.shape
         places = Places.of_examples(first, batch, steps, self.device)
@@ -190,7 +192,7 @@ class Classification(NetworkWorkload):
 
 
 class _Examples:
-    """The first `share` of some sequences, each read for its first T = `config.sequence_length`
+    """The first `share` of some sequences, each cut to its first T = `config.sequence_length`
     steps."""
 
     def __init__(
@@ -216,8 +218,9 @@ class _Examples:
         return x_TB.unsqueeze(-1), self._labels_N[index_B]
 
     def pieces(self, *, full_only: bool = False) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """All examples in order, `EVAL_BATCH` at once, each piece after the number of its first
-        example. full_only: leave out a smaller last piece, unless it is the only one."""
+        """All examples in order, at most `EVAL_BATCH` at once: (number of the first example,
+        sequences, labels). full_only: leave out a smaller last piece, unless it is the only
+        one."""
         for index_B in torch.arange(len(self)).split(EVAL_BATCH):
             if not full_only or len(index_B) in (EVAL_BATCH, len(self)):
                 yield int(index_B[0]), *self[index_B]

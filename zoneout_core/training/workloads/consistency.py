@@ -1,11 +1,11 @@
-"""Semantic consistency (spec section 7): a linear recurrence on two units that has to leave its
-state alone.
+"""Semantic consistency (spec section 7): a linear recurrence on two units that must leave its state
+alone.
 
     h_0 = x,  h_k = d_k h_{k-1} + (1 - d_k) (h_{k-1} W),  cost = sum over B and units of (h_T - x)^2
 
-x ~ N(0, I) is drawn for every update, d_k is one mask for each step and unit that the whole batch
-shares. The gradient is written out: with two units, autograd would take ten times as long as the
-numbers do.
+x ~ N(0, I) is drawn for every update; d_k is a mask for each step and unit, shared by the batch.
+The gradient is written out: with two units, autograd would take ten times as long as the
+arithmetic.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class Consistency(Workload):
     def __init__(self, config: TrialConfig, data: Recurrence, device: torch.device) -> None:
         check(config)
         data.fraction(config.train_fraction)
-        self.config, self.data, self.device = config, data, device
+        self.config = config
+        self.data = data
+        self.device = device
         self.dtype = DTYPES[config.precision]
         self.layout = Layout({"w_UU": (UNITS, UNITS)})
 
@@ -75,7 +77,7 @@ class Consistency(Workload):
         return costs
 
     def _draw(self, lane: Lane) -> tuple[Tensor, Tensor]:
-        """x [B, U] and keep [T, U], True where a unit keeps its value, of the lane's coming
+        """x [B, U] and keep [T, U], True where a unit keeps its value, for the lane's next
         update."""
         config = lane.config
 
@@ -117,7 +119,7 @@ class Consistency(Workload):
 
 def cost_and_gradient(w_UU: Tensor, x_BU: Tensor, keep_TU: Tensor) -> tuple[Tensor, Tensor]:
     """The cost, 0-d, and its gradient with respect to W, [U, U]."""
-    # A mask that the batch shares makes a step one matrix: M_k = diag(d_k) + W diag(1 - d_k), and
+    # With a mask that the batch shares, a step is a matrix: M_k = diag(d_k) + W diag(1 - d_k), and
     # h_T = x M_1 ... M_T.
     eye_UU = torch.eye(len(w_UU), dtype=w_UU.dtype, device=w_UU.device)
     steps_TUU = torch.where(keep_TU.unsqueeze(1), eye_UU, w_UU)
@@ -125,9 +127,8 @@ def cost_and_gradient(w_UU: Tensor, x_BU: Tensor, keep_TU: Tensor) -> tuple[Tens
     for step_UU in steps_TUU:
         before.append(before[-1] @ step_UU)
     difference_BU = x_BU @ (before.pop() - eye_UU)
-    backward_UU = 2 * (
-        x_BU.T @ difference_BU
-    )  # of M_1 ... M_T; then, step by step, without its last factors
+    # The gradient of M_1 ... M_T, and then of this product without its last factors, step by step.
+    backward_UU = 2 * (x_BU.T @ difference_BU)
     gradient_UU = torch.zeros_like(w_UU)
     for step_UU, keep_U, before_UU in zip(
         reversed(steps_TUU), reversed(keep_TU), reversed(before), strict=True
@@ -138,8 +139,8 @@ def cost_and_gradient(w_UU: Tensor, x_BU: Tensor, keep_TU: Tensor) -> tuple[Tens
 
 
 def check(config: TrialConfig) -> None:
-    """Raises `ConfigError` unless the configuration asks for two units and no regularizer but
-    zoneout of states, which is all that this recurrence has."""
+    """Raises `ConfigError` unless the configuration has two units and no regularizer except zoneout
+    of states, which is all that this recurrence supports."""
     require(
         config.model.hidden_size == UNITS,
         "model.hidden_size",

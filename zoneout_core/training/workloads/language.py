@@ -1,8 +1,8 @@
 """Texts, by character or by word: predict the next symbol (spec sections 2, 3, 4).
 
 Characters are trained in shuffled chunks that begin at the initial state, and scored by the four
-numbers of spec section 2.5. Where `carry` is set, a text is read in B contiguous parts, and the
-state is carried from chunk to chunk. Words are scored by perplexity.
+numbers of spec section 2.5. If `carry` is set, a text is read in B contiguous parts, and the state
+is carried from chunk to chunk. Words are scored by perplexity.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ POPULATION_BATCH = 100
 """Chunks in a batch from which population statistics are taken (spec section 11.3)."""
 Scored = TypeVar("Scored", float, Score)
 Protocol = Callable[[Sequence[Lane], Reader], list[Scored]]
-"""Scores each lane by its mean NLL: in nats, or with its uncertainty."""
+"""Scores each lane: its mean NLL in nats, or a `Score`."""
 
 
 class Language(NetworkWorkload):
@@ -66,7 +66,7 @@ class Language(NetworkWorkload):
 
     @staticmethod
     def span(config: TrialConfig) -> int:
-        """Symbols of an example: T inputs, and the last target."""
+        """Symbols of an example: T inputs and the last target."""
         return config.sequence_length + (config.carry != "none")
 
     def _carried(self, config: TrialConfig) -> dict[str, tuple[int, ...]]:
@@ -81,8 +81,8 @@ class Language(NetworkWorkload):
         }
 
     def batches(self, config: TrialConfig) -> Batches | Contiguous:
-        """The batches of a lane, from its configuration alone."""
-        key = (config.seed, config.offset)  # all that they depend on and lanes may differ in
+        """The batches of a lane, which depend on its configuration alone."""
+        key = (config.seed, config.offset)  # the only such settings in which lanes may differ
         if key not in self._batches:
             self._batches[key] = batches.of(config, len(self._train_N))
         return self._batches[key]
@@ -96,8 +96,8 @@ class Language(NetworkWorkload):
             for lane in part.lanes
         ]
         if part.choice.implementation == "loop":
-            # The lane is alone, so that it can take its own number of examples. Batch statistics
-            # need a second example, even one of weight zero.
+            # The lane is alone in its group and needs no padding, except that batch statistics need
+            # a second example, even one of weight zero.
             examples = max(2, int(padded[0][1].sum()))
             padded = [(starts[:examples], weight[:examples]) for starts, weight in padded]
         starts_KB = torch.stack([starts_B for starts_B, _ in padded]).to(self.device)
@@ -131,7 +131,7 @@ class Language(NetworkWorkload):
         return means
 
     def _states(self, part: GroupUpdate) -> States:
-        """The states from which the coming update begins: the initial ones, or those in which each
+        """The states from which the next update begins: the initial states, or those in which each
         lane's last update ended."""
         start = self.network.start(part.p)
         if self.config.carry == "none":
@@ -231,9 +231,10 @@ class Language(NetworkWorkload):
         ]
 
     def _training_runs(self, lane: Lane, row_1P: Tensor) -> Iterator[Unrolled]:
-        """Runs over the training text in chunks from its start, by the batches' own statistics and
-        with masks as `population_programs` has them."""
-        length, p = self.config.sequence_length, self._parameters(row_1P)
+        """Runs over the training text in chunks from its start, with the statistics of each batch
+        and the masks of `population_programs`."""
+        length = self.config.sequence_length
+        p = self._parameters(row_1P)
         starts = torch.arange(0, len(self._train_N) - length + 1, length)
         for starts_B in starts.split(POPULATION_BATCH):
             inputs_KTB, _ = cut(self._train_N, starts_B.to(self.device)[None], length)
@@ -257,7 +258,8 @@ class Language(NetworkWorkload):
                 )
 
     def _validate(self, lanes: Sequence[Lane], reader: Reader) -> list[float]:
-        config, reader = self.config, replace(reader, by_batch=self.scores_by_batch())
+        config = self.config
+        reader = replace(reader, by_batch=self.scores_by_batch())
         if self.metrics is not CHARACTERS:
             return evaluate.carried(
                 reader, self._valid_N, config.batch_size, config.sequence_length
@@ -269,11 +271,12 @@ class Language(NetworkWorkload):
 
     def _monte_carlo(self, lane: Lane, row_1P: Tensor, mean: Score) -> Score:
         """The score of probabilities averaged over passes with drawn masks (spec 9.7). Without
-        passes it is `mean`, the mean network's."""
+        passes it is `mean`, that of the mean network."""
         passes, program = monte_carlo(lane.config.regularizer.program())
         if not passes:
             return mean
-        p, choice = self._parameters(row_1P), self.choose(lane.config)
+        p = self._parameters(row_1P)
+        choice = self.choose(lane.config)
         readers = [self._reader([lane], p, choice, number, [program]) for number in range(passes)]
         return one_pass.averaged(readers, self._test_N)[0]
 
@@ -285,7 +288,7 @@ class Language(NetworkWorkload):
         number: int = 0,
         programs: Sequence[Program] = (),
     ) -> Reader:
-        """A reader for these lanes. number: that of the pass, for masks that are drawn in
+        """A reader for these lanes. number: the number of the pass, for masks that are drawn in
         evaluations."""
 
         steps = self.span(self.config) - 1
@@ -316,7 +319,7 @@ class Language(NetworkWorkload):
     def _scores(
         self, lanes: Sequence[Lane], rows_KP: Tensor, protocol: Protocol[Scored]
     ) -> list[Scored]:
-        """The scores of the lanes by a protocol, group by group."""
+        """The scores of the lanes under a protocol, group by group."""
         scores: dict[int, Scored] = {}
         for group in self.groups(lanes):
             group_lanes = [lanes[k] for k in group.lanes]
@@ -332,8 +335,8 @@ def _uncertainty(score: Score) -> float:
 
 
 def _valid_offset(config: TrialConfig, epoch: int) -> int:
-    """The symbol at which the code's validation of an epoch begins. Negative counters keep its
-    stream apart from that of training."""
+    """The symbol at which the validation after an epoch begins, as in the original code. Negative
+    counters keep its stream apart from that of training."""
     return int(
         torch.randint(
             config.sequence_length,
@@ -344,9 +347,11 @@ def _valid_offset(config: TrialConfig, epoch: int) -> int:
 
 
 def _text(text: NDArray[np.unsignedinteger[Any]], share: float, device: torch.device) -> Tensor:
-    """The first `share` of a text as a tensor of ids, in bytes where they suffice."""
+    """The first `share` of a text as a tensor of ids, of one byte each if that is enough."""
     part = text[: int(len(text) * share)]
-    return torch.tensor(part if part.dtype == np.uint8 else part.astype(np.int32), device=device)
+    if part.dtype == np.uint8:
+        return torch.tensor(part, device=device)
+    return torch.tensor(part.astype(np.int32), device=device)
 
 
 WORKLOAD = Language
