@@ -28,7 +28,7 @@ from torch import Tensor
 from zoneout_core.cells.lstm import LSTM
 from zoneout_core.config.trial import OptimConfig
 from zoneout_core.kernels import Shape, Workspace, choose, recurrence
-from zoneout_core.masking import sampling
+from zoneout_core.masking import mask_values
 from zoneout_core.masking.sites import Sites
 from zoneout_core.masking.streams import generator
 from zoneout_core.training.optim import update
@@ -118,14 +118,14 @@ def ours(hidden: int, lanes: int, precision: str) -> Contender:
         Workspace(),
     )
     cells, states = (torch.zeros(lanes, STEPS, BATCH, hidden, dtype=torch.bool) for _ in range(2))
-    words = sampling.words_for(cells[0].numel(), "cpu")
+    words = mask_values.words_for(cells[0].numel(), "cpu")
 
     def run(parameters: list[Tensor]) -> Tensor:
         for k in range(lanes):
-            sampling.draw_(
+            mask_values.draw_(
                 cells[k], Z_CELLS, generator(k, "masks_cells", counter=trainer.updates), words
             )
-            sampling.draw_(
+            mask_values.draw_(
                 states[k], Z_STATES, generator(k, "masks_states", counter=trainer.updates), words
             )
         p, sites = (

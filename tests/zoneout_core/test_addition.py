@@ -11,7 +11,7 @@ from zoneout_core import tasks
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
 from zoneout_core.masking import masks, streams
-from zoneout_core.masking.draw import LayerShape, MaskDraw
+from zoneout_core.masking.mask_draw import LayerShape, MaskDraw
 from zoneout_core.records import EpochRecord
 from zoneout_core.tasks.addition import PROGRAM, Problems
 from zoneout_core.training.lane import Lane

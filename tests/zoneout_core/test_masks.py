@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from zoneout_core.config.trial import TrialConfig
-from zoneout_core.masking import masks, sampling, stacking
-from zoneout_core.masking.draw import LayerShape, MaskDraw
+from zoneout_core.masking import mask_values, masks, stacking
+from zoneout_core.masking.mask_draw import LayerShape, MaskDraw
 from zoneout_core.masking.sites import Sites
 from zoneout_core.masking.streams import Purpose, generator
 from zoneout_core.regularizers import Mask
@@ -21,7 +21,7 @@ LIMIT = 4.5
 
 
 def drawn(z: float, purpose: Purpose = "masks_cells", step: int = 0, seed: int = 0) -> Tensor:
-    return sampling.draw_(
+    return mask_values.draw_(
         torch.empty(SHAPE, dtype=torch.bool), z, generator(seed, purpose, counter=step)
     )
 
@@ -70,8 +70,8 @@ def test_positions_within_a_mask_are_uncorrelated(distance: int) -> None:
 def test_zero_and_one_are_exact_and_draw_nothing() -> None:
     source = generator(0, "masks_cells", counter=0)
     before = source.get_state()
-    assert not sampling.draw_(torch.ones(SHAPE, dtype=torch.bool), 0.0, source).any()
-    assert sampling.draw_(torch.zeros(SHAPE, dtype=torch.bool), 1.0, source).all()
+    assert not mask_values.draw_(torch.ones(SHAPE, dtype=torch.bool), 0.0, source).any()
+    assert mask_values.draw_(torch.zeros(SHAPE, dtype=torch.bool), 1.0, source).all()
     assert torch.equal(source.get_state(), before)
 
 
@@ -85,9 +85,9 @@ def test_probabilities_are_multiples_of_two_to_the_minus_16() -> None:
 
 def test_a_lane_of_a_buffer_is_filled_as_if_alone() -> None:
     buffer = torch.zeros(3, 5, 3, 7, dtype=torch.bool)
-    words = sampling.words_for(buffer[0].numel(), "cpu")
-    sampling.draw_(buffer[1], 0.5, generator(0, "masks_cells", counter=0), words)
-    alone = sampling.draw_(
+    words = mask_values.words_for(buffer[0].numel(), "cpu")
+    mask_values.draw_(buffer[1], 0.5, generator(0, "masks_cells", counter=0), words)
+    alone = mask_values.draw_(
         torch.empty(5, 3, 7, dtype=torch.bool), 0.5, generator(0, "masks_cells", counter=0)
     )
     assert torch.equal(buffer[1], alone)
@@ -257,7 +257,7 @@ def test_every_unit_has_the_mean_and_variance_of_its_own_rate(
     rate_U = torch.linspace(z - spread, z + spread, 9, dtype=torch.float64).clamp(0, 1)
     assert rate_U[0] == pytest.approx(low)
     assert rate_U[-1] == pytest.approx(high)
-    assert torch.equal(sampling.rates(mask, 9, "cpu"), rate_U)
+    assert torch.equal(mask_values.rates(mask, 9, "cpu"), rate_U)
     variance_U = rate_U * (1 - rate_U)
     n = len(drawn_NU)
     torch.testing.assert_close(drawn_NU.mean(0), rate_U, rtol=0, atol=LIMIT * 0.5 / sqrt(n))
@@ -273,7 +273,7 @@ def test_an_evaluation_has_each_units_own_rate() -> None:
         (mask,) = TrialConfig().with_values(values).regularizer.program()
         stands = masks.layer_sites(replace(EXPECTED, program=(mask,))).keep_cells
         assert stands is not None
-        assert torch.equal(stands[0, 0], sampling.rates(mask, 100, "cpu"))
+        assert torch.equal(stands[0, 0], mask_values.rates(mask, 100, "cpu"))
     around_0 = replace(mask, probability=0.0, expected=0.0)
     stands = masks.layer_sites(replace(EXPECTED, program=(around_0,))).keep_cells
     assert stands is not None

@@ -13,7 +13,7 @@ from tests.zoneout_core.given_scores import give_scores
 from zoneout_core.cells.lstm import LSTM
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
-from zoneout_core.masking import sampling, streams
+from zoneout_core.masking import mask_values, streams
 from zoneout_core.masking.sites import Sites
 from zoneout_core.network.network import Network
 from zoneout_core.network.network_sites import NetworkSites
@@ -479,7 +479,7 @@ def plain_loss(
     drawn = []
     for purpose, z in (("masks_cells", 0.5), ("masks_states", 0.05)):
         mask = torch.empty(shape, dtype=torch.bool)
-        sampling.draw_(mask, z, streams.generator(config.seed, purpose, counter=step))
+        mask_values.draw_(mask, z, streams.generator(config.seed, purpose, counter=step))
         drawn.append(mask[:, : chunks_LB.shape[1]])
     x_TBD = torch.nn.functional.one_hot(chunks_LB[:-1], 8).double()
     zeros_H = torch.zeros(hidden, dtype=torch.float64)

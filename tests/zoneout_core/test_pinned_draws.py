@@ -18,7 +18,7 @@ from zoneout_core import regularizers
 from zoneout_core.config import parts, registry
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.masking import masks
-from zoneout_core.masking.draw import LayerShape, MaskDraw
+from zoneout_core.masking.mask_draw import LayerShape, MaskDraw
 from zoneout_core.masking.places import Places
 from zoneout_core.network.init import InitialDraw
 from zoneout_core.training.batches import Batches

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
-from zoneout_core.masking import masks, sampling
-from zoneout_core.masking.draw import LayerShape, MaskDraw
+from zoneout_core.masking import mask_values, masks
+from zoneout_core.masking.mask_draw import LayerShape, MaskDraw
 from zoneout_core.masking.program import monte_carlo
 from zoneout_core.masking.sites import Sites
 from zoneout_core.regularizers import Mask
@@ -57,7 +57,7 @@ def test_zoneout_of_one_keeps_everything_and_of_zero_has_no_mask() -> None:
 
 def test_rates_of_units_are_spread_evenly_within_bounds() -> None:
     (mask,) = program(z_cells=0.8, z_spread=0.4)
-    rates_U = sampling.rates(mask, 5, "cpu")
+    rates_U = mask_values.rates(mask, 5, "cpu")
     assert rates_U.tolist() == pytest.approx([0.4, 0.6, 0.8, 1.0, 1.0])
     many = LayerShape(steps=200, batch=40, inputs=1, hidden=5)
     keep = masks.layer_sites(replace(DRAW, program=(mask,), shape=many)).keep_cells
@@ -71,7 +71,7 @@ def test_rates_of_units_are_spread_evenly_within_bounds() -> None:
     assert stands.shape == (1, 1, 5)
     assert same(stands[0, 0], rates_U)
     (low,) = program(z_cells=0.2, z_spread=0.4)
-    assert sampling.rates(low, 5, "cpu").tolist() == pytest.approx([0.0, 0.0, 0.2, 0.4, 0.6])
+    assert mask_values.rates(low, 5, "cpu").tolist() == pytest.approx([0.0, 0.0, 0.2, 0.4, 0.6])
 
 
 def test_gaussian_masks_have_mean_and_variance_of_the_bernoulli_masks() -> None:

@@ -20,8 +20,8 @@ from zoneout_core.config.texts import fields_without_text, file_summary
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.conformance import subjects
 from zoneout_core.errors import ConfigError
-from zoneout_core.masking import masks, sampling, stacking, streams
-from zoneout_core.masking.draw import LayerShape, MaskDraw
+from zoneout_core.masking import mask_values, masks, stacking, streams
+from zoneout_core.masking.mask_draw import LayerShape, MaskDraw
 from zoneout_core.masking.noise import noise_
 from zoneout_core.masking.places import Places
 from zoneout_core.masking.sites import Sites
@@ -186,7 +186,7 @@ def test_drawn_masks_have_their_probability_along_every_axis(example: dict[str, 
         for axis in range(drawn.dim()):
             for index in range(drawn.shape[axis]):
                 part = drawn.select(axis, index)
-                rates = sampling.rates(mask, drawn.shape[-1], "cpu")
+                rates = mask_values.rates(mask, drawn.shape[-1], "cpu")
                 if axis == drawn.dim() - 1:
                     rates = rates[index]
                 assert deviations(part, rates) < LIMIT, (mask.site, axis, index)

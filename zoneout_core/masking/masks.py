@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from zoneout_core.masking import sites, streams
-from zoneout_core.masking.draw import LayerShape, MaskDraw
+from zoneout_core.masking.mask_draw import LayerShape, MaskDraw
+from zoneout_core.masking.mask_values import rates, sample
 from zoneout_core.masking.places import Places
 from zoneout_core.masking.program import Mask, Site
-from zoneout_core.masking.sampling import rates, sample
 from zoneout_core.masking.sites import Sites
 from zoneout_core.masking.stacking import combine, neutral
 

@@ -4,6 +4,9 @@ there too.
 The original code of the sequence-to-sequence toy, and probably that of the word models, sampled
 masks in evaluations (spec section 12, row 28, and section 3). Here they have their own streams, the
 same in every evaluation.
+
+What replaces a single mask is its `Mask.expected` (`zoneout_core.masking.program`), of which
+`zoneout_core.masking.masks` makes a tensor. Monte Carlo passes: `variational.mc_passes`.
 """
 
 from __future__ import annotations

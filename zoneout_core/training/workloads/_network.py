@@ -16,7 +16,7 @@ from zoneout_core.cells import Parameters
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.kernels import KernelChoice
 from zoneout_core.masking import masks, noise, stacking
-from zoneout_core.masking.draw import LayerShape, MaskDraw
+from zoneout_core.masking.mask_draw import LayerShape, MaskDraw
 from zoneout_core.masking.places import Places
 from zoneout_core.masking.program import Program, sampled
 from zoneout_core.network.init import InitialDraw

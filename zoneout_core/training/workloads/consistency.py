@@ -19,7 +19,7 @@ from zoneout_core.config.trial import TrialConfig, require
 from zoneout_core.errors import ConfigError
 from zoneout_core.kernels import KernelChoice, picking
 from zoneout_core.masking import streams
-from zoneout_core.masking.sampling import draw_
+from zoneout_core.masking.mask_values import draw_
 from zoneout_core.network.layout import Layout
 from zoneout_core.network.network import DTYPES
 from zoneout_core.records import CONSISTENCY

@@ -1,4 +1,5 @@
-"""All that determines the masks of one layer of one lane, as one value."""
+"""All that decides the masks of one layer of one lane, as one value; `masks.layer_sites` draws
+them."""
 
 from dataclasses import dataclass
 
