@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis import style
-from analysis.table import Table
+from analysis.paper_table import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,9 +3,10 @@ plane; none is computed here."""
 
 import textwrap
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from analysis import caption as words
 from analysis import cells, layout, style
@@ -14,6 +15,7 @@ from analysis.cells import Look
 from analysis.plane import Panel, Plane, PlaneCell
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -45,7 +47,7 @@ def draw(plane: Plane, caption: Caption) -> "Figure":
     )
     sentences = _wrapped(words.sentences(plane, caption), width - 2 * layout.MARGIN, 10)
     places, hatchings = _places(plane, width - 0.8), _hatchings(plane)
-    legend_lines = sum(mark.get_label().count("\n") + 1 for mark in places) + bool(hatchings)
+    legend_lines = sum(str(mark.get_label()).count("\n") + 1 for mark in places) + bool(hatchings)
     titles = [
         _wrapped([words.assignment(panel.held)], layout.cells_width(plane) + 0.2, 9.5)
         for panel in plane.panels
@@ -163,7 +165,7 @@ def _panels(
 
 
 def _panel(
-    axes: "Axes", plane: Plane, panel: Panel, mean: "np.ndarray[Any, Any]", look: Look
+    axes: "Axes", plane: Plane, panel: Panel, mean: npt.NDArray[np.float64], look: Look
 ) -> None:
     x, y = plane.axes.x, plane.axes.y
     edges = np.arange(len(x) + 1) - 0.5, np.arange(len(y) + 1) - 0.5
@@ -211,7 +213,7 @@ def _frame(axes: "Axes", cell: PlaneCell) -> None:
     )
 
 
-def _limits(means: "np.ndarray[Any, np.dtype[np.float64]]") -> tuple[float, float]:
+def _limits(means: npt.NDArray[np.float64]) -> tuple[float, float]:
     """The ends of the colour scale. It leaves out far outliers above, which would hide all other
     differences."""
     values = means[~np.isnan(means)]
@@ -222,12 +224,12 @@ def _limits(means: "np.ndarray[Any, np.dtype[np.float64]]") -> tuple[float, floa
     return float(low), float(max(high, low + 0.01 * min(1.0, abs(low)), low + 1e-9))
 
 
-def _places(plane: Plane, width: float) -> list[Any]:
+def _places(plane: Plane, width: float) -> list["Artist"]:
     """The legend's entries for the frame and the star."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Rectangle
 
-    marks: list[Any] = []
+    marks: list[Artist] = []
     if plane.best is not None:
         text = "\n".join(_wrapped([words.best(plane)], width, 9))
         marks.append(
@@ -239,7 +241,7 @@ def _places(plane: Plane, width: float) -> list[Any]:
     return marks
 
 
-def _hatchings(plane: Plane) -> list[Any]:
+def _hatchings(plane: Plane) -> list["Artist"]:
     """The legend's entries for the hatchings in the figure."""
     every = [
         (row, column) for row in range(len(plane.axes.y)) for column in range(len(plane.axes.x))

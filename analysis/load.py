@@ -14,6 +14,8 @@ from zoneout_core.records import EpochRecord, Metrics
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 COLUMNS = (*FACTS, "best_epoch")
 """The first columns of the table of trials. The final metrics follow, and then the searched
@@ -78,7 +80,7 @@ def stored(
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri)
-    children: list[Any] = []
+    children: list[Run] = []
     stored_experiment = client.get_experiment_by_name(experiment)
     if stored_experiment is not None:
         children = _children(client, stored_experiment.experiment_id, run)
@@ -92,10 +94,10 @@ def stored(
     return metrics, sorted(rows, key=lambda row: row.trial)
 
 
-def _children(client: Any, experiment_id: str, run: str) -> list[Any]:
+def _children(client: "MlflowClient", experiment_id: str, run: str) -> list["Run"]:
     """Every child run of a sweep run."""
     query = tag_is("zoneout.run", run)
-    children: list[Any] = []
+    children: list[Run] = []
     token = ""
     while True:
         page = client.search_runs(
@@ -106,12 +108,12 @@ def _children(client: Any, experiment_id: str, run: str) -> list[Any]:
             return children
 
 
-def _metrics(child: Any) -> Metrics:
+def _metrics(child: "Run") -> Metrics:
     """The metrics in a child run's tag."""
     return msgspec.json.decode(child.data.tags["zoneout.metrics"], type=Metrics)
 
 
-def _row(client: Any, child: Any, metrics: Metrics, curves: bool) -> TrialRow:
+def _row(client: "MlflowClient", child: "Run", metrics: Metrics, curves: bool) -> TrialRow:
     tags, values = child.data.tags, child.data.metrics
     stored = {name: tags[f"zoneout.{name}"] for name in FACTS}
     facts = msgspec.convert(stored, TrialFacts, strict=False)
@@ -123,14 +125,16 @@ def _row(client: Any, child: Any, metrics: Metrics, curves: bool) -> TrialRow:
         records = _records(client, child.info.run_id, facts.trial, metrics)
     return TrialRow(
         **structs.asdict(facts),
-        params=child.data.params,
+        params=dict(child.data.params),
         metrics=metrics,
         final=final or None,
         records=records,
     )
 
 
-def _records(client: Any, run_id: str, trial: int, metrics: Metrics) -> tuple[EpochRecord, ...]:
+def _records(
+    client: "MlflowClient", run_id: str, trial: int, metrics: Metrics
+) -> tuple[EpochRecord, ...]:
     epochs: dict[int, dict[str, float]] = {}
     updates: dict[int, int] = {}
     for key in metrics.epoch:

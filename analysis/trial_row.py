@@ -1,9 +1,9 @@
 """A row of the table of trials, where everything known about a trial is tabulated once.
 
-`sweeps.books.table` makes rows from a journal and `analysis.load` from MLflow. The export, MLflow,
-the tables of the paper, `sweep status --json` and the analysis all read them. So a number that a
-task reports is one name in its `Metrics`, a number of every epoch is one field of `EpochRecord`,
-and a fact of a trial is one field of `TrialFacts`.
+`sweeps.books.trial_rows` makes rows from a journal and `analysis.load` from MLflow. The export,
+MLflow, the tables of the paper, `sweep status --json` and the analysis all read them. So a number
+that a task reports is one name in its `Metrics`, a number of every epoch is one field of
+`EpochRecord`, and a fact of a trial is one field of `TrialFacts`.
 """
 
 from collections.abc import Iterator

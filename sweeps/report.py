@@ -11,7 +11,7 @@ from analysis import load, report
 from analysis.caption import Caption, agreed
 from analysis.points import SEED, Searched
 from search_spaces import CHECKED, Space
-from sweeps.books import table
+from sweeps.books import trial_rows
 from sweeps.books.run_folder import RunFolder
 from sweeps.books.story import Story
 from sweeps.definition import Sweep
@@ -39,7 +39,7 @@ def write_report(
     Raises `RunError` when there is nothing to draw, saying in one line what to do instead.
     """
     _require_plane(run, sweep)
-    frame = load.from_rows(table.rows(story), sweep.metrics)
+    frame = load.from_rows(trial_rows.rows(story), sweep.metrics)
     if left is not None:
         finished = frame["state"].map(lambda state: TrialState(state).finished).astype(bool)
         frame["state"] = frame["state"].where(finished, str(left))

@@ -34,7 +34,8 @@ _USER = re.compile(
     r"(?P<before>://[^:/@?#\s\"]*:)(?P<secret>[^\s\"/?#]*(?=@)|[^\s\"]*(?=@))"
 )
 _QUERY = re.compile(
-    r"(?P<before>[?&;][\w.-]{0,40}(?:password|passwd|pwd|passphrase|token|secret|api_?key)=)(?P<secret>[^&;#\s\"']+)",
+    r"(?P<before>[?&;][\w.-]{0,40}(?:password|passwd|pwd|passphrase|token|secret|api_?key)=)"
+    r"(?P<secret>[^&;#\s\"']+)",
     re.IGNORECASE,
 )
 _known: dict[str, re.Pattern[str]] = {}

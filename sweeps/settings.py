@@ -17,7 +17,7 @@ from zoneout_core import tasks
 from zoneout_core.config import parts, registry
 from zoneout_core.config.fields import hints, plain
 from zoneout_core.config.model import CELLS
-from zoneout_core.config.texts import field_texts, file_summary
+from zoneout_core.config.setting_texts import field_texts, file_summary
 from zoneout_core.config.trial import CORE, LISTING, PLAIN, TrialConfig
 from zoneout_core.errors import UnknownName
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from analysis.trial_row import COUNTS, Cells, TrialRow, counts
-from sweeps.books import table
+from sweeps.books import trial_rows
 from sweeps.books.story import Story
 from zoneout_core.formats import FORMATS
 
@@ -26,7 +26,7 @@ def rows(story: Story, *, curves: bool = False, times: bool = True) -> list[Cell
     Without `times` there is only what the definition decides, so that equal sweeps give equal
     tables, byte for byte.
     """
-    trials = table.rows(story)
+    trials = trial_rows.rows(story)
     if curves:
         return [line for trial in trials for line in _epochs(trial, times)]
     return [_trial(trial, times) for trial in trials]

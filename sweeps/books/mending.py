@@ -7,7 +7,7 @@
 | an end's line | the study, else the trial's lane reports it again |
 | who drove, where, warnings, artifacts | nothing: no number depends on them |
 | the whole journal | study and checkpoints, while the trials are run again |
-| the study | the journal |
+| the study | the journal, by `Study.mend` |
 
 Only the driver of a run mends, before it does anything else. It keeps the damaged file as
 `NAME.damaged`.

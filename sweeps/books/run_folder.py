@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from sweeps import files, pasting, secrets
-from sweeps.books import plugin_folder, sealed
+from sweeps.books import kept_plugins, sealed
 from sweeps.books.story import Story
 from sweeps.definition import Sweep
 from zoneout_core.config import registry
@@ -95,7 +95,7 @@ class RunFolder:
         """
         sha256 = self._kept_plugins().sha256
         if sha256:
-            return plugin_folder.read(self.plugins, sha256)
+            return kept_plugins.read(self.plugins, sha256)
         return Plugins()
 
     def use_plugins(self) -> None:
@@ -123,13 +123,13 @@ class RunFolder:
             ) from error
         except sealed.OtherFormat as error:
             raise RunError(
-                f"{error} Read the run with the version that wrote it, or begin a new one; what can"
-                " be run is told by: sweep ls"
+                f"{error} Read the run with the version that wrote it, or begin a new one; see what"
+                " can be run with: sweep ls"
             ) from error
         except (OSError, ValueError) as error:
             raise RunError(
                 f"Run {self.name} needs its definition in {self._definition}, but it cannot be"
-                f" used: {error} Restore the file, or begin a new run; what can be run is told by:"
+                f" used: {error} Restore the file, or begin a new run; see what can be run with:"
                 " sweep ls"
             ) from error
 
@@ -191,7 +191,7 @@ class RunFolder:
         if not plugins:  # all of them are installed
             return KeptPlugins(names=hashes)
         try:
-            plugin_folder.write(self.plugins, plugins)
+            kept_plugins.write(self.plugins, plugins)
         except OSError as error:
             raise self.unusable(error) from error
         return KeptPlugins(sha256=plugins.sha256, names=hashes)

@@ -257,5 +257,6 @@ def _end(trial: TrialStory, event: EndEvent) -> None:
 
 def _gap(what: str, lacking: str) -> RunError:
     return RunError(
-        f"A journal tells of every trial in order, but this one tells of {what} before {lacking}."
+        "A journal must have each trial's events in order, but this one has"
+        f" {what} before {lacking}."
     )

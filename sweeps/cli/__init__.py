@@ -18,11 +18,11 @@ with leaving_at_once():
     from sweeps.cli import (
         catalogue,
         data,
-        driving,
         explain,
         options,
         reading,
         reproduce,
+        run_commands,
         show,
         text,
     )
@@ -91,20 +91,20 @@ for command, examples in (
     (catalogue.ls, ()),
     (show.show, ("sweep show figure3 --set epochs=2", "sweep show demo --explain")),
     (explain.explain, ("sweep explain learning_rate", "sweep explain optim zoneout")),
-    (driving.run, (
+    (run_commands.run, (
         "sweep run demo",
         "sweep run figure3 --data data --set seeds=0,1,2",
         "sweep run demo --set hidden_size=64 --set scheduler=asha --inline",
     )),
-    (driving.resume, ("sweep resume latest", "sweep resume latest --set num_trials=100")),
+    (run_commands.resume, ("sweep resume latest", "sweep resume latest --set num_trials=100")),
     (reading.status, ("sweep status latest",)),
-    (driving.stop, ("sweep stop latest",)),
+    (run_commands.stop, ("sweep stop latest",)),
     (reading.report, ()),
     (reading.export, (
         "sweep export latest > trials.csv",
         "sweep export latest --curves --format json",
     )),
-    (driving.deliver, ("sweep deliver latest --tracking http://127.0.0.1:5000",)),
+    (run_commands.deliver, ("sweep deliver latest --tracking http://127.0.0.1:5000",)),
     (reproduce.reproduce, (
         "sweep reproduce table1 --scale smoke",
         "sweep reproduce figure4 --seeds 3 --rows zoneout,unregularized",

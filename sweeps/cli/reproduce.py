@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeps.books.run_folder import DEFAULT_HOME, Home
-from sweeps.cli import driving, options, text
+from sweeps.cli import options, run_commands, text
 from sweeps.cli.streams import INTERRUPTED
 from sweeps.paper import reproductions
 from zoneout_core.errors import ConfigError, DataError, RunError
@@ -68,10 +68,10 @@ def reproduce(
     show: Show = False,
     home: options.HomeDir = DEFAULT_HOME,
     data: options.DataDir = options.DEFAULT_DATA,
-    inline: driving.Inline = False,
-    address: driving.Address = "local",
-    tracking: driving.TrackingUri = "",
-    force: driving.Force = False,
+    inline: run_commands.Inline = False,
+    address: run_commands.Address = "local",
+    tracking: run_commands.TrackingUri = "",
+    force: run_commands.Force = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Reproduce a table or figure of the paper.
@@ -102,7 +102,7 @@ def reproduce(
         )
     pairs = list(reproducing.blocks(reproduction, request, lanes))
     for run, why in found_trials.left_out(Home(home), {sweep.name for _, sweep in pairs}):
-        driving.say(f"Run {run.name} is left out: {why}")
+        run_commands.say(f"Run {run.name} is left out: {why}")
     drive_options = DriveOptions(
         data=data, inline=inline, address=address, tracking=tracking, force=force
     )
@@ -115,7 +115,7 @@ def reproduce(
         only = None
     readings = [reproducing.read(Home(home), block, sweep, request, only) for block, sweep in pairs]
     if reproduction.measure is not None and not show:
-        reproduction.measure(readings, data, driving.say)
+        reproduction.measure(readings, data, run_commands.say)
     summary = _summary(request, readings)
     files = reproducing.write(
         Home(home).folder / "reproductions" / request.folder_name, reproduction, readings, summary
@@ -148,7 +148,7 @@ class _Trainer:
                 self._train(sweep)
             except DataError as error:
                 self.refused[sweep.name] = str(error)
-                driving.say(f"{sweep.name} is not run: {error}")
+                run_commands.say(f"{sweep.name} is not run: {error}")
 
     def _train(self, sweep: "Sweep") -> None:
         from sweeps import preflight, runner
@@ -175,18 +175,18 @@ class _Trainer:
                 verb = "Going on with run"
             definition = reproducing.going_on(run.definition(), sweep)
             trials = definition.cut or f"{definition.max_trials} trials"
-            driving.say(f"{verb} {run.name} in {run.folder.parent}: {trials}")
+            run_commands.say(f"{verb} {run.name} in {run.folder.parent}: {trials}")
             if self.quiet:
                 watch = progress.silent
             else:
                 watch = progress.live
-            outcome = runner.drive(run, definition, self.drive_options, driving.say, watch)
+            outcome = runner.drive(run, definition, self.drive_options, run_commands.say, watch)
             if outcome.state != "finished":
                 if self.fresh:
                     again = "The same command without --fresh"
                 else:
                     again = "The same command"
-                driving.say(
+                run_commands.say(
                     f"{run.name}: {outcome.state} ({outcome.reason}). {again} goes on with it."
                 )
                 raise typer.Exit(INTERRUPTED)
@@ -201,7 +201,7 @@ class _Trainer:
 
 def _summary(request: "Request", readings: "Sequence[Reading]") -> dict[str, object]:
     """The content of numbers.json, which `--json` prints too. It has no paths of this machine."""
-    from analysis import table
+    from analysis import paper_table
     from sweeps.paper import found_trials, reproducing
 
     return {
@@ -210,7 +210,7 @@ def _summary(request: "Request", readings: "Sequence[Reading]") -> dict[str, obj
         "scale": request.scale,
         "set": {key: str(value) for key, value in request.settings.items()},
         "blocks": [
-            table.to_json(reading.table)
+            paper_table.to_json(reading.table)
             | {
                 "sweep": reading.sweep.name,
                 "task": reading.sweep.base.task,
@@ -300,10 +300,10 @@ def _table(reading: "Reading") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    from analysis import table
+    from analysis import paper_table
 
-    headings = table.headings(reading.table)
-    lines = list(table.cells(reading.table))
+    headings = paper_table.headings(reading.table)
+    lines = list(paper_table.cells(reading.table))
     grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for (title, what), *cells in zip(headings, *lines, strict=True):
         longest = max(map(len, (title, what, *cells)))

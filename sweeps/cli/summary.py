@@ -3,7 +3,7 @@
 
 import time
 
-from sweeps.books import table
+from sweeps.books import trial_rows
 from sweeps.books.events import DriverEvent
 from sweeps.books.run_folder import RunFolder
 from sweeps.books.story import Story, TrialStory
@@ -37,7 +37,7 @@ def _driver(event: DriverEvent | None) -> dict[str, object] | None:
 
 def of_trial(trial: TrialStory) -> dict[str, object]:
     """The summary of a trial; `best` is its lowest objective, at `best_epoch`."""
-    row = table.row(trial)
+    row = trial_rows.row(trial)
     facts = row.facts()
     del facts["shape_key"]
     return {

@@ -37,6 +37,7 @@ os.environ |= {
 
 import ray
 from ray import tune
+from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from sweeps.drivers import lane_actor
@@ -156,19 +157,23 @@ class LostTrials(_Unpickled, tune.Callback):
     ) -> None:
         self._ledger, self._stop, self._release = ledger, stop, release
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
+    ) -> None:
         number = trial.config["trial"]
         self._release(number)
         if not self._stop():
             self._ledger.lost(number, self._reason(trial))
 
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_recover(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
+    ) -> None:
         text = f"Trial {trial.config['trial']} is put on a lane again: {self._reason(trial)}"
         self._ledger.note(WarningEvent(text=text))
 
     @staticmethod
-    def _reason(trial: Any) -> str:
-        lines = [line.strip() for line in (trial.get_error() or "").splitlines() if line.strip()]
+    def _reason(trial: Trial) -> str:
+        lines = [line.strip() for line in str(trial.get_error() or "").splitlines() if line.strip()]
         if lines:
             return lines[-1]
         return "its process died"

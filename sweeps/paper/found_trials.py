@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from analysis.caption import count
 from analysis.trial_row import FACTS
-from sweeps.books import provenance, table
+from sweeps.books import provenance, trial_rows
 from sweeps.books.run_folder import Home, RunFolder
 from sweeps.books.story import Story, TrialStory
 from sweeps.definition import Sweep
@@ -154,7 +154,7 @@ def trials(sources: Iterable[FoundTrial]) -> "pd.DataFrame":
 
     lines = [
         {"label": source.config.label, "hardware": source.hardware}
-        | table.row(source.trial).cells()
+        | trial_rows.row(source.trial).cells()
         for source in sources
     ]
     frame = pd.DataFrame(lines)
@@ -169,7 +169,7 @@ def curves(sources: Iterable[FoundTrial]) -> "pd.DataFrame":
     lines = [
         {"label": source.config.label} | line
         for source in sources
-        for line in table.row(source.trial).epoch_cells()
+        for line in trial_rows.row(source.trial).epoch_cells()
     ]
     frame = pd.DataFrame(lines)
     return frame.reindex(columns=list(dict.fromkeys(["label", "seed", "epoch", *frame.columns])))

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from analysis import page, table
+from analysis import page, paper_table
 from analysis.caption import DOT, agreed, count, network
-from analysis.table import Table
+from analysis.paper_table import Table
 from sweeps.books.run_folder import Home, RunFolder
 from sweeps.definition import RESUMABLE, Sweep
 from sweeps.definitions import _rows
@@ -142,7 +142,7 @@ def read(
     """What the home has for a block."""
     sources = found_trials.find(home, sweep, only)
     trials = found_trials.trials(sources)
-    numbers = table.compute(trials, block.title, request.scale, block.columns, block.rows)
+    numbers = paper_table.compute(trials, block.title, request.scale, block.columns, block.rows)
     return Reading(
         block=block,
         sweep=sweep,
@@ -193,7 +193,7 @@ def _seeds(sweep: Sweep, numbers: Table) -> str:
     complete = [len(line.seeds) for line in numbers.lines if line.seeds]
     if set(complete) <= {len(sweep.seeds)}:
         return wanted_seeds
-    return f"{table.spread(complete)} of {wanted_seeds}"
+    return f"{paper_table.spread(complete)} of {wanted_seeds}"
 
 
 def smaller(block: Block, sweep: Sweep) -> dict[str, list[str]]:
@@ -250,7 +250,7 @@ def _write(
     for number, reading in enumerate(readings, start=1):
         if reading.block.rows:
             files.append(folder / f"{number}_{reading.block.sweep}.csv")
-            files[-1].write_text(table.to_csv(reading.table))
+            files[-1].write_text(paper_table.to_csv(reading.table))
     files.append(folder / "numbers.json")
     files[-1].write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
     if reproduction.draw is not None:

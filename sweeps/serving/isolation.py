@@ -2,10 +2,10 @@
 past the epoch in which it broke.
 
 An update that raises does not say whether one lane is at fault, or all together because they are
-too many for the device.
+too many for the device. Here is the rule; `LaneServer` catches the error and carries it out.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 OUT_OF_MEMORY = ("can't allocate memory", "Cannot allocate memory", "bad_alloc")
 
@@ -20,10 +20,27 @@ class Isolation:
     def __contains__(self, trial: int) -> bool:
         return trial in self._trials
 
-    def add(self, trials: Iterable[int], error: Exception) -> None:
-        """Have these trials train alone, because of this error."""
+    def is_at_fault(self, trials: Sequence[int], error: Exception, lanes: int) -> bool:
+        """Whether an error that stopped these trials is the fault of one trial: it was alone on
+        its device, or was being admitted and the device was not too full for it.
+
+        lanes: how many trials the device has room for.
+        """
+        if len(trials) > 1:
+            return False
+        return trials[0] in self or lanes == 1 or not is_out_of_memory(error)
+
+    def add(self, trials: Sequence[int], error: Exception) -> str:
+        """Have these trials train alone, because of this error. Returns a sentence that says so."""
         self._trials |= set(trials)
         self._crowded = is_out_of_memory(error)
+        subject = f"Trial {trials[0]}"
+        if len(trials) > 1:
+            subject = f"Trials {', '.join(map(str, trials))}"
+        return (
+            f"{subject} could not go on with others ({in_words(error)}): each trains an epoch"
+            " alone, from its last checkpoint, and only one that cannot has failed."
+        )
 
     def passed(self, trial: int) -> bool:
         """Note that the trial ended an epoch alone. True if now all have, and memory was too short

@@ -22,7 +22,7 @@ from threading import Condition
 from typing import NamedTuple, Protocol, assert_never
 
 from sweeps.books.events import EndEvent, LaneEvent, PlacedEvent, RecordEvent, WarningEvent
-from sweeps.serving.isolation import Isolation, in_words, is_out_of_memory
+from sweeps.serving.isolation import Isolation, in_words
 from zoneout_core.config import registry
 from zoneout_core.config.plugins import Plugins
 from zoneout_core.config.trial import TrialConfig
@@ -271,25 +271,13 @@ class LaneServer:
         self._take(items)
 
     def _judge(self, trials: list[int], error: Exception) -> None:
-        """Fail or isolate trials that could not go on: one that was alone, or whose error is its
-        own, has failed; the others are to train alone."""
+        """Fail the one trial that is at fault, or have all of them train alone."""
         first = trials[0]
-        if len(trials) == 1 and (
-            first in self._isolation or self._lanes == 1 or not is_out_of_memory(error)
-        ):
+        if self._isolation.is_at_fault(trials, error, self._lanes):
             self._isolation.forget(first)
             self._fail(first, error)
             return
-        if len(trials) == 1:
-            subject = f"Trial {first}"
-        else:
-            subject = f"Trials {', '.join(map(str, trials))}"
-        self._warn(
-            first,
-            f"{subject} could not go on with others ({in_words(error)}): each trains an epoch"
-            " alone, from its last checkpoint, and only one that cannot has failed.",
-        )
-        self._isolation.add(trials, error)
+        self._warn(first, self._isolation.add(trials, error))
         self._waiting[:0] = trials
 
     def _take(

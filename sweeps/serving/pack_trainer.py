@@ -10,7 +10,7 @@ import torch
 
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
-from zoneout_core.kernels import check_precision, picking
+from zoneout_core.kernels import check_precision, fastest_product
 from zoneout_core.kernels.memory import Memory, cache_folder
 from zoneout_core.records import EpochRecord, LaneEnd, LaneWarning, Placement, TrialState
 from zoneout_core.tasks import load_data
@@ -111,7 +111,7 @@ def pack_builder(
     building raises `ConfigError`. Raises `ConfigError` when `device` is `cuda` and there is none.
     """
     torch.set_num_threads(threads)
-    picking.remember(Memory(run=products, cache=cache_folder()))
+    fastest_product.remember(Memory(run=products, cache=cache_folder()))
     chosen = choose_device(device)
     loaded: dict[tuple[str, str], object] = {}
 

@@ -18,7 +18,7 @@ from zoneout_core.records import Metrics, Placement
 MetricPoint = tuple[str, float, float, int]
 """A metric's key, value, Unix time in seconds, and step."""
 PREFIX = "zoneout."
-"""Prefix of our own tags."""
+"""Prefix of our own tags, such as `zoneout.implementation`."""
 PLACEMENT = tuple(field.name for field in structs.fields(Placement))
 
 

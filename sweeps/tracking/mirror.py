@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from analysis.mlflow_filter import tag_is
 from sweeps import secrets
-from sweeps.books import table
+from sweeps.books import trial_rows
 from sweeps.books.story import Story, TrialStory
 from sweeps.files import read_inside
 from sweeps.tracking.fields import MetricPoint, metric_tags, run_params, trial_points, trial_tags
@@ -147,7 +147,7 @@ class Mirror:
         }
         sent = self._find(self._key(trial.trial), trial.started or trial.asked, identity)
         params = {**trial.params, "seed": trial.seed}
-        row = table.row(trial)
+        row = trial_rows.row(trial)
         self._send(sent, trial_points(row), params, identity | trial_tags(row))
         times = (record.time for record in trial.records.values())
         last = trial.ended or max(times, default=trial.asked)

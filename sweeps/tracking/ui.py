@@ -247,8 +247,8 @@ def _free_port(port: int) -> int:
             probe.bind((HOST, port))
         except OSError as error:
             raise RunError(
-                f"The page needs port {port} of {HOST}, but cannot have it: {error.strerror}. Who"
-                f" has it is told by: ss -ltnp 'sport = :{port}'. Take another one with --port N,"
+                f"The page needs port {port} of {HOST}, but cannot have it: {error.strerror}. See"
+                f" who has it with: ss -ltnp 'sport = :{port}'. Take another one with --port N,"
                 " or any free one with --port 0."
             ) from error
         return int(probe.getsockname()[1])

@@ -9,7 +9,7 @@ import pytest
 
 from analysis import load
 from analysis.trial_row import TrialRow
-from sweeps.books import table
+from sweeps.books import trial_rows
 from sweeps.books.story import Story
 from sweeps.tracking.delivery import Delivery
 from tests.sweeps.journals import RunMaker
@@ -33,7 +33,7 @@ def run(tmp_path: Path) -> RunMaker:
 
 @pytest.fixture
 def rows(run: RunMaker) -> list[TrialRow]:
-    return table.rows(Story.of(run.folder / "journal.jsonl"))
+    return trial_rows.rows(Story.of(run.folder / "journal.jsonl"))
 
 
 def test_a_row_per_trial_with_exact_numbers(rows: list[TrialRow]) -> None:

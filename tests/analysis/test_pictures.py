@@ -12,7 +12,7 @@ from analysis import bars, curves, propagation, style
 from analysis.bars import Bar
 from analysis.curves import CurvePanel
 from analysis.paper import find
-from analysis.table import Column, TableRow, compute
+from analysis.paper_table import Column, TableRow, compute
 
 METRICS = {"train": "train_bpc", "valid": "valid_chunked_bpc"}
 SYSTEMS = {"unregularized": "Unregularized", "zoneout": "Zoneout", "dropout": "Recurrent dropout"}

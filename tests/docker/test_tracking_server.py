@@ -20,7 +20,7 @@ import yaml
 from sqlalchemy import make_url
 
 from analysis import load
-from sweeps.books import table
+from sweeps.books import trial_rows
 from sweeps.books.story import Story
 from sweeps.tracking.delivery import Delivery
 from tests.sweeps.journals import RunMaker
@@ -133,7 +133,7 @@ def test_a_delivered_run_is_read_back_from_the_server_alone(
     run.pruned(1, epoch=1)
     run.closed()
     assert Delivery(run.folder, server.url, "words").deliver() == 0
-    rows = table.rows(Story.of(run.folder / "journal.jsonl"))
+    rows = trial_rows.rows(Story.of(run.folder / "journal.jsonl"))
     pd.testing.assert_frame_equal(
         load.trials(server.url, "words", "run1"), load.from_rows(rows, WORDS)
     )

@@ -49,7 +49,7 @@ def test_a_run_of_version_0_1_is_refused_with_what_to_do(copied: RunFolder) -> N
     assert str(error.value) == (
         f"This version reads a sweep.json of format {FORMATS['sweep.json']}, but {file} is without"
         " the number of its format, as version 0.1 wrote it. Read the run with the version that"
-        " wrote it, or begin a new one; what can be run is told by: sweep ls"
+        " wrote it, or begin a new one; see what can be run with: sweep ls"
     )
     home = copied.folder.parent
     for command in ("status", "resume"):

@@ -63,7 +63,7 @@ def test_a_definition_that_is_damaged_is_named(home: Home) -> None:
 
     begin, end = (
         f"Run {run.name} needs its definition in {file}, but it cannot be used: ",
-        " Restore the file, or begin a new run; what can be run is told by: sweep ls",
+        " Restore the file, or begin a new run; see what can be run with: sweep ls",
     )
     whole = file.read_text()
     file.write_text(whole.replace('"epochs": 2', '"epochs": 3'))

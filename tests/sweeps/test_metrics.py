@@ -13,7 +13,7 @@ from rich.console import Console
 from analysis import load
 from search_spaces import NOTHING, Choice, Product, Switch
 from sweeps import definition
-from sweeps.books import export, table
+from sweeps.books import export, trial_rows
 from sweeps.books.run_folder import RunFolder
 from sweeps.books.story import Story
 from sweeps.cli import progress
@@ -120,7 +120,7 @@ def test_columns_without_a_unit_have_the_objectives(
 
 def test_mlflow_alone_gives_the_same_tables_as_the_journal(made: RunMaker, uri: str) -> None:
     assert Delivery(made.folder, uri, EXPERIMENT).deliver() == 0
-    rows = table.rows(story(made))
+    rows = trial_rows.rows(story(made))
     metrics, _ = load.stored(uri, EXPERIMENT, "run1", curves=False)
     assert metrics == made.metrics
     pd.testing.assert_frame_equal(
@@ -189,6 +189,6 @@ def test_a_label_that_looks_like_a_number_stays_a_label(tmp_path: Path) -> None:
     made = RunMaker(tmp_path / "run1", epochs=1)
     made.driver()
     made.complete(0)
-    rows = table.rows(story(made))
+    rows = trial_rows.rows(story(made))
     rows[0].params["label"] = "1e3"
     assert load.from_rows(rows, CHARACTERS)["label"].tolist() == ["1e3"]

@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 
 from analysis import load
-from analysis.table import TableRow, compute
+from analysis.paper_table import TableRow, compute
 from analysis.trial_row import TrialRow
 from search_spaces import CHECKED, Choice, Product, Range, Space, Switch
-from sweeps.books import table
+from sweeps.books import trial_rows
 from sweeps.books.run_folder import Home, RunFolder
 from sweeps.definition import Sweep
 from sweeps.definitions import _rows
@@ -83,7 +83,7 @@ def test_every_number_of_the_plane_is_of_one_point(four_keys: RunFolder) -> None
 
 def test_the_caption_claims_only_what_all_trials_have(four_keys: RunFolder) -> None:
     definition = four_keys.definition()
-    frame = load.from_rows(table.rows(four_keys.story()), definition.metrics)
+    frame = load.from_rows(trial_rows.rows(four_keys.story()), definition.metrics)
     said = caption("a run", definition, frame)
     assert (said.model, said.epochs) == ("LSTM", 1), (
         "half of the trials have H=4, half 8, none the base's"
@@ -357,7 +357,7 @@ def test_a_grid_that_a_budget_cuts_says_so_everywhere(tmp_path: Path) -> None:
     assert json.loads(sweep("status", "latest", *home_of(run), "--json").out)["cut"] == cut
     shown = sweep("show", "demo", "--set", "num_trials=4").lines
     assert f"Searched, {cut}:" in shown
-    frame = load.from_rows(table.rows(run.story()), run.definition().metrics)
+    frame = load.from_rows(trial_rows.rows(run.story()), run.definition().metrics)
     assert caption("a run", run.definition(), frame).note == cut
     assert len(lines(run)) == 9
     assert [line["complete"] for line in lines(run)].count("0") == 5

@@ -16,7 +16,7 @@ from sweeps.settings import Setting
 from tests.sweeps.commands import sweep
 from zoneout_core.config import parts
 from zoneout_core.config.keys import keys, lane_keys
-from zoneout_core.config.texts import field_texts, fields_without_text, file_summary
+from zoneout_core.config.setting_texts import field_texts, fields_without_text, file_summary
 from zoneout_core.config.trial import CORE
 from zoneout_core.errors import UnknownName
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.books import table
+from sweeps.books import trial_rows
 from sweeps.books.events import EndEvent, TrialEvent
 from sweeps.books.story import Story
 from tests.sweeps.journals import RunMaker
@@ -23,7 +23,7 @@ def story(run: RunMaker) -> Story:
 
 def test_a_journal_that_is_not_there_is_a_new_run(tmp_path: Path) -> None:
     told = Story.of(tmp_path / "journal.jsonl")
-    assert (told.state, told.trials, told.best, table.rows(told)) == ("new", {}, None, [])
+    assert (told.state, told.trials, told.best, trial_rows.rows(told)) == ("new", {}, None, [])
 
 
 def test_true_states(run: RunMaker) -> None:
@@ -125,7 +125,7 @@ def test_rows_are_plain_and_by_number(run: RunMaker) -> None:
     run.driver()
     run.complete(1)
     run.trial(0, z_cells=0.25)
-    first, second = table.rows(story(run))
+    first, second = trial_rows.rows(story(run))
     assert (first.trial, first.params["regularizer.zoneout.z_cells"], first.final) == (
         0,
         0.25,
@@ -151,7 +151,7 @@ def test_a_journal_that_leaves_something_out_is_refused(run: RunMaker) -> None:
     run.record(0, 3, 2.0)
     with pytest.raises(RunError) as gap:
         story(run)
-    rule = "A journal tells of every trial in order, but this one tells of "
+    rule = "A journal must have each trial's events in order, but this one has "
     assert str(gap.value) == f"{rule}epoch 3 of trial 0 before epoch 2."
     with pytest.raises(RunError) as unknown:
         Story([EndEvent(trial=7, state=TrialState.FAILED, reason="", epoch=0)])

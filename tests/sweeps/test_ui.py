@@ -81,7 +81,7 @@ def test_a_port_that_is_taken_is_named_with_the_way_out(delivered: RunMaker) -> 
     with socket.create_server(("127.0.0.1", port := free_port())), pytest.raises(RunError) as error:
         serve(RunFolder(delivered.folder), port, print)
     assert str(error.value) == (
-        f"The page needs port {port} of 127.0.0.1, but cannot have it: Address already in use. Who has it is told by: "
+        f"The page needs port {port} of 127.0.0.1, but cannot have it: Address already in use. See who has it with: "
         f"ss -ltnp 'sport = :{port}'. Take another one with --port N, or any free one with --port 0."
     )
 

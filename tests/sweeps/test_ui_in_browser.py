@@ -10,7 +10,7 @@ from analysis import load, report
 from analysis.caption import Caption
 from analysis.plane import X, Y
 from analysis.points import Searched
-from sweeps.books import table
+from sweeps.books import trial_rows
 from sweeps.books.run_folder import RunFolder
 from sweeps.books.story import Story
 from sweeps.tracking.delivery import Delivery, Tracking
@@ -35,7 +35,7 @@ def figure(run: RunMaker, uri: str) -> RunMaker:
     cells = ((z_cells, z_states) for z_cells in Z_CELLS for z_states in Z_STATES)
     for number, (z_cells, z_states) in enumerate(cells):
         run.complete(number, z_cells, z_states)
-    frame = load.from_rows(table.rows(Story.of(run.folder / "journal.jsonl")), CHARACTERS)
+    frame = load.from_rows(trial_rows.rows(Story.of(run.folder / "journal.jsonl")), CHARACTERS)
     caption = Caption("figure3", "char_ptb", "lstm", 1, 1000, 5, CHARACTERS.label)
     report.write(frame, run.folder / "report", caption, CHARACTERS.objective, Searched(keys=(X, Y)))
     run.tell("artifact", path="report/heatmap.png", name="heatmap.png")

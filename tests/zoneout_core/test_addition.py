@@ -10,8 +10,8 @@ from torch import Tensor
 from zoneout_core import tasks
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
-from zoneout_core.masking import masks, streams
-from zoneout_core.masking.mask_draw import LayerShape, MaskDraw
+from zoneout_core.masking import drawing, streams
+from zoneout_core.masking.drawing import LayerShape, MaskDraw
 from zoneout_core.records import EpochRecord
 from zoneout_core.tasks.addition import PROGRAM, Problems
 from zoneout_core.training.lane import Lane
@@ -109,7 +109,7 @@ def drawn(one: TrialConfig, evaluation: bool) -> Masks:
         shape = LayerShape(
             steps=steps, batch=one.batch_size, inputs=1 if layer % 2 == 0 else 7, hidden=7
         )
-        sites = masks.layer_sites(
+        sites = drawing.layer_sites(
             MaskDraw(
                 program=one.regularizer.program(),
                 shape=shape,

@@ -11,8 +11,8 @@ from torch import Tensor
 from zoneout_core import tasks
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
-from zoneout_core.masking import masks
-from zoneout_core.masking.mask_draw import LayerShape, MaskDraw
+from zoneout_core.masking import drawing
+from zoneout_core.masking.drawing import LayerShape, MaskDraw
 from zoneout_core.records import EpochRecord
 from zoneout_core.tasks import Labelled
 from zoneout_core.training.lane import Lane
@@ -101,7 +101,7 @@ def test_loss_and_gradient_are_those_of_the_equations(regularizer: dict[str, obj
         for name, view_1 in pack.layout.views(row_P[None]).items()
     }
     x_BT, label_B = chosen(lane, pack)
-    drawn = masks.layer_sites(
+    drawn = drawing.layer_sites(
         MaskDraw(
             program=lane.config.regularizer.program(),
             shape=LayerShape(steps=STEPS, batch=8, inputs=1, hidden=11),

@@ -16,7 +16,7 @@ from zoneout_core.cells.gru import GRU
 from zoneout_core.cells.lstm import LSTM
 from zoneout_core.cells.rnn import RNN
 from zoneout_core.errors import ConfigError, UnknownName
-from zoneout_core.kernels import KernelChoice, choose, picking, product, recurrence
+from zoneout_core.kernels import KernelChoice, choose, fastest_product, product, recurrence
 from zoneout_core.masking.sites import Sites
 
 IMPLEMENTATIONS = ("loop", "torch")
@@ -142,7 +142,7 @@ def test_choose_says_what_runs_and_why() -> None:
     assert choose(LSTM(), "float64", "cpu") == KernelChoice(
         "torch",
         "explicit backward on cpu; product mm: float64 on cpu",
-        picking.pick("float64", torch.device("cpu")),
+        fastest_product.pick("float64", torch.device("cpu")),
     )
     asked = choose(LSTM(), "float32", "cpu", implementation="loop")
     assert (asked.implementation, asked.reason) == (

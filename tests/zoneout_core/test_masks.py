@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from zoneout_core.config.trial import TrialConfig
-from zoneout_core.masking import mask_values, masks, stacking
-from zoneout_core.masking.mask_draw import LayerShape, MaskDraw
+from zoneout_core.masking import drawing, mask_values, stacking
+from zoneout_core.masking.drawing import LayerShape, MaskDraw
 from zoneout_core.masking.sites import Sites
 from zoneout_core.masking.streams import Purpose, generator
 from zoneout_core.regularizers import Mask
@@ -105,7 +105,7 @@ EXPECTED = replace(DRAW, evaluation=True, dtype=torch.float64)
 
 def test_zoneout_of_the_first_layer_is_drawn_as_it_always_was() -> None:
     """Numbers of published trials hang on it."""
-    sites = masks.layer_sites(DRAW)
+    sites = drawing.layer_sites(DRAW)
     assert sites.present().keys() == {"keep_cells", "keep_states"}
     for mask, z, purpose in (
         (sites.keep_cells, 0.5, "masks_cells"),
@@ -116,7 +116,7 @@ def test_zoneout_of_the_first_layer_is_drawn_as_it_always_was() -> None:
 
 
 def test_expectations_are_numbers_of_the_dtype_asked_for() -> None:
-    sites = masks.layer_sites(EXPECTED)
+    sites = drawing.layer_sites(EXPECTED)
     assert sites.keep_states is not None
     assert (sites.keep_states.shape, sites.keep_states.dtype) == ((1, 1, 1), torch.float64)
     assert sites.keep_states.item() == 0.05
@@ -133,18 +133,18 @@ def test_several_masks_at_one_site_act_together() -> None:
 
     def one(mask: Mask, *, evaluation: bool = False) -> Tensor:
         tensor = getattr(
-            masks.layer_sites(replace(DRAW, program=(mask,), evaluation=evaluation)),
+            drawing.layer_sites(replace(DRAW, program=(mask,), evaluation=evaluation)),
             mask.site,
         )
         assert isinstance(tensor, Tensor)
         return tensor
 
-    sites = masks.layer_sites(replace(DRAW, program=both.regularizer.program()))
+    sites = drawing.layer_sites(replace(DRAW, program=both.regularizer.program()))
     assert sites.update is not None
     assert torch.equal(sites.update, one(gain_1) * one(gain_2))
     assert sites.keep_cells is not None
     assert torch.equal(sites.keep_cells, one(keep_1) | one(keep_2))
-    stands = masks.layer_sites(replace(EXPECTED, program=both.regularizer.program()))
+    stands = drawing.layer_sites(replace(EXPECTED, program=both.regularizer.program()))
     assert stands.keep_cells is not None
     assert stands.keep_cells.item() == pytest.approx(1 - 0.5 * 0.8)
     assert stands.update is not None
@@ -152,7 +152,7 @@ def test_several_masks_at_one_site_act_together() -> None:
 
 
 def test_a_stack_gives_lanes_what_they_have_and_neutral_numbers_for_what_they_have_not() -> None:
-    zoned = masks.layer_sites(DRAW)
+    zoned = drawing.layer_sites(DRAW)
     scaled = Sites(update=torch.full((1, 32, 1), 1.25))
     tied, untied = (
         Sites(recurrent=torch.full((1, 32, 100), 2.0)),
@@ -175,7 +175,7 @@ def test_a_stack_gives_lanes_what_they_have_and_neutral_numbers_for_what_they_ha
 
 
 def test_a_stack_of_one_copies_nothing() -> None:
-    zoned = masks.layer_sites(DRAW)
+    zoned = drawing.layer_sites(DRAW)
     stacked = stacking.stack([zoned])
     assert zoned.keep_cells is not None
     assert stacked.keep_cells is not None
@@ -213,7 +213,7 @@ def test_two_gains_on_the_outputs_multiply() -> None:
         {"p_outputs": 0.5, "p_sequence_outputs": 0.2},
     ]
     first, second, both = (
-        masks.outputs_gain(
+        drawing.outputs_gain(
             replace(DRAW, program=TrialConfig().with_values(one).regularizer.program())
         )
         for one in values
@@ -234,7 +234,7 @@ def of_units(mask: Mask, draws: int = 400) -> Tensor:
     shape = LayerShape(steps=10, batch=8, inputs=1, hidden=9)
     drawn = [
         getattr(
-            masks.layer_sites(replace(DRAW, program=(mask,), shape=shape, counter=step)),
+            drawing.layer_sites(replace(DRAW, program=(mask,), shape=shape, counter=step)),
             mask.site,
         )
         for step in range(draws)
@@ -271,11 +271,11 @@ def test_an_evaluation_has_each_units_own_rate() -> None:
     for gaussian in (False, True):
         values = {"z_cells": 0.5, "z_spread": 0.3, "gaussian_masks": gaussian}
         (mask,) = TrialConfig().with_values(values).regularizer.program()
-        stands = masks.layer_sites(replace(EXPECTED, program=(mask,))).keep_cells
+        stands = drawing.layer_sites(replace(EXPECTED, program=(mask,))).keep_cells
         assert stands is not None
         assert torch.equal(stands[0, 0], mask_values.rates(mask, 100, "cpu"))
     around_0 = replace(mask, probability=0.0, expected=0.0)
-    stands = masks.layer_sites(replace(EXPECTED, program=(around_0,))).keep_cells
+    stands = drawing.layer_sites(replace(EXPECTED, program=(around_0,))).keep_cells
     assert stands is not None
     assert float(stands.max()) == 0.3
 
@@ -291,7 +291,7 @@ def test_real_masks_have_the_dtype_asked_for(dtype: torch.dtype) -> None:
         program = TrialConfig().with_values(values).regularizer.program()
         assert (
             getattr(
-                masks.layer_sites(replace(DRAW, program=program, dtype=dtype)),
+                drawing.layer_sites(replace(DRAW, program=program, dtype=dtype)),
                 site,
             ).dtype
             == wanted
@@ -316,12 +316,12 @@ def test_a_decoders_first_layer_is_a_first_layer_whatever_its_number() -> None:
         (0, False, False),
     ):
         assert (
-            masks.layer_sites(
+            drawing.layer_sites(
                 replace(DRAW, program=(mask,), shape=replace(shape, first=first), layer=layer)
             ).inputs
             is not None
         ) == stands
-    embedding = masks.embedding_gain(
+    embedding = drawing.embedding_gain(
         replace(DRAW, program=(replace(mask, site="embedding", shared=("time",)),), shape=shape)
     )
     assert embedding is not None

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tests.zoneout_core.modules_truth import ALL, Masks, differences, flat, gradients, rates, truth
 from zoneout_core import ZoneoutGRU, ZoneoutLSTM
-from zoneout_core.modules import KINDS, keep
+from zoneout_core.modules import KINDS, keep_masks
 from zoneout_core.modules.base import ZoneoutBase
 
 kinds = pytest.mark.parametrize("kind", ALL)
@@ -39,7 +39,7 @@ def drawn_again(module: ZoneoutBase, rows: int) -> list[list[Tensor | None]]:
     them."""
     values = [getattr(module, name) for name in module.RATES]
     like_BH = torch.empty(B, H, dtype=torch.float64)
-    return [keep.draw(module.mask, values, rows, like_BH, None) for _ in module.all_weights]
+    return [keep_masks.draw(module.mask, values, rows, like_BH, None) for _ in module.all_weights]
 
 
 def by_step(masks: list[list[Tensor | None]]) -> list[Masks]:
@@ -181,7 +181,7 @@ def test_masks_have_the_asked_for_mean_and_sharing(mask: str) -> None:
     rows, units, z = 4000, 50, 0.3
     torch.manual_seed(3)
     states, cells = (
-        m for m in keep.draw(mask, [z, z], rows, torch.empty(1, units), None) if m is not None
+        m for m in keep_masks.draw(mask, [z, z], rows, torch.empty(1, units), None) if m is not None
     )
     for one in (states, cells):
         number = one.float().expand(rows, units)

@@ -17,8 +17,8 @@ from torch import Tensor
 from zoneout_core import regularizers
 from zoneout_core.config import parts, registry
 from zoneout_core.config.trial import TrialConfig
-from zoneout_core.masking import masks
-from zoneout_core.masking.mask_draw import LayerShape, MaskDraw
+from zoneout_core.masking import drawing
+from zoneout_core.masking.drawing import LayerShape, MaskDraw
 from zoneout_core.masking.places import Places
 from zoneout_core.network.init import InitialDraw
 from zoneout_core.training.batches import Batches
@@ -165,10 +165,10 @@ def mask_bits(example: dict[str, Any], *, evaluation: bool) -> list[Tensor]:
             counter=UPDATE,
             evaluation=evaluation,
         )
-        bits += [mask > 0.5 for mask in masks.layer_sites(draw).present().values()]
+        bits += [mask > 0.5 for mask in drawing.layer_sites(draw).present().values()]
         for gain in (
-            masks.outputs_gain(draw),
-            masks.embedding_gain(replace(draw, shape=EMBEDDING)),
+            drawing.outputs_gain(draw),
+            drawing.embedding_gain(replace(draw, shape=EMBEDDING)),
         ):
             bits += [] if gain is None else [gain > 0.5]
     return bits

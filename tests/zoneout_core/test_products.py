@@ -13,7 +13,7 @@ from zoneout_core import kernels
 from zoneout_core.cells.lstm import LSTM
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError, UnknownName
-from zoneout_core.kernels import emulation, machine, memory, picking, product, timing
+from zoneout_core.kernels import emulation, fastest_product, machine, memory, product, timing
 from zoneout_core.kernels.memory import Answer, Memory
 from zoneout_core.kernels.timing import Shape
 from zoneout_core.network.output_layer import output_product, product_shape
@@ -26,8 +26,8 @@ SHAPE = Shape(batch=4, hidden=13, gates=52, steps=20)
 def _own_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """None that lasts, and nothing is asked for."""
     monkeypatch.delenv("ZONEOUT_PRODUCT", raising=False)
-    monkeypatch.setattr(picking, "_memory", Memory())
-    monkeypatch.setattr(picking, "_picked", {})
+    monkeypatch.setattr(fastest_product, "_memory", Memory())
+    monkeypatch.setattr(fastest_product, "_picked", {})
 
 
 def take(monkeypatch: pytest.MonkeyPatch, **seconds: float) -> list[Shape]:
@@ -47,8 +47,8 @@ def picked(
     run: Path | None = None, cache: Path | None = None, precision: str = "float32"
 ) -> product.MatMul:
     """As by a new process with these folders."""
-    picking.remember(Memory(run=run, cache=cache))
-    return picking.pick(precision, CPU, SHAPE)
+    fastest_product.remember(Memory(run=run, cache=cache))
+    return fastest_product.pick(precision, CPU, SHAPE)
 
 
 @pytest.mark.parametrize(
@@ -93,9 +93,9 @@ def test_products_are_really_timed() -> None:
 
 def test_without_a_shape_nothing_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     timed = take(monkeypatch, onednn=1.0, addmm=0.1, mm=0.1)
-    assert picking.pick("float32", CPU).name == "onednn"
-    assert picking.pick("float64", CPU, SHAPE).name == "mm"
-    assert picking.pick("float32", torch.device("cuda"), SHAPE).name == "mm"
+    assert fastest_product.pick("float32", CPU).name == "onednn"
+    assert fastest_product.pick("float64", CPU, SHAPE).name == "mm"
+    assert fastest_product.pick("float32", torch.device("cuda"), SHAPE).name == "mm"
     assert timed == []
 
 
@@ -185,7 +185,7 @@ def test_where_nothing_can_be_written_the_process_remembers(
     blocked.touch()
     timed = take(monkeypatch, onednn=1.0, addmm=0.5, mm=0.5)
     assert picked(blocked / "run", blocked / "cache").name == "addmm"
-    assert "not remembered for other runs" in picking.pick("float32", CPU, SHAPE).reason
+    assert "not remembered for other runs" in fastest_product.pick("float32", CPU, SHAPE).reason
     assert timed == [SHAPE]
 
 
@@ -237,12 +237,12 @@ def test_a_product_can_be_asked_for_and_stays_with_the_run(
 def test_a_product_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZONEOUT_PRODUCT", "mkl")
     with pytest.raises(UnknownName) as unknown:
-        picking.pick("float32", CPU)
+        fastest_product.pick("float32", CPU)
     assert str(unknown.value) == "There is no product named 'mkl'. What exists: addmm, mm, onednn."
     monkeypatch.setenv("ZONEOUT_PRODUCT", "addmm")
     monkeypatch.setattr(product, "has_onednn", lambda precision: False)
     with pytest.raises(ConfigError) as cannot:
-        picking.pick("bfloat16", CPU)
+        fastest_product.pick("bfloat16", CPU)
     assert str(cannot.value) == (
         "The product must be one that this machine has for bfloat16, but is 'addmm'. Take one of: mm."
     )
@@ -266,7 +266,8 @@ def test_lanes_of_one_shape_key_take_the_same_product() -> None:
         assert product_shape(other) == product_shape(config)
     small = config.with_values({"hidden_size": 13, "batch_size": 4, "sequence_length": 20})
     assert (
-        output_product(small, CPU).name == picking.pick("float32", CPU, product_shape(small)).name
+        output_product(small, CPU).name
+        == fastest_product.pick("float32", CPU, product_shape(small)).name
     )
 
 
@@ -289,10 +290,12 @@ def test_a_precision_that_is_emulated_is_refused_with_what_it_costs(
     kernels.check_precision("bfloat16", "cpu", force=True)
     kernels.check_precision("bfloat16", "cuda")
     kernels.check_precision("float32", "cpu")
-    assert picking.pick("bfloat16", CPU).reason.endswith("; emulated, which is slower than float32")
+    assert fastest_product.pick("bfloat16", CPU).reason.endswith(
+        "; emulated, which is slower than float32"
+    )
     monkeypatch.setattr(machine, "has_bfloat16", lambda: True)
     kernels.check_precision("bfloat16", "cpu")
-    assert "emulated" not in picking.pick("bfloat16", CPU).reason
+    assert "emulated" not in fastest_product.pick("bfloat16", CPU).reason
 
 
 def test_what_emulation_costs_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:

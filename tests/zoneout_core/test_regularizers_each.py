@@ -10,8 +10,8 @@ from torch import Tensor
 
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import ConfigError
-from zoneout_core.masking import mask_values, masks
-from zoneout_core.masking.mask_draw import LayerShape, MaskDraw
+from zoneout_core.masking import drawing, mask_values
+from zoneout_core.masking.drawing import LayerShape, MaskDraw
 from zoneout_core.masking.program import monte_carlo
 from zoneout_core.masking.sites import Sites
 from zoneout_core.regularizers import Mask
@@ -26,7 +26,7 @@ def program(**values: Any) -> tuple[Mask, ...]:
 
 
 def drawn(step: int = 0, *, evaluation: bool = False, **values: Any) -> Sites:
-    return masks.layer_sites(
+    return drawing.layer_sites(
         replace(DRAW, program=program(**values), counter=step, evaluation=evaluation)
     )
 
@@ -60,11 +60,11 @@ def test_rates_of_units_are_spread_evenly_within_bounds() -> None:
     rates_U = mask_values.rates(mask, 5, "cpu")
     assert rates_U.tolist() == pytest.approx([0.4, 0.6, 0.8, 1.0, 1.0])
     many = LayerShape(steps=200, batch=40, inputs=1, hidden=5)
-    keep = masks.layer_sites(replace(DRAW, program=(mask,), shape=many)).keep_cells
+    keep = drawing.layer_sites(replace(DRAW, program=(mask,), shape=many)).keep_cells
     assert keep is not None
     assert keep.double().mean((0, 1)).tolist() == pytest.approx(rates_U.tolist(), abs=0.02)
     assert keep[..., 3:].all()
-    stands = masks.layer_sites(
+    stands = drawing.layer_sites(
         replace(DRAW, program=(mask,), shape=many, dtype=torch.float64, evaluation=True)
     ).keep_cells
     assert stands is not None
@@ -76,7 +76,7 @@ def test_rates_of_units_are_spread_evenly_within_bounds() -> None:
 
 def test_gaussian_masks_have_mean_and_variance_of_the_bernoulli_masks() -> None:
     large = LayerShape(steps=100, batch=20, inputs=1, hidden=100)
-    keep = masks.layer_sites(
+    keep = drawing.layer_sites(
         replace(DRAW, program=program(z_cells=0.3, gaussian_masks=True), shape=large)
     ).keep_cells
     assert keep is not None
@@ -104,7 +104,7 @@ def test_static_masks_are_drawn_once_for_all_updates(mode: str) -> None:
 
 def test_static_masks_of_a_shorter_run_are_the_first_of_a_longer() -> None:
     static = program(z_cells=0.5, static_masks="same")
-    short = masks.layer_sites(
+    short = drawing.layer_sites(
         replace(DRAW, program=static, shape=LayerShape(steps=7, batch=3, inputs=1, hidden=50))
     ).keep_cells
     long = drawn(z_cells=0.5, static_masks="same").keep_cells
@@ -166,14 +166,16 @@ def test_naive_dropout_of_cells_and_states_leaves_the_cell_whole_where_the_state
 def test_dropout_on_inputs_is_of_the_first_layer_between_of_the_others() -> None:
     for values, layers in (({"p_inputs": 0.5}, [True, False]), ({"p_between": 0.5}, [False, True])):
         found = [
-            masks.layer_sites(replace(DRAW, program=program(**values), layer=layer)).inputs
+            drawing.layer_sites(replace(DRAW, program=program(**values), layer=layer)).inputs
             is not None
             for layer in (0, 1)
         ]
         assert found == layers
         decoder = [replace(SHAPE, first=first) for first in (True, False)]
         found = [
-            masks.layer_sites(replace(DRAW, program=program(**values), shape=shape, layer=2)).inputs
+            drawing.layer_sites(
+                replace(DRAW, program=program(**values), shape=shape, layer=2)
+            ).inputs
             is not None
             for shape in decoder
         ]
@@ -185,7 +187,8 @@ def test_input_dropout_takes_whole_vectors_of_the_first_layer() -> None:
     assert inputs is not None
     assert inputs.shape == (20, 8, 1)
     assert (
-        masks.layer_sites(replace(DRAW, program=program(p_input_steps=0.5), layer=1)).inputs is None
+        drawing.layer_sites(replace(DRAW, program=program(p_input_steps=0.5), layer=1)).inputs
+        is None
     )
 
 
@@ -201,12 +204,14 @@ def test_variational_masks_last_for_a_sequence(tied: str, shape: tuple[int, ...]
 def test_variational_masks_spare_single_symbols() -> None:
     values = {"p_sequence_inputs": 0.5, "embedding_size": 4, "num_layers": 2}
     symbols = LayerShape(steps=20, batch=8, inputs=1, hidden=50)
-    assert masks.layer_sites(replace(DRAW, program=program(**values), shape=symbols)).inputs is None
+    assert (
+        drawing.layer_sites(replace(DRAW, program=program(**values), shape=symbols)).inputs is None
+    )
     assert drawn(**values).inputs is not None
 
 
 def test_word_types_are_dropped_per_sequence() -> None:
-    gain = masks.embedding_gain(
+    gain = drawing.embedding_gain(
         replace(
             DRAW,
             program=program(p_sequence_words=0.3, embedding_size=4),
@@ -230,13 +235,13 @@ def test_monte_carlo_draws_all_variational_masks_but_those_of_words() -> None:
         "keep_cells": 0.5,
     }
     first, second = (
-        masks.layer_sites(replace(DRAW, program=sampled, counter=step, evaluation=True))
+        drawing.layer_sites(replace(DRAW, program=sampled, counter=step, evaluation=True))
         for step in (0, 1)
     )
     assert not same(first.recurrent, second.recurrent)
     assert not same(
         first.recurrent,
-        masks.layer_sites(replace(DRAW, program=sampled)).recurrent,
+        drawing.layer_sites(replace(DRAW, program=sampled)).recurrent,
     )  # nor those of training
     assert same(first.keep_cells, second.keep_cells)
 

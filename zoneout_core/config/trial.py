@@ -27,7 +27,8 @@ from zoneout_core.config.fields import (
     require,
     require_finite,
 )
-from zoneout_core.config.model import ModelConfig, OptimConfig
+from zoneout_core.config.model import ModelConfig
+from zoneout_core.config.optim import OptimConfig
 from zoneout_core.config.section import RegularizerConfig
 from zoneout_core.errors import ConfigError, UnknownName
 

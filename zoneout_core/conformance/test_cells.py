@@ -8,7 +8,7 @@ from torch import Tensor
 
 from zoneout_core.config import parts
 from zoneout_core.config.model import CELLS
-from zoneout_core.config.texts import fields_without_text, file_summary
+from zoneout_core.config.setting_texts import fields_without_text, file_summary
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.conformance import subjects
 from zoneout_core.conformance.made_cells import SYMBOLS, CellForm, Made, cell_forms, form_id, make

@@ -16,12 +16,12 @@ from torch import Tensor
 from zoneout_core import cells, regularizers
 from zoneout_core.config import parts
 from zoneout_core.config.section import RegularizerConfig
-from zoneout_core.config.texts import fields_without_text, file_summary
+from zoneout_core.config.setting_texts import fields_without_text, file_summary
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.conformance import subjects
 from zoneout_core.errors import ConfigError
-from zoneout_core.masking import mask_values, masks, stacking, streams
-from zoneout_core.masking.mask_draw import LayerShape, MaskDraw
+from zoneout_core.masking import drawing, mask_values, stacking, streams
+from zoneout_core.masking.drawing import LayerShape, MaskDraw
 from zoneout_core.masking.noise import noise_
 from zoneout_core.masking.places import Places
 from zoneout_core.masking.sites import Sites
@@ -73,11 +73,11 @@ def alone(
     draw = replace(
         DRAW, program=(mask,), layer=layer, seed=seed, counter=step, evaluation=evaluation
     )
-    gains = {"embedding": masks.embedding_gain, "outputs": masks.outputs_gain}
+    gains = {"embedding": drawing.embedding_gain, "outputs": drawing.outputs_gain}
     if mask.site in gains:
         tensor = gains[mask.site](draw)
     else:
-        tensor = getattr(masks.layer_sites(draw), mask.site)
+        tensor = getattr(drawing.layer_sites(draw), mask.site)
     assert isinstance(tensor, Tensor)
     return tensor
 
@@ -270,9 +270,9 @@ def test_masks_follow_from_seed_layer_and_step_alone(example: dict[str, object])
     global generator."""
     program = configured(example).regularizer.program()
     torch.manual_seed(1)
-    first = masks.layer_sites(replace(DRAW, program=program, counter=7))
+    first = drawing.layer_sites(replace(DRAW, program=program, counter=7))
     torch.manual_seed(2)
-    again = masks.layer_sites(replace(DRAW, program=tuple(reversed(program)), counter=7))
+    again = drawing.layer_sites(replace(DRAW, program=tuple(reversed(program)), counter=7))
     assert first.present().keys() == again.present().keys()
     assert all(torch.equal(mask, again.present()[site]) for site, mask in first.present().items())
 
@@ -282,9 +282,10 @@ def test_an_evaluation_is_deterministic(example: dict[str, object]) -> None:
     """An evaluation replaces a mask by `expected`, and draws no random number."""
     program = configured(example).regularizer.program()
     torch.manual_seed(1)
-    first = masks.layer_sites(replace(DRAW, program=program, dtype=torch.float64, evaluation=True))
+    draw = replace(DRAW, program=program, dtype=torch.float64, evaluation=True)
+    first = drawing.layer_sites(draw)
     torch.manual_seed(2)
-    again = masks.layer_sites(replace(DRAW, program=program, dtype=torch.float64, evaluation=True))
+    again = drawing.layer_sites(draw)
     assert all(torch.equal(mask, again.present()[site]) for site, mask in first.present().items())
     for mask in masked(example).values():
         if (
@@ -314,7 +315,7 @@ def test_masks_drawn_in_an_evaluation_do_not_depend_on_how_it_is_cut(
 
     def drawn(places: Places) -> Sites:
         shape = replace(SHAPE, batch=len(places.sequences_B), places=places)
-        return masks.layer_sites(
+        return drawing.layer_sites(
             replace(
                 DRAW,
                 program=program,
@@ -372,7 +373,7 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
         x = draw.matrix(SYMBOLS, model.embedding_size)[tokens_TB]
         width = model.embedding_size
         shape = LayerShape(steps=1, batch=config.batch_size, inputs=SYMBOLS, hidden=0)
-        gain_1BV = masks.embedding_gain(replace(mask_draw, shape=shape))
+        gain_1BV = drawing.embedding_gain(replace(mask_draw, shape=shape))
         if gain_1BV is not None:
             gain_TBV = gain_1BV.to(x.dtype).expand(
                 config.sequence_length, config.batch_size, SYMBOLS
@@ -399,11 +400,11 @@ def trained(config: TrialConfig, *, evaluation: bool = False, step: int = 0) -> 
         state = tuple(
             draw.full(0.3 if name in ("h", "c") else 0.0, 1, size) for name, size in sizes
         )
-        layer_masks = masks.layer_sites(replace(mask_draw, shape=shape, layer=layer))
+        layer_masks = drawing.layer_sites(replace(mask_draw, shape=shape, layer=layer))
         trajectory = cell.run(p, x, state, layer_masks, training=not evaluation)
         x = trajectory.states[0]
         width = model.hidden_size
-    gain = masks.outputs_gain(replace(mask_draw, shape=shape))
+    gain = drawing.outputs_gain(replace(mask_draw, shape=shape))
     if gain is not None:
         x = x * gain
     total = x.square().mean()
@@ -452,7 +453,7 @@ def test_evaluations_draw_nothing_at_random(example: dict[str, object]) -> None:
 def test_lanes_with_and_without_it_stand_side_by_side(example: dict[str, object]) -> None:
     """Stacked with others, a lane has its own masks, and a lane without masks gets numbers that
     change nothing."""
-    sites = masks.layer_sites(replace(DRAW, program=configured(example).regularizer.program()))
+    sites = drawing.layer_sites(replace(DRAW, program=configured(example).regularizer.program()))
     if sites.uniform is None:
         stacked = stacking.stack([sites, Sites(), sites])
     else:

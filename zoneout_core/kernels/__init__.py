@@ -17,7 +17,7 @@ from torch import Tensor
 
 from zoneout_core.cells import Cell
 from zoneout_core.errors import ConfigError, UnknownName
-from zoneout_core.kernels import loop, picking, product, switches, torch_lanes
+from zoneout_core.kernels import fastest_product, loop, product, switches, torch_lanes
 from zoneout_core.kernels.emulation import check_precision
 from zoneout_core.kernels.lanes import Lanes
 from zoneout_core.kernels.timing import Shape
@@ -76,10 +76,10 @@ def choose(
     if precision == "bfloat16":
         slowly += ", in float32"
     if implementation == "loop":
-        return KernelChoice("loop", f"asked for; {slowly}", picking.pick(precision, device))
+        return KernelChoice("loop", f"asked for; {slowly}", fastest_product.pick(precision, device))
     missing = torch_lanes.missing(cell, frozenset(site_keys))
     if not missing:
-        matmul = picking.pick(precision, device, shape)
+        matmul = fastest_product.pick(precision, device, shape)
         product_reason = f"product {matmul.name}: {matmul.reason}{switches.note()}"
         reason = f"explicit backward on {device.type}; {product_reason}"
         return KernelChoice("torch", reason, matmul)
@@ -88,9 +88,8 @@ def choose(
             f"The kernel torch must know all that it runs, but it has no {missing}. Take the kernel"
             " loop."
         )
-    return KernelChoice(
-        "loop", f"{slowly}: the kernel torch has no {missing}", picking.pick(precision, device)
-    )
+    reason = f"{slowly}: the kernel torch has no {missing}"
+    return KernelChoice("loop", reason, fastest_product.pick(precision, device))
 
 
 def recurrence(

@@ -9,7 +9,8 @@ looks like.
     onednn   oneDNN, as in `torch.nn.LSTM`; matrices are laid out in advance; private in torch
 
 MKL avoids AVX-512 on processors that Intel did not make, and there oneDNN is up to twice as fast.
-On Intel's processors it is the other way round. So `zoneout_core.kernels.picking` times them.
+On Intel's processors it is the other way round. So `zoneout_core.kernels.fastest_product` times
+them.
 """
 
 from collections.abc import Callable

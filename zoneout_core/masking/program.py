@@ -1,7 +1,7 @@
 """Mask programs: the masks that a trial needs, as plain data. Imports no torch.
 
 A program says at which sites of a step masks act, along which axes a draw is shared, and what
-replaces them in an evaluation. `zoneout_core.masking.masks` turns programs into tensors; cells
+replaces them in an evaluation. `zoneout_core.masking.drawing` turns programs into tensors; cells
 apply them in the order of spec section 9.16.
 """
 

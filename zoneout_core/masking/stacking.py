@@ -1,6 +1,6 @@
 """Combines masks: several at one site of a lane, and those of K lanes.
 
-It works on the tensors of `zoneout_core.masking.masks`, and knows no mask programs.
+It works on the tensors of `zoneout_core.masking.drawing`, and knows no mask programs.
 """
 
 from collections.abc import Sequence

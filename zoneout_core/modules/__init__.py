@@ -2,7 +2,7 @@
 (docs/modules.md)."""
 
 from zoneout_core.modules.gru import ZoneoutGRU
-from zoneout_core.modules.keep import KINDS
+from zoneout_core.modules.keep_masks import KINDS
 from zoneout_core.modules.lstm import ZoneoutLSTM
 from zoneout_core.modules.rnn import ZoneoutRNN
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
-from zoneout_core.modules import keep
+from zoneout_core.modules import keep_masks
 from zoneout_core.modules.checks import check_inputs, check_states
-from zoneout_core.modules.keeping import KeepingRNN
+from zoneout_core.modules.keeping_rnn import KeepingRNN
 from zoneout_core.modules.sequences import InputLayout, SequenceState, Step, run
 from zoneout_core.modules.weights import (
     Weights,
@@ -56,7 +56,7 @@ class ZoneoutBase(KeepingRNN, ABC):
 
     def extra_repr(self) -> str:
         words = [super().extra_repr()]
-        words += [f"{name}={keep.rate_repr(z)}" for name, z in sorted(self._rates.items())]
+        words += [f"{name}={keep_masks.rate_repr(z)}" for name, z in sorted(self._rates.items())]
         if self._mask != "bernoulli":
             words.append(f"mask={self._mask!r}")
         if self.steps is not None:

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from zoneout_core.errors import ConfigError, UnknownName
 from zoneout_core.modules.base import ZoneoutBase
-from zoneout_core.modules.keep import Rate, mix
+from zoneout_core.modules.keep_masks import Rate, mix
 from zoneout_core.modules.sequences import Keeps, SequenceState, Step
 from zoneout_core.modules.weights import Weights, affine
 

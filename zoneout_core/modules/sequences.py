@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from zoneout_core.modules.keep import Keep
+from zoneout_core.modules.keep_masks import Keep
 
 SequenceState = tuple[Tensor, ...]
 """h, and for an LSTM c."""

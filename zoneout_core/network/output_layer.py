@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 
 from zoneout_core import cells
 from zoneout_core.config.trial import TrialConfig
-from zoneout_core.kernels import Shape, picking
+from zoneout_core.kernels import Shape, fastest_product
 from zoneout_core.kernels.product import MatMul
 
 
@@ -43,7 +43,7 @@ def output_product(config: TrialConfig, device: torch.device) -> MatMul:
     precision = "float32"
     if config.precision == "float64":
         precision = "float64"
-    return picking.pick(precision, device, product_shape(config))
+    return fastest_product.pick(precision, device, product_shape(config))
 
 
 def product_shape(config: TrialConfig) -> Shape:

@@ -6,7 +6,7 @@ masks in evaluations (spec section 12, row 28, and section 3). Here they have th
 same in every evaluation.
 
 What replaces a single mask is its `Mask.expected` (`zoneout_core.masking.program`), of which
-`zoneout_core.masking.masks` makes a tensor. Monte Carlo passes: `variational.mc_passes`.
+`zoneout_core.masking.drawing` makes a tensor. Monte Carlo passes: `variational.mc_passes`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.paper import find
-from analysis.table import Column, Table, TableRow
+from analysis.paper_table import Column, Table, TableRow
 from sweeps.definition import Sweep
 from zoneout_core.config import registry
 

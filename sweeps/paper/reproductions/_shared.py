@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from analysis.table import Column, TableRow
+from analysis.paper_table import Column, TableRow
 from sweeps.paper.found_trials import wanted
 from sweeps.paper.reproductions import Reading, row
 

@@ -1,7 +1,7 @@
 """Table 1: characters and words of Penn Treebank, and text8 (spec sections 2 to 4, 9 to 11)."""
 
 from analysis.paper import find
-from analysis.table import Column, TableRow
+from analysis.paper_table import Column, TableRow
 from sweeps.paper.reproductions import Block, Reproduction, row
 from sweeps.paper.reproductions._shared import CHARACTERS, STREAMED, six, table1
 

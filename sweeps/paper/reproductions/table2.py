@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from analysis.table import TableRow
+from analysis.paper_table import TableRow
 from sweeps.paper.reproductions import Block, Reproduction, row
 from sweeps.paper.reproductions._shared import CLASSES
 

@@ -2,7 +2,7 @@
 that its table dropped."""
 
 from analysis.paper import find
-from analysis.table import Column, TableRow
+from analysis.paper_table import Column, TableRow
 from sweeps.definitions.text_numbers import Z_STATES
 from sweeps.paper.reproductions import Block, Reproduction
 from sweeps.paper.reproductions._shared import CHARACTERS

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.table import Column
+from analysis.paper_table import Column
 from sweeps.paper.reproductions import Block, Reading, Reproduction, row
 from sweeps.paper.reproductions._shared import panel
 

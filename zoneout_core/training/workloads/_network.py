@@ -15,8 +15,8 @@ from zoneout_core import kernels
 from zoneout_core.cells import Parameters
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.kernels import KernelChoice
-from zoneout_core.masking import masks, noise, stacking
-from zoneout_core.masking.mask_draw import LayerShape, MaskDraw
+from zoneout_core.masking import drawing, noise, stacking
+from zoneout_core.masking.drawing import LayerShape, MaskDraw
 from zoneout_core.masking.places import Places
 from zoneout_core.masking.program import Program, sampled
 from zoneout_core.network.init import InitialDraw
@@ -233,15 +233,15 @@ class NetworkWorkload(Workload):
         for layer, inputs in enumerate(network.reads):
             reads_symbols = layer == 0 and self.reads_tokens and not model.embedding_size
             layer_draws = draws(layer, inputs=1 if reads_symbols else inputs)
-            layers.append(stacking.stack([masks.layer_sites(draw) for draw in layer_draws]))
+            layers.append(stacking.stack([drawing.layer_sites(draw) for draw in layer_draws]))
         embedding = []
         if model.embedding_size:
-            embedding = [masks.embedding_gain(draw) for draw in draws(0, inputs=network.inputs)]
+            embedding = [drawing.embedding_gain(draw) for draw in draws(0, inputs=network.inputs)]
         last_draws = draws(len(layers) - 1, inputs=1, hidden=network.width)
         return NetworkSites(
             layers=tuple(layers),
             embedding=stacking.stack_gains(embedding),
-            outputs=stacking.stack_gains([masks.outputs_gain(draw) for draw in last_draws]),
+            outputs=stacking.stack_gains([drawing.outputs_gain(draw) for draw in last_draws]),
         )
 
     reads_tokens = True

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from zoneout_core.config.trial import TrialConfig, require
 from zoneout_core.errors import ConfigError
-from zoneout_core.kernels import KernelChoice, picking
+from zoneout_core.kernels import KernelChoice, fastest_product
 from zoneout_core.masking import streams
 from zoneout_core.masking.mask_values import draw_
 from zoneout_core.network.layout import Layout
@@ -47,7 +47,7 @@ class Consistency(Workload):
 
     def choose(self, config: TrialConfig) -> KernelChoice:
         precision = "float64" if config.precision == "float64" else "float32"
-        product = picking.pick(precision, self.device)
+        product = fastest_product.pick(precision, self.device)
         return KernelChoice("torch", "the gradient of a linear recurrence, written out", product)
 
     def initial_row(self, config: TrialConfig, restart: int = 0) -> Tensor:

@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from analysis import load
-from sweeps.books import export, table
+from sweeps.books import export, trial_rows
 from sweeps.books.run_folder import RunFolder
 from sweeps.books.story import Story
 from sweeps.paper import found_trials
@@ -41,7 +41,7 @@ def story(tmp_path: Path) -> Story:
 
 
 def test_a_number_more_that_a_task_measures_is_in_every_table(story: Story, tmp_path: Path) -> None:
-    rows = table.rows(story)
+    rows = trial_rows.rows(story)
     hidden_norm = rows[0].records[-1].metrics["hidden_norm"]
     test_accuracy = (rows[0].final or {})["test_accuracy"]
     exported, epochs = export.rows(story), export.rows(story, curves=True)
@@ -59,7 +59,7 @@ def test_a_number_more_that_a_task_measures_is_in_every_table(story: Story, tmp_
 
 
 def test_a_row_is_written_and_read_as_json(story: Story) -> None:
-    for row in table.rows(story):
+    for row in trial_rows.rows(story):
         again = msgspec.json.decode(msgspec.json.encode(row), type=type(row))
         assert again.facts() == row.facts()
         assert again.final == row.final
@@ -90,7 +90,7 @@ import sys
 from pathlib import Path
 
 from analysis import load
-from sweeps.books import export, table
+from sweeps.books import export, trial_rows
 from sweeps.books.run_folder import RunFolder
 from sweeps.books.story import Story
 from sweeps.paper import found_trials
@@ -102,7 +102,7 @@ run = RunMaker(Path(sys.argv[1]) / "run1", epochs=1)
 run.driver()
 run.complete(0)
 story = Story.of(run.folder / "journal.jsonl")
-(row,) = table.rows(story)
+(row,) = trial_rows.rows(story)
 found = [found_trials.FoundTrial(RunFolder(run.folder), TrialConfig(), story.trials[0])]
 print(json.dumps({
     "journal": run.journal.path.read_text(),

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from zoneout_core.compat import MovedModule
-from zoneout_core.modules import keep
-from zoneout_core.modules.keep import Keep, Rate
+from zoneout_core.modules import keep_masks
+from zoneout_core.modules.keep_masks import Keep, Rate
 from zoneout_core.modules.sequences import Keeps
 
 
@@ -32,7 +32,7 @@ class KeepingRNN(MovedModule, nn.RNNBase):
         generator: torch.Generator | None,
         **factory: Any,
     ) -> None:
-        keep.check_kind(mask, steps)
+        keep_masks.check_kind(mask, steps)
         super().__init__(*shape, **factory)
         self._mask = mask
         self.steps = steps
@@ -77,7 +77,7 @@ class KeepingRNN(MovedModule, nn.RNNBase):
     def is_plain(self) -> bool:
         """Whether nothing is ever kept, so that torch's own kernels can run. A tensor of rates
         counts as keeping."""
-        return all(keep.is_off(z) for z in self._rates.values())
+        return all(keep_masks.is_off(z) for z in self._rates.values())
 
     def reset_parameters(self) -> None:
         """Draw start values as torch.nn does, and new static masks."""
@@ -86,24 +86,26 @@ class KeepingRNN(MovedModule, nn.RNNBase):
 
     def _keeps(self, index: int, sizes: list[int], state_BH: Tensor) -> list[Keeps]:
         """The share of each state that every step keeps in layer and direction `index`."""
-        rates = [keep.of_layer(self._rates[name], index) for name in self.RATES]
+        rates = [keep_masks.of_layer(self._rates[name], index) for name in self.RATES]
         sites: list[list[Keep]] = []
         if self._mask == "static":
-            keep.check_steps(len(sizes), self.steps)
+            keep_masks.check_steps(len(sizes), self.steps)
             names = self._static_names()[index * len(rates) :]
             words = [self.get_buffer(name)[: len(sizes)] for name in names[: len(rates)]]
-            sites = [keep.static(z, words_TH) for z, words_TH in zip(rates, words, strict=True)]
+            sites = [
+                keep_masks.static(z, words_TH) for z, words_TH in zip(rates, words, strict=True)
+            ]
         elif self.training:
-            masks = keep.draw(self._mask, rates, sum(sizes), state_BH, self.generator)
+            masks = keep_masks.draw(self._mask, rates, sum(sizes), state_BH, self.generator)
             sites = [
                 [None] * len(sizes) if mask is None else list(mask.split(sizes)) for mask in masks
             ]
         else:
-            sites = [[keep.expectation(z, state_BH)] * len(sizes) for z in rates]
+            sites = [[keep_masks.expectation(z, state_BH)] * len(sizes) for z in rates]
         return list(zip(*sites, strict=True))
 
     def _set_rate(self, name: str, z: Rate) -> None:
-        self._rates[name] = keep.checked(name, z, self.hidden_size, len(self.all_weights))
+        self._rates[name] = keep_masks.checked(name, z, self.hidden_size, len(self.all_weights))
         self._place_rates()
 
     def _place_rates(self) -> None:
@@ -130,4 +132,4 @@ class KeepingRNN(MovedModule, nn.RNNBase):
 
     def _draw_static(self) -> None:
         for words in self.buffers():
-            words.random_(keep.LEVELS, generator=self.generator)
+            words.random_(keep_masks.LEVELS, generator=self.generator)

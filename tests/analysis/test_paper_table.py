@@ -8,9 +8,9 @@ import math
 import pandas as pd
 import pytest
 
-from analysis import table
+from analysis import paper_table
 from analysis.paper import find
-from analysis.table import Column, Table, TableRow
+from analysis.paper_table import Column, Table, TableRow
 
 COLUMNS = (
     Column(title="Valid", metric="valid_chunked_bpc", protocol="chunks of 100"),
@@ -42,7 +42,7 @@ def trials() -> pd.DataFrame:
 
 @pytest.fixture
 def whole(trials: pd.DataFrame) -> Table:
-    return table.compute(trials, "Table 1", "paper", COLUMNS, ROWS)
+    return paper_table.compute(trials, "Table 1", "paper", COLUMNS, ROWS)
 
 
 def test_means_intervals_and_differences_are_by_column(whole: Table) -> None:
@@ -62,7 +62,7 @@ def test_means_intervals_and_differences_are_by_column(whole: Table) -> None:
 
 
 def test_it_reads_as_people_read(whole: Table) -> None:
-    heads, lines = table.headings(whole), list(table.cells(whole))
+    heads, lines = paper_table.headings(whole), list(paper_table.cells(whole))
     assert heads[:4] == [("", "system"), ("Valid", "paper"), ("Valid", "ours"), ("Valid", "diff")]
     assert lines[0] == ["Zoneout", "1.362", "1.370 ± 0.064", "+0.008", "1.252", "1.255 ± 0.064", "+0.003", "2", "28-30"]  # fmt: skip
     assert lines[1][1:7] == [
@@ -81,24 +81,24 @@ def test_it_reads_as_people_read(whole: Table) -> None:
 
 
 def test_a_smaller_scale_is_never_called_ours_alone(trials: pd.DataFrame) -> None:
-    small = table.compute(trials, "Table 1", "small", COLUMNS, ROWS)
+    small = paper_table.compute(trials, "Table 1", "small", COLUMNS, ROWS)
     assert small.ours == "ours (small)"
-    assert ("Valid", "ours (small)") in table.headings(small)
-    assert ("Valid", "ours") not in table.headings(small)
-    assert table.to_csv(small).splitlines()[1].endswith(",small")
+    assert ("Valid", "ours (small)") in paper_table.headings(small)
+    assert ("Valid", "ours") not in paper_table.headings(small)
+    assert paper_table.to_csv(small).splitlines()[1].endswith(",small")
 
 
 def test_a_column_of_which_nothing_was_published_is_ours_alone(trials: pd.DataFrame) -> None:
-    alone = table.compute(trials, "", "paper", COLUMNS, ROWS[1:])
+    alone = paper_table.compute(trials, "", "paper", COLUMNS, ROWS[1:])
     assert alone.published == (False, True)
-    assert table.headings(alone) == [
+    assert paper_table.headings(alone) == [
         ("", "system"), ("Valid", "ours"), ("Test", "paper"), ("Test", "ours"), ("Test", "diff"), ("", "seeds"), ("", "epochs"),
     ]  # fmt: skip
-    assert [len(line) for line in table.cells(alone)] == [7, 7, 7]
+    assert [len(line) for line in paper_table.cells(alone)] == [7, 7, 7]
 
 
 def test_the_csv_has_exact_numbers(whole: Table) -> None:
-    lines = list(csv.DictReader(table.to_csv(whole).splitlines()))
+    lines = list(csv.DictReader(paper_table.to_csv(whole).splitlines()))
     assert len(lines) == 8
     ours = whole.lines[0].entries[0].ours
     assert ours is not None
@@ -114,7 +114,7 @@ def test_a_title_with_a_comma_a_quote_and_a_newline_survives_the_csv() -> None:
         [(hard, 0, "complete", "", 30, "cpu", 0.1 + 0.2, 1e-7)],
         columns=["label", "seed", "state", "reason", "epoch", "hardware", VALID, TEST],
     )
-    text = table.to_csv(table.compute(trials, "Table 1", "paper", COLUMNS, [row]))
+    text = paper_table.to_csv(paper_table.compute(trials, "Table 1", "paper", COLUMNS, [row]))
     valid, test = csv.DictReader(io.StringIO(text))
     assert (valid["system"], valid["label"]) == (hard, hard)
     assert (valid["ours"], test["ours"]) == ("0.30000000000000004", "1e-07")
@@ -122,7 +122,7 @@ def test_a_title_with_a_comma_a_quote_and_a_newline_survives_the_csv() -> None:
 
 
 def test_json_says_everything(whole: Table) -> None:
-    told = json.loads(json.dumps(table.to_json(whole), allow_nan=False))
+    told = json.loads(json.dumps(paper_table.to_json(whole), allow_nan=False))
     zoneout = told["rows"][0]
     assert told["columns"][1] == {
         "title": "Test",
@@ -139,6 +139,6 @@ def test_json_says_everything(whole: Table) -> None:
 
 def test_no_trial_at_all() -> None:
     empty = pd.DataFrame(columns=["label", "seed", "state", "reason", "epoch", "hardware"])
-    none = table.compute(empty, "Table 1", "paper", COLUMNS, ROWS)
+    none = paper_table.compute(empty, "Table 1", "paper", COLUMNS, ROWS)
     assert [line.state for line in none.lines] == ["not run"] * 4
-    assert table.to_csv(none).count("\n") == 9
+    assert paper_table.to_csv(none).count("\n") == 9
