@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps import secrets
-from sweeps.books import mending, provenance, sealed
+from sweeps.books import checksums, mending, provenance
 from sweeps.books.events import ArtifactEvent, Provenance, RunEnd
 from sweeps.books.ledger import Ledger
 from sweeps.books.run_folder import Home, RunFolder
@@ -210,7 +210,7 @@ def _write_provenance(
     """
     entries, damage = provenance.known(run.provenance, run.journal)
     if damage:
-        kept = sealed.beside(run.provenance)
+        kept = checksums.beside(run.provenance)
         run.provenance.rename(kept)
         say(
             f"{run.provenance} was damaged ({damage}). It is kept as {kept.name}, and written again"

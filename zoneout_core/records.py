@@ -155,6 +155,11 @@ class TrialState(StrEnum):
         return self in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
 
 
+DIVERGED = "diverged"
+"""How the reason of a trial begins that failed because its numbers stopped being finite. Samplers
+learn from such trials (`sweeps.books.diverged`)."""
+
+
 class Placement(Struct, frozen=True, kw_only=True):
     """Where and how a trial is trained. Its numbers do not depend on this; its run is tagged with
     it."""

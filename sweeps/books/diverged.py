@@ -9,9 +9,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-DIVERGED = "diverged"
-"""How the reason of a trial begins whose numbers stopped being finite
-(`zoneout_core.training.pack`)."""
+from zoneout_core.records import DIVERGED
 
 
 def with_diverged_as_bad(study: optuna.Study, storage: BaseStorage, sampler: str) -> optuna.Study:

@@ -4,7 +4,7 @@
 written. `sweeps.books.story.Story` is the picture that the events add up to.
 
 The first line says the format. Every line ends with its number and its checksum
-(`sweeps.books.sealed`), so that a damaged line and a lost one are seen: who reads refuses the
+(`sweeps.books.checksums`), so that a damaged line and a lost one are seen: who reads refuses the
 journal, who drives the run mends it (`sweeps.books.mending`).
 """
 
@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from sweeps import pasting
-from sweeps.books import events, sealed
+from sweeps.books import checksums, events
 from sweeps.books.events import Event
 from zoneout_core.errors import HomeError, RunError
 from zoneout_core.formats import FORMATS
@@ -259,11 +259,11 @@ def follow(
 
 
 def _header() -> bytes:
-    return sealed.seal(msgspec.json.encode(_HEADER | {"line": 1})) + b"\n"
+    return checksums.seal(msgspec.json.encode(_HEADER | {"line": 1})) + b"\n"
 
 
 def _line(event: Event, number: int) -> bytes:
-    return sealed.seal(events.encode(event)[:-1] + b',"line":%d}' % number) + b"\n"
+    return checksums.seal(events.encode(event)[:-1] + b',"line":%d}' % number) + b"\n"
 
 
 def _examine(path: Path, lines: Iterable[bytes], before: int) -> Iterator[Event | Damage]:
@@ -302,7 +302,7 @@ def _open(line: bytes) -> tuple[_Head, Event | None]:
 
     Raises the standard `ValueError` saying what is wrong with it.
     """
-    content = sealed.unseal(line)
+    content = checksums.unseal(line)
     try:
         head = _read_head(content)
     except msgspec.ValidationError as error:
@@ -323,7 +323,7 @@ def _refuse_format_1(path: Path, line: bytes) -> None:
         event = json.loads(line)
     except ValueError:
         return
-    if isinstance(event, dict) and "event" in event and sealed.KEY not in event:
+    if isinstance(event, dict) and "event" in event and checksums.KEY not in event:
         raise RunError(
             f"This version reads journals of format {FORMAT}, but {path} is of format 1, of"
             " version 0.1. Read it with version 0.1, or begin a new run with: sweep run NAME"

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial
 
 import search_spaces
 from search_spaces import Overrides
-from sweeps.books import events, journal, sealed
+from sweeps.books import checksums, events, journal
 from sweeps.books.events import (
     EndEvent,
     Event,
@@ -55,7 +55,7 @@ def mend_journal(run: RunFolder, sweep: Sweep) -> list[str]:
         return []
     books = _Books(run, sweep)
     trials = _sorted_out(sound, books)
-    kept = sealed.beside(run.journal)
+    kept = checksums.beside(run.journal)
     sentences = [_damage(run, damage, kept.name) for damage in damages]
     for trial in trials:
         sentences += trial.sentences()
@@ -96,7 +96,7 @@ def open_study(
         )
     sentences = []
     if fault:
-        kept = sealed.beside(run.study)
+        kept = checksums.beside(run.study)
         run.study.rename(kept)
         sentences = [
             f"The study {run.study} was damaged ({fault}). It is kept as {kept.name}, and written"

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from sweeps import secrets
-from sweeps.books import journal, sealed
+from sweeps.books import checksums, journal
 from sweeps.books.events import DataIdentity, DriverEvent, Provenance
 from zoneout_core.config import registry
 
@@ -109,7 +109,7 @@ def known(file: Path, journal_file: Path) -> tuple[list[DriverEntry], str]:
     """
     fault = ""
     try:
-        return msgspec.convert(sealed.read(file), _File).drivers, ""
+        return msgspec.convert(checksums.read(file), _File).drivers, ""
     except FileNotFoundError:
         pass
     except (ValueError, OSError) as error:

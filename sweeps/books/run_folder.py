@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from sweeps import files, pasting, secrets
-from sweeps.books import kept_plugins, sealed
+from sweeps.books import checksums, kept_plugins
 from sweeps.books.story import Story
 from sweeps.definition import Sweep
 from zoneout_core.config import registry
@@ -104,13 +104,13 @@ class RunFolder:
 
     def _kept_plugins(self) -> KeptPlugins:
         try:
-            return msgspec.convert(sealed.read(self._definition).get("plugins", {}), KeptPlugins)
+            return msgspec.convert(checksums.read(self._definition).get("plugins", {}), KeptPlugins)
         except (OSError, ValueError):  # `definition` says what is wrong with it
             return KeptPlugins()
 
     def _begun(self) -> tuple[Sweep, int]:
         try:
-            content = sealed.read(self._definition)
+            content = checksums.read(self._definition)
             content.pop("plugins", None)
             arithmetic = msgspec.convert(content.pop("arithmetic"), int)
             with registry.using(self.own_plugins()):
@@ -121,7 +121,7 @@ class RunFolder:
             raise RunError(
                 f"{self._definition} has no {error}. Begin a new run with: sweep run NAME"
             ) from error
-        except sealed.OtherFormat as error:
+        except checksums.OtherFormat as error:
             raise RunError(
                 f"{error} Read the run with the version that wrote it, or begin a new one; see what"
                 " can be run with: sweep ls"
@@ -134,14 +134,15 @@ class RunFolder:
             ) from error
 
     def write(self, file: Path, data: Mapping[str, object]) -> None:
-        """Write sealed JSON to a file of the run, completely or not at all. `sealed.read` reads it.
+        """Write JSON with its checksum to a file of the run, completely or not at all.
+        `checksums.read` reads it.
 
         Raises `HomeError` when the disk refuses.
         """
         temporary = file.with_suffix(".part")
         try:
             with temporary.open("w") as out:
-                json.dump(sealed.sealed(file, data), out, indent=2, allow_nan=False)
+                json.dump(checksums.sealed(file, data), out, indent=2, allow_nan=False)
                 out.write("\n")
                 out.flush()
                 os.fsync(out.fileno())

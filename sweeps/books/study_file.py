@@ -9,7 +9,7 @@ from pathlib import Path
 from optuna.storages.journal import BaseJournalBackend
 
 from sweeps import pasting
-from sweeps.books import sealed
+from sweeps.books import checksums
 from zoneout_core.errors import HomeError
 
 
@@ -83,15 +83,15 @@ class StudyFile(BaseJournalBackend):
 
 
 def _line(log: dict[str, object]) -> bytes:
-    return sealed.seal(json.dumps(log, separators=(",", ":")).encode()) + b"\n"
+    return checksums.seal(json.dumps(log, separators=(",", ":")).encode()) + b"\n"
 
 
 def _log(line: bytes, number: int) -> dict[str, object]:
     """What a line says. Raises the standard `ValueError` naming the line when it is damaged."""
     log: dict[str, object] = json.loads(line)
-    if log.pop(sealed.KEY, None) is not None:
+    if log.pop(checksums.KEY, None) is not None:
         try:
-            sealed.unseal(line)
+            checksums.unseal(line)
         except ValueError as error:
             raise ValueError(f"line {number} {error}") from error
     return log

@@ -22,7 +22,7 @@ from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
 from sweeps import secrets
-from sweeps.books import events, sealed
+from sweeps.books import checksums, events
 from sweeps.books.events import ArtifactEvent, ClosedEvent, DriverEvent, EndEvent, Event
 from sweeps.books.journal import JournalReader
 from sweeps.books.run_folder import Home, RunFolder
@@ -88,7 +88,7 @@ class Tracking(NamedTuple):
         when the password is nowhere.
         """
         try:
-            content = sealed.read(run.tracking)
+            content = checksums.read(run.tracking)
             tracking = cls(str(content["uri"]), str(content["experiment"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from analysis.trial_row import TrialRow, counts
 from sweeps import secrets
-from sweeps.books import sealed
+from sweeps.books import checksums
 from zoneout_core.config import parts
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.records import Metrics, Placement
@@ -55,7 +55,7 @@ def run_params(definition: Path) -> dict[str, str]:
     that differ from their defaults."""
     if not definition.is_file():
         return {}
-    fields = dict(_flat(sealed.read(definition)))
+    fields = dict(_flat(checksums.read(definition)))
     defaults = dict(_flat({"base": _defaults(fields.get("base.model.cell", ""))}))
     del defaults["base.task"]
     return {key: secrets.mask(value) for key, value in fields.items() if value != defaults.get(key)}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sweeps import secrets
-from sweeps.books import provenance, sealed
+from sweeps.books import checksums, provenance
 from sweeps.books.run_folder import RunFolder
 from sweeps.tracking.delivery import Tracking
 from tests.sweeps.commands import sweep
@@ -20,8 +20,8 @@ SEALED = ("sweep.json", "provenance.json", "tracking.json")
 def as_format(run: RunFolder, name: str, number: int) -> Path:
     """The same content, sealed with another number."""
     file = run.folder / name
-    data = {"format": number, **sealed.read(file)}
-    file.write_text(json.dumps(data | {sealed.KEY: sealed.of_json(data)}))
+    data = {"format": number, **checksums.read(file)}
+    file.write_text(json.dumps(data | {checksums.KEY: checksums.of_json(data)}))
     return file
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.books import sealed
+from sweeps.books import checksums
 from sweeps.books.run_folder import Home, RunFolder, open_run
 from sweeps.definition import Sweep
 from tests.sweeps.driven import begin, call, curves, drive_inline, tiny
@@ -188,7 +188,7 @@ def test_commands_on_runs_that_do_not_fit_say_so_in_one_line(copied: RunFolder) 
         "error: A resumed run keeps its definition, but this would change epochs: 2 -> 9. "
         f"Begin a new run with: sweep run demo --home {home}\n"
     )
-    told = sealed.read(copied.provenance)
+    told = checksums.read(copied.provenance)
     now, told["drivers"][0]["data"]["sha256"] = told["drivers"][0]["data"]["sha256"], "0" * 64
     copied.write(copied.provenance, told)
     assert refused("resume", copied.name, "--inline", "--home", home).endswith(

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from sweeps.books import sealed
+from sweeps.books import checksums
 from sweeps.books.events import CLASSES, Event, RecordEvent, TrialEvent, UnknownEvent, WarningEvent
 from sweeps.books.journal import (
     Damage,
@@ -35,7 +35,7 @@ def note(number: int) -> Event:
 
 
 def line(fields: dict[str, Any], number: int) -> bytes:
-    return sealed.seal(json.dumps(fields | {"line": number}).encode()) + b"\n"
+    return checksums.seal(json.dumps(fields | {"line": number}).encode()) + b"\n"
 
 
 def notes(path: Path, count: int) -> list[bytes]:
@@ -129,7 +129,7 @@ def test_a_damaged_line_is_named_with_what_mends_it(path: Path) -> None:
     path.write_bytes(b"".join(lines))
     assert refused(path) == (
         f"Every line of a journal must be as it was written, but line 3 of {path} adds up to "
-        f'{sealed.checksum(lines[2][:-21])}, but ends with \',"crc32":"{lines[2][-11:-3].decode()}"}}\'. '
+        f'{checksums.checksum(lines[2][:-21])}, but ends with \',"crc32":"{lines[2][-11:-3].decode()}"}}\'. '
         f"Mend it with: sweep resume run1 --home {path.parent.parent}"
     )
     events, damages = inspect(path)

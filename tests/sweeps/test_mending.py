@@ -15,7 +15,7 @@ import pytest
 
 from search_spaces import Choice, Product, Range, Space, Switch
 from sweeps import runner
-from sweeps.books import mending, provenance, sealed
+from sweeps.books import checksums, mending, provenance
 from sweeps.books.events import RecordEvent
 from sweeps.books.ledger import Ledger
 from sweeps.books.run_folder import Home, RunFolder
@@ -329,11 +329,11 @@ def test_a_storage_that_is_not_ours_is_compared_and_left_alone(tmp_path: Path) -
 def test_provenance_is_written_again_from_the_journal_and_still_knows_the_data(
     copy: RunFolder, harm: Harm
 ) -> None:
-    before = sealed.read(copy.provenance)["drivers"]
+    before = checksums.read(copy.provenance)["drivers"]
     harmed = harm(copy.provenance.read_bytes(), random.Random(1))
     copy.provenance.unlink() if harmed is None else copy.provenance.write_bytes(harmed)
     resume(copy)
-    after = sealed.read(copy.provenance)["drivers"]
+    after = checksums.read(copy.provenance)["drivers"]
     assert len(after) == 2
     assert after[0]["from_journal"]
     for key in ("time", "data"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sweeps import definition
-from sweeps.books import sealed
+from sweeps.books import checksums
 from sweeps.books.run_folder import Home, RunFolder
 from sweeps.paper import found_trials
 from tests.sweeps.commands import home_of, sweep
@@ -55,8 +55,8 @@ def test_a_run_keeps_the_files_their_hash_and_needs_no_folder_afterwards(
     given = Plugins.read(folder)
     shutil.rmtree(folder)
     assert Plugins.read(run.plugins) == given
-    assert sealed.read(run.folder / "sweep.json")["plugins"]["sha256"] == given.sha256
-    provenance = sealed.read(run.provenance)["drivers"][0]["plugins"]
+    assert checksums.read(run.folder / "sweep.json")["plugins"]["sha256"] == given.sha256
+    provenance = checksums.read(run.provenance)["drivers"][0]["plugins"]
     assert provenance["cells/leaky_rnn"] == given.decisive_sha256
     assert provenance["sweeps/leaky_plane"] == given.sha256
     for command in ("status", "report", "export"):

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from sweeps import runner, secrets
-from sweeps.books import provenance, sealed
+from sweeps.books import checksums, provenance
 from sweeps.books.run_folder import Home, RunFolder
 from sweeps.runner import DriveOptions
 from sweeps.tracking.delivery import Tracking
@@ -217,7 +217,7 @@ def test_an_mlflow_that_does_not_answer_is_told_without_it(tmp_path: Path) -> No
 def test_runs_of_before_lose_theirs_when_they_are_delivered_or_gone_on_with(
     copied: RunFolder, uri: str
 ) -> None:
-    definition = sealed.read(copied.folder / "sweep.json")
+    definition = checksums.read(copied.folder / "sweep.json")
     copied.write(copied.folder / "sweep.json", definition | {"storage": NOWHERE})
     copied.write(
         copied.tracking, {"uri": f"http://bob:{ENCODED}@127.0.0.1:1", "experiment": "demo"}

@@ -59,7 +59,7 @@ class KeepingRNN(MovedModule, nn.RNNBase):
 
     @property
     def mask(self) -> str:
-        """The kind of mask, one of `keep.KINDS`."""
+        """The kind of mask, one of `keep_masks.KINDS`."""
         return self._mask
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -20,7 +20,7 @@ from zoneout_core.config import parts
 from zoneout_core.config.trial import TrialConfig
 from zoneout_core.errors import CheckpointError, ConfigError
 from zoneout_core.kernels import KernelChoice
-from zoneout_core.records import EpochRecord, LaneEnd, TrialState
+from zoneout_core.records import DIVERGED, EpochRecord, LaneEnd, TrialState
 from zoneout_core.training import optim, workloads
 from zoneout_core.training.lane import Lane, completed
 from zoneout_core.training.lane_state import LaneState
@@ -266,7 +266,7 @@ class Pack:
             symptom = _not_finite(final)
             if symptom:
                 end = LaneEnd(
-                    trial=lane.trial, state=TrialState.FAILED, reason=f"diverged: {symptom}"
+                    trial=lane.trial, state=TrialState.FAILED, reason=f"{DIVERGED}: {symptom}"
                 )
             else:
                 lane.records[-1] = replace(
@@ -284,7 +284,7 @@ class Pack:
         """Remove a lane that diverged with this update; its last finite record stays."""
         epoch, update = divmod(lane.updates - 1, lane.epoch_updates)
         self.evict(lane.trial)
-        reason = f"diverged: {symptom} at epoch {epoch + 1}, update {update + 1}"
+        reason = f"{DIVERGED}: {symptom} at epoch {epoch + 1}, update {update + 1}"
         return LaneEnd(trial=lane.trial, state=TrialState.FAILED, reason=reason)
 
 
