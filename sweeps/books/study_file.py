@@ -24,12 +24,16 @@ class StudyFile(BaseJournalBackend):
     """
 
     def __init__(self, path: Path) -> None:
-        """Open or create the file, and cut off the line that a killed writer left torn. Raises
-        `HomeError` when the file cannot be written."""
+        """Open or create the file. What a killed writer left is removed: a torn line, and the lock
+        of Optuna's own backend, for which a dashboard would wait.
+
+        Raises `HomeError` when the file cannot be written.
+        """
         self._path = path
         self._lines_read = 0
         self._end_of_read = 0
         try:
+            Path(f"{path}.lock").unlink(missing_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
             weakref.finalize(self, os.close, self._file)
             os.ftruncate(self._file, path.read_bytes().rfind(b"\n") + 1)
