@@ -62,7 +62,10 @@ class StudyFile(BaseJournalBackend):
             self._lines_read = 0
             self._end_of_read = 0
         try:
-            unread = os.pread(self._file, self._size() - self._end_of_read, self._end_of_read)
+            unread_bytes = self._size() - self._end_of_read
+            if not unread_bytes:  # two of three times
+                return
+            unread = os.pread(self._file, unread_bytes, self._end_of_read)
         except OSError as error:
             raise self._unusable(error) from error
         *lines, _torn = unread.split(b"\n")

@@ -88,11 +88,10 @@ def replaced(part: PartType, values: Mapping[str, object], section: str = "") ->
     Raises `UnknownName` for a field that it does not have, and what `coerce` raises.
     """
     kind: type = type(part)
-    names = [f.name for f in fields_of(kind)]
     changes = {}
     for name, value in values.items():
-        if name not in names:
-            raise UnknownName(f"setting of {section}", name, names)
+        if name not in _names(kind):
+            raise UnknownName(f"setting of {section}", name, _names(kind))
         current = getattr(part, name)
         if type(value) is type(current) and value == current:
             continue  # most fields of most trials, and reading one takes longer
@@ -118,6 +117,11 @@ def fields_of(owner: type) -> tuple[Field[Any], ...]:
 
 
 @functools.cache
+def _names(owner: type) -> frozenset[str]:
+    return frozenset(f.name for f in fields_of(owner))
+
+
+@functools.cache
 def _floats(owner: type) -> tuple[str, ...]:
     return tuple(
         f.name
@@ -139,8 +143,10 @@ def require_finite(part: object, section: str = "") -> None:
 def plain(value: object) -> Any:
     """`value` as strict JSON can hold it: infinity is the word `inf`, which `coerce` reads
     again."""
-    if isinstance(value, float) and isinf(value):
-        return str(value)
+    if isinstance(value, float):
+        return str(value) if isinf(value) else value
+    if value is None or isinstance(value, str | int):
+        return value
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
     if isinstance(value, dict):
