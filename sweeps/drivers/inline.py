@@ -32,7 +32,7 @@ def _drive(
             if assignment is None:
                 exhausted = True
             else:
-                server.submit(assignment.trial, assignment.config.to_json())
+                server.submit(assignment.trial, assignment.config)
         if exhausted and not server.trials:
             return
         run(server.advance)

@@ -81,7 +81,7 @@ class Trainer(Protocol):
 
 class _Submitted(NamedTuple):
     trial: int
-    config: dict[str, object]
+    config: TrialConfig | dict[str, object]
     """`TrialConfig.to_json()`."""
 
 
@@ -123,9 +123,12 @@ class LaneServer:
 
     # ---- called by clients
 
-    def submit(self, trial: int, config: dict[str, object]) -> None:
+    def submit(self, trial: int, config: TrialConfig | dict[str, object]) -> None:
         """Ask for a lane. Idempotent: a trial that is already here keeps its lane and reports
-        everything again."""
+        everything again.
+
+        config: as it is within this process, as JSON from another.
+        """
         self._seen[trial] = time.monotonic()
         with self._outbox_changed:  # the events that a dead client left unread would come first
             self._outbox.pop(trial, None)
@@ -190,16 +193,18 @@ class LaneServer:
         if trial in self._seen:  # a released trial stays forgotten
             self._seen[trial] = time.monotonic()
 
-    def _accept(self, trial: int, config: dict[str, object]) -> None:
+    def _accept(self, trial: int, config: TrialConfig | dict[str, object]) -> None:
         with self._outbox_changed:
             self._outbox[trial] = deque(self._reported.get(trial, ()))
             self._outbox_changed.notify_all()
         if trial not in self._configs and trial not in self._reported:
             try:
-                self._configs[trial] = TrialConfig.from_json(config)
+                if not isinstance(config, TrialConfig):
+                    config = TrialConfig.from_json(config)
             except Exception as error:
                 self._fail(trial, error)
             else:
+                self._configs[trial] = config
                 self._waiting.append(trial)
 
     def _forget(self, trial: int) -> None:
