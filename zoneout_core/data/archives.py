@@ -5,15 +5,16 @@ import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedRandom
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, cast
 from zipfile import ZipFile
 
 from zoneout_core.data.datafiles import DataFile
 from zoneout_core.errors import DataError
 
 
-def unpack(archive: Path, target: BinaryIO, file: DataFile) -> None:
+def unpack(archive: Path, target: BufferedRandom, file: DataFile) -> None:
     """Extract `file` from `archive` to the empty `target`, and delete the archive.
 
     Raises `DataError` when that fails or gives another file. The archive's own size and hash were
@@ -29,8 +30,7 @@ def unpack(archive: Path, target: BinaryIO, file: DataFile) -> None:
             "Make room there, and run the same command again."
         ) from error
     target.seek(0)
-    # Every real file has the readinto that typing's BinaryIO lacks.
-    sha256 = hashlib.file_digest(target, "sha256").hexdigest()  # type: ignore[arg-type]
+    sha256 = hashlib.file_digest(target, "sha256").hexdigest()
     if sha256 != file.sha256:
         raise DataError(
             f"{archive} holds another {file.name}: SHA-256 {sha256}, expected {file.sha256}."
